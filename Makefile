@@ -47,12 +47,12 @@ clean:  ## remove the environments, caches and built packages; runs and memories
 	@touch $@
 
 .venv/.dev: pyproject.toml requirements/dev.txt
-	scripts/venv .venv requirements/dev.txt dev,local,litellm,chroma,excytin,mysql
+	scripts/venv .venv requirements/dev.txt dev,local,litellm,chroma,excytin,mysql,langgraph,export
 	@touch $@ .venv/.demo
 
 # torch first and alone: its version decides what the rest may be.
 .venv-torch/.done: pyproject.toml requirements/torch.txt
-	scripts/venv .venv-torch requirements/torch.txt transformers,test torch==2.13.0
+	scripts/venv .venv-torch requirements/torch.txt transformers,train,test torch==2.13.0 trl datasets
 	@touch $@
 
 .venv-reference/.done: pyproject.toml requirements/reference.txt
