@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from atlas.cli import tables
+from atlas.cli import tables, traces_import
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
 from atlas.traces.account import COLLECT, ArmRow, BreakEven, arm_rows, break_even, cut_off, demo_users
@@ -20,6 +20,9 @@ from atlas.traces.writer import MANIFEST
 @click.group(name="traces")
 def command() -> None:
     """List runs and read episodes, also while a run goes on."""
+
+
+command.add_command(traces_import.command)
 
 
 @command.command("ls")
