@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from atlas.budget import Budget, Meter
 from atlas.errors import BudgetExceeded, ConfigError, MissingExtra, ModelError
 from atlas.evaluators import success
-from atlas.protocols import Environment, Policy, Recorder
+from atlas.protocols import Environment, Policy, Recorder, Reviewer
 from atlas.records import (
     TEACHER,
     Decision,
     Episode,
     Failure,
     Observation,
+    Review,
     Spend,
     Step,
     Stop,
@@ -29,6 +30,10 @@ from atlas.records import (
 from atlas.redact import scrub
 
 T = TypeVar("T")
+
+
+_RETRY = 1_000_003
+"""Added to the seed of a retry."""
 
 
 class Unrecorded:
@@ -44,7 +49,9 @@ class Unrecorded:
 class Rollout:
     """One episode: ``environment`` played by ``policy``. Single use.
 
-    ``run`` meters are shared by all episodes of a run; the episode's own budget is its alone.
+    ``run_meter`` is shared by all episodes of a run; the episode's own budget is its alone. An attempt that
+    ``reviewer`` rejects is followed by one retry in the fresh environment that ``again`` makes, told what the reviewer
+    said; the retry is reviewed too, and its score is the episode's.
     """
 
     def __init__(
@@ -59,6 +66,8 @@ class Rollout:
         recorder: Recorder | None = None,
         budget: Budget | None = None,
         run_meter: Meter | None = None,
+        reviewer: Reviewer | None = None,
+        again: Callable[[], Environment] | None = None,
     ) -> None:
         if max_steps < 1:
             raise ConfigError(f"an episode needs at least 1 step, not {max_steps}")
@@ -69,10 +78,14 @@ class Rollout:
         self.arm = arm
         self.run = run
         self.recorder: Recorder = recorder or Unrecorded()
+        self.reviewer = reviewer
+        self.again = again
         self.meters = [Meter(budget), *([run_meter] if run_meter else [])]
         self.id = uuid.uuid4().hex[:12]
         self.steps: list[Step] = []
         self.plan = ""
+        self.lane = ""
+        self.reviews: list[Review] = []
         self.spend: list[Spend] = []
         self._seen = Observation(text="")
 
@@ -81,11 +94,11 @@ class Rollout:
         only errors that no sibling could escape (a wrong configuration) and cancellation pass through."""
         started, began = time.time(), time.perf_counter()
         task = self.environment.task
-        config = content_hash({"policy": self.policy.config(), "max_steps": self.max_steps})
+        config = content_hash(self._config())
         self.recorder.start(self.id, self.arm, task, self.seed, config)
         stop, failure, cancelled = Stop.ERROR, None, None
         try:
-            stop = await self._steps()
+            stop = await self._attempts()
         except BudgetExceeded as error:
             stop = Stop.RUN_BUDGET if error.what == "run" else Stop.BUDGET
         except (ConfigError, MissingExtra):
@@ -115,6 +128,9 @@ class Rollout:
             seconds=time.perf_counter() - began,
             started=started,
             plan=self.plan,
+            lane=self.lane,
+            asked_steps=sum(any(s.actor == TEACHER for s in step.decision.spend) for step in self.steps),
+            reviews=tuple(self.reviews),
             failure=failure,
         )
         self.recorder.end(episode)
@@ -122,29 +138,54 @@ class Rollout:
             raise cancelled
         return episode
 
-    async def _steps(self) -> Stop:
+    def _config(self) -> dict[str, object]:
+        config: dict[str, object] = {"policy": self.policy.config(), "max_steps": self.max_steps}
+        if self.reviewer is not None:
+            config["reviewer"] = self.reviewer.config()
+        return config
+
+    async def _attempts(self) -> Stop:
+        stop, last = await self._steps(View(task=self.environment.task, opening="", seed=self.seed))
+        review = await self._review(last)
+        if review is not None and review.approved is False and self.again is not None:
+            failure = await self._close()
+            if failure is not None:
+                raise _PartFailed(failure)
+            self.environment = self.again()
+            # The retry draws anew, keeps its lane, and plans afresh.
+            retry = View(
+                task=last.task, opening="", seed=self.seed + _RETRY, lane=last.lane, attempt=1, advice=review.feedback
+            )
+            self.plan = ""
+            stop, last = await self._steps(retry)
+            await self._review(last)
+        return stop
+
+    async def _review(self, last: View) -> Review | None:
+        if self.reviewer is None:
+            return None
+        review = await self._guard("reviewer", self.reviewer.review(last))
+        if review is not None:
+            self._charge(review.spend)
+            self.reviews.append(review)
+        return review
+
+    async def _steps(self, view: View) -> tuple[Stop, View]:
+        """One attempt: ``view`` holds what is known before it. Returns the view after its last action."""
         seen = self._seen = await self._guard("environment", self.environment.open())
-        opening = seen.text
-        turns: list[Turn] = []
+        view = view.replace(opening=seen.text, admissible=seen.admissible)
         while not seen.done:
-            if len(self.steps) == self.max_steps:
-                return Stop.MAX_STEPS
+            if view.index == self.max_steps:
+                return Stop.MAX_STEPS, view
             for meter in self.meters:
                 meter.check()
             began = time.perf_counter()
-            view = View(
-                task=self.environment.task,
-                opening=opening,
-                turns=tuple(turns),
-                admissible=seen.admissible,
-                plan=self.plan,
-                seed=self.seed,
-            )
             decided = await self._guard("policy", self.policy.decide(view))
             self._account(decided)
             outcome = await self._guard("environment", self.environment.step(decided.action))
             step = Step(
-                index=view.index,
+                index=len(self.steps),
+                attempt=view.attempt,
                 observation=seen.text,
                 admissible=len(seen.admissible),
                 decision=decided,
@@ -153,14 +194,19 @@ class Rollout:
             )
             self.steps.append(step)
             self.recorder.step(self.id, step)
-            turns.append(Turn(action=decided.action, observation=outcome.text, thought=decided.thought))
+            turn = Turn(action=decided.action, observation=outcome.text, thought=decided.thought)
+            view = view.replace(
+                turns=(*view.turns, turn), admissible=outcome.admissible, plan=self.plan, lane=self.lane
+            )
             seen = self._seen = outcome
-        return Stop.DONE
+        return Stop.DONE, view
 
     def _account(self, decided: Decision) -> None:
         self._charge(decided.spend)
         if decided.plan is not None:
             self.plan = decided.plan
+        if decided.lane is not None:
+            self.lane = decided.lane.lane
 
     def _charge(self, spend: tuple[Spend, ...]) -> None:
         self.spend.extend(spend)

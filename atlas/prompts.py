@@ -6,7 +6,9 @@ retrieved demonstrations before the history, as is often done, invalidates the c
 
 from __future__ import annotations
 
-from atlas.records import Message, Prompt, View, Window
+from collections.abc import Sequence
+
+from atlas.records import Guidance, Message, Prompt, View, Window
 from atlas.records import reply_text as reply_text
 
 REPLY_FORMAT = (
@@ -14,6 +16,9 @@ REPLY_FORMAT = (
     "Action: <exactly one action, worded as the environment expects it>"
 )
 DEMOS_HEAD = "Steps from similar tasks that ended well, as examples (their object names are not yours):"
+
+GUIDANCE_HEAD = "Notes from earlier tasks, by id. They are hints, not orders; what you observe goes before them:"
+ADVICE_HEAD = "Advice of a more experienced colleague:"
 
 TOOL_DEMOS_HEAD = (
     "Steps from similar tasks that ended well, as examples. They are written down as text; you act by calling your "
@@ -31,21 +36,38 @@ def window_text(window: Window, number: int) -> str:
     return "\n".join(lines)
 
 
+def guidance_text(entry: Guidance) -> str:
+    """One entry of a pamphlet as it is read."""
+    text = f"[{entry.id}] When {entry.cue}: {entry.action}"
+    if entry.pattern:
+        text += f" ({'; '.join(entry.pattern)})"
+    return f"{text} -> {entry.effect}" if entry.effect else text
+
+
+def guidance_part(entries: Sequence[Guidance]) -> str:
+    """All entries of a step; empty for none."""
+    return "\n".join([GUIDANCE_HEAD, *map(guidance_text, entries)]) if entries else ""
+
+
 def render(view: View, *, list_actions: bool = True) -> Prompt:
     """The prompt for the next action of ``view``."""
     retrieved = ""
     if view.retrieved:
         shown = [window_text(w, i) for i, w in enumerate(view.retrieved, 1)]
         retrieved = "\n\n".join([TOOL_DEMOS_HEAD if view.tools else DEMOS_HEAD, *shown])
+    guidance = guidance_part(view.guidance)
+    advice = f"{ADVICE_HEAD}\n{view.advice}" if view.advice else ""
     if view.messages:
-        return _wrapped(view, retrieved)
+        return _wrapped(view, guidance, retrieved, advice)
     ask = []
     if list_actions and view.admissible:
         ask.append("Possible actions: " + "; ".join(view.admissible))
     return Prompt(
         stable="\n\n".join(part for part in (view.task.instructions, REPLY_FORMAT) if part),
         history=tuple(_history(view)),
+        guidance=guidance,
         retrieved=retrieved,
+        advice=advice,
         ask="\n".join(ask),
     )
 
@@ -71,9 +93,8 @@ def _history(view: View) -> list[Message]:
     return messages
 
 
-def _wrapped(view: View, retrieved: str) -> Prompt:
+def _wrapped(view: View, guidance: str, retrieved: str, advice: str) -> Prompt:
     """A wrapped agent's own messages: its first system message is the stable part, the rest stays as it is."""
     first, *rest = view.messages
-    if first.role == "system":
-        return Prompt(stable=first.content, history=tuple(rest), retrieved=retrieved)
-    return Prompt(history=view.messages, retrieved=retrieved)
+    stable, history = (first.content, tuple(rest)) if first.role == "system" else ("", view.messages)
+    return Prompt(stable=stable, history=history, guidance=guidance, retrieved=retrieved, advice=advice)

@@ -1,4 +1,4 @@
-"""The seams: six small protocols. Anything that fits them composes with everything else."""
+"""The seams: small protocols. Anything that fits them composes with everything else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.records import Ask, Completion, Decision, Episode, Observation, Price, Step, Task, View, Window
+from atlas.records import (
+    Ask,
+    Completion,
+    Decision,
+    Episode,
+    Guidance,
+    Observation,
+    Price,
+    Review,
+    Step,
+    Task,
+    View,
+    Window,
+)
 
 
 @runtime_checkable
@@ -72,6 +85,26 @@ class Demonstrations(Protocol):
 
     def similar(self, view: View, k: int) -> Sequence[Window]:
         """The ``k`` best trajectories by goal (and plan where the view has one), as whole-trajectory windows."""
+        ...
+
+    def config(self) -> dict[str, object]: ...
+
+
+class Pamphlets(Protocol):
+    """The reading side of a memory of guidance."""
+
+    def search(self, view: View, tokens: int) -> Sequence[Guidance]:
+        """The entries that fit the view's next step, best first, which together take at most ``tokens`` when shown."""
+        ...
+
+    def config(self) -> dict[str, object]: ...
+
+
+class Reviewer(Protocol):
+    """Validates an attempt after it ended. It sees what the agent saw, not the score."""
+
+    async def review(self, view: View) -> Review | None:
+        """``view`` is as after the attempt's last action. None where this attempt is not to be reviewed."""
         ...
 
     def config(self) -> dict[str, object]: ...

@@ -5,99 +5,22 @@ They hold data only. Live objects (models, stores, environments) implement the p
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from atlas.money import Price as Price
+from atlas.money import Spend as Spend
+from atlas.money import Usage as Usage
+from atlas.money import by_actor as by_actor
+from atlas.money import total as total
+from atlas.record import Record as Record
+from atlas.record import content_hash as content_hash
 
 STUDENT = "student"
 TEACHER = "teacher"
-
-
-class Record(BaseModel):
-    """Base of all records: immutable, and strict about field names so that a misspelt field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def content_hash(value: Any, length: int = 16) -> str:
-    """Hex identity of a JSON-serialisable value; equal content gives an equal hash on every machine."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Models do write lone surrogates; they have an identity like everything else.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
-
-
-# --- money and tokens -------------------------------------------------------------------------------------------------
-
-
-class Price(Record):
-    """What a model costs, in dollars per million tokens."""
-
-    prompt: float = Field(ge=0)
-    completion: float = Field(ge=0)
-    cached: float | None = Field(default=None, ge=0)
-    """Prompt tokens read from the provider's cache; None charges them as prompt tokens."""
-    note: str = ""
-    """Where the price is from: a list price, a stated comparison price, or a machine that bills no tokens."""
-
-    def dollars(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
-        """Dollars of one call; ``cached_tokens`` are part of ``prompt_tokens``."""
-        cached = self.prompt if self.cached is None else self.cached
-        fresh = prompt_tokens - cached_tokens
-        return (fresh * self.prompt + cached_tokens * cached + completion_tokens * self.completion) / 1e6
-
-
-class Usage(Record):
-    """Tokens and dollars of some calls. ``dollars`` is None as soon as one of them has no known price."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    dollars: float | None = 0.0
-
-    @property
-    def tokens(self) -> int:
-        return self.prompt_tokens + self.completion_tokens
-
-    def __add__(self, other: Usage) -> Usage:
-        known = self.dollars is not None and other.dollars is not None
-        return Usage(
-            calls=self.calls + other.calls,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
-        )
-
-
-class Spend(Record):
-    """What one actor used: the row of every account."""
-
-    actor: str
-    model: str
-    usage: Usage
-
-
-def total(spends: Iterable[Spend]) -> Usage:
-    """The sum over all actors."""
-    usage = Usage()
-    for spend in spends:
-        usage = usage + spend.usage
-    return usage
-
-
-def by_actor(spends: Iterable[Spend]) -> tuple[Spend, ...]:
-    """One row per (actor, model), in order of first appearance."""
-    rows: dict[tuple[str, str], Usage] = {}
-    for spend in spends:
-        key = (spend.actor, spend.model)
-        rows[key] = rows.get(key, Usage()) + spend.usage
-    return tuple(Spend(actor=actor, model=model, usage=usage) for (actor, model), usage in rows.items())
 
 
 # --- chat -------------------------------------------------------------------------------------------------------------
@@ -123,20 +46,22 @@ class Message(Record):
 class Prompt(Record):
     """A prompt with its parts kept apart, in the order that lets a provider cache the prefix.
 
-    ``stable`` never changes within a run, ``history`` only grows within an episode, and ``retrieved`` and ``ask``,
-    which change at every step, come last.
+    ``stable`` never changes within a run, ``history`` only grows within an episode, and the rest, which changes at
+    every step, comes last: entries of pamphlets, demonstrations, what the teacher advises, and the ask.
     """
 
     stable: str = ""
     history: tuple[Message, ...] = ()
+    guidance: str = ""
     retrieved: str = ""
+    advice: str = ""
     ask: str = ""
 
     def messages(self) -> list[Message]:
         """The chat messages to send: system, history, and one last user turn that carries what changes."""
         sent = [Message(role="system", content=self.stable)] if self.stable else []
         sent.extend(self.history)
-        tail = "\n\n".join(part for part in (self.retrieved, self.ask) if part)
+        tail = "\n\n".join(part for part in (self.guidance, self.retrieved, self.advice, self.ask) if part)
         if not tail:
             return sent
         if sent and sent[-1].role == "user":
@@ -223,6 +148,21 @@ class Window(Record):
     score: float = 0.0
 
 
+class Guidance(Record):
+    """One entry of a pamphlet as it is shown: when something applies, what to do then, and what to expect of it."""
+
+    id: str
+    cue: str
+    action: str
+    effect: str = ""
+    pattern: tuple[str, ...] = ()
+    """The actions it stands for, in order, with ``{slots}`` for what differs from task to task; may be empty."""
+    audience: str = STUDENT
+    """Who is shown it: ``student`` or ``teacher``."""
+    score: float = 0.0
+    """How well its cue fits."""
+
+
 class View(Record):
     """Everything a policy may know when it decides: nothing that the agent has not been shown."""
 
@@ -231,7 +171,14 @@ class View(Record):
     turns: tuple[Turn, ...] = ()
     admissible: tuple[str, ...] = ()
     plan: str = ""
+    guidance: tuple[Guidance, ...] = ()
     retrieved: tuple[Window, ...] = ()
+    advice: str = ""
+    """What the teacher told the student: about the step to come, or about the attempt before."""
+    lane: str = ""
+    """The supervision chosen for this episode; empty where none is chosen."""
+    attempt: int = 0
+    """0 for the first attempt at the task, 1 for the retry after a review that rejected it."""
     messages: tuple[Message, ...] = ()
     """A wrapped agent's own chat history; empty where the history is opening and turns."""
     tools: tuple[dict[str, Any], ...] = ()
@@ -313,6 +260,45 @@ class Hit(Record):
     score: float
 
 
+class Citation(Record):
+    """An entry of a pamphlet that fitted a step, by its id, and whether it was shown."""
+
+    id: str
+    score: float = 0.0
+    shown: bool = True
+    randomised: bool = False
+    """Whether a coin decided that it is shown, or withheld, for this whole episode: what its evidence rests on."""
+
+
+class LaneChoice(Record):
+    """The supervision of an episode, and what it was chosen by."""
+
+    lane: str
+    reason: str
+    tasks: int = 0
+    """How many past tasks like this one were looked at."""
+    similarity: float | None = None
+    """Their mean similarity; None where there are none."""
+    success: float | None = None
+    """The share of them that ended well, as the choice weighed them."""
+    dollars: float | None = None
+    """What they cost on average; None where that is not known."""
+    estimate: float | None = None
+    """The chance of success that a model stated, where one was asked."""
+
+
+class Review(Record):
+    """What a reviewer said of an attempt, without knowing its score."""
+
+    attempt: int
+    approved: bool | None
+    """None where the reviewer gave no verdict: then nothing follows from it."""
+    feedback: str = ""
+    """What to do better; the retry is told."""
+    model: str = ""
+    spend: tuple[Spend, ...] = ()
+
+
 class Decision(Record):
     """What a policy decided, by whom, on what grounds, and what it cost."""
 
@@ -323,7 +309,12 @@ class Decision(Record):
     thought: str = ""
     plan: str | None = None
     """A plan made at this step, for the steps after it."""
+    lane: LaneChoice | None = None
+    """Chosen at an episode's first step, for all of it."""
+    advice: str = ""
+    """What the student was told before this step."""
     votes: tuple[Vote, ...] = ()
+    guidance: tuple[Citation, ...] = ()
     retrieved: tuple[Hit, ...] = ()
     spend: tuple[Spend, ...] = ()
     prompt: Prompt = Prompt()
@@ -359,6 +350,8 @@ class Step(Record):
     """One step of an episode as the trace keeps it."""
 
     index: int
+    """Within the episode, over all its attempts."""
+    attempt: int = 0
     observation: str
     """What was seen before acting."""
     admissible: int = 0
@@ -375,7 +368,7 @@ class Failure(Record):
     kind: str
     message: str
     where: str
-    """``environment``, ``policy`` or ``agent``."""
+    """``environment``, ``policy``, ``reviewer`` or ``agent``."""
 
 
 class Episode(Record):
@@ -398,4 +391,10 @@ class Episode(Record):
     started: float
     """Unix time."""
     plan: str = ""
+    lane: str = ""
+    """The supervision it had; empty where none was chosen."""
+    asked_steps: int = 0
+    """Steps for which the teacher was asked, whoever acted."""
+    reviews: tuple[Review, ...] = ()
+    """One per attempt that was reviewed; the score is the last attempt's."""
     failure: Failure | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from atlas.budget import Budget, Meter
 from atlas.errors import AtlasError
 from atlas.loop import Rollout
-from atlas.protocols import Environment, Policy, Recorder
+from atlas.protocols import Environment, Policy, Recorder, Reviewer
 from atlas.records import INTERRUPTED, Episode
 
 _COLLECT_AFTER = 100_000
@@ -30,6 +30,7 @@ class Job:
     policy: Policy
     environment: Callable[[], Environment]
     seed: int = 0
+    reviewer: Reviewer | None = None
 
     @property
     def key(self) -> Key:
@@ -74,6 +75,8 @@ async def play(
                 recorder=recorder,
                 budget=budget,
                 run_meter=meter,
+                reviewer=job.reviewer,
+                again=job.environment,
             )
             episode = await rollout.play()
             finished.append(episode)

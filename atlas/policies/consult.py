@@ -58,7 +58,8 @@ async def consult(
     What a failing model used is charged to ``actor`` in the error's ``spend``.
     """
     began = time.perf_counter()
-    shown = view.replace(retrieved=()) if isinstance(model, ReadsView) else view
+    view = view.replace(guidance=tuple(entry for entry in view.guidance if entry.audience == actor))
+    shown = view.replace(retrieved=(), guidance=(), advice="") if isinstance(model, ReadsView) else view
     prompt = render(shown, list_actions=not isinstance(model, RanksActions))
     limit = int(view.options.get("max_tokens", max_tokens))
     ask = Ask(view=view, prompt=prompt, n=n, first=first, temperature=temperature, max_tokens=limit)

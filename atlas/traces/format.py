@@ -2,8 +2,9 @@
 
 Four kinds of line: ``start`` (an episode begins), ``step``, ``end`` (its result), and ``text`` (a text that steps refer
 to by its hash). An episode without an ``end`` was cut off; its steps and what they cost still count. A step's prompt is
-stored as what it adds: the stable part by hash, the number of history messages kept from the step before and the new
-ones, each retrieved example by hash, and the ask in full. :func:`unpack_prompt` gives the prompt back exactly.
+stored as what it adds: the stable part and the guidance by hash, the number of history messages kept from the step
+before and the new ones, each retrieved example by hash, and the rest in full. :func:`unpack_prompt` gives the prompt
+back exactly.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ def pack_prompt(prompt: Prompt, before: Prompt) -> tuple[dict[str, Any], dict[st
     packed: dict[str, Any] = {"stable": text_hash(prompt.stable), "kept": kept}
     if len(prompt.history) > kept:
         packed["added"] = [m.model_dump(exclude_defaults=True) for m in prompt.history[kept:]]
+    if prompt.guidance:
+        packed["guidance"] = text_hash(prompt.guidance)
+        texts[packed["guidance"]] = prompt.guidance
     examples = _EXAMPLES.split(prompt.retrieved)
     if len(examples) > 1:
         packed["retrieved"] = [_example(text, texts) for text in examples]
     elif prompt.retrieved:
         packed["retrieved"] = prompt.retrieved
-    if prompt.ask:
-        packed["ask"] = prompt.ask
+    for part in ("advice", "ask"):
+        if text := getattr(prompt, part):
+            packed[part] = text
     return packed, texts
 
 
@@ -53,7 +58,9 @@ def unpack_prompt(packed: dict[str, Any], before: Prompt, texts: dict[str, str])
     return Prompt(
         stable=texts[packed["stable"]],
         history=before.history[: packed["kept"]] + added,
+        guidance=texts[packed["guidance"]] if "guidance" in packed else "",
         retrieved=retrieved,
+        advice=packed.get("advice", ""),
         ask=packed.get("ask", ""),
     )
 
