@@ -1,4 +1,4 @@
-"""``atlas traces import``: what other programs logged, as atlas runs. A format is a module, loaded when it is called."""
+"""``atlas traces import``: what other programs logged, as atlas runs. Formats load when they are called."""
 
 from __future__ import annotations
 
