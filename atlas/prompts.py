@@ -97,4 +97,6 @@ def _wrapped(view: View, guidance: str, retrieved: str, advice: str) -> Prompt:
     """A wrapped agent's own messages: its first system message is the stable part, the rest stays as it is."""
     first, *rest = view.messages
     stable, history = (first.content, tuple(rest)) if first.role == "system" else ("", view.messages)
-    return Prompt(stable=stable, history=history, guidance=guidance, retrieved=retrieved, advice=advice)
+    return Prompt(
+        stable=stable, history=history, guidance=guidance, retrieved=retrieved, advice=advice, tools=view.tools
+    )

@@ -56,6 +56,8 @@ class Prompt(Record):
     retrieved: str = ""
     advice: str = ""
     ask: str = ""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Tool schemas sent beside the messages, as chat APIs take them."""
 
     def messages(self) -> list[Message]:
         """The chat messages to send: system, history, and one last user turn that carries what changes."""

@@ -33,7 +33,17 @@ messages = st.builds(
     tool_calls=st.lists(calls, max_size=2).map(tuple),
     tool_call_id=st.none() | texts,
 )
-prompts = st.builds(Prompt, stable=texts, history=st.lists(messages, max_size=5).map(tuple), retrieved=texts, ask=texts)
+tools = st.lists(
+    st.fixed_dictionaries({"type": st.just("function"), "function": st.dictionaries(texts, texts)}), max_size=2
+)
+prompts = st.builds(
+    Prompt,
+    stable=texts,
+    history=st.lists(messages, max_size=5).map(tuple),
+    retrieved=texts,
+    ask=texts,
+    tools=tools.map(tuple),
+)
 
 
 def step_of(index: int, prompt: Prompt, text: str = "seen") -> Step:

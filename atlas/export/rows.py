@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -72,8 +71,6 @@ class Row(Record):
     """What was seen after it."""
     prompt: Prompt
     """What the student was asked, in parts; the teacher's prompt where it acted alone."""
-    tools: tuple[dict[str, Any], ...] = ()
-    """Tool schemas of a wrapped agent, where the trace has them."""
     admissible: tuple[str, ...] = ()
     """The actions possible, where the trace has them."""
     admissible_count: int = 0

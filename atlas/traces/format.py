@@ -9,6 +9,7 @@ back exactly.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from typing import Any
@@ -41,6 +42,10 @@ def pack_prompt(prompt: Prompt, before: Prompt) -> tuple[dict[str, Any], dict[st
     for part in ("advice", "ask"):
         if text := getattr(prompt, part):
             packed[part] = text
+    if prompt.tools:
+        schemas = json.dumps(prompt.tools, ensure_ascii=False, default=str)
+        packed["tools"] = text_hash(schemas)
+        texts[packed["tools"]] = schemas
     return packed, texts
 
 
@@ -62,6 +67,7 @@ def unpack_prompt(packed: dict[str, Any], before: Prompt, texts: dict[str, str])
         retrieved=retrieved,
         advice=packed.get("advice", ""),
         ask=packed.get("ask", ""),
+        tools=tuple(json.loads(texts[packed["tools"]])) if "tools" in packed else (),
     )
 
 
