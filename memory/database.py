@@ -1,192 +1,337 @@
-"""The SQLite file behind a memory: demonstrations in insertion order, and embeddings of texts.
+"""The SQLite file behind a memory: its items, every version of them, and embeddings of texts.
 
-Write-ahead log with full synchronisation: what was acknowledged survives a killed process and a power cut, and many
-processes may read and write at once. Every sqlite3 error leaves here as a StoreError.
+An item is a demonstration or a pamphlet entry. It has a status, and one write of some items is one version: with an
+author, a reason, and what it takes to go back. The modules above turn records into items and read versions.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Literal, NamedTuple
 
 from atlas.errors import StoreError
+from atlas.memory.connection import Connection
+from atlas.memory.schema import APPLICATION_ID, SCHEMA_VERSION, create
 
-APPLICATION_ID = 0x41544C53  # "ATLS", so that another program's SQLite file is told from ours
-SCHEMA_VERSION = 1
-BUSY_SECONDS = 60.0
+Kind = Literal["demonstration", "entry"]
+Status = Literal["trial", "admitted", "quarantined", "removed", "absent"]
+"""``removed`` stays removed when it is learned again; ``absent`` is what a rollback leaves of an item that was added
+later: as if it had never been there."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS demonstrations (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    steps INTEGER NOT NULL,
-    record TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS vectors (
-    embedder TEXT NOT NULL,
-    text_hash TEXT NOT NULL,
-    vector BLOB NOT NULL,
-    PRIMARY KEY (embedder, text_hash)
-) WITHOUT ROWID;
-"""
+STATUSES: tuple[Status, ...] = ("trial", "admitted", "quarantined", "removed")
+"""Those that a person or a rule may give."""
+SEARCHED: tuple[Status, ...] = ("trial", "admitted")
+"""Those of items that may reach a prompt."""
+
+AUTHORS = "trace:RUN/EPISODE, person:NAME, rule:NAME or import:FILE"
+_AUTHOR = re.compile(r"(trace|person|rule|import):.+", re.DOTALL)
 
 
-class Database:
-    """One connection, shared by the threads of a process."""
+class Item(NamedTuple):
+    """One thing the memory holds."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._lock = threading.RLock()
-        if path != ":memory:":
-            self._check_folder()
-        with self._errors():
-            # Autocommit: transactions are opened explicitly, and IMMEDIATE, so that no reader has to be promoted.
-            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            with self._errors():
-                self._prepare()
-        except StoreError:
-            self._db.close()
-            raise
+    seq: int
+    """Grows with every item added, and is kept for ever."""
+    kind: Kind
+    id: str
+    status: Status
+    record: str
+    """JSON."""
+    version: int
+    """The version that changed it last."""
 
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
+    @property
+    def searched(self) -> bool:
+        return self.status in SEARCHED
 
-    def insert(self, rows: Iterable[tuple[str, int, str]]) -> list[bool]:
-        """Store ``(id, steps, record)`` rows in one transaction; True for each that was new."""
-        with self._lock, self._transaction():
-            return [
-                self._db.execute(
-                    "INSERT INTO demonstrations (id, steps, record) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", row
-                ).rowcount
-                > 0
-                for row in rows
-            ]
 
-    def count(self) -> int:
-        return int(self._one("SELECT count(*) FROM demonstrations"))
+class Write(NamedTuple):
+    """What is to be written of an item. A record or status of None stays as it is; a new item is ``admitted``."""
 
-    def total_steps(self) -> int:
-        return int(self._one("SELECT coalesce(sum(steps), 0) FROM demonstrations"))
+    kind: Kind
+    id: str
+    status: Status | None = None
+    record: str | None = None
+    only_new: bool = False
+    """Leave an item that is there already as it is."""
 
-    def get(self, demo_id: str) -> str | None:
-        with self._lock, self._errors():
-            row = self._db.execute("SELECT record FROM demonstrations WHERE id = ?", (demo_id,)).fetchone()
-        return row[0] if row else None
 
-    def after(self, seq: int) -> list[tuple[int, str, str]]:
-        """The ``(seq, id, record)`` of all demonstrations added after ``seq``, in insertion order.
+class State(NamedTuple):
+    """An item at one version; ``absent`` where it was not there."""
 
-        Writers take turns, so a smaller ``seq`` never appears after a larger one.
+    status: Status
+    record: str
+
+
+class Change(NamedTuple):
+    """What a version did to an item."""
+
+    kind: Kind
+    id: str
+    before: State
+    after: State
+
+
+class Version(NamedTuple):
+    """One change of the memory. The first has number 1; the empty memory before it is version 0."""
+
+    number: int
+    time: float
+    """Unix time."""
+    author: str
+    reason: str
+    action: str
+    """``write``, ``rollback to N``, ``freeze`` or ``unfreeze``."""
+
+
+class Freeze(NamedTuple):
+    """Why a memory may not be written."""
+
+    author: str
+    reason: str
+    time: float
+
+
+class Database(Connection):
+    """A memory file; many may be open on it at once, in this process and in others."""
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """As :meth:`Connection.transaction`; raises StoreError when the memory is frozen."""
+        with super().transaction():
+            frozen = self.frozen()
+            if frozen:
+                raise StoreError(
+                    f"the memory {self.path} is frozen by {frozen.author} ({frozen.reason}): "
+                    f"'atlas memory freeze {self.path} --off' lets it be written again"
+                )
+            yield
+
+    def write(self, writes: Sequence[Write], *, author: str, reason: str, action: str = "write") -> list[bool]:
+        """Write all or nothing, as one version; True for each that changed something.
+
+        author: ``trace:RUN/EPISODE``, ``person:NAME``, ``rule:NAME`` or ``import:FILE``.
+        reason: why, in words for the log.
+
+        Where nothing changes no version is made. Raises StoreError when the memory is frozen, and for an item that is
+        not there when no record is given.
         """
-        with self._lock, self._errors():
-            query = "SELECT seq, id, record FROM demonstrations WHERE seq > ? ORDER BY seq"
-            return self._db.execute(query, (seq,)).fetchall()
+        _check_author(author)
+        with self.transaction():
+            number = 0
+            done = []
+            for write in writes:
+                item = self._row(write.kind, write.id)
+                before = item.status if item else "absent"
+                changed = not (write.only_new and before != "absent")
+                record = write.record if write.record is not None else item.record if item else None
+                if record is None:
+                    raise StoreError(f"there is no {write.kind} {write.id} in {self.path}")
+                status = write.status or ("admitted" if before == "absent" else before)
+                replaced = item.record if item and item.record != record else None
+                changed = changed and (status != before or replaced is not None)
+                if changed:
+                    number = number or self._new_version(author, reason, action)
+                    self._put(Item(0, write.kind, write.id, status, record, number), before, replaced)
+                done.append(changed)
+        return done
 
-    def version(self) -> tuple[int, int]:
-        """Changes when this or another connection writes; a few microseconds to read."""
-        with self._lock, self._errors():
-            return int(self._one("PRAGMA data_version")), self._db.total_changes
+    def define(self, table: str, statements: str) -> None:
+        """Make a further table, by ``CREATE`` statements, where there is none of that name yet.
+
+        This is done in a frozen memory too: a new table holds nothing.
+        """
+        if self.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)):
+            return
+        with super().transaction():
+            if not self.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)):
+                for statement in statements.split(";"):
+                    self.execute(statement)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def get(self, kind: Kind, item_id: str) -> Item | None:
+        """The item, whatever its status; None where there is none."""
+        item = self._row(kind, item_id)
+        return None if item is None or item.status == "absent" else item
+
+    def rows(self, kind: Kind, after: int = 0) -> list[Item]:
+        """The items that changed after version ``after``, of whatever status (also ``absent``), in insertion order.
+
+        Writers take turns, so what was read up to the highest version among the rows never has to be read again.
+        """
+        query = "SELECT seq, kind, id, status, record, version FROM items WHERE kind = ? AND version > ? ORDER BY seq"
+        return [Item(*row) for row in self.execute(query, (kind, after))]
+
+    def find(self, beginning: str) -> list[Item]:
+        """The items, of any kind, whose id begins so."""
+        query = "SELECT seq, kind, id, status, record, version FROM items WHERE substr(id, 1, ?) = ? ORDER BY seq"
+        found = [Item(*row) for row in self.execute(query, (len(beginning), beginning))]
+        return [item for item in found if item.status != "absent"]
+
+    def count(self, kind: Kind, statuses: Collection[Status] = SEARCHED) -> int:
+        marks = ",".join("?" * len(statuses))
+        return self._one(f"SELECT count(*) FROM items WHERE kind = ? AND status IN ({marks})", (kind, *statuses))
+
+    # --- versions -----------------------------------------------------------------------------------------------------
+
+    def versions(self) -> list[Version]:
+        """All versions, oldest first."""
+        return [Version(*row) for row in self.execute("SELECT * FROM versions ORDER BY number")]
+
+    def head(self) -> int:
+        """The number of the newest version; 0 for an empty memory."""
+        return self._one("SELECT coalesce(max(number), 0) FROM versions")
+
+    def version(self, number: int) -> tuple[Version, list[Change]]:
+        """A version and what it did. Raises StoreError for a number that is not there."""
+        with self._lock:
+            found = self.execute("SELECT * FROM versions WHERE number = ?", (number,))
+            if not found:
+                raise StoreError(self._no_version(number))
+            # Going back is what is stored, so that the record a change left is the one that the next replaced.
+            query = """
+                SELECT c.kind, c.id, c.before, c.after, c.replaced, coalesce(
+                    (SELECT l.replaced FROM changes l WHERE l.kind = c.kind AND l.id = c.id AND l.version > c.version
+                     AND l.replaced IS NOT NULL ORDER BY l.version LIMIT 1), i.record)
+                FROM changes c JOIN items i ON i.kind = c.kind AND i.id = c.id WHERE c.version = ? ORDER BY i.seq"""
+            changes = [
+                Change(kind, item_id, State(before, record if replaced is None else replaced), State(after, record))
+                for kind, item_id, before, after, replaced, record in self.execute(query, (number,))
+            ]
+        return Version(*found[0]), changes
+
+    def since(self, number: int) -> dict[tuple[Kind, str], State]:
+        """How the items that changed after version ``number`` were at that version."""
+        with self._lock:
+            if not 0 <= number <= self.head():
+                raise StoreError(self._no_version(number))
+            # With min(), SQLite takes the other columns from the row that holds the least.
+            first = "SELECT kind, id, min(version), {0} FROM changes WHERE version > ? {1} GROUP BY kind, id"
+            records = {
+                (kind, item_id): record
+                for kind, item_id, _, record in self.execute(
+                    first.format("replaced", "AND replaced IS NOT NULL"), (number,)
+                )
+            }
+            query = f"""
+                SELECT c.kind, c.id, c.before, i.record FROM ({first.format("before", "")}) c
+                JOIN items i ON i.kind = c.kind AND i.id = c.id ORDER BY i.seq"""
+            return {
+                (kind, item_id): State(status, records.get((kind, item_id), record))
+                for kind, item_id, status, record in self.execute(query, (number,))
+            }
+
+    # --- facts about the whole ----------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Tells this memory from others, wherever its file is moved or copied."""
+        return str(self.execute("SELECT value FROM meta WHERE name = 'id'")[0][0])
+
+    def frozen(self) -> Freeze | None:
+        found = self.execute("SELECT value FROM meta WHERE name = 'frozen'")
+        return Freeze(**json.loads(found[0][0])) if found else None
+
+    def set_frozen(self, on: bool, *, author: str, reason: str) -> bool:
+        """Freeze the memory, or let it be written again; False where it was so already."""
+        _check_author(author)
+        with super().transaction():
+            if on == (self.frozen() is not None):
+                return False
+            self._new_version(author, reason, "freeze" if on else "unfreeze")
+            if on:
+                value = json.dumps(Freeze(author, reason, time.time())._asdict())
+                self.execute("INSERT INTO meta VALUES ('frozen', ?)", (value,))
+            else:
+                self.execute("DELETE FROM meta WHERE name = 'frozen'")
+            return True
+
+    # --- embeddings ---------------------------------------------------------------------------------------------------
 
     def vectors(self, embedder: str, hashes: Sequence[str]) -> dict[str, bytes]:
         """The stored embeddings among ``hashes``, as float32 bytes."""
         found: dict[str, bytes] = {}
-        with self._lock, self._errors():
-            for i in range(0, len(hashes), 500):
-                part = hashes[i : i + 500]
-                marks = ",".join("?" * len(part))
-                query = f"SELECT text_hash, vector FROM vectors WHERE embedder = ? AND text_hash IN ({marks})"
-                found.update(self._db.execute(query, (embedder, *part)).fetchall())
+        for i in range(0, len(hashes), 500):
+            part = hashes[i : i + 500]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT text_hash, vector FROM vectors WHERE embedder = ? AND text_hash IN ({marks})"
+            found.update(self.execute(query, (embedder, *part)))
         return found
 
     def put_vectors(self, embedder: str, rows: Iterable[tuple[str, bytes]]) -> None:
-        with self._lock, self._transaction():
-            self._db.executemany(
-                "INSERT OR IGNORE INTO vectors (embedder, text_hash, vector) VALUES (?, ?, ?)",
-                [(embedder, text_hash, vector) for text_hash, vector in rows],
-            )
+        """Keep embeddings for the next process; a frozen memory keeps none."""
+        with super().transaction():
+            if self.frozen() is None:
+                self.executemany(
+                    "INSERT OR IGNORE INTO vectors (embedder, text_hash, vector) VALUES (?, ?, ?)",
+                    [(embedder, text_hash, vector) for text_hash, vector in rows],
+                )
 
-    def _one(self, query: str) -> int:
-        with self._lock, self._errors():
-            value: int = self._db.execute(query).fetchone()[0]
-            return value
+    # --- parts --------------------------------------------------------------------------------------------------------
 
-    def _check_folder(self) -> None:
-        path = Path(self.path)
-        if path.is_dir():
-            raise StoreError(
-                f"{path} is a folder, and a memory is a file: name a file in it, such as {path / 'memory.db'}"
-            )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"the memory {path} cannot be written ({error.strerror}): choose a path in a folder that can be written"
-            ) from error
+    def _row(self, kind: Kind, item_id: str) -> Item | None:
+        query = "SELECT seq, kind, id, status, record, version FROM items WHERE kind = ? AND id = ?"
+        found = self.execute(query, (kind, item_id))
+        return Item(*found[0]) if found else None
+
+    def _put(self, item: Item, before: Status, replaced: str | None) -> None:
+        self.execute(
+            "INSERT INTO items (kind, id, status, record, version) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, id) "
+            "DO UPDATE SET status = excluded.status, record = excluded.record, version = excluded.version",
+            item[1:],
+        )
+        self.execute(
+            "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET after = excluded.after, "
+            "replaced = coalesce(replaced, excluded.replaced)",
+            (item.version, item.kind, item.id, before, item.status, replaced),
+        )
+
+    def _new_version(self, author: str, reason: str, action: str) -> int:
+        row = (time.time(), _storable(author), _storable(reason), action)
+        query = "INSERT INTO versions (time, author, reason, action) VALUES (?, ?, ?, ?) RETURNING number"
+        return int(self.execute(query, row)[0][0])
+
+    def _no_version(self, number: int) -> str:
+        return f"there is no version {number} in {self.path}: it has versions 0 (empty) to {self.head()}"
 
     def _prepare(self) -> None:
-        db = self._db
-        application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
+        # In this order: who sees the tables that another process has just made sees the mark it made with them.
         tables = self._one("SELECT count(*) FROM sqlite_master")
+        application = self._one("PRAGMA application_id")
         if application != APPLICATION_ID and tables:
             raise sqlite3.DatabaseError("another program's database")
+        self._check_schema()
+        super()._prepare()
+        if self._one("PRAGMA user_version") < SCHEMA_VERSION or not tables:
+            with super().transaction():
+                # Another process may have been first.
+                if self._one("PRAGMA user_version") < SCHEMA_VERSION:
+                    create(self.execute)
+        self._check_schema()
+        self._one("SELECT count(*) FROM items")
+
+    def _check_schema(self) -> None:
+        version = self._one("PRAGMA user_version")
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"{self.path} was written by a newer atlas (schema {version}, this one reads {SCHEMA_VERSION}): "
                 "upgrade atlas-cascade, or use another file"
             )
-        self._write_ahead_log()
-        db.execute("PRAGMA synchronous = FULL")
-        if version < SCHEMA_VERSION or not tables:
-            with self._transaction():
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._one("SELECT count(*) FROM demonstrations")
 
-    def _write_ahead_log(self) -> None:
-        # Changing the journal mode does not wait for other connections as every other statement does.
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+def _check_author(author: str) -> None:
+    if not _AUTHOR.fullmatch(author):
+        raise StoreError(f"{author!r} is no author of a change: write {AUTHORS}")
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if "malformed" in str(error) or "disk I/O" in str(error):
-                raise StoreError(self._corrupt(error)) from error
-            raise StoreError(
-                f"the memory {self.path} cannot be opened or written ({error}): check the path, its permissions and "
-                "the free space"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise StoreError(self._corrupt(error)) from error
 
-    def _corrupt(self, error: sqlite3.Error) -> str:
-        return f"{self.path} is not an atlas memory ({error}): move it away or restore a copy"
+def _storable(text: str) -> str:
+    """Names of files may hold bytes that are no text."""
+    return text.encode("utf-8", "replace").decode()

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from atlas.errors import ConfigError, StoreError
-from atlas.memory.database import Database
+from atlas.memory.database import SEARCHED, Database, Item, Status, Write
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.embed import load_embedder
 from atlas.memory.index import DEFAULT_KEYS, Index, Ranked, Snapshot, check_keys, query_texts
@@ -26,16 +27,19 @@ Progress = Callable[[int, int], None]
 
 
 class DemonstrationStore:
-    """A memory of successful trajectories in one SQLite file.
+    """A memory of successful trajectories in one SQLite file, which may hold other things as well.
 
     Any number of processes may add and search at once; what one adds, the others find at their next search. Adding is
     idempotent by content. Embedding is done when first searched (or by :meth:`warm`), once per distinct text, and kept.
     Searching is safe from many threads.
+
+    Only what is on trial or admitted counts and is searched. What was quarantined or removed stays in the file, where
+    :meth:`get` and ``atlas memory show`` find it.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Database,
         embedder: Embedder | str = "minilm",
         index: str = "auto",
         keys: Sequence[str] = DEFAULT_KEYS,
@@ -43,7 +47,7 @@ class DemonstrationStore:
         window: int = 5,
     ) -> None:
         """
-        path: file to open or create, or ``":memory:"``.
+        path: file to open or create, ``":memory:"``, or a database that is open, which its owner closes.
         embedder: an object, or a name for :func:`atlas.memory.embed.load_embedder`; loaded at the first search.
         index: ``exact`` compares with every vector; ``auto`` estimates first where there are many, then rescores the
             best exactly, and goes over to Chroma where the vectors would not fit in memory; ``chroma`` always uses it.
@@ -55,43 +59,64 @@ class DemonstrationStore:
             raise ConfigError(f"there is no index {index!r}: choose one of {', '.join(INDEXES)}")
         if window < 0:
             raise ConfigError(f"window must be 0 or more steps, not {window}")
-        self.path = str(path)
         self.window = window
         self._weights = check_keys(keys, weights or {})
         self._index_kind = index
         self._embedder = load_embedder(embedder) if isinstance(embedder, str) else embedder
-        self._db = Database(self.path)
-        self._texts = TextVectors(self._db, self._embedder)
+        self.database = path if isinstance(path, Database) else Database(str(path))
+        self.path = self.database.path
+        self._owned = self.database is not path
+        self._texts = TextVectors(self.database, self._embedder)
         self._refreshing = threading.Lock()
-        self._version: tuple[int, int] | None = None
-        self._seq = 0
+        self._stamp: tuple[int, int] | None = None
+        self._head = 0
         self._demos: list[Demonstration] = []
         self._ids: list[str] = []
         self._places: dict[str, int] = {}
+        self._shown: list[bool] = []
+        self._hidden: Ints = np.empty(0, np.intp)
         self._by_task: dict[str, list[int]] = {}
         self._index: Index | None = None
         self._close_index: Callable[[], None] = lambda: None
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def add(self, demo: Demonstration) -> bool:
-        """Store a demonstration durably; False if it was there already. Raises StoreError for an unsuccessful one."""
-        return self.add_many([demo]) == 1
+    def add(
+        self, demo: Demonstration, *, status: Status = "admitted", author: str | None = None, reason: str = ""
+    ) -> bool:
+        """Store a demonstration durably; False if it was there already, whatever its status.
 
-    def add_many(self, demos: Iterable[Demonstration]) -> int:
-        """Store demonstrations in one transaction, all or none; how many were new."""
-        rows = []
+        As :meth:`add_many`, which see. Raises StoreError for an unsuccessful one.
+        """
+        return self.add_many([demo], status=status, author=author, reason=reason) == 1
+
+    def add_many(
+        self,
+        demos: Iterable[Demonstration],
+        *,
+        status: Status = "admitted",
+        author: str | None = None,
+        reason: str = "",
+    ) -> int:
+        """Store demonstrations in one transaction, all or none, as one version of the memory; how many were new.
+
+        author and reason: for the log of versions, as :meth:`Database.write` takes them; by default the trace that they
+            come from, where they come from one.
+        """
+        demos = list(demos)
         for demo in demos:
             if not demo.success:
                 raise StoreError(
                     f"the demonstration {demo.id} of task {demo.task_id} did not succeed: a memory takes only successes"
                 )
-            rows.append((demo.id, len(demo.steps), demo.model_dump_json()))
-        return sum(self._db.insert(rows))
+        writes = [Write("demonstration", demo.id, status, demo.model_dump_json(), only_new=True) for demo in demos]
+        by, why = _provenance(demos)
+        return sum(self.database.write(writes, author=author or by, reason=reason or why))
 
     def close(self) -> None:
         self._close_index()
-        self._db.close()
+        if self._owned:
+            self.database.close()
 
     def __enter__(self) -> DemonstrationStore:
         return self
@@ -102,21 +127,22 @@ class DemonstrationStore:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return self._db.count()
+        return self.database.count("demonstration")
 
     def __contains__(self, demo_id: str) -> bool:
-        return self._db.get(demo_id) is not None
+        item = self.database.get("demonstration", demo_id)
+        return item is not None and item.searched
 
     def get(self, demo_id: str) -> Demonstration:
-        """Raises StoreError for an id that is not there."""
-        record = self._db.get(demo_id)
-        if record is None:
+        """One that is or was here, whatever its status. Raises StoreError for an id that is not there."""
+        item = self.database.get("demonstration", demo_id)
+        if item is None:
             raise StoreError(f"there is no demonstration {demo_id} in {self.path}")
-        return Demonstration.model_validate_json(record)
+        return read(item, self.path)
 
     def all(self) -> list[Demonstration]:
-        """Every demonstration, in insertion order."""
-        return [Demonstration.model_validate_json(record) for _, _, record in self._db.after(0)]
+        """Every demonstration that may be searched, in insertion order."""
+        return [read(item, self.path) for item in self.database.rows("demonstration") if item.searched]
 
     def limit(self, count: int) -> MemoryView:
         """A read-only view of the first ``count`` demonstrations, which later additions do not change."""
@@ -150,19 +176,21 @@ class DemonstrationStore:
     # --- index --------------------------------------------------------------------------------------------------------
 
     def _refresh(self, progress: Progress | None = None) -> Snapshot:
-        """The index as it is now, with all that any process has added."""
+        """The index as it is now, with all that any process has added, removed or brought back."""
         with self._refreshing:
-            version = self._db.version()
-            if self._index is None:
-                self._index = Index(self._weights, self._tables())
-            if version != self._version:
-                rows = self._db.after(self._seq)
-                demos = [Demonstration.model_validate_json(record) for _, _, record in rows]
+            stamp = self.database.stamp()
+            if self._index is None or stamp != self._stamp:
+                rows = self.database.rows("demonstration", self._head)
+                new = [row for row in rows if row.id not in self._places]
+                demos = [read(row, self.path) for row in new]
+                if self._index is None:
+                    self._index = Index(self._weights, self._tables(sum(len(demo.steps) for demo in demos)))
                 if demos:
+                    # Hidden ones too: places are in insertion order for ever, and some will be brought back.
                     self._index.append(demos, lambda texts: self._texts.embed(texts, progress))
-                    self._remember(demos, [demo_id for _, demo_id, _ in rows])
-                    self._seq = rows[-1][0]
-                self._version = version
+                    self._remember(demos, [row.id for row in new])
+                self._show(rows)
+                self._stamp = stamp
             return self._index.snapshot()
 
     def _remember(self, demos: list[Demonstration], ids: list[str]) -> None:
@@ -170,14 +198,23 @@ class DemonstrationStore:
             place = len(self._demos)
             self._demos.append(demo)
             self._ids.append(demo_id)
+            self._shown.append(False)
             self._places[demo_id] = place
             self._by_task.setdefault(demo.task_id, []).append(place)
 
-    def _tables(self) -> Callable[[str], Vectors]:
+    def _show(self, rows: list[Item]) -> None:
+        for row in rows:
+            self._shown[self._places[row.id]] = row.status in SEARCHED
+        if rows:
+            self._hidden = np.flatnonzero(~np.array(self._shown))
+            self._head = max(self._head, *(row.version for row in rows))
+
+    def _tables(self, steps: int) -> Callable[[str], Vectors]:
+        """How to make the table of a key, for a memory of so many steps."""
         dim = self._embedder.dim
         if self._index_kind == "exact":
             return lambda key: NumpyVectors(dim, project_above=None)
-        if self._index_kind == "chroma" or self._db.total_steps() > CHROMA_ABOVE:
+        if self._index_kind == "chroma" or steps > CHROMA_ABOVE:
             from atlas.memory import chroma
 
             if self._index_kind == "chroma" or chroma.installed():
@@ -187,13 +224,23 @@ class DemonstrationStore:
         return lambda key: NumpyVectors(dim)
 
     def _blocked(self, task_id: str, ids: frozenset[str] | None) -> Ints:
-        """Places that may not be returned: the task's own, and those outside a subset."""
-        own = np.array(self._by_task.get(task_id, []), np.intp)
+        """Places that may not be returned: the task's own, hidden ones, and those outside a subset."""
+        own = np.concatenate([np.array(self._by_task.get(task_id, []), np.intp), self._hidden])
         if ids is None:
             return own
         outside = np.ones(len(self._ids), bool)
         outside[[self._places[demo_id] for demo_id in ids if demo_id in self._places]] = False
         return np.concatenate([own, np.flatnonzero(outside)])
+
+    def _first(self, count: int | None, size: int) -> int:
+        """How many places, of ``size``, hold the first ``count`` demonstrations that are not hidden."""
+        if count is None:
+            return size
+        hidden = self._hidden[self._hidden < size]
+        if not len(hidden):
+            return max(0, min(count, size))
+        places = np.delete(np.arange(size), hidden)
+        return int(places[count]) if 0 <= count < len(places) else size if count > 0 else 0
 
     def _query(self, texts: Mapping[str, str]) -> dict[str, Floats]:
         vectors = self._embedder.embed(list(texts.values()))
@@ -210,7 +257,7 @@ class MemoryView:
         return len(self.all())
 
     def all(self) -> list[Demonstration]:
-        demos = self._store.all()[: self._count]
+        demos = self._store.all()[: None if self._count is None else max(0, self._count)]
         return demos if self._ids is None else [demo for demo in demos if demo.id in self._ids]
 
     def search(self, view: View, k: int) -> list[Window]:
@@ -250,10 +297,30 @@ class MemoryView:
     ) -> list[Window]:
         store = self._store
         snapshot = store._refresh()
-        first = snapshot.size if self._count is None else max(0, min(self._count, snapshot.size))
+        first = store._first(self._count, snapshot.size)
         blocked = store._blocked(view.task.id, self._ids)
         ranked = rank(snapshot, store._ids, blocked[blocked < first], first)
         return [cut(store._demos[row.place], store._ids[row.place], row) for row in ranked]
+
+
+def read(item: Item, path: str) -> Demonstration:
+    """The demonstration of an item; raises StoreError where the file holds something else in its place."""
+    try:
+        return Demonstration.model_validate_json(item.record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(
+            f"the demonstration {item.id} in {path} cannot be read ({where}: {first['msg']}): restore a copy of it"
+        ) from error
+
+
+def _provenance(demos: Sequence[Demonstration]) -> tuple[str, str]:
+    """(author, reason) of demonstrations that are added without saying."""
+    traces = {f"trace:{demo.source.run}/{demo.source.episode}" for demo in demos if demo.source.episode}
+    if len(traces) == 1 and all(demo.source.episode for demo in demos):
+        return traces.pop(), f"succeeded at: {' '.join(demos[0].goal.split())[:80]}"
+    return "rule:given", f"{len(demos)} demonstration{'s' if len(demos) != 1 else ''} given"
 
 
 def window_around(demo: Demonstration, demo_id: str, row: Ranked, start: int, end: int) -> Window:

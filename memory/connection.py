@@ -1,0 +1,128 @@
+"""One connection to a SQLite file: transactions, errors in words, and what makes writes survive.
+
+Write-ahead log with full synchronisation: what was acknowledged survives a killed process and a power cut, and many
+processes may read and write at once. Every sqlite3 error leaves here as a StoreError.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import StoreError
+
+BUSY_SECONDS = 60.0
+
+
+class Connection:
+    """Shared by the threads of a process, which take turns."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        if path != ":memory:":
+            self._check_folder()
+        with self._errors():
+            # Autocommit: transactions are opened explicitly, and IMMEDIATE, so that no reader has to be promoted.
+            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            with self._errors():
+                self._prepare()
+        except StoreError:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query. What writes is for the inside of a :meth:`transaction` alone."""
+        with self._lock, self._errors():
+            if not self._depth and not statement.lstrip().upper().startswith(("SELECT", "WITH", "PRAGMA")):
+                raise RuntimeError("a statement that writes belongs inside a transaction")
+            return self._db.execute(statement, parameters).fetchall()
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """As :meth:`execute` for many rows of parameters."""
+        with self._lock, self._errors():
+            if not self._depth:
+                raise RuntimeError("a statement that writes belongs inside a transaction")
+            self._db.executemany(statement, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside happens at once or, if an exception leaves it, not at all. May be nested."""
+        with self._lock, self._errors():
+            name = f"nested_{self._depth}" if self._depth else ""
+            self._db.execute(f"SAVEPOINT {name}" if name else "BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+                self._db.execute(f"RELEASE {name}" if name else "COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute(f"ROLLBACK TO {name}" if name else "ROLLBACK")
+                    if name:
+                        self._db.execute(f"RELEASE {name}")
+                raise
+            finally:
+                self._depth -= 1
+
+    def stamp(self) -> tuple[int, int]:
+        """Changes when this or another connection writes; a few microseconds to read."""
+        with self._lock:
+            return self._one("PRAGMA data_version"), self._db.total_changes
+
+    def _one(self, query: str, parameters: Sequence[object] = ()) -> int:
+        return int(self.execute(query, parameters)[0][0])
+
+    def _prepare(self) -> None:
+        """Called once when connected: the file has to be what the class expects, or becomes so."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        # Changing the journal mode does not wait for other connections as every other statement does.
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        self._db.execute("PRAGMA synchronous = FULL")
+
+    def _check_folder(self) -> None:
+        path = Path(self.path)
+        if path.is_dir():
+            raise StoreError(
+                f"{path} is a folder, and a memory is a file: name a file in it, such as {path / 'memory.db'}"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"the memory {path} cannot be written ({error.strerror}): choose a path in a folder that can be written"
+            ) from error
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "malformed" in str(error) or "disk I/O" in str(error):
+                raise StoreError(self._corrupt(error)) from error
+            raise StoreError(
+                f"the memory {self.path} cannot be opened or written ({error}): check the path, its permissions and "
+                "the free space"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(self._corrupt(error)) from error
+
+    def _corrupt(self, error: Exception) -> str:
+        return f"{self.path} is not an atlas memory ({error}): move it away or restore a copy"

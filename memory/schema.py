@@ -1,0 +1,83 @@
+"""The tables of a memory file, and how a file of an earlier schema becomes one of this."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+APPLICATION_ID = 0x41544C53  # "ATLS", so that another program's SQLite file is told from ours
+SCHEMA_VERSION = 2
+
+SCHEMA = """
+CREATE TABLE items (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    record TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    UNIQUE (kind, id)
+);
+CREATE INDEX items_by_version ON items (kind, version);
+CREATE TABLE versions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    time REAL NOT NULL,
+    author TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    action TEXT NOT NULL
+);
+CREATE TABLE changes (
+    version INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    replaced TEXT,
+    PRIMARY KEY (version, kind, id)
+);
+CREATE INDEX changes_by_item ON changes (kind, id, version);
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS vectors (
+    embedder TEXT NOT NULL,
+    text_hash TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (embedder, text_hash)
+) WITHOUT ROWID;
+"""
+"""``changes`` holds what is needed to go back: the status before and after, and the record that was replaced, if one
+was. An added demonstration costs two small rows there, not a second copy of itself."""
+
+_FROM_1 = """
+INSERT INTO items (seq, kind, id, status, record, version)
+    SELECT seq, 'demonstration', id, 'admitted', record, 1 FROM demonstrations ORDER BY seq;
+INSERT INTO changes (version, kind, id, before, after)
+    SELECT 1, 'demonstration', id, 'absent', 'admitted' FROM demonstrations;
+DROP TABLE demonstrations;
+"""
+
+Execute = Callable[..., Any]
+
+
+def create(execute: Execute) -> None:
+    """Make the tables in an empty file, or in one of schema 1 and carry over what it holds. Needs a transaction."""
+    earlier = execute("SELECT count(*) FROM sqlite_master WHERE name = 'demonstrations'")[0][0]
+    _each(execute, SCHEMA)
+    execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex[:12],))
+    if earlier:
+        if execute("SELECT count(*) FROM demonstrations")[0][0]:
+            what = (time.time(), "rule:upgrade", "the memory was written by an atlas that kept no versions", "write")
+            execute("INSERT INTO versions VALUES (1, ?, ?, ?, ?)", what)
+        _each(execute, _FROM_1)
+    execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _each(execute: Execute, statements: str) -> None:
+    for statement in statements.split(";"):
+        if statement.strip():
+            execute(statement)
