@@ -1,34 +1,67 @@
-"""Keeping secrets out of errors, logs and traces.
+"""Keeping secrets out of errors, logs, traces and exports.
 
 Providers and client libraries echo keys in their messages ("Incorrect API key provided: sk-..."), so every text that
-came from one passes through :func:`scrub` before it is shown or stored.
+came from one passes through :func:`scrub` before it is shown or stored. What agents read (files, logs, environment
+variables) is scrubbed where it leaves the machine, in exports.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 HIDDEN = "[hidden]"
 _SHORTEST = 8
 """Characters. Shorter values are words such as "true" or "none", not secrets."""
 
 _NAMED = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-_SHAPED = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|AIza|AKIA|ya29)[-_.A-Za-z0-9*]{8,}"  # as providers begin their keys
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user:password in an address
+
+_SHAPES = (
+    # As providers begin their keys. The mark after the letters tells a key from a word ("skateboard", "hfill").
+    r"\b(?:sk|pk|rk|gsk|xai|hf|gh[pousr]|glpat|npm|pypi|dop_v1|r8|xox[abeoprs])[-_][-_.A-Za-z0-9*]{7,}",
+    r"\bgithub_pat_[A-Za-z0-9_]{10,}",
+    r"\bAIza[-_A-Za-z0-9*]{8,}",
+    r"\b(?:AKIA|ASIA)[A-Z0-9*]{8,}",
+    r"\bya29\.[-_.A-Za-z0-9*]{8,}",
+    r"\bSG\.[-_A-Za-z0-9]{16,}\.[-_A-Za-z0-9]{16,}",
+    # A JSON web token: three base64url parts, the first of which begins with {" in base64.
+    r"\beyJ[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]*",
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    # user:password in an address
+    r"(?<=://)[^/\s:@\"']*:[^/\s@\"']+(?=@)",
 )
+_SHAPED = re.compile("|".join(_SHAPES))
 _HEADER = re.compile(
-    r"((?:authorization|x-api-key|api[-_ ]?key)[\"']?\s*[:=]\s*[\"']?(?:bearer\s+)?|\bbearer\s+)([^\s\"',}]{6,})",
+    r"((?:authorization|x-api-key|api[-_ ]?key)[\"']?\s*[:=]\s*[\"']?(?:bearer\s+|basic\s+)?)([^\s\"',}]{6,})"
+    # In prose ("the bearer arrived") what follows is a word; a token has digits or marks in it, or is long.
+    r"|(\bbearer\s+)((?=[^\s\"',}]*(?:[\d_=]|\.\w))[^\s\"',}]{6,}|[^\s\"',}]{20,})",
+    re.IGNORECASE,
+)
+_ASSIGNED = re.compile(
+    # As settings and connection strings write them: "AccountKey=...;", "pwd=...;", 'password: "..."', "--password x".
+    r"((?:account_?key|shared_?access_?key|shared_?access_?signature|client_?secret|secret_?(?:access_?)?key|"
+    r"access_?token|refresh_?token|auth_?token|session_?token|private_?key|passwo?r?d|passphrase|\bpwd)"
+    r"[\"']?\s*[:=]\s*[\"']?)([^\s\"',;&}<>]{4,})",
     re.IGNORECASE,
 )
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """``text`` without ``secrets``, values of environment variables named like keys, and key-shaped words."""
+    return scrubber(secrets)(text)
+
+
+def scrubber(secrets: Iterable[str] = ()) -> Callable[[str], str]:
+    """:func:`scrub` for many texts: looks at the environment once."""
     named = (value for name, value in os.environ.items() if _NAMED.search(name))
     known = {value for value in (*secrets, *named) if len(value) >= _SHORTEST}
-    for value in sorted(known, key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
-    return _SHAPED.sub(HIDDEN, _HEADER.sub(rf"\1{HIDDEN}", text))
+    ordered = sorted(known, key=len, reverse=True)
+
+    def clean(text: str) -> str:
+        for value in ordered:
+            text = text.replace(value, HIDDEN)
+        text = _HEADER.sub(lambda m: f"{m[1] or m[3]}{HIDDEN}", text)
+        return _SHAPED.sub(HIDDEN, _ASSIGNED.sub(rf"\1{HIDDEN}", text))
+
+    return clean
