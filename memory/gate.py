@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from atlas.memory.database import Status
 from atlas.memory.uplift import Evidence
 from atlas.records import Record
 from atlas.stats import Interval
@@ -33,7 +34,7 @@ class Rule(Record):
 class Gated(NamedTuple):
     """What the rule says of an entry."""
 
-    status: str
+    status: Status
     reason: str
 
 

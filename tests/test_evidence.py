@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.betting import e_value, log_wealth, lower_end, p_value
-from atlas.errors import ConfigError, DataError
+from atlas.errors import ConfigError, DataError, StoreError
 from atlas.memory.assignment import Assignment, assignment
+from atlas.memory.database import Database, Write
+from atlas.memory.evidence import EvidenceTable, trials_of
 from atlas.memory.gate import Rule, e_bh, gate
 from atlas.memory.uplift import COST_TRIALS, Evidence, Trial, asymptotic_half_width, evidence, reward_outcomes
+from atlas.records import Citation, Decision, Episode, Observation, Spend, Step, Stop, Task, Usage
 from atlas.stats import Interval
 
 ALPHA = 0.05
@@ -286,3 +291,91 @@ def test_whole_lives_of_planted_entries_under_the_rule() -> None:
     assert ends["helpful"].get("admitted", 0) >= 10
     assert ends["harmful"].get("quarantined", 0) == 12
     assert ends["useless"].get("quarantined", 0) >= 10
+
+
+# --- trials in the memory file ----------------------------------------------------------------------------------------
+
+
+def played(i: int, shown: dict[str, bool], score: float | None, stop: Stop = Stop.DONE) -> tuple[Episode, list[Step]]:
+    """An episode in whose second step the entries fitted for the first time; ``x`` fitted without a coin."""
+    coins = tuple(Citation(id=entry, shown=on, randomised=True) for entry, on in shown.items())
+    steps = [
+        Step(
+            index=index,
+            observation="",
+            decision=Decision(action="go", actor="student", reason="solo", guidance=cited),
+            outcome=Observation(text=""),
+            seconds=0.0,
+        )
+        for index, cited in enumerate([(Citation(id="x"),), (*coins, Citation(id="x"))])
+    ]
+    episode = Episode(
+        id=f"ep{i}",
+        run="r",
+        arm="a",
+        task=Task(id=f"t{i}", goal="", family="heat"),
+        seed=0,
+        config="",
+        stop=stop,
+        score=score,
+        success=None if score is None else score >= 1.0,
+        steps=2,
+        teacher_steps=0,
+        spend=(Spend(actor="student", model="m", usage=Usage(calls=1, dollars=0.25)),),
+        seconds=0.0,
+        started=float(i),
+    )
+    return episode, steps
+
+
+def test_trials_are_read_from_an_episode_and_its_citations() -> None:
+    (first, second) = trials_of(*played(1, {"e1": True, "e2": False}, 0.5), p=0.5)
+    assert first == trial(1, True, 0.5, 0.25, family="heat")
+    assert (second.entry, second.shown, second.reward) == ("e2", False, 0.5)
+    assert trials_of(*played(1, {"e1": True}, None), p=0.5)[0].reward is None
+    assert trials_of(*played(1, {"e1": True}, 7.0), p=0.5)[0].reward == 1.0
+    assert trials_of(*played(1, {"e1": True}, None, Stop.CANCELLED), p=0.5) == []
+
+
+def test_adding_an_episode_again_replaces_its_trials(tmp_path: Path) -> None:
+    with closing(Database(str(tmp_path / "m.sqlite"))) as db:
+        table = EvidenceTable(db)
+        table.add(trials_of(*played(1, {"e1": True}, 0.0), p=0.5))
+        table.add(trials_of(*played(1, {"e1": True}, 1.0), p=0.5))
+        table.add([trial(0, False, 0.0)])
+        assert [t.reward for t in table.trials("e1")] == [0.0, 1.0]
+        assert table.all()["e1"].trials == 2
+        assert table.of("unheard of") == Evidence()
+    with closing(Database(str(tmp_path / "m.sqlite"))) as db:
+        assert EvidenceTable(db).of("e1").trials == 2
+
+
+def test_a_frozen_memory_takes_no_trials_and_still_shows_them(tmp_path: Path) -> None:
+    with closing(Database(str(tmp_path / "m.sqlite"))) as db:
+        table = EvidenceTable(db)
+        table.add([trial(0, True, 1.0)])
+        db.set_frozen(True, author="person:me", reason="done")
+        with pytest.raises(StoreError, match="frozen"):
+            table.add([trial(1, True, 1.0)])
+        assert table.of("e1").trials == 1
+
+
+def test_judging_moves_entries_by_their_evidence_and_the_log_says_why(tmp_path: Path) -> None:
+    with closing(Database(str(tmp_path / "m.sqlite"))) as db:
+        ids = ("good", "bad", "young", "held")
+        db.write([Write("entry", e, "trial", "{}") for e in ids], author="person:me", reason="planted")
+        db.write([Write("entry", "held", "quarantined")], author="person:me", reason="suspicious")
+        table = EvidenceTable(db)
+        rng = np.random.default_rng(0)
+        for i in range(150):
+            shown = {e: bool(rng.random() < 0.5) for e in ids}
+            chance = 0.5 + 0.45 * (shown["good"] - shown["bad"])
+            coins = {e: on for e, on in shown.items() if e != "young"}
+            table.add(trials_of(*played(i, coins, float(rng.random() < chance)), p=0.5))
+        table.add([trial(0, True, 1.0, entry="young"), trial(1, True, 1.0, entry="no longer there")])
+        assert {e: said.status for e, said in table.judge(Rule()).items()} == {"good": "admitted", "bad": "quarantined"}
+        assert table.judge(Rule()) == {}
+        log = {v.reason.partition(":")[0]: v.author for v in db.versions()}
+        assert log["raises the reward"] == log["lowers the reward"] == "rule:evidence"
+        statuses = {item.id: item.status for item in db.rows("entry")}
+        assert statuses == {"good": "admitted", "bad": "quarantined", "young": "trial", "held": "quarantined"}
