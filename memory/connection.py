@@ -59,9 +59,20 @@ class Connection:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside happens at once or, if an exception leaves it, not at all. May be nested."""
+        with self._begun("BEGIN IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All queries inside see the file as it was at the first of them."""
+        with self._begun("BEGIN"):
+            yield
+
+    @contextmanager
+    def _begun(self, begin: str) -> Iterator[None]:
         with self._lock, self._errors():
             name = f"nested_{self._depth}" if self._depth else ""
-            self._db.execute(f"SAVEPOINT {name}" if name else "BEGIN IMMEDIATE")
+            self._db.execute(f"SAVEPOINT {name}" if name else begin)
             self._depth += 1
             try:
                 yield

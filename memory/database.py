@@ -192,35 +192,31 @@ class Database(Connection):
 
     def version(self, number: int) -> tuple[Version, list[Change]]:
         """A version and what it did. Raises StoreError for a number that is not there."""
-        with self._lock:
+        with self.reading():
             found = self.execute("SELECT * FROM versions WHERE number = ?", (number,))
             if not found:
                 raise StoreError(self._no_version(number))
-            # Going back is what is stored, so that the record a change left is the one that the next replaced.
+            return Version(*found[0]), self._changes("c.version = ?", (number,))
+
+    def history(self, kind: Kind, item_id: str) -> list[tuple[Version, Change]]:
+        """The versions that changed an item, oldest first, and what each did to it."""
+        with self.reading():
+            changes = self._changes("c.kind = ? AND c.id = ?", (kind, item_id))
             query = """
-                SELECT c.kind, c.id, c.before, c.after, c.replaced, coalesce(
-                    (SELECT l.replaced FROM changes l WHERE l.kind = c.kind AND l.id = c.id AND l.version > c.version
-                     AND l.replaced IS NOT NULL ORDER BY l.version LIMIT 1), i.record)
-                FROM changes c JOIN items i ON i.kind = c.kind AND i.id = c.id WHERE c.version = ? ORDER BY i.seq"""
-            changes = [
-                Change(kind, item_id, State(before, record if replaced is None else replaced), State(after, record))
-                for kind, item_id, before, after, replaced, record in self.execute(query, (number,))
-            ]
-        return Version(*found[0]), changes
+                SELECT v.* FROM versions v JOIN changes c ON c.version = v.number WHERE c.kind = ? AND c.id = ?
+                ORDER BY v.number"""
+            versions = [Version(*row) for row in self.execute(query, (kind, item_id))]
+        return list(zip(versions, changes, strict=True))
 
     def since(self, number: int) -> dict[tuple[Kind, str], State]:
         """How the items that changed after version ``number`` were at that version."""
-        with self._lock:
+        with self.reading():
             if not 0 <= number <= self.head():
                 raise StoreError(self._no_version(number))
             # With min(), SQLite takes the other columns from the row that holds the least.
             first = "SELECT kind, id, min(version), {0} FROM changes WHERE version > ? {1} GROUP BY kind, id"
-            records = {
-                (kind, item_id): record
-                for kind, item_id, _, record in self.execute(
-                    first.format("replaced", "AND replaced IS NOT NULL"), (number,)
-                )
-            }
+            replaced = self.execute(first.format("replaced", "AND replaced IS NOT NULL"), (number,))
+            records = {(kind, item_id): record for kind, item_id, _, record in replaced}
             query = f"""
                 SELECT c.kind, c.id, c.before, i.record FROM ({first.format("before", "")}) c
                 JOIN items i ON i.kind = c.kind AND i.id = c.id ORDER BY i.seq"""
@@ -228,6 +224,18 @@ class Database(Connection):
                 (kind, item_id): State(status, records.get((kind, item_id), record))
                 for kind, item_id, status, record in self.execute(query, (number,))
             }
+
+    def _changes(self, where: str, parameters: Sequence[object]) -> list[Change]:
+        # Going back is what is stored, so the record that a change left is the one that the next replaced.
+        query = f"""
+            SELECT c.kind, c.id, c.before, c.after, c.replaced, coalesce(
+                (SELECT l.replaced FROM changes l WHERE l.kind = c.kind AND l.id = c.id AND l.version > c.version
+                 AND l.replaced IS NOT NULL ORDER BY l.version LIMIT 1), i.record)
+            FROM changes c JOIN items i ON i.kind = c.kind AND i.id = c.id WHERE {where} ORDER BY c.version, i.seq"""
+        return [
+            Change(kind, item_id, State(before, record if replaced is None else replaced), State(after, record))
+            for kind, item_id, before, after, replaced, record in self.execute(query, parameters)
+        ]
 
     # --- facts about the whole ----------------------------------------------------------------------------------------
 

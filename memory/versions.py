@@ -1,0 +1,90 @@
+"""The history of a memory: what each version did, how two differ, and going back to one.
+
+Nothing is ever taken out of the history. A rollback is one more version, which can be rolled back like any other.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from atlas.memory.database import Change, Database, State, Version, Write
+
+GONE = ("removed", "absent")
+
+
+class Logged(NamedTuple):
+    """A version with how many items it treated in which way."""
+
+    version: Version
+    counts: dict[str, int]
+    """By what was done, as :func:`done` words it."""
+
+
+def log(database: Database) -> list[Logged]:
+    """Every version, oldest first."""
+    with database.reading():
+        counts: dict[int, dict[str, int]] = {}
+        query = """
+            SELECT version, before, after, replaced IS NOT NULL, count(*) FROM changes
+            GROUP BY 1, 2, 3, 4 ORDER BY 1, min(rowid)"""
+        for number, before, after, edited, count in database.execute(query):
+            words = counts.setdefault(number, {})
+            word = _word(before, after, edited)
+            words[word] = words.get(word, 0) + count
+        return [Logged(version, counts.get(version.number, {})) for version in database.versions()]
+
+
+def done(change: Change) -> str:
+    """What a change did, in a word or two: ``added``, ``added on trial``, ``edited``, ``quarantined``..."""
+    return _word(change.before.status, change.after.status, change.before.record != change.after.record)
+
+
+def diff(database: Database, first: int, second: int) -> list[Change]:
+    """How the memory at version ``second`` differs from that at ``first``, in insertion order.
+
+    What was removed and what was never there are both just not there.
+    """
+    with database.reading():
+        one, two = database.since(first), database.since(second)
+        changes = []
+        for key in one if first <= second else two:
+            now = database.get(*key)
+            present = State(now.status, now.record) if now else State("absent", "")
+            before, after = one.get(key, present), two.get(key, present)
+            there = before.status not in GONE, after.status not in GONE
+            if there != (False, False) and before != after:
+                changes.append(Change(*key, before, after))
+        return changes
+
+
+def rollback(database: Database, to: int, *, author: str, reason: str) -> list[Change]:
+    """Bring back the memory as it was at version ``to``, as a new version; what that changed.
+
+    Items that were added later stay in the file, as if they were not there. Raises StoreError when the memory is
+    frozen, or has no such version.
+    """
+    with database.transaction():
+        head = database.head()
+        writes = [
+            Write(kind, item_id, state.status, state.record) for (kind, item_id), state in database.since(to).items()
+        ]
+        database.write(writes, author=author, reason=reason, action=f"rollback to {to}")
+        return database.version(database.head())[1] if database.head() > head else []
+
+
+def fields(change: Change) -> dict[str, tuple[object, object]]:
+    """The fields of the record that a change altered: ``(before, after)`` by name, None where there was none."""
+    before, after = ({} if s.status in GONE else json.loads(s.record) for s in (change.before, change.after))
+    names = dict.fromkeys([*before, *after])
+    return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+
+
+def _word(before: str, after: str, edited: bool) -> str:
+    if after in GONE:
+        return "forgotten" if before in GONE else "removed"
+    if before in GONE:
+        return {"admitted": "added", "trial": "added on trial"}.get(after, f"added as {after}")
+    if before != after:
+        return {"trial": "put on trial"}.get(after, after) + (" and edited" if edited else "")
+    return "edited"
