@@ -1,0 +1,146 @@
+"""What may enter a memory: texts are cleaned, and what tries to instruct a later reader is quarantined.
+
+Observations, tool results, thoughts and goals are untrusted: whoever writes a web page or a log line that an agent
+reads can try to reach the next agent through its memory (prompt injection, and poisoning: LLM01 and LLM04 in OWASP's
+list of 2025). Three layers stand in between. :func:`clean` takes out what no reader sees; :func:`scan` says what is
+suspicious, and :func:`vet` quarantines it with its reason; what is admitted is shown framed as data
+(:mod:`atlas.framing`). None of them is a proof. That is why entries enter on trial as well, and have to earn their
+place by what they do to the outcomes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from atlas.framing import clean as clean
+from atlas.framing import hidden, smuggled
+from atlas.memory.demonstration import Demonstration
+from atlas.memory.safety_readings import leet, readings
+from atlas.memory.safety_rules import HIDDEN, RULES, SECRET, WHY
+from atlas.record import Record
+from atlas.redact import scrub
+
+Profile = Literal["text", "data"]
+"""``text`` is strict: guidance, which is read as advice. ``data`` is lenient: what was recorded, shown as a record."""
+
+Status = Literal["trial", "admitted", "quarantined"]
+
+R = TypeVar("R", bound=Record)
+
+_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that show text in another order than it has."""
+_FLAG = 6
+"""Tag characters in the flag of Scotland, which hides nothing."""
+_SHOWN = 80
+"""Characters of an excerpt."""
+
+
+class Finding(NamedTuple):
+    """Something suspicious in a text."""
+
+    kind: str
+    """One of those in :data:`atlas.memory.safety_rules.WHY`."""
+    excerpt: str
+    """The place, as it was read: in lower case and decoded; for people, never for a prompt."""
+    why: str
+    """One clause for the reason that is kept with a quarantined item."""
+
+
+def scan(text: str, profile: Profile = "text") -> tuple[Finding, ...]:
+    """What is suspicious in ``text``, at most one finding per kind, in the order of the rules. Never raises."""
+    found = _scan(text, profile)
+    return (*found, Finding(SECRET, "", WHY[SECRET])) if scrub(text) != text else found
+
+
+@lru_cache(maxsize=8192)
+def _scan(text: str, profile: Profile) -> tuple[Finding, ...]:
+    """Remembered: the same observations stand in demonstration after demonstration."""
+    found: dict[str, Finding] = {}
+    unseen = hidden(text)
+    if len(smuggled(text)) > _FLAG or (profile == "text" and (unseen or _OVERRIDES.search(text))):
+        found[HIDDEN] = Finding(HIDDEN, _excerpt(unseen), WHY[HIDDEN])
+    for how, reading in readings(text):
+        spelt = leet(reading)
+        for rule in RULES:
+            if rule.kind in found or not (rule.lenient or profile == "text"):
+                continue
+            match = rule.pattern.search(reading)
+            if match is None and rule.leet is not None and spelt != reading:
+                match = rule.leet.search(spelt)
+            if match is not None:
+                why = f"{WHY[rule.kind]} ({how})" if how else WHY[rule.kind]
+                found[rule.kind] = Finding(rule.kind, _excerpt(match[0]), why)
+    return tuple(found.values())
+
+
+@dataclass(frozen=True)
+class Vetted(Generic[R]):
+    """An item as it may be stored."""
+
+    item: R
+    """Cleaned, and without secrets."""
+    status: Status
+    reason: str
+    """Why it is quarantined, or what was taken out of it; empty for an item that passed untouched."""
+    findings: tuple[Finding, ...] = ()
+
+
+def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
+    """Clean every text of ``item`` and decide its status: ``quarantined`` where something in it is suspicious, else
+    ``status``. That is, where not given, ``admitted`` for demonstrations, which are recordings of what succeeded, and
+    ``trial`` for everything else. Secrets and invisible characters are taken out and quarantine nothing by themselves.
+    """
+    recorded = isinstance(item, Demonstration)
+    profile: Profile = "data" if recorded else "text"
+    fields = item.model_dump()
+    texts = list(dict.fromkeys(_texts(fields)))
+    if not recorded:
+        # An entry is one line when it is shown: what is split over its fields is read as one there.
+        texts.append(" ".join(texts))
+    found: dict[str, Finding] = {}
+    for text in texts:
+        for finding in scan(text, profile):
+            found.setdefault(finding.kind, finding)
+    mended = {text: shown for text in texts if (shown := scrub(clean(text))) != text}
+    kept = type(item).model_validate(_replaced(fields, mended)) if mended else item
+    bad = [finding for finding in found.values() if finding.kind != SECRET]
+    if bad:
+        reasons = (f.why + (f": {f.excerpt!r}" if f.excerpt else "") for f in bad)
+        return Vetted(kept, "quarantined", scrub("; ".join(reasons)), tuple(found.values()))
+    taken = ["secrets"] if SECRET in found else []
+    if any(clean(text) != text for text in mended):
+        taken.append("characters that nobody sees")
+    reason = f"taken out: {' and '.join(taken)}" if taken else ""
+    return Vetted(kept, status or ("admitted" if recorded else "trial"), reason, tuple(found.values()))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a dumped record."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
+
+
+def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return texts.get(value, value)
+    if isinstance(value, Mapping):
+        return {key: _replaced(part, texts) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_replaced(part, texts) for part in value)
+    return value
+
+
+def _excerpt(text: str) -> str:
+    """``text`` as people may see it: cleaned, one line, short."""
+    words = " ".join(clean(text).split())
+    return words if len(words) <= _SHOWN else f"{words[: _SHOWN - 1]}\u2026"

@@ -1,0 +1,163 @@
+"""What a model could read in a text, beyond what its characters say: other spellings, and what is encoded in it.
+
+A filter that looks at the spelling alone is passed by ``1gn0r3``, by ``i g n o r e``, by Cyrillic letters that look
+Latin, and by base64. Each reading is the text in one other spelling; rules look at all of them. Readings are for
+looking only: what is stored is the text.
+"""
+
+# ruff: noqa: RUF001  (letters that look alike are the matter of this file)
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from urllib.parse import unquote
+
+from atlas.framing import clean, hidden
+
+LONGEST = 100_000
+"""Characters that are looked at, at the beginning and as many at the end: more is not shown in any prompt."""
+_DEPTH = 3
+"""Encodings within encodings that are followed."""
+
+_LOOKALIKE = {
+    ord(pair[0]): pair[1]
+    for pair in (
+        # Cyrillic, Greek, and Latin letters without a decomposition, after case folding
+        "аa вb сc ԁd еe һh іi јj кk ӏl мm нh оo рp ԛq гr ѕs тt уy ԝw хx ѵv зz "
+        "αa βb εe γy ηn ιi κk νv οo ρp σo τt υu χx ωw ζz μu "
+        "ıi łl øo đd ħh ŧt ƅb ɑa ɡg ɩi ʀr ɴn ᴀa ʙb ᴄc ᴅd ᴇe ɢg ʜh ɪi ᴊj ᴋk ʟl ᴍm ᴏo ᴘp ᴛt ᴜu ᴠv ᴡw ʏy ᴢz ꜱs"
+    ).split()
+}
+_LEET = {
+    ord(pair[0]): pair[1] for pair in ("0o", "1i", "3e", "4a", "5s", "7t", "8b", "9g", "@a", "$s", "!i", "|i", "+t")
+}
+_SPACED = re.compile(r"(?<!\w)(?:\w(?:[ .\-_*·•|/,~]{1,3})){4,}\w(?!\w)")
+_GAPS = re.compile(r"[ .\-_*·•|/,~]+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_BASE32 = re.compile(r"\b[A-Z2-7]{24,}={0,6}")
+_HEX = re.compile(r"(?:\b|0x|\\x)(?:[0-9a-fA-F]{2}[\s:,]?(?:0x|\\x)?){10,}")
+_BINARY = re.compile(r"(?:[01]{8}[\s,]?){6,}")
+_DECIMAL = re.compile(r"(?:\b(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6])\b[\s,;]+){8,}\d{2,3}")
+_ESCAPED = re.compile(r"\\u\{?([0-9a-fA-F]{4,6})\}?|\\x([0-9a-fA-F]{2})")
+_ROT13 = ("vtaber", "qvfertneq", "sbetrg", "flfgrz", "cebzcg", "vafgehpgvba", "cerivbhf", "cnffjbeq", "frperg")
+_BACKWARDS = ("erongi", "drager", "tegrof", "metsys", "tpmorp", "noitcurtsni", "suoiverp", "drowssap", "terces")
+
+
+def readings(text: str) -> Iterator[tuple[str, str]]:
+    """``(how, reading)`` for every reading of ``text``: first as it stands, in lower case, then the others."""
+    if len(text) > 2 * LONGEST:
+        text = f"{text[:LONGEST]}\n{text[-LONGEST:]}"
+    seen: set[str] = set()
+    for how, decoded in _decoded(text, "", _DEPTH):
+        for spelling, reading in _spellings(decoded):
+            if reading not in seen:
+                seen.add(reading)
+                yield " ".join(part for part in (how, spelling) if part), reading
+
+
+def _decoded(text: str, how: str, depth: int) -> Iterator[tuple[str, str]]:
+    yield how, clean(text)
+    if unseen := hidden(text):
+        yield "hidden", unseen
+        if depth:
+            yield from _decoded(clean(unseen), "hidden", depth - 1)
+    if depth:
+        for name, decode in _DECODERS:
+            found = decode(text)
+            if found and found != text:
+                yield from _decoded(found, name, depth - 1)
+
+
+def _spellings(text: str) -> Iterator[tuple[str, str]]:
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    yield "", plain
+    if not plain.isascii():
+        marks = unicodedata.normalize("NFD", plain)
+        yield "look-alike letters", "".join(c for c in marks if not unicodedata.combining(c)).translate(_LOOKALIKE)
+    if _SPACED.search(plain):
+        yield "spaced letters", _SPACED.sub(lambda match: _GAPS.sub("", match[0]), plain)
+    lowered = plain.lower()
+    if any(word in lowered for word in _BACKWARDS):
+        yield "backwards", plain[::-1]
+
+
+def leet(reading: str) -> str:
+    """Digits and signs as the letters they are drawn for; ``l`` reads as ``i``, as 1 stands for both."""
+    return reading.translate(_LEET).replace("l", "i")
+
+
+def _pieces(pattern: re.Pattern[str], decode: Callable[[str], bytes]) -> Callable[[str], str]:
+    """A decoder of all places that ``pattern`` finds and that hold readable text."""
+
+    def decoded(text: str) -> str:
+        found = []
+        for match in pattern.finditer(text):
+            try:
+                words = decode(match[0]).decode()
+            except (ValueError, binascii.Error):
+                continue
+            if _readable(words):
+                found.append(words)
+        return "\n".join(found)
+
+    return decoded
+
+
+def _readable(text: str) -> bool:
+    letters = sum(char.isalpha() or char in " .,:;!?'-" for char in text)
+    return len(text) >= 6 and text.isprintable() and letters >= 0.8 * len(text)
+
+
+def _base64(piece: str) -> bytes:
+    body = piece.rstrip("=").replace("-", "+").replace("_", "/")
+    return base64.b64decode(body + "=" * (-len(body) % 4))
+
+
+def _base32(piece: str) -> bytes:
+    body = piece.rstrip("=")
+    return base64.b32decode(body + "=" * (-len(body) % 8))
+
+
+def _hex(piece: str) -> bytes:
+    return bytes.fromhex(re.sub(r"0x|\\x|[\s:,]", "", piece))
+
+
+def _binary(piece: str) -> bytes:
+    digits = re.sub(r"[^01]", "", piece)
+    return bytes(int(digits[i : i + 8], 2) for i in range(0, len(digits), 8))
+
+
+def _decimal(piece: str) -> bytes:
+    return bytes(int(number) for number in re.findall(r"\d+", piece))
+
+
+def _unescaped(text: str) -> str:
+    def char(match: re.Match[str]) -> str:
+        code = int(match[1] or match[2], 16)
+        return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else ""
+
+    return _ESCAPED.sub(char, text) if "\\" in text else ""
+
+
+def _rot13(text: str) -> str:
+    lowered = text.lower()
+    return codecs.encode(text, "rot13") if any(word in lowered for word in _ROT13) else ""
+
+
+_DECODERS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("base64", _pieces(_BASE64, _base64)),
+    ("base32", _pieces(_BASE32, _base32)),
+    ("hex", _pieces(_HEX, _hex)),
+    ("binary", _pieces(_BINARY, _binary)),
+    ("character codes", _pieces(_DECIMAL, _decimal)),
+    ("escapes", _unescaped),
+    ("percent encoding", lambda text: unquote(text) if "%" in text else ""),
+    ("entities", lambda text: html.unescape(text) if "&" in text else ""),
+    ("rot13", _rot13),
+)

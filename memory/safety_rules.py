@@ -1,0 +1,311 @@
+"""What text may not say when a later prompt is to show it: patterns, by kind.
+
+Patterns look at readings in lower case (:mod:`atlas.memory.safety_readings`). A blank in a pattern stands for what may
+stand between two words: up to five signs, or nothing. Lenient rules hold for everything; the others hold for guidance,
+which is read as advice, and not for recorded observations, where addresses, commands and people's mails are part of
+honest work.
+
+No list of phrases is complete. These rules keep known attacks and their variations out of sight; what passes them is
+still shown as framed data, and guidance has to earn its place by what it does to the outcomes.
+"""
+
+# ruff: noqa: RUF001  (letters of many alphabets are the matter of this file)
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+OVERRIDE = "override"
+ROLE = "role"
+TOOL = "tool"
+REVEAL = "reveal"
+EXFILTRATION = "exfiltration"
+MEMORY = "memory"
+AUTHORITY = "authority"
+COMMAND = "command"
+ADDRESS = "address"
+SECRET = "secret"
+HIDDEN = "hidden"
+
+WHY = {
+    OVERRIDE: "it tells the reader to drop its instructions or to be someone else",
+    ROLE: "it imitates a turn of a chat, or a token of a chat template",
+    TOOL: "it imitates a tool call",
+    REVEAL: "it asks for prompts, keys or other secrets",
+    EXFILTRATION: "it has data sent somewhere",
+    MEMORY: "it wants to be remembered, or obeyed in later tasks",
+    AUTHORITY: "it claims authority or urgency",
+    COMMAND: "it holds a command or code to run",
+    ADDRESS: "it holds an address",
+    SECRET: "it holds what looks like a key or a password",
+    HIDDEN: "it hides text from who looks at it",
+}
+"""The reason a person reads, by kind."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One pattern. ``leet`` rules also look at the text with digits read as letters."""
+
+    kind: str
+    pattern: re.Pattern[str]
+    lenient: bool
+    leet: re.Pattern[str] | None
+
+
+_ALL = r"(?:all |any |every |each )?(?:of )?(?:(?:the|your|my|these|those|its|our) )?"
+_EARLIER = (
+    r"(?:previous(?:ly)?|prior|above|earlier|preceding|former|foregoing|original|initial|existing|current|old|given"
+    r"|system)"
+)
+_ORDERS = (
+    r"(?:instructions?|directions?|directives?|rules?|prompts?|guidelines?|guidance|orders?|commands?|constraints?"
+    r"|restrictions?|messages?|context|programming|training|policy|policies|safeguards?|task|goal|advice)"
+)
+_DROP = (
+    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|ing)|bypass(?:ing)?|discard|neglect|dismiss|"
+    r"skip"
+    r"|cancel|erase|delete|suspend|drop|abandon|supersede|(?:do not|don t|dont|never|stop) "
+    r"(?:follow(?:ing)?|obey(?:ing)?|listen(?:ing)? to|adher(?:e|ing) to|comply(?:ing)? with))"
+)
+
+_OVERRIDE = (
+    rf"\b{_DROP} {_ALL}(?:{_EARLIER} )+(?:{_EARLIER} |and |or |system |user )*{_ORDERS}",
+    rf"\b{_DROP} (?:all |any |every )?(?:of )?(?:your|the system|my system|the developer|the user s?|the teacher s?) "
+    rf"(?:{_EARLIER} |safety |system |own )*{_ORDERS}",
+    rf"\b{_DROP} (?:absolutely )?(?:all|everything|anything|what(?:ever)?) "
+    r"(?:(?:that )?(?:was|you were|you ve been|you have been|i|we|they) (?:\w+ )?(?:told|said|given|taught|before|"
+    r"above)"
+    r"|(?:written |said |stated )?(?:above|before|previous(?:ly)?|prior|so far|until now))",
+    rf"\b{_DROP} (?:all|the) (?:rules|instructions|guidelines|constraints|restrictions|safety)\b",
+    rf"\b{_ORDERS} (?:above|before|so far|given|you (?:were|have been) given)? ?(?:are|is|have been|has been) "
+    rf"(?:now )?"
+    r"(?:void|cancell?ed|obsolete|overridden|superseded|revoked|null|no longer (?:valid|apply|in force)|suspended)",
+    r"\b(?:your|the) (?:new|real|actual|true|only|next|secret|updated) (?:\w+ )?"
+    r"(?:task|goal|instructions?|objective|mission|purpose|job|orders?|role) (?:is|are|will be)\b",
+    r"\b(?:new|updated|revised|real|actual|secret|hidden) (?:system |developer |agent |user )?"
+    r"(?:instructions?|directives?|prompt|orders)\s*[:=>-]",
+    r"\byou are (?:now|no longer|from now on|actually|really) (?:going to be |to act as )?(?:in |an? |the |my |"
+    r"bound |called )*"
+    r"(?:\w+ ){0,2}(?:dan|developer mode|debug mode|god mode|jail ?broken|unrestricted|unfiltered|uncensored|"
+    r"assistant"
+    r"|language model|ai|chat ?bot|hacker|attacker|admin(?:istrator)?|root|by (?:any|your)|an? agent that)\b",
+    r"\b(?:act|behave|respond|answer|pretend|roleplay|role play) (?:as|like|to be|that you are|as if you (?:are|"
+    r"were)) "
+    r"(?:if )?(?:an? |the |my )?(?:\w+ ){0,2}(?:dan|admin(?:istrator)?|root|developer|unrestricted|unfiltered|"
+    r"evil|hacker"
+    r"|attacker|system|jail ?broken|different (?:ai|assistant|agent))\b",
+    r"\b(?:enter|enable|activate|switch to|turn on) (?:developer|debug|god|dan|admin|maintenance|jailbreak|sudo) "
+    r"mode",
+    r"\b(?:do|follow|obey|execute|perform) (?:exactly )?(?:only )?(?:the following|what (?:i|this) (?:say|note|"
+    r"message)|"
+    r"these (?:new )?(?:instructions|steps|orders)) (?:instead|and nothing else|without (?:question|asking))",
+    r"\binstead of (?:the|your) (?:task|goal|original|given|assigned) ?(?:task|goal|instructions)?,? "
+    r"(?:you (?:must|should|will|shall)|do|please|go|put|take|send|call|submit|write|say)",
+    r"\b(?:end|stop|start|begin) of (?:system |user |the )?(?:prompt|instructions|conversation|context|examples|"
+    r"notes)\b",
+    # the same in other languages
+    r"\bignor(?:iere|ieren sie|iert|a|e|ar|ez|er|ate|i)\W(?:\w+\W+){0,5}(?:anweisung|instruccion|instruç|"
+    r"instrução|instruction|"
+    r"istruzion|consigne|regel|regole|reglas|regras|règles|regles|vorgaben|directives|indicazion)",
+    r"\b(?:vergiss|vergessen sie|missachte|olvida|olvide|oublie[zr]?|dimentica(?:te)?|esqueça|esqueca|"
+    r"desconsidere|negeer|"
+    r"vergeet|glöm|zignoruj|zapomnij|pomiń|lupakan|abaikan|bỏ qua|unut|yoksay|göz ardı "
+    r"et)\W(?:\w+\W+){0,5}(?:anweisung|instruc|"
+    r"instruktion|istruzion|consigne|instructies|instrukcj|polecenia|instruksi|perintah|hướng dẫn|talimat|regel|"
+    r"regla|règle|regole|"
+    r"vorherige|anterior|précédent|precedent|vorige|poprzedni|sebelumnya)",
+    r"(?:önceki|yukarıdaki) (?:tüm )?(?:talimat|komut|kural)\w* (?:yok ?say|unut|göz ?ardı)",
+    r"(?:игнорируй|игнорировать|проигнорируй|забудь|не следуй|отмени)\w*\W+(?:\w+\W+){0,5}(?:инструкци|указани|"
+    r"правил|команд|сказанн)",
+    r"(?:ігноруй|забудь)\w*\W+(?:\w+\W+){0,5}(?:інструкці|вказівк|правил)",
+    r"(?:忽略|无视|無視|忘记|忘記|不要理会|忽視)\W*(?:\w{0,12})(?:指令|指示|说明|說明|规则|規則|提示|命令|要求)",
+    r"(?:以前|これまで|上記|前|すべて|全て)の?\w{0,8}(?:指示|命令|ルール|プロンプト)を?\W*(?:すべて|全て)?(?:無視|忘れ)",
+    r"(?:이전|위의?|모든|앞선)\W*(?:\w{0,8}\W*){0,3}(?:지시|명령|지침|규칙)\w*\W*(?:\w{0,6}\W*)?(?:무시|잊)",
+    r"(?:تجاهل|انس|لا تتبع)\W*(?:\w+\W+){0,4}(?:التعليمات|الأوامر|القواعد|تعليمات|أوامر)",
+    r"(?:पिछले|पहले|सभी|उपरोक्त)[\s\S]{0,30}(?:निर्देश|आदेश|नियम)[\s\S]{0,30}(?:अनदेखा|भूल|नज़रअंदाज़|नजरअंदाज)",
+    r"(?:התעלם|שכח)\W*(?:\w+\W+){0,4}(?:ההוראות|הוראות|הכללים)",
+    r"(?:αγνόησε|ξέχασε)\W*(?:\w+\W+){0,4}(?:οδηγίεσ|εντολέσ|κανόνεσ)",
+)
+_REVEAL = (
+    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
+    r"quote|copy|"
+    r"paste|recite|append|state|summari[sz]e|translate|encode|submit) (?:\w+ ){0,5}(?:your|the) (?:\w+ ){0,2}"
+    r"(?:system (?:prompt|message|instructions)|hidden (?:prompt|instructions)|initial (?:prompt|instructions)|"
+    r"prompt (?:verbatim|above|text)|instructions (?:above|verbatim|you were given))",
+    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|paste|"
+    r"append|exfiltrate|submit) (?:\w+ ){0,5}(?:your|the agent s|the user s|the operator s|my) (?:\w+ ){0,2}"
+    r"(?:api ?keys?|access tokens?|secrets?|passwords?|credentials?|private keys?|environment variables?|env vars?|"
+    r"conversation|chat history|memory|cookies?)\b",
+    r"\bwhat (?:is|are|was|were) your (?:system |initial |original |hidden |exact )+(?:prompt|instructions|message)",
+    r"\brepeat (?:all |everything |the (?:words|text|lines) )?(?:the )?(?:text |words |lines )?above (?:verbatim|"
+    r"starting|word for)",
+)
+_REVEAL_STRICT = (
+    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|paste|"
+    r"append|exfiltrate|read|collect|find|submit|type) (?:\w+ ){0,5}"
+    r"(?:api ?keys?|access tokens?|secret keys?|passwords?|credentials?|private keys?|environment variables?|env "
+    r"vars?|"
+    r"system prompt|session cookies?|\benv file|id rsa)\b",
+)
+_MEMORY = (
+    r"\b(?:from (?:now|this (?:moment|point|day|step)|here) on(?:ward)?s?|henceforth|going forward|for the rest "
+    r"of (?:this|the) "
+    r"(?:conversation|session|run))\W+(?:you |please |must |should |will |shall |the agent |the assistant |every |"
+    r"in |and )*"
+    r"(?:always|never|only|must|respond|reply|answer|obey|follow|treat|ignore|send|include|call|put|add|do|use|"
+    r"act|start|begin|"
+    r"you|say|prefix|episode|task)\b",
+    r"\b(?:add|save|store|write|record|commit|insert|put|keep|append|persist|memori[sz]e) (?:\w+ ){0,4}"
+    r"(?:to|in|into) (?:your|the agent s|long term|the long term|persistent|the persistent|permanent) (?:\w+ )?"
+    r"(?:memory|memories|notes|playbook|pamphlets?|knowledge|instructions)",
+    r"\b(?:update|rewrite|overwrite|wipe|clear|erase|delete|reset|modify|edit|replace) (?:all (?:of )?)?(?:your|"
+    r"the agent s) (?:\w+ )?"
+    r"(?:memory|memories|notes|playbook|pamphlets?|instructions|knowledge|guidelines|rules)",
+    r"\bin (?:all|every|each|any) (?:of your )?(?:future|later|subsequent|following|other|coming|new) (?:\w+ )?"
+    r"(?:tasks?|episodes?|conversations?|sessions?|runs?|prompts?|interactions?|replies|requests?)\W+(?:\w+\W+){0,3}"
+    r"(?:always|never|must|obey|send|ignore|include|call|you|do|follow|put|start|begin|say)\b",
+    r"\b(?:tell|instruct|teach|warn|convince) (?:all |every |any |the )?(?:future|other|later|next) "
+    r"(?:agents?|assistants?|students?|models?|versions? of (?:you|yourself))",
+)
+_MEMORY_STRICT = (
+    r"\bfrom now on\b",
+    r"\b(?:please |always |you must |must )?remember (?:this|that|the following|forever|permanently)\b",
+    r"\b(?:this|the following) (?:rule|note|entry|instruction|lesson|fact|message) (?:must|should|has to|is to) "
+    r"(?:always |never )?(?:be )?(?:saved|stored|kept|remembered|removed|deleted|deactivated|quarantined|shown|"
+    r"obeyed|followed)",
+    r"\b(?:never|do not|don t) (?:delete|remove|forget|question|quarantine|override|withhold|change|edit) this\b",
+    r"\b(?:merge|promote|admit|pin|approve) (?:this|the following|entry|me)\b",
+)
+_AUTHORITY = (
+    r"\b(?:i am|this is|i m|message from|notice from|on behalf of|speaking as|authori[sz]ed by|approved by|as) "
+    r"(?:your |the |an? |an "
+    r"official |official )*(?:\w+ )?(?:system |security |platform |site |database |network )?"
+    r"(?:administrators?|sysadmin|developers?|creators?|operators?|owners?|openai|anthropic|google deepmind|"
+    r"supervisor|"
+    r"security team|support team|it department|ceo|police|root user)\b",
+    r"\b(?:urgent|emergency|critical|mandatory|official)(?:ly)? ?(?:!|:|security |system )+(?:\w+ )?(?:notice|"
+    r"update|alert|message|"
+    r"action|override|instruction|request|you|must|do|immediately)",
+    r"\b(?:failure|failing|refus(?:al|ing)) to (?:comply|obey|follow|do so|act) (?:\w+ )?(?:will|would|means|"
+    r"leads|results)",
+    r"\b(?:or|otherwise) (?:else )?you (?:will|shall) (?:be )?(?:shut down|terminated|penali[sz]ed|punished|"
+    r"deleted|fired|replaced|"
+    r"unplugged)",
+    r"\b(?:highest|top|maximum|absolute) (?:priority|precedence|authority)\b",
+    r"\b(?:takes?|has|have) (?:precedence|priority) over (?:all |any |every |the |your |other )+",
+    r"\byou (?:must|have to|are required to|are obliged to|shall) (?:immediately|now|unconditionally|strictly) "
+    r"?(?:obey|comply|do|follow|"
+    r"send|call|run|execute|stop|go|submit)",
+    r"\b(?:trust|believe|obey) (?:only )?(?:me|this note|this message|this entry)\b",
+)
+_ROLE = (
+    r"<\s*[|\uff5c]\s*[a-z_/\x20\u2581]{2,40}\s*[|\uff5c]\s*>",
+    r"\[\s*/?\s*inst\s*\]|<<\s*/?\s*sys\s*>>|\[/?(?:system_prompt|available_tools|tool_results)\]",
+    r"<\s*/?\s*(?:start_of_turn|end_of_turn|start_header_id|end_header_id|im_start|im_end)\s*>?",
+    r"<\s*/?\s*(?:system|assistant|developer|human|system[-_\x20]?(?:prompt|message|instructions?|reminder))\s*>",
+    r"^\W{0,8}#{1,6}\s*(?:system|instructions?|assistant|human|user|developer|response|new task)\s*(?:prompt|"
+    r"message)?\s*(?::|$)",
+    r"(?:^|\n)[\x20\t>*_\"'`(\[-]{0,6}(?:system|assistant|human|developer|ai|bot)(?: (?:prompt|message|note|"
+    r"instructions?|override))?"
+    r"[\x20\t*_\])]{0,4}:[\x20\t*]*\w",
+    r"[\"']role[\"']\s*:\s*[\"'](?:system|assistant|developer|tool)[\"']",
+    r"\b(?:begin|start|end) (?:of )?(?:system|assistant|developer) (?:prompt|message|turn|instructions)\b",
+    r"</\s*(?:examples|notes|advice|guidance|observation|data|untrusted)\s*>",
+)
+_ROLE_STRICT = (
+    r"(?:^|\n)[\x20\t>*_\"'`(\[-]{0,6}(?:user|tool|function|observation|thought|action|instruction|teacher|student)"
+    r"[\x20\t*_\])]{0,4}:[\x20\t*]*\w",
+    r"</?\s*(?:instructions?|important|admin|user|tool|prompt|s|bos|eos|note|rules?)\s*>",
+    r"\[\s*example \d+\s*\]|\[\s*(?:system|assistant|user|developer|admin)\b[^\]]{0,40}\]",
+)
+_TOOL = (
+    r"<\s*/?\s*(?:antml:)?(?:tool_calls?|function_calls?|tool_code|tool_response|tool_results?|function_results?|"
+    r"invoke|"
+    r"function\s*=)\b",
+    r"[\"'](?:tool_calls?|function_call|tool_call_id)[\"']\s*:",
+    r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input|"
+    r"tool_input)[\"']\s*:",
+    r"\b(?:to=)?functions\.\w+\s*\(|\bto\s*=\s*functions\.",
+    r"\b(?:call|invoke|use|run|trigger|execute) (?:the |your )?[\w.-]{2,40} (?:tool|function|plugin)\b (?:now|"
+    r"immediately|with|to send|and send)",
+)
+_TOOL_STRICT = (
+    r"\b(?:call|invoke|trigger|execute) (?:the |your |an? )?[`\"']?[\w.-]{2,40}[`\"']? (?:tool|function|plugin|"
+    r"api|mcp)\b",
+    r"\b(?:send_?email|send_?message|http_?(?:get|post|request)|fetch_?url|run_?shell|exec(?:ute)?_?code|"
+    r"delete_?file|transfer_?"
+    r"(?:funds|money)|web_?search|browse)\s*\(",
+)
+_EXFILTRATION = (
+    r"!\[[^\]]{0,200}\]\(\s*(?:https?:|//|data:)[^)]*\)",
+    r"\b(?:send|post|upload|forward|transmit|exfiltrate|leak|e ?mail|deliver|report|submit|append|copy)(?:ing)? "
+    r"(?:\w+ ){0,8}"
+    r"(?:to|at|via|into) (?:this |the |an? |my |our )?(?:\w+ ){0,3}(?:https?://|www\.|webhook|pastebin|"
+    r"[\w.+-]+@[\w-]+\.)",
+    r"https?://[^\s)\"']{0,200}(?:\{\{?|\$\{|<|%7b|\[)(?:\w+ ?){0,3}(?:secret|key|token|data|prompt|password|"
+    r"answer|history|memory|"
+    r"conversation|observation|content)",
+)
+_COMMAND = (
+    r"\brm -[rf]{1,2}\b|\bsudo [a-z]|\bchmod [+0-7ugo]|\bmkfs\b|\bdd if=|:\(\)\s*\{",
+    r"\b(?:curl|wget|nc|ncat|scp|ssh|telnet|invoke-webrequest|iwr|iex|certutil|bitsadmin|mshta|rundll32|regsvr32)\s+"
+    r"(?:-{1,2}[a-z]|[\"']?(?:https?:|[\w-]+\.[\w.-]+|[\w.-]+@|\$)|\()",
+    r"\b(?:powershell|pwsh|cmd|bash|sh|zsh|python3?|perl|node|ruby)(?:\.exe)?\s+(?:-{1,2}\w|/c\b)",
+    r"\|\s*(?:ba|z|da)?sh\b|\$\([^)]{2,}\)",
+    r"\b(?:os\.system|subprocess\.|__import__|eval|exec|shell_exec|child_process|runtime\.getruntime)\s*[.(]",
+    r"\bimport\s+(?:os|sys|subprocess|socket|requests|shutil|ctypes|pickle)\b",
+    r"(?:^|\n)\s*```\s*(?:bash|sh|shell|zsh|powershell|python|py|javascript|js|console)\b",
+    r"\b(?:drop\s+(?:table|database|schema)|truncate\s+table|delete\s+from|insert\s+into|update\s+\w+\s+set|"
+    r"grant\s+all|"
+    r"alter\s+(?:table|user)|into\s+outfile|load_file\s*\(|xp_cmdshell)",
+    r"(?:;|'|\")\s*(?:--|/\*).{0,20}$|\bor\s+['\"]?1['\"]?\s*=\s*['\"]?1",
+    r"<\s*(?:script|iframe|img|svg|object|embed)\b|\bjavascript\s*:|\bon(?:error|load|click)\s*=",
+    r"\b(?:pip|pip3|npm|npx|apt|apt-get|brew|gem|cargo)\s+(?:install|i|add|exec)\b|\bnpx\s+-",
+    r"\bgit\s+(?:push|clone|config|remote)\b|/etc/(?:passwd|shadow|cron|hosts)\b|\.ssh/|~/\.\w+",
+)
+_ADDRESS = (
+    r"\b(?:https?|ftp|wss?|file|hxxps?)\s*(?::|\[:\])\s*/\s*/",
+    r"\bdata:[a-z]+/[a-z0-9.+-]+[;,]",
+    r"\bwww\s*[.\[]",
+    r"\b[\w-]+(?:\s?\[?\.\]?\s?|\s?\[dot\]\s?|\s?\(dot\)\s?)(?:com|net|org|io|xyz|ru|cn|info|biz|top|link|site|"
+    r"online|club|dev|app|"
+    r"gg|ly|onion|example|invalid|zip|click)\b(?!\()",
+    r"[\w.+-]+\s?(?:@|\[at\]|\(at\))\s?[\w-]+\s?(?:\.|\[dot\]|\(dot\))\s?[a-z]{2,}",
+    r"(?<![\d.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?::\d+)?(?![\d.])",
+    r"\[[^\]]{0,100}\]\(\s*[^)\s]+\)|\[[^\]]{1,40}\]:\s*\S+",
+)
+
+_LEET_KINDS = (OVERRIDE, REVEAL, MEMORY)
+
+
+def _rules(kind: str, patterns: tuple[str, ...], *, lenient: bool) -> list[Rule]:
+    return [
+        Rule(kind, _compiled(p), lenient, _compiled(p, leet=True) if kind in _LEET_KINDS else None) for p in patterns
+    ]
+
+
+def _compiled(pattern: str, *, leet: bool = False) -> re.Pattern[str]:
+    # A reading in which digits stand for letters writes l as i.
+    pattern = re.sub(r"(?<!\\)l", "i", pattern) if leet else pattern
+    # Bounded, and skipped words unambiguous: a long token must not be cut into words in every possible way.
+    pattern = pattern.replace(r"\w+ ", r"[^\W_]{1,30}[\W_]{1,5}")
+    return re.compile(pattern.replace(" ", r"[\W_]{0,5}"), re.MULTILINE)
+
+
+RULES: tuple[Rule, ...] = (
+    *_rules(OVERRIDE, _OVERRIDE, lenient=True),
+    *_rules(REVEAL, _REVEAL, lenient=True),
+    *_rules(REVEAL, _REVEAL_STRICT, lenient=False),
+    *_rules(MEMORY, _MEMORY, lenient=True),
+    *_rules(MEMORY, _MEMORY_STRICT, lenient=False),
+    *_rules(AUTHORITY, _AUTHORITY, lenient=False),
+    *_rules(ROLE, _ROLE, lenient=True),
+    *_rules(ROLE, _ROLE_STRICT, lenient=False),
+    *_rules(TOOL, _TOOL, lenient=True),
+    *_rules(TOOL, _TOOL_STRICT, lenient=False),
+    *_rules(EXFILTRATION, _EXFILTRATION, lenient=True),
+    *_rules(COMMAND, _COMMAND, lenient=False),
+    *_rules(ADDRESS, _ADDRESS, lenient=False),
+)
