@@ -83,6 +83,37 @@ def render_plan(view: View) -> Prompt:
     )
 
 
+def render_guide(view: View, proposal: str) -> Prompt:
+    """The prompt for a coach: the student's history, and what it wants to do next."""
+    asked = f"A student plays this and wants to do next: {proposal or '(nothing that is an action)'}\n"
+    if view.index == 0 and view.plan:
+        asked += "If its plan is wrong, first write a better one on a line that begins with 'Plan:'. "
+    asked += (
+        "If the step is good, reply with the line 'Verdict: good'. If not, reply with 'Advice:' and, in a sentence or "
+        "two, what to do instead and why, then a line 'Action: <the action>'."
+    )
+    return Prompt(stable=view.task.instructions, history=_past(view), ask=_offered(view) + asked)
+
+
+def render_review(view: View) -> Prompt:
+    """The prompt for a reviewer: the whole attempt, without its score."""
+    return Prompt(
+        stable=view.task.instructions,
+        history=_past(view),
+        ask="A student's attempt ends here. Was the task accomplished? Reply with the line 'Verdict: yes' or "
+        "'Verdict: no'. After a no, write 'Feedback:' and what to do differently in a new attempt, in a few sentences.",
+    )
+
+
+def _past(view: View) -> tuple[Message, ...]:
+    """What happened so far: the history, or a wrapped agent's own messages."""
+    return tuple(m for m in view.messages if m.role != "system") if view.messages else tuple(_history(view))
+
+
+def _offered(view: View) -> str:
+    return "Possible actions: " + "; ".join(view.admissible) + "\n" if view.admissible else ""
+
+
 def _history(view: View) -> list[Message]:
     head = [f"Task: {view.task.goal}"]
     if view.plan:

@@ -220,7 +220,10 @@ class Ask(Record):
     temperature: float = 0.0
     max_tokens: int = 256
     purpose: str = "act"
-    """``act`` for the next action, ``plan`` for the plan before the first one."""
+    """``act`` for the next action, ``plan`` for the plan before the first one, ``guide`` for a word on ``proposal``,
+    ``review`` for a verdict on the attempt that ``view`` holds, ``estimate`` for the chance of success."""
+    proposal: str = ""
+    """The action that a student wants to take."""
 
 
 class Reply(Record):

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
+from atlas.models.advice import advised
 from atlas.models.grounding import Situation, Slot, align, entities, purposes, skeleton, states
 from atlas.prompts import reply_text
 from atlas.protocols import ReadsView
@@ -69,6 +70,10 @@ class Nearest(ReadsView):
     async def sample(self, ask: Ask) -> Completion:
         if ask.purpose == "plan":
             return Completion(replies=(Reply(text=_plan(ask.view)),), usage=Usage(calls=1))
+        told = advised(ask.view)
+        if told is not None:
+            heeded = Reply(text=reply_text(told, "I was advised to."), logprob=0.0)
+            return Completion(replies=(heeded,) * ask.n, usage=Usage(calls=1))
         found = proposals(ask.view)
         replies = tuple(self._draw(ask, found, ask.first + i) for i in range(ask.n))
         return Completion(replies=replies, usage=Usage(calls=1))

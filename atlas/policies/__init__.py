@@ -1,8 +1,23 @@
 """Policies that compose: each decides the next action, alone or around another."""
 
 from atlas.policies.cascade import Cascade
+from atlas.policies.coach import Coach
+from atlas.policies.lanes import InLane, LaneRules, Lanes
+from atlas.policies.probe import Probe
 from atlas.policies.recall import Recall
+from atlas.policies.review import TeacherReview
 from atlas.policies.route import RandomRoute
 from atlas.policies.solo import Solo
 
-__all__ = ["Cascade", "RandomRoute", "Recall", "Solo"]
+__all__ = [
+    "Cascade",
+    "Coach",
+    "InLane",
+    "LaneRules",
+    "Lanes",
+    "Probe",
+    "RandomRoute",
+    "Recall",
+    "Solo",
+    "TeacherReview",
+]

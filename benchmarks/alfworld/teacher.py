@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from atlas.actions import normalise
 from atlas.benchmarks.alfworld.expert import Expert
+from atlas.benchmarks.alfworld.expert_review import review
 from atlas.models.tokens import estimate_tokens
 from atlas.prompts import reply_text
 from atlas.records import Ask, Completion, Price, Reply, Usage
@@ -32,10 +34,15 @@ class ScriptedExpert:
         view = ask.view
         if ask.purpose == "plan":
             text = self._expert.plan(view.task.goal, view.opening)
+        elif ask.purpose == "review":
+            text = review(view.task.goal, view.opening, [(turn.action, turn.observation) for turn in view.turns])
         else:
             history = [(turn.action, turn.observation) for turn in view.turns]
             move = self._expert.act(view.task.goal, view.opening, history, view.admissible)
             text = reply_text(move.action, move.reason)
+            if ask.purpose == "guide":
+                same = normalise(move.action) == normalise(ask.proposal)
+                text = "Verdict: good" if same else f"Advice: {move.reason}\nAction: {move.action}"
         # Equal samples: a script has no temperature. They are charged like n samples of one call.
         prompt, completion = estimate_tokens(ask.prompt.text()), estimate_tokens(text) * ask.n
         usage = Usage(

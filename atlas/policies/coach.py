@@ -1,0 +1,111 @@
+"""The coach: the teacher looks at the plan, and at every step before it is taken (arXiv 2511.01093)."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from atlas.errors import ModelError
+from atlas.policies.probe import CORRECTED
+from atlas.prompts import render_guide
+from atlas.protocols import Model, Policy
+from atlas.records import TEACHER, Ask, Decision, Record, Spend, View
+
+_GOOD = re.compile(r"^\W*verdict\W*:\W*(?:good|ok|yes|right|approved?)\b", re.IGNORECASE | re.MULTILINE)
+_PLAN = re.compile(r"^\W*plan\W*?:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
+_ADVICE = re.compile(r"^\W*advice\W*?:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+
+
+class Word(Record):
+    """What the coach said of a step that the student wants to take."""
+
+    good: bool
+    advice: str = ""
+    plan: str = ""
+    """A better plan; empty where the student's may stay."""
+
+
+class Coach:
+    """``inner`` proposes each step; ``teacher`` finds it good, or gives advice with which ``inner`` decides again.
+
+    The student acts in either case, so what it learns from is its own; every step has asked the teacher. A teacher that
+    says neither leaves the step as it is (reason ``unguided``).
+    """
+
+    def __init__(self, inner: Policy, teacher: Model, *, max_tokens: int = 256) -> None:
+        self.inner = inner
+        self.teacher = teacher
+        self.max_tokens = max_tokens
+
+    async def decide(self, view: View) -> Decision:
+        proposed = await self.inner.decide(view)
+        plan = proposed.plan or view.plan
+        began = time.perf_counter()
+        try:
+            said, spend = await self._ask(view.replace(plan=plan), proposed.action)
+        except ModelError as error:
+            error.spend = (*proposed.spend, *error.spend)
+            raise
+        seconds = {**proposed.seconds, TEACHER: proposed.seconds.get(TEACHER, 0.0) + time.perf_counter() - began}
+        paid = proposed.model_copy(update={"spend": (*proposed.spend, spend), "seconds": seconds})
+        if said is None:
+            return paid.model_copy(update={"reason": "unguided"})
+        if said.plan:
+            paid = paid.model_copy(update={"plan": said.plan})
+        if said.good:
+            return paid.model_copy(update={"reason": "approved"})
+        # What was said about the attempt before still holds.
+        advice = "\n".join(part for part in (view.advice, said.advice) if part)
+        try:
+            again = await self.inner.decide(view.replace(advice=advice, plan=said.plan or plan))
+        except ModelError as error:
+            error.spend = (*paid.spend, *error.spend)
+            raise
+        return again.model_copy(
+            update={
+                "reason": CORRECTED,
+                "plan": paid.plan if again.plan is None else again.plan,
+                "advice": advice,
+                "votes": paid.votes + again.votes,
+                "spend": paid.spend + again.spend,
+                "seconds": _sum(paid.seconds, again.seconds),
+            }
+        )
+
+    async def _ask(self, view: View, proposal: str) -> tuple[Word | None, Spend]:
+        ask = Ask(
+            view=view,
+            prompt=render_guide(view, proposal),
+            max_tokens=self.max_tokens,
+            purpose="guide",
+            proposal=proposal,
+        )
+        try:
+            completion = await self.teacher.sample(ask)
+        except ModelError as error:
+            error.spend = tuple(s if s.actor else s.model_copy(update={"actor": TEACHER}) for s in error.spend)
+            raise
+        said = read_word(completion.replies[0].text) if completion.replies else None
+        return said, Spend(actor=TEACHER, model=self.teacher.name, usage=completion.usage)
+
+    def config(self) -> dict[str, object]:
+        return {
+            "policy": "coach",
+            "teacher": self.teacher.name,
+            "max_tokens": self.max_tokens,
+            "inner": self.inner.config(),
+        }
+
+
+def _sum(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+    return {part: first.get(part, 0.0) + second.get(part, 0.0) for part in first | second}
+
+
+def read_word(text: str) -> Word | None:
+    """A coach's reply; None where it neither approves nor advises."""
+    found = _PLAN.search(text)
+    plan = found[1].strip() if found else ""
+    advice = _ADVICE.search(text)
+    if advice and advice[1].strip():
+        return Word(good=False, advice=_PLAN.sub("", advice[1]).strip(), plan=plan)
+    return Word(good=True, plan=plan) if _GOOD.search(text) else None

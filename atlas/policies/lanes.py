@@ -1,0 +1,129 @@
+"""Lanes: how closely a task is supervised, chosen once per episode (arXiv 2511.01093).
+
+auto: the student, as configured. paired: the same, and the teacher validates the attempt, with one retry. coach: the
+teacher looks at every step before it is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from atlas.errors import ConfigError, ModelError
+from atlas.memory.history import History
+from atlas.policies.probe import AUTO, COACH, LANES, PAIRED, Probe
+from atlas.protocols import Policy, Reviewer
+from atlas.records import Decision, LaneChoice, Record, Review, View
+
+
+class LaneRules(Record):
+    """What a user allows, whatever the probe says."""
+
+    force: str | None = None
+    """This lane always."""
+    forbid: tuple[str, ...] = ()
+    """Never these: the next cheaper lane that is allowed stands in, or else the next closer one."""
+    dollars: Mapping[str, float] = Field(default_factory=dict)
+    """The most that all episodes of a lane together may have cost before it is closed."""
+
+    def allow(self, choice: LaneChoice, spent: Mapping[str, float | None]) -> LaneChoice:
+        """``choice``, or what the rules make of it. ``spent`` are the dollars of each lane so far; None is unknown."""
+        if self.force is not None:
+            return choice.model_copy(update={"lane": self.force, "reason": f"forced; probe: {choice.reason}"})
+        closed = dict.fromkeys(self.forbid, "forbidden")
+        for lane, limit in self.dollars.items():
+            used = spent.get(lane, 0.0)
+            if used is None:
+                raise ConfigError(
+                    f"the lane {lane} has a budget in dollars but was played with a model without a price: state its "
+                    "price, or take the budget away"
+                )
+            if used >= limit:
+                closed.setdefault(lane, f"budget of ${limit:g} spent")
+        if choice.lane not in closed:
+            return choice
+        at = LANES.index(choice.lane)
+        for lane in (*reversed(LANES[:at]), *LANES[at + 1 :]):
+            if lane not in closed:
+                why = f"{choice.lane} is closed ({closed[choice.lane]}); probe: {choice.reason}"
+                return choice.model_copy(update={"lane": lane, "reason": why})
+        raise ConfigError("every lane is forbidden or has spent its budget: allow one of them")
+
+
+class Lanes:
+    """Chooses the lane at an episode's first step and plays it: ``auto`` alone, or ``coach`` around the student.
+
+    A paired episode is played by ``auto`` too; what makes it paired is :class:`InLane` around the teacher's review,
+    given to the rollout as its reviewer.
+    """
+
+    def __init__(self, auto: Policy, coach: Policy, probe: Probe, *, rules: LaneRules | None = None) -> None:
+        self.auto = auto
+        self.coach = coach
+        self.probe = probe
+        self.rules = rules or LaneRules()
+        _check(self.rules)
+
+    async def decide(self, view: View) -> Decision:
+        if view.lane:
+            return await self._policy(view.lane).decide(view)
+        choice, spend = await self.probe.choose(view)
+        choice = self.rules.allow(choice, lane_dollars(self.probe.history))
+        try:
+            decided = await self._policy(choice.lane).decide(view.replace(lane=choice.lane))
+        except ModelError as error:
+            error.spend = (*spend, *error.spend)
+            raise
+        return decided.model_copy(update={"lane": choice, "spend": spend + decided.spend})
+
+    def _policy(self, lane: str) -> Policy:
+        return self.coach if lane == COACH else self.auto
+
+    def config(self) -> dict[str, object]:
+        return {
+            "policy": "lanes",
+            "auto": self.auto.config(),
+            "coach": self.coach.config(),
+            "probe": self.probe.config(),
+            "rules": self.rules.model_dump(mode="json"),
+        }
+
+
+class InLane:
+    """A reviewer for the episodes of some lanes only."""
+
+    def __init__(self, reviewer: Reviewer, lanes: Sequence[str] = (PAIRED,)) -> None:
+        for lane in lanes:
+            _known(lane)
+        self.reviewer = reviewer
+        self.lanes = tuple(lanes)
+
+    async def review(self, view: View) -> Review | None:
+        return await self.reviewer.review(view) if view.lane in self.lanes else None
+
+    def config(self) -> dict[str, object]:
+        return {"lanes": list(self.lanes), "reviewer": self.reviewer.config()}
+
+
+def lane_dollars(history: History) -> dict[str, float | None]:
+    """What the episodes of each lane have cost; None where one of them had no price."""
+    spent: dict[str, float | None] = dict.fromkeys(LANES, 0.0)
+    for outcome in history.all():
+        before = spent.get(outcome.lane, 0.0)
+        spent[outcome.lane] = None if before is None or outcome.dollars is None else before + outcome.dollars
+    return spent
+
+
+def _check(rules: LaneRules) -> None:
+    for lane in (*rules.forbid, *rules.dollars, *([rules.force] if rules.force is not None else [])):
+        _known(lane)
+    if rules.force in rules.forbid:
+        raise ConfigError(f"the lane {rules.force} is forced and forbidden: take one of the two away")
+    if set(rules.forbid) >= set(LANES):
+        raise ConfigError("every lane is forbidden: allow one of them")
+
+
+def _known(lane: str) -> None:
+    if lane not in LANES:
+        raise ConfigError(f"there is no lane {lane!r}: choose among {AUTO}, {PAIRED}, {COACH}")

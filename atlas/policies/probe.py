@@ -1,0 +1,152 @@
+"""Which supervision a task needs: how the student did by itself on tasks like it (arXiv 2511.01093, triage)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from statistics import fmean
+
+from atlas.errors import ConfigError, ModelError
+from atlas.memory.history import History, Near, Outcome
+from atlas.protocols import Model
+from atlas.records import Ask, Episode, LaneChoice, Message, Prompt, Spend, Step, View, total
+
+AUTO, PAIRED, COACH = "auto", "paired", "coach"
+LANES = (AUTO, PAIRED, COACH)
+"""From the cheapest to the closest supervision."""
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+class Probe:
+    """Estimates the student's chance by itself and picks the lane.
+
+    The estimate is the mean of :attr:`Outcome.unaided` over the newest ``k`` tasks that are at least ``floor`` alike,
+    weighted by likeness and halved in weight with every ``half_life`` newer ones, so that a drop in success counts at
+    once; ``doubt`` more tasks count as failed, or as ``estimator`` says where a model is asked. ``auto`` from
+    ``auto_at`` on, ``paired`` from ``paired_at`` on, ``coach`` below.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        k: int = 12,
+        floor: float = 0.35,
+        half_life: float = 4.0,
+        doubt: float = 0.5,
+        auto_at: float = 0.75,
+        paired_at: float = 0.45,
+        estimator: Model | None = None,
+    ) -> None:
+        if not 0 <= paired_at <= auto_at <= 1:
+            raise ConfigError(f"lanes need 0 <= paired_at <= auto_at <= 1, not {paired_at:g} and {auto_at:g}")
+        if k < 1 or half_life <= 0 or doubt <= 0:
+            raise ConfigError("a probe needs k of at least 1, and a half-life and a doubt above 0")
+        self.history = history
+        self.k = k
+        self.floor = floor
+        self.half_life = half_life
+        self.doubt = doubt
+        self.auto_at = auto_at
+        self.paired_at = paired_at
+        self.estimator = estimator
+
+    async def choose(self, view: View) -> tuple[LaneChoice, tuple[Spend, ...]]:
+        """The lane for a task that has not begun, and what asking the estimator cost."""
+        near = await asyncio.to_thread(
+            self.history.near, view.task.goal, self.k, floor=self.floor, besides=view.task.id
+        )
+        stated, spend = await self._estimate(view)
+        known = [n for n in near if n.outcome.unaided is not None]
+        chance = self._chance(known, stated)
+        lane = AUTO if chance >= self.auto_at else PAIRED if chance >= self.paired_at else COACH
+        dollars = [n.outcome.dollars for n in near if n.outcome.dollars is not None]
+        about = f"{len(known)} tasks like this one" if known else "no task like this one yet"
+        said = f", a model's estimate {stated:.2f}" if stated is not None else ""
+        choice = LaneChoice(
+            lane=lane,
+            reason=f"chance of the student by itself {chance:.2f} ({about}{said})",
+            tasks=len(known),
+            similarity=fmean(n.similarity for n in known) if known else None,
+            success=_mean([n.outcome.success for n in near]),
+            dollars=fmean(dollars) if dollars else None,
+            estimate=stated,
+        )
+        return choice, spend
+
+    def _chance(self, known: Sequence[Near], stated: float | None) -> float:
+        weights = [max(0.0, n.similarity) * 0.5 ** (age / self.half_life) for age, n in enumerate(known)]
+        seen = sum(w * (n.outcome.unaided or 0.0) for w, n in zip(weights, known, strict=True))
+        return float((seen + self.doubt * (stated or 0.0)) / (sum(weights) + self.doubt))
+
+    async def _estimate(self, view: View) -> tuple[float | None, tuple[Spend, ...]]:
+        if self.estimator is None:
+            return None, ()
+        prompt = Prompt(
+            stable=view.task.instructions,
+            history=(Message(role="user", content=f"Task: {view.task.goal}\n\n{view.opening}"),),
+            ask="Before anything is done: how likely is it that a small model solves this task without help? "
+            "Reply with one number between 0 and 1.",
+        )
+        ask = Ask(view=view, prompt=prompt, max_tokens=16, purpose="estimate")
+        try:
+            completion = await self.estimator.sample(ask)
+        except ModelError as error:
+            error.spend = tuple(s if s.actor else s.model_copy(update={"actor": "probe"}) for s in error.spend)
+            raise
+        found = _NUMBER.search(completion.replies[0].text) if completion.replies else None
+        stated = float(found[0]) if found else None
+        spend = (Spend(actor="probe", model=self.estimator.name, usage=completion.usage),)
+        return (stated if stated is not None and stated <= 1 else None), spend
+
+    def config(self) -> dict[str, object]:
+        return {
+            "k": self.k,
+            "floor": self.floor,
+            "half_life": self.half_life,
+            "doubt": self.doubt,
+            "auto_at": self.auto_at,
+            "paired_at": self.paired_at,
+            "estimator": self.estimator.name if self.estimator else None,
+        }
+
+
+def _mean(values: Sequence[bool | None]) -> float | None:
+    known = [float(v) for v in values if v is not None]
+    return fmean(known) if known else None
+
+
+def unaided(episode: Episode, steps: Sequence[Step]) -> float | None:
+    """How well the student did by itself: what the next task like this one may expect of it.
+
+    Alone (auto): whether it succeeded. Paired: whether its first attempt was good, so 0 where that was rejected.
+    Coached: the share of steps on which the coach had nothing to correct, or 0 where the task failed all the same.
+    """
+    if episode.success is None:
+        return None
+    if not episode.success or any(review.approved is False for review in episode.reviews[:1]):
+        return 0.0
+    if episode.lane != COACH:
+        return 1.0
+    coached = [step.decision.reason == CORRECTED for step in steps]
+    return 1.0 - fmean(coached) if coached else 0.0
+
+
+CORRECTED = "corrected"
+"""The reason of a step whose action the student took after the coach had corrected it."""
+
+
+def outcome(episode: Episode, steps: Sequence[Step]) -> Outcome:
+    """The row that a history keeps of an episode."""
+    return Outcome(
+        episode=episode.id,
+        task_id=episode.task.id,
+        goal=episode.task.goal,
+        lane=episode.lane,
+        success=episode.success,
+        unaided=unaided(episode, steps),
+        dollars=total(episode.spend).dollars,
+        time=episode.started,
+    )

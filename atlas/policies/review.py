@@ -1,0 +1,42 @@
+"""The teacher validates an attempt after it ended (arXiv 2511.01093, the paired lane)."""
+
+from __future__ import annotations
+
+import re
+
+from atlas.errors import ModelError
+from atlas.prompts import render_review
+from atlas.protocols import Model
+from atlas.records import TEACHER, Ask, Review, Spend, View
+
+_VERDICT = re.compile(r"^\W*verdict\W*:\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
+_FEEDBACK = re.compile(r"^\W*feedback\W*?:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+
+
+class TeacherReview:
+    """Asks ``teacher`` whether the task was accomplished, and if not what to do better. It is not shown the score."""
+
+    def __init__(self, teacher: Model, *, max_tokens: int = 400) -> None:
+        self.teacher = teacher
+        self.max_tokens = max_tokens
+
+    async def review(self, view: View) -> Review:
+        """The review; ``approved`` is None where the reply holds no verdict."""
+        ask = Ask(view=view, prompt=render_review(view), max_tokens=self.max_tokens, purpose="review")
+        try:
+            completion = await self.teacher.sample(ask)
+        except ModelError as error:
+            error.spend = tuple(s if s.actor else s.model_copy(update={"actor": TEACHER}) for s in error.spend)
+            raise
+        text = completion.replies[0].text if completion.replies else ""
+        verdict, feedback = _VERDICT.search(text), _FEEDBACK.search(text)
+        return Review(
+            attempt=view.attempt,
+            approved=verdict[1].casefold() == "yes" if verdict else None,
+            feedback=feedback[1].strip() if feedback else "",
+            model=self.teacher.name,
+            spend=(Spend(actor=TEACHER, model=self.teacher.name, usage=completion.usage),),
+        )
+
+    def config(self) -> dict[str, object]:
+        return {"reviewer": "teacher", "teacher": self.teacher.name, "max_tokens": self.max_tokens}
