@@ -8,6 +8,7 @@ from atlas.policies.recall import Recall
 from atlas.policies.review import TeacherReview
 from atlas.policies.route import RandomRoute
 from atlas.policies.solo import Solo
+from atlas.policies.watch import Watch
 
 __all__ = [
     "Cascade",
@@ -20,4 +21,5 @@ __all__ = [
     "Recall",
     "Solo",
     "TeacherReview",
+    "Watch",
 ]

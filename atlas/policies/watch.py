@@ -1,0 +1,90 @@
+"""When an episode is getting nowhere, the teacher acts, this step only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atlas.actions import Actions, TextActions
+from atlas.errors import ConfigError
+from atlas.policies.consult import consult
+from atlas.policies.solo import decision
+from atlas.policies.triggers import DEFAULT, Trigger
+from atlas.protocols import Model, Policy
+from atlas.records import TEACHER, Decision, View
+
+
+class Watch:
+    """``inner`` decides, unless one of ``triggers`` fires: then ``teacher`` decides this step, with its name as reason.
+
+    After that the signs look only at what happened since, so the teacher acts at most once in as many turns as a sign
+    needs. Where its step led to nothing new it waits: after ``k`` steps in a row that did not help, at least
+    ``rest * 2**(k - 1)`` turns. Something new to see (an observation not seen before in the episode) ends the waiting.
+
+    All of this follows from the view alone, so one policy serves any number of episodes at once.
+    """
+
+    def __init__(
+        self,
+        inner: Policy,
+        teacher: Model,
+        *,
+        triggers: Sequence[Trigger] = DEFAULT,
+        rest: int = 4,
+        max_tokens: int = 256,
+        actions: Actions | None = None,
+    ) -> None:
+        if rest < 0:
+            raise ConfigError(f"the teacher rests for 0 turns or more, not {rest}")
+        if not triggers:
+            raise ConfigError("a watch without triggers never acts: give one, or leave the watch out")
+        self.inner = inner
+        self.teacher = teacher
+        self.triggers = tuple(triggers)
+        self.rest = rest
+        self.max_tokens = max_tokens
+        self.actions = actions or TextActions()
+
+    async def decide(self, view: View) -> Decision:
+        sign = self.sign(view)
+        if sign is None:
+            return await self.inner.decide(view)
+        answer = await consult(
+            self.teacher,
+            view.replace(retrieved=()),
+            actor=TEACHER,
+            actions=self.actions,
+            max_tokens=self.max_tokens,
+        )
+        return decision(answer, reason=sign)
+
+    def sign(self, view: View) -> str | None:
+        """The name of the trigger that fires at this step; None where the inner policy decides.
+
+        Which of the past steps were the teacher's follows from the turns before them, so they are gone through again.
+        """
+        seen = {view.opening}
+        since, failed = 0, 0
+        found: str | None = None
+        for index in range(view.index + 1):
+            past = view.replace(turns=view.turns[:index])
+            if index:
+                newest = view.turns[index - 1].observation
+                if newest not in seen:
+                    failed = 0
+                seen.add(newest)
+            rested = not failed or index - since >= self.rest * 2 ** (failed - 1)
+            found = next((t.name for t in self.triggers if t.fires(past, since)), None) if rested else None
+            if found is not None:
+                # The turn at this index is the teacher's; what it leads to is looked at from the next one on.
+                since, failed = index + 1, failed + 1
+        return found
+
+    def config(self) -> dict[str, object]:
+        return {
+            "policy": "watch",
+            "teacher": self.teacher.name,
+            "triggers": [trigger.config() for trigger in self.triggers],
+            "rest": self.rest,
+            "max_tokens": self.max_tokens,
+            "inner": self.inner.config(),
+        }
