@@ -1,0 +1,263 @@
+"""The memory of pamphlets: take in what was distilled, find the entries that fit the present step.
+
+The entries lie in the same file, under the same versions, as the demonstrations.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from atlas.errors import ConfigError, StoreError
+from atlas.memory.cues import plain
+from atlas.memory.database import Database, Item, Write
+from atlas.memory.embed import load_embedder
+from atlas.memory.merge import SAME_ACTION, SAME_CUE, comparable, join, surplus
+from atlas.memory.pamphlet import Entry
+from atlas.memory.retrieve import Ranking, Shelf, chosen
+from atlas.memory.safety import vet
+from atlas.memory.texts import TextVectors
+from atlas.memory.vectors import Floats
+from atlas.protocols import Embedder
+from atlas.records import Guidance, View
+
+CAP = 1_000
+"""Entries that a memory keeps at most, where not told otherwise."""
+
+_LEARNED = "CREATE TABLE learned (source TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
+
+
+class Added(NamedTuple):
+    """What became of the entries that were put into a memory: ids."""
+
+    new: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
+    """Entries that were there and gained support, each once."""
+    quarantined: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    """Entries that left because the memory was full."""
+
+
+class PamphletStore:
+    """Entries in one SQLite file. Any number of processes may add and search at once; what one changes, the others
+    find at their next search.
+
+    Entries enter on trial, or quarantined with their reason where they are suspicious. What says the same as an entry
+    that is there becomes part of it (:mod:`atlas.memory.merge`), and there are never more than ``cap`` of them.
+    """
+
+    def __init__(
+        self, path: str | Path | Database, embedder: Embedder | str = "minilm", *, cap: int = CAP, audience: str = ""
+    ) -> None:
+        """
+        path: file to open or create, ``":memory:"``, or a database that is open, which its owner closes.
+        embedder: an object, or a name for :func:`atlas.memory.embed.load_embedder`; loaded at the first use.
+        cap: entries kept at most; quarantined and removed ones are not counted.
+        audience: only entries for ``student`` or ``teacher`` are found; for both where empty.
+        """
+        if cap < 1:
+            raise ConfigError(f"a memory of pamphlets keeps at least 1 entry, not {cap}")
+        self.cap = cap
+        self.audience = audience
+        self._embedder = load_embedder(embedder) if isinstance(embedder, str) else embedder
+        self.database = path if isinstance(path, Database) else Database(str(path))
+        self.path = self.database.path
+        self._owned = self.database is not path
+        self.database.define("learned", _LEARNED)
+        self._texts = TextVectors(self.database, self._embedder)
+        self._lock = threading.RLock()
+        self._stamp: tuple[int, int] | None = None
+        self._head = 0
+        self._items: dict[str, tuple[Item, Entry]] = {}
+        self._shelf: Shelf | None = None
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def add_many(self, entries: Iterable[Entry], *, author: str, reason: str) -> Added:
+        """Take in entries as one version of the memory, all or none.
+
+        author and reason: for the log of versions, as :meth:`Database.write` takes them. Entries that a person removed
+        or that were quarantined stay so when they are learned again. Raises StoreError when the memory is frozen.
+        """
+        with self._lock, self.database.transaction():
+            self._refresh()
+            taken = _Taken({key: (item, entry) for key, (item, entry) in self._items.items() if item.searched})
+            reasons: list[str] = []
+            for entry in entries:
+                self._take(entry, taken, reasons)
+            gone = self._make_room(taken)
+            why = "; ".join(dict.fromkeys([reason, *reasons]))
+            self.database.write(taken.writes(gone), author=author, reason=why)
+        merged = tuple(key for key in taken.changed if key not in taken.new and key not in gone)
+        new = tuple(key for key in taken.new if key not in gone)
+        return Added(new, merged, tuple(taken.quarantined), tuple(key for key in gone if key not in taken.new))
+
+    def learn(self, source: str, entries: Iterable[Entry]) -> Added | None:
+        """Take in what an episode taught, once: None where ``source`` (``RUN/EPISODE``) was learned before."""
+        with self._lock, self.database.transaction():
+            if self.has_learned(source):
+                return None
+            added = self.add_many(entries, author=f"trace:{source}", reason="distilled")
+            self.database.execute("INSERT INTO learned VALUES (?, ?)", (source, self.database.head()))
+            return added
+
+    def has_learned(self, source: str) -> bool:
+        return bool(self.database.execute("SELECT 1 FROM learned WHERE source = ?", (source,)))
+
+    def _take(self, entry: Entry, taken: _Taken, reasons: list[str]) -> None:
+        if entry.id in taken.entries:
+            taken.join(entry.id, entry)
+            return
+        # Where it was learned is never shown.
+        vetted = vet(entry.model_copy(update={"origins": ()}))
+        entry = vetted.item.model_copy(update={"origins": entry.origins})
+        known = self._items.get(entry.id)
+        if known is not None and not known[0].searched and known[0].status != "absent":
+            return
+        if vetted.status == "quarantined":
+            taken.quarantined[entry.id] = entry
+            reasons.append(f"{entry.id} quarantined: {vetted.reason}")
+            return
+        # Cleaning may have made it one that is there.
+        same = entry.id if entry.id in taken.entries else self._same(entry, taken)
+        if same is None:
+            taken.add(entry)
+        else:
+            taken.join(same, entry)
+
+    def _same(self, entry: Entry, taken: _Taken) -> str | None:
+        """The id of an entry that says the same in other words; the likest, then the first by id."""
+        near = [(key, other) for key, other in taken.entries.items() if comparable(entry, other)]
+        if not near:
+            return None
+        cues = self._embed([plain(entry.cue), *(plain(other.cue) for _, other in near)])
+        actions = self._embed([entry.action, *(other.action for _, other in near)])
+        cue, action = cues[1:] @ cues[0], actions[1:] @ actions[0]
+        found = [
+            (-round(float(cue[i] + action[i]), 5), key)
+            for i, (key, _) in enumerate(near)
+            if cue[i] >= SAME_CUE and action[i] >= SAME_ACTION
+        ]
+        return min(found)[1] if found else None
+
+    def _make_room(self, taken: _Taken) -> list[str]:
+        now = self.database.head() + 1
+        rows = [
+            (
+                key,
+                self._items[key][0].status if key in self._items else "trial",
+                entry.support,
+                now if key in taken.changed else self._items[key][0].version,
+            )
+            for key, entry in taken.entries.items()
+        ]
+        return surplus(rows, self.cap)
+
+    def close(self) -> None:
+        if self._owned:
+            self.database.close()
+
+    def __enter__(self) -> PamphletStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.database.count("entry")
+
+    def get(self, entry_id: str) -> Entry:
+        """Whatever its status. Raises StoreError for an id that is not there."""
+        item = self.database.get("entry", entry_id)
+        if item is None:
+            raise StoreError(f"there is no entry {entry_id} in {self.path}: list them with 'atlas memory ls'")
+        return Entry.model_validate_json(item.record)
+
+    def all(self) -> list[Entry]:
+        """Every entry on trial or admitted, in insertion order."""
+        with self._lock:
+            self._refresh()
+            return [entry for item, entry in self._items.values() if item.searched]
+
+    def search(self, view: View, tokens: int) -> list[Guidance]:
+        """The entries that fit the view's next step, best first; shown together they take at most ``tokens``.
+
+        Never one that is quarantined, and never one that was learned from the view's own task alone.
+        """
+        shelf = self._current()
+        texts = shelf.texts(view)
+        ranking = Ranking(view, texts, self._embedder.embed(list(texts.values())) if texts else None)
+        return chosen(shelf.ranked(ranking), tokens)
+
+    def config(self) -> dict[str, object]:
+        """What determines retrieval, besides the entries themselves."""
+        return {"embedder": self._embedder.name, "cap": self.cap, "audience": self.audience or "both"}
+
+    def part(self, audience: str) -> PamphletStore:
+        """The same memory, of which only the entries for ``audience`` are found."""
+        return PamphletStore(self.database, self._embedder, cap=self.cap, audience=audience)
+
+    # --- index --------------------------------------------------------------------------------------------------------
+
+    def _current(self) -> Shelf:
+        with self._lock:
+            self._refresh()
+            if self._shelf is None:
+                found = [
+                    (key, entry)
+                    for key, (item, entry) in self._items.items()
+                    if item.searched and self.audience in ("", entry.audience)
+                ]
+                self._shelf = Shelf(found, self._embed([plain(entry.cue) for _, entry in found]))
+            return self._shelf
+
+    def _refresh(self) -> None:
+        """Take over what any process has changed since the last look."""
+        stamp = self.database.stamp()
+        if stamp == self._stamp:
+            return
+        for item in self.database.rows("entry", self._head):
+            self._items[item.id] = (item, Entry.model_validate_json(item.record))
+            self._head = max(self._head, item.version)
+            self._shelf = None
+        self._stamp = stamp
+
+    def _embed(self, texts: Sequence[str]) -> Floats:
+        return self._texts.embed(texts) if texts else np.empty((0, self._embedder.dim), np.float32)
+
+
+class _Taken:
+    """The entries that may reach a prompt, as they will be after a write."""
+
+    def __init__(self, known: dict[str, tuple[Item, Entry]]) -> None:
+        self.entries = {key: entry for key, (_, entry) in known.items()}
+        self.new: dict[str, None] = {}
+        self.changed: dict[str, None] = {}
+        self.quarantined: dict[str, Entry] = {}
+
+    def add(self, entry: Entry) -> None:
+        self.entries[entry.id] = entry
+        self.new[entry.id] = self.changed[entry.id] = None
+
+    def join(self, key: str, entry: Entry) -> None:
+        joined = join(self.entries[key], entry)
+        if joined is not self.entries[key]:
+            self.entries[key] = joined
+            self.changed[key] = None
+
+    def writes(self, gone: Sequence[str]) -> list[Write]:
+        left = set(gone)
+        made = [
+            Write("entry", key, "trial" if key in self.new else None, self.entries[key].model_dump_json())
+            for key in self.changed
+            if key not in left
+        ]
+        made += [Write("entry", key, "quarantined", e.model_dump_json()) for key, e in self.quarantined.items()]
+        # Absent, not removed: what left for want of room may be learned again.
+        return made + [Write("entry", key, "absent") for key in gone if key not in self.new]

@@ -1,0 +1,126 @@
+"""Which entries fit a moment: by likeness of their cues and by the words of them, and as many as a budget of tokens
+takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.memory.cues import content_words, overlap, rarity
+from atlas.memory.pamphlet import Entry, only_from
+from atlas.memory.vectors import Floats, inner
+from atlas.models.tokens import estimate_tokens
+from atlas.prompts import guidance_part
+from atlas.records import TEACHER, Guidance, View
+
+FLOOR = 0.45
+"""Score below which an entry is not shown. The mean of likeness and overlap, each at most 1."""
+SUPPORT = 0.02
+"""Added to the score for each e-fold of support: it decides between entries that fit equally."""
+WEIGHTS = {"goal": 1.0, "thought": 1.0, "observation": 0.8}
+"""A cue may be about the task, about what was thought last, or about what was just seen, which says many things."""
+TEACHERS_PART = 1 / 3
+"""Of the budget, where entries for both readers are wanted."""
+
+
+class Ranking:
+    """A moment to find entries for."""
+
+    def __init__(self, view: View, texts: Mapping[str, str], vectors: Floats | None) -> None:
+        """``texts`` by name, ``vectors`` ``(len(texts), dim)`` of them; None where there are none."""
+        self.view, self.texts, self.vectors = view, texts, vectors
+
+
+class Shelf:
+    """The entries of a memory at one moment."""
+
+    def __init__(self, entries: Sequence[tuple[str, Entry]], vectors: Floats) -> None:
+        """``(id, entry)`` pairs and the ``(n, dim)`` embeddings of their cues."""
+        self._entries = list(entries)
+        self._vectors = vectors
+        self._rarity = rarity(entry.cue for _, entry in entries)
+        self._by_word: dict[str, list[int]] = {}
+        for place, (_, entry) in enumerate(entries):
+            for word in content_words(entry.cue):
+                self._by_word.setdefault(word, []).append(place)
+
+    def texts(self, view: View) -> dict[str, str]:
+        """What cues are compared with."""
+        if not self._entries:
+            return {}
+        last = view.turns[-1] if view.turns else None
+        texts = {"goal": view.task.goal, "thought": last.thought if last else "", "observation": view.observation}
+        return {name: text for name, text in texts.items() if text}
+
+    def ranked(self, moment: Ranking) -> list[tuple[Entry, Guidance]]:
+        """The entries that fit, best first; equal scores by id."""
+        if moment.vectors is None or not moment.texts:
+            return []
+        scores = np.maximum(self._likeness(moment), 0.0) / 2 + self._overlap(moment.texts) / 2
+        task = moment.view.task
+        known = _task_text(moment.view) if any(entry.scope for _, entry in self._entries) else ""
+        found = []
+        for place in np.flatnonzero(scores >= FLOOR).tolist():
+            key, entry = self._entries[place]
+            if only_from(entry, task.id) or not all(part.casefold() in known for part in entry.scope):
+                continue
+            score = round(float(scores[place]) + SUPPORT * math.log(entry.support), 4)
+            found.append((entry, entry.as_guidance(score).model_copy(update={"id": key})))
+        return sorted(found, key=lambda row: (-row[1].score, row[1].id))
+
+    def _likeness(self, moment: Ranking) -> Floats:
+        best = np.zeros(len(self._entries), np.float32)
+        assert moment.vectors is not None
+        for name, vector in zip(moment.texts, moment.vectors, strict=True):
+            np.maximum(best, np.float32(WEIGHTS[name]) * inner(self._vectors, vector), out=best)
+        return best
+
+    def _overlap(self, texts: Mapping[str, str]) -> NDArray[np.float64]:
+        best = np.zeros(len(self._entries))
+        for name, text in texts.items():
+            places = {place for word in content_words(text) for place in self._by_word.get(word, ())}
+            for place in places:
+                fits = WEIGHTS[name] * overlap(self._entries[place][1].cue, text, self._rarity)
+                best[place] = max(best[place], fits)
+        return best
+
+
+def _task_text(view: View) -> str:
+    tools = (str(tool.get("function", tool).get("name", "")) for tool in view.tools)
+    return "\n".join([view.task.goal, view.task.instructions, *tools]).casefold()
+
+
+def chosen(ranked: Iterable[tuple[Entry, Guidance]], tokens: int) -> list[Guidance]:
+    """As many as ``tokens`` hold, heading included, best first.
+
+    Kinds take turns, so that ten ways to do the task leave room for where things are; those for the teacher get at
+    most a third.
+    """
+    rows = list(ranked)
+    teachers = [row for row in rows if row[0].audience == TEACHER]
+    students = [row for row in rows if row[0].audience != TEACHER]
+    kept = _fill([], teachers, int(tokens * TEACHERS_PART) if students else tokens)
+    kept = _fill(kept, students, tokens)
+    return sorted(kept, key=lambda entry: (-entry.score, entry.id))
+
+
+def _fill(kept: list[Guidance], rows: Sequence[tuple[Entry, Guidance]], tokens: int) -> list[Guidance]:
+    kinds: dict[str, list[Guidance]] = {}
+    for entry, guidance in rows:
+        kinds.setdefault(entry.kind, []).append(guidance)
+    misses = 0
+    for turn in zip_longest(*kinds.values()):
+        for guidance in turn:
+            if guidance is None:
+                continue
+            if estimate_tokens(guidance_part([*kept, guidance])) <= tokens:
+                kept = [*kept, guidance]
+            else:
+                misses += 1
+        if misses > 3:
+            break
+    return kept
