@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore
 from atlas.memory.irrelevant import Irrelevant
-from atlas.policies import Cascade, RandomRoute, Recall, Solo
+from atlas.policies import Cascade, LaneRules, RandomRoute, Recall, Solo
 from atlas.protocols import Demonstrations, Model, Policy
 from atlas.records import TEACHER
 
@@ -22,10 +22,14 @@ ARMS = {
     "cascade-nodemos": "the cascade without demonstrations",
     "random-route": "icd, and the teacher acts at random, at the cascade's share of steps: a control",
     "online": "the cascade, its memory empty at first and growing with every success while it serves",
+    "lanes": "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as online's",
     "teacher": "the teacher alone",
 }
 
 ONLINE = "online"
+LANES = "lanes"
+GROWING = (ONLINE, LANES)
+"""Arms whose memory is empty at first and grows while they serve, one episode after the other."""
 ROUTED = "random-route"
 
 
@@ -41,6 +45,8 @@ class Cast:
     max_tokens: int = 256
     plan: bool = False
     """Whether the student writes a plan before it acts."""
+    rules: LaneRules = field(default_factory=LaneRules)
+    """Which lanes are forced, forbidden or budgeted."""
 
 
 def split_name(arm: str) -> tuple[str, int | None]:
@@ -80,18 +86,19 @@ def build(
     if memory is None:
         raise ConfigError(f"the arm {arm!r} needs demonstrations: give --demos or --memory")
     if name == ONLINE:
-        return _recall(cascade, memory, cast)
+        return recall(cascade, memory, cast)
     # A part of fixed size, so that what an arm knows does not depend on who else adds to the memory meanwhile.
     demos = memory.limit(len(memory) if count is None else count)
     if name == "icd-irrelevant":
-        return _recall(student, Irrelevant(demos, seed), cast)
+        return recall(student, Irrelevant(demos, seed), cast)
     if name == ROUTED:
         if share is None:
             raise ConfigError("random-route needs the share of the cascade: add the arm 'cascade', or give --share")
         routed = RandomRoute(cast.student, cast.teacher, share=share, max_tokens=cast.max_tokens)
-        return _recall(routed, demos, cast)
-    return _recall(student if name == "icd" else cascade, demos, cast)
+        return recall(routed, demos, cast)
+    return recall(student if name == "icd" else cascade, demos, cast)
 
 
-def _recall(inner: Policy, demos: Demonstrations, cast: Cast) -> Recall:
+def recall(inner: Policy, demos: Demonstrations, cast: Cast) -> Recall:
+    """``inner`` with demonstrations, as the cast says."""
     return Recall(inner, demos, cast.k, planner=cast.student if cast.plan else None)

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atlas.benchmarks.arms import ONLINE, ROUTED, Cast, build, needs_demos, split_name
+from atlas.benchmarks.arms import GROWING, ROUTED, Cast, build, needs_demos, split_name
+from atlas.benchmarks.growing import Growing, Learner
 from atlas.benchmarks.suite import Suite, TaskRef
 from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError, DataError
 from atlas.loop import Rollout
 from atlas.memory import DemonstrationStore
-from atlas.memory.demonstration import from_episode
 from atlas.policies import Solo
-from atlas.protocols import Policy
+from atlas.protocols import Policy, Reviewer
 from atlas.records import TEACHER, Episode, Stop, Usage, total
 from atlas.runner import Job, play, settled
 from atlas.traces import Run, RunWriter
@@ -98,6 +98,7 @@ class Bench:
             "temperature": cast.temperature,
             "max_tokens": cast.max_tokens,
             "plan": cast.plan,
+            "lanes": cast.rules.model_dump(mode="json", exclude_defaults=True),
         }
 
     @property
@@ -142,7 +143,7 @@ class Bench:
             refs = self.suite.demo_tasks(self.plan.split, self.plan.demos, self.plan.tasks_seed)
             jobs = [Job(COLLECT, ref.id, teacher, ref.environment) for ref in refs]
             # One at a time: a learning curve takes the first N, so their order has to be the same in every run.
-            await self._play(f"the teacher demonstrates {len(jobs)} tasks", jobs, writer, 1, memory)
+            await self._play(f"the teacher demonstrates {len(jobs)} tasks", jobs, writer, 1, Learner(memory))
         if self._meter.spent:
             return
         if not len(memory):
@@ -152,8 +153,8 @@ class Bench:
         memory.warm(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
 
     async def _arm(self, arm: str, tasks: Sequence[TaskRef], writer: RunWriter, memory: DemonstrationStore) -> None:
-        if split_name(arm)[0] == ONLINE:
-            await self._online(arm, tasks, writer)
+        if split_name(arm)[0] in GROWING:
+            await self._growing(arm, tasks, writer)
             return
         jobs = []
         for seed in self.plan.seeds:
@@ -161,16 +162,18 @@ class Bench:
             jobs += self._jobs(arm, policy, tasks, seed)
         await self._play(f"{self._name(arm)}: {len(jobs)} episodes", jobs, writer, self.concurrency)
 
-    async def _online(self, arm: str, tasks: Sequence[TaskRef], writer: RunWriter) -> None:
+    async def _growing(self, arm: str, tasks: Sequence[TaskRef], writer: RunWriter) -> None:
         """In order and one at a time: what the memory holds is what the tasks before have taught."""
         for seed in self.plan.seeds:
-            path = self.folder / f"online-{seed}.sqlite"
-            with DemonstrationStore(path, embedder=self.plan.embedder, window=self.plan.window) as memory:
-                policy = build(arm, self.cast, memory, seed=seed)
-                await self._play(f"{arm}, seed {seed}", self._jobs(arm, policy, tasks, seed), writer, 1, memory)
+            path = self.folder / f"{arm}-{seed}.sqlite"
+            with Growing(arm, self.cast, path, embedder=self.plan.embedder, window=self.plan.window) as growing:
+                jobs = self._jobs(arm, growing.policy, tasks, seed, growing.reviewer)
+                await self._play(f"{arm}, seed {seed}", jobs, writer, 1, growing)
 
-    def _jobs(self, arm: str, policy: Policy, tasks: Iterable[TaskRef], seed: int) -> list[Job]:
-        return [Job(self._name(arm), ref.id, policy, ref.environment, seed) for ref in tasks]
+    def _jobs(
+        self, arm: str, policy: Policy, tasks: Iterable[TaskRef], seed: int, reviewer: Reviewer | None = None
+    ) -> list[Job]:
+        return [Job(self._name(arm), ref.id, policy, ref.environment, seed, reviewer) for ref in tasks]
 
     def _name(self, arm: str) -> str:
         return f"{self.group}/{arm}" if self.group else arm
@@ -187,11 +190,11 @@ class Bench:
         jobs: Sequence[Job],
         writer: RunWriter,
         concurrency: int,
-        learns: DemonstrationStore | None = None,
+        learns: Learner | None = None,
     ) -> None:
         def done(episode: Episode, rollout: Rollout) -> None:
-            if learns is not None and episode.success:
-                learns.add(from_episode(episode, rollout.steps))
+            if learns is not None:
+                learns.learn(episode, rollout.steps)
             self._episodes.append(episode)
             self.seen(doing, self._episodes)
 
@@ -213,16 +216,17 @@ class Bench:
                     done=done,
                 )
 
-    def _catch_up(self, jobs: Iterable[Job], memory: DemonstrationStore) -> None:
-        """Learn from what is in the trace but not in ``memory``: a kill may come between the two."""
+    def _catch_up(self, jobs: Iterable[Job], learner: Learner) -> None:
+        """Learn from what is in the trace but not in the memory: a kill may come between the two."""
         keys = {job.key for job in jobs}
-        known = {demo.source.episode for demo in memory.all()}
+        learned = learner.learned()
         for stored in self._before:
-            result = stored.result
-            if result is None or not result.success or (stored.arm, stored.task.id, stored.seed) not in keys:
-                continue
-            if stored.id not in known:
-                memory.add(from_episode(result, stored.steps))
+            if (
+                stored.result is not None
+                and (stored.arm, stored.task.id, stored.seed) in keys
+                and stored.id not in learned
+            ):
+                learner.learn(stored.result, stored.steps)
 
     def _share(self, arm: str) -> float | None:
         """The share of teacher steps for random routing: as stated, or what the cascade had on these tasks."""

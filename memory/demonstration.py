@@ -72,7 +72,7 @@ def demo_steps(steps: Iterable[Step], keep: Keep = had_effect) -> tuple[DemoStep
 
 
 def from_episode(episode: Episode, steps: Iterable[Step], keep: Keep = had_effect) -> Demonstration:
-    """The demonstration that an episode gives.
+    """The demonstration that an episode gives: its last attempt, where it had more than one.
 
     Raises StoreError for an episode that did not succeed, or of which ``keep`` leaves no step.
     """
@@ -82,6 +82,7 @@ def from_episode(episode: Episode, steps: Iterable[Step], keep: Keep = had_effec
             "demonstrations"
         )
     steps = list(steps)
+    steps = [step for step in steps if step.attempt == steps[-1].attempt]
     kept = demo_steps(steps, keep)
     if not kept:
         raise StoreError(

@@ -11,7 +11,7 @@ from atlas.records import Episode, Record, Usage, total
 from atlas.stats import Interval, bootstrap
 from atlas.traces.account import (
     COLLECT,
-    ONLINE,
+    GROWING,
     ArmRow,
     BreakEven,
     Pair,
@@ -152,7 +152,7 @@ def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations:
     for name, arms in by_group.items():
         plain = tuple(arm for arm in arms if not _CURVE.match(arm.name))
         teacher = next((arm for arm in plain if arm.name == "teacher"), groups[0].teacher if groups else None)
-        growth = [_growth(arm.row.arm, settled[arm.row.arm]) for arm in plain if arm.name == ONLINE]
+        growth = [_growth(arm.row.arm, settled[arm.row.arm]) for arm in plain if arm.name in GROWING]
         curves = tuple(_curves(arms, settled, demonstrations))
         groups.append(Group(name=name, arms=plain, curves=curves, growth=tuple(growth), teacher=teacher))
     return groups

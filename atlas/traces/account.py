@@ -12,8 +12,8 @@ from atlas.traces.reader import StoredEpisode
 COLLECT = "collect"
 """The arm under which demonstrations are collected: its cost is the method's investment, it is no result."""
 
-ONLINE = "online"
-"""The arm whose memory starts empty and grows while it serves."""
+GROWING = ("online", "lanes")
+"""The arms whose memory starts empty and grows while they serve."""
 
 
 class ArmRow(Record):
@@ -143,7 +143,7 @@ def comparisons(episodes: Sequence[Episode]) -> list[Pair]:
     points = [arm for arm in dict.fromkeys(e.arm for e in episodes) if "@" in arm]
     for arm in dict.fromkeys(e.arm for e in episodes):
         group, _, name = arm.rpartition("/")
-        if arm != COLLECT and "@" not in name and name != ONLINE:
+        if arm != COLLECT and "@" not in name and name not in GROWING:
             groups.setdefault(group, []).append(arm)
     found = []
     for group, arms in groups.items():
@@ -163,10 +163,11 @@ def comparisons(episodes: Sequence[Episode]) -> list[Pair]:
 def demo_users(episodes: Iterable[StoredEpisode]) -> set[str]:
     """The arms whose student was shown the collected demonstrations.
 
-    Not the arms of a learning curve (``icd@20``), which had only some of them, nor ``online``, which collects its own.
+    Not the arms of a learning curve (``icd@20``), which had only some of them, nor those that
+    collect their own.
     """
     names = {e.arm for e in episodes if e.retrieved}
-    return {name for name in names if "@" not in name and name.rpartition("/")[2] != ONLINE}
+    return {name for name in names if "@" not in name and name.rpartition("/")[2] not in GROWING}
 
 
 def break_even(
