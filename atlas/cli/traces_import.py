@@ -6,7 +6,9 @@ import importlib
 
 import click
 
-FORMATS: dict[str, tuple[str, str]] = {}
+FORMATS: dict[str, tuple[str, str]] = {
+    "excytin": ("atlas.cli.traces_import_excytin", "Logged runs of ExCyTIn-Bench, as the benchmark writes them."),
+}
 """Name -> (module that defines a click command called ``command``, one line of help)."""
 
 

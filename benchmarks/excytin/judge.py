@@ -86,6 +86,11 @@ def _holds(said: str, part: str) -> bool:
     return len(part) > _LONG and part[:_PREFIX] in said
 
 
+def found_nothing(submitted: str) -> bool:
+    """Whether an answer is empty, or says that nothing was found."""
+    return not submitted.strip() or bool(_NOTHING.search(_form(submitted)))
+
+
 def step_correct(submitted: str, step: str) -> bool:
     """Whether the answer holds all values that ``step`` of a solution puts between code marks."""
     said, values = _form(submitted), _QUOTED.findall(step)

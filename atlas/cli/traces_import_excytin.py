@@ -1,0 +1,78 @@
+"""``atlas traces import excytin``: the benchmark's logged runs of real models become a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from atlas.errors import DataError
+
+if TYPE_CHECKING:
+    from atlas.benchmarks.excytin.logged.importing import Imported
+
+
+@click.command("excytin")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with questions/, by which tasks are numbered.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text.")
+def command(files: tuple[Path, ...], out: Path, data: Path | None, as_json: bool) -> None:
+    """Import FILES as one run with an arm per model: agent_incident_N.json and env_incident_N.json, also .xz or .gz.
+
+    A folder stands for all such files below it; the folder a file is in is named like its model. No model is called.
+    The same command again adds nothing, and completes what was cut off.
+    """
+    from atlas.benchmarks.excytin.logged.files import read_file
+    from atlas.benchmarks.excytin.logged.importing import import_runs
+
+    paths = _below(files)
+    with click.progressbar(paths, label=f"Reading {len(paths)} files of logged runs", file=sys.stderr) as shown:
+        read = [read_file(path) for path in shown]
+    _show(import_runs(read, out, data), out, as_json=as_json)
+
+
+def _below(given: tuple[Path, ...]) -> list[Path]:
+    """The files named, and those below the folders named, each once."""
+    paths: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            found = sorted(p for form in ("agent", "env") for p in path.rglob(f"{form}_incident_*.json*"))
+            if not found:
+                raise DataError(f"below {path} there is no agent_incident_N.json and no env_incident_N.json")
+            paths += found
+        else:
+            paths.append(path)
+    return list(dict.fromkeys(p.resolve() for p in paths))
+
+
+def _show(imported: Imported, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "run": str(out),
+                    "episodes": imported.episodes,
+                    "new": imported.new,
+                    "unpriced": imported.unpriced,
+                    "left_out": [row.model_dump() for row in imported.left_out],
+                    "prices": {model: price and price.model_dump() for model, price in imported.prices.items()},
+                }
+            )
+        )
+        return
+    click.echo(f"{imported.episodes} logged runs in {out}, {imported.new} of them new")
+    if imported.unpriced:
+        click.echo(
+            f"{imported.unpriced} without a price: their tokens were not logged, or their model has no known price"
+        )
+    for model, price in sorted(imported.prices.items()):
+        shown = (
+            f"${price.prompt:g}/{price.completion:g} per million tokens, {price.note}" if price else "no known price"
+        )
+        click.echo(f"  {model}: {shown}")
+    for row in imported.left_out:
+        click.echo(f"  left out: {row.nodes} of {row.file} ({row.why})")
