@@ -32,7 +32,7 @@ from atlas.redact import scrub
 T = TypeVar("T")
 
 
-_RETRY = 1_000_003
+RETRY = 1_000_003
 """Added to the seed of a retry."""
 
 
@@ -154,7 +154,7 @@ class Rollout:
             self.environment = self.again()
             # The retry draws anew, keeps its lane, and plans afresh.
             retry = View(
-                task=last.task, opening="", seed=self.seed + _RETRY, lane=last.lane, attempt=1, advice=review.feedback
+                task=last.task, opening="", seed=self.seed + RETRY, lane=last.lane, attempt=1, advice=review.feedback
             )
             self.plan = ""
             stop, last = await self._steps(retry)
