@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-FRACTIONS = np.geomspace(0.02, 0.95, 16)
+FRACTIONS = (0.06, 0.12, 0.25, 0.45, 0.75, 0.98)
 """What each gambler stakes of the most that can be staked without ruin."""
 
 _HALVINGS = 24

@@ -99,6 +99,11 @@ _REASONS = {
     "split": "the student's samples disagree, so the teacher acts",
     "student-no-action": "a sample of the student held no action, so the teacher acts",
     "no-action": "the reply held no action",
+    "trusted": "the student's leading action is trusted",
+    "distrusted": "the student's samples are not trusted, so the teacher acts",
+    "loop": "the episode goes in circles, so the teacher acts",
+    "errors": "the environment refuses one action after another, so the teacher acts",
+    "stall": "nothing new is seen any more, so the teacher acts",
 }
 
 

@@ -1,10 +1,12 @@
-"""Self-consistency cascades: when the student's samples agree, act; when they do not, the teacher acts, this step only.
+"""Self-consistency cascades: where the student's samples can be trusted it acts, elsewhere the teacher, this step only.
 
 In-context distillation with self-consistency cascades, arXiv 2512.02543: N samples over the same retrieved examples;
-agreement is unanimity, not majority.
+agreement is unanimity, not majority. Other rules of trust, calibrated to a target, are in :mod:`atlas.trust`.
 """
 
 from __future__ import annotations
+
+import random
 
 from atlas.actions import Actions, TextActions
 from atlas.errors import ConfigError, ModelError
@@ -12,13 +14,21 @@ from atlas.policies.consult import Answer, consult
 from atlas.policies.solo import decision
 from atlas.protocols import Model
 from atlas.records import STUDENT, TEACHER, Decision, View
+from atlas.trust import UNANIMITY, Trust
+from atlas.trust.score import Score, score
 
 
 class Cascade:
-    """``samples`` draws of ``student``; unanimity acts, anything else asks ``teacher``.
+    """``samples`` draws of ``student``; where their score reaches ``trust`` it acts, anywhere else ``teacher`` does.
 
-    Where the student's samples are drawn one by one (its ``shares_prompt`` is false), drawing stops at the first
-    disagreement: under unanimity the rest could not change the outcome.
+    By default that is unanimity. Where the student's samples are drawn one by one (its ``shares_prompt`` is false),
+    drawing stops as soon as the rest could not let it act.
+
+    ``audit`` is the share of the student's steps for which the teacher is asked too, at random: the student's action is
+    taken all the same, and both stand in the votes. See :mod:`atlas.traces.audit` for what they say.
+
+    Reasons: ``agreed`` and ``trusted`` (the student acts, with one voice or not), ``split``, ``student-no-action`` and
+    ``distrusted`` (the teacher acts: samples differ, one holds no action, or they agree and the score is too low).
     """
 
     def __init__(
@@ -30,24 +40,55 @@ class Cascade:
         temperature: float = 0.1,
         max_tokens: int = 256,
         teacher_sees_demos: bool = False,
+        trust: Trust = UNANIMITY,
+        audit: float = 0.0,
         actions: Actions | None = None,
     ) -> None:
         if samples < 1:
             raise ConfigError(f"a cascade needs at least 1 sample, not {samples}")
+        if not 0.0 <= audit <= 1.0:
+            raise ConfigError(f"the share of steps to audit is a number from 0 to 1, not {audit}")
         self.student = student
         self.teacher = teacher
         self.samples = samples
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.teacher_sees_demos = teacher_sees_demos
+        self.trust = trust
+        self.audit = audit
         self.actions = actions or TextActions()
 
     async def decide(self, view: View) -> Decision:
-        answer = await self._vote(view)
-        if agreed(answer):
-            return decision(answer, reason="agreed")
+        if self.trust.threshold is None:
+            return decision(await self._teacher(view, None), reason="distrusted")
+        answer, scored = await self._vote(view)
+        known = [p.key for p in answer.parsed]
+        if scored.value >= self.trust.threshold and known[scored.lead] is not None:
+            one_voice = len(known) >= self.samples and len(set(known)) == 1
+            decided = decision(answer, reason="agreed" if one_voice else "trusted", chosen=scored.lead)
+            return await self._audited(view, answer, decided)
+        teacher = await self._teacher(view, answer)
+        reason = "student-no-action" if None in known else "split" if len(set(known)) > 1 else "distrusted"
+        return decision(teacher, reason=reason, before=answer)
+
+    async def _audited(self, view: View, answer: Answer, decided: Decision) -> Decision:
+        """``decided``, with the teacher's vote beside it where chance wants the step looked at."""
+        # The draw depends on episode and step only, so that a resumed run audits what the first one would have.
+        draw = random.Random(f"audit/{view.seed}/{view.task.id}/{view.index}").random()
+        if draw >= self.audit:
+            return decided
+        teacher = await self._teacher(view, answer)
+        return decided.model_copy(
+            update={
+                "votes": decided.votes + teacher.votes,
+                "spend": (*decided.spend, teacher.spend),
+                "seconds": {**decided.seconds, TEACHER: teacher.seconds},
+            }
+        )
+
+    async def _teacher(self, view: View, answer: Answer | None) -> Answer:
         try:
-            teacher = await consult(
+            return await consult(
                 self.teacher,
                 view if self.teacher_sees_demos else view.replace(retrieved=()),
                 actor=TEACHER,
@@ -55,20 +96,25 @@ class Cascade:
                 max_tokens=self.max_tokens,
             )
         except ModelError as error:
-            error.spend = (answer.spend, *error.spend)
+            if answer is not None:
+                error.spend = (answer.spend, *error.spend)
             raise
-        reason = "split" if all(p.key is not None for p in answer.parsed) else "student-no-action"
-        return decision(teacher, reason=reason, before=answer)
 
-    async def _vote(self, view: View) -> Answer:
+    async def _vote(self, view: View) -> tuple[Answer, Score]:
         first = await self._sample(view, n=self.samples if self.student.shares_prompt else 1, first=0)
-        while len(first.votes) < self.samples and agreed(first):
+        scored = self._score(first, view)
+        while len(first.votes) < self.samples and scored.best >= (self.trust.threshold or 0.0):
             try:
                 first = first + await self._sample(view, n=1, first=len(first.votes))
             except ModelError as error:
                 error.spend = (first.spend, *error.spend)
                 raise
-        return first
+            scored = self._score(first, view)
+        return first, scored
+
+    def _score(self, answer: Answer, view: View) -> Score:
+        # A model may give fewer samples than were asked for: those it did not give agree with nothing.
+        return score(self.trust, answer.votes, max(self.samples, len(answer.votes)), view.retrieved)
 
     async def _sample(self, view: View, *, n: int, first: int) -> Answer:
         return await consult(
@@ -91,10 +137,6 @@ class Cascade:
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "teacher_sees_demos": self.teacher_sees_demos,
+            "trust": {"signals": list(self.trust.signals), "threshold": self.trust.threshold},
+            "audit": self.audit,
         }
-
-
-def agreed(answer: Answer) -> bool:
-    """Whether all samples hold an action, and the same one."""
-    keys = {p.key for p in answer.parsed}
-    return len(keys) == 1 and None not in keys
