@@ -194,7 +194,7 @@ def acting_model(step: Step) -> str:
     decision = step.decision
     named = [v.model for v in decision.votes if v.actor == decision.actor]
     named += [s.model for s in decision.spend if s.actor == decision.actor]
-    return named[-1] if named else ""
+    return named[0] if named else ""
 
 
 def agreement_of(votes: Sequence[Vote]) -> float | None:
@@ -215,16 +215,21 @@ def admissible_of(step: Step) -> tuple[str, ...]:
     return actions if len(actions) == step.admissible else ()
 
 
+def asks_for_lines(prompt: Prompt) -> bool:
+    """Whether a prompt asks for the two lines ``Thought:`` and ``Action:``, as those of text agents do."""
+    return REPLY_FORMAT in prompt.stable
+
+
 def completion_of(step: Step) -> Message:
     """The reply that was acted on.
 
-    Where the prompt asks for the two lines ``Thought:`` and ``Action:`` it is written so, as the history of later
-    prompts shows it; else as the model wrote it, with its tool calls.
+    Where the prompt asks for a thought and an action it is written so, as the history of later prompts shows it; else
+    as the model wrote it, with its tool calls.
     """
     decision = step.decision
     if decision.tool_calls:
         return Message(role="assistant", content=decision.text, tool_calls=decision.tool_calls)
-    if REPLY_FORMAT in decision.prompt.stable or not decision.text:
+    if asks_for_lines(decision.prompt) or not decision.text:
         return Message(role="assistant", content=reply_text(decision.action, decision.thought))
     return Message(role="assistant", content=decision.text)
 

@@ -1,0 +1,228 @@
+"""Making an export: from runs to a folder of files and a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import atlas
+from atlas.errors import ConfigError
+from atlas.export import duplicates, holdout
+from atlas.export.clean import Cleaner
+from atlas.export.duplicates import Duplicates, States
+from atlas.export.folder import MANIFEST, Folder, file_hash
+from atlas.export.formats import FORMATS, Format, Sink, encoded
+from atlas.export.manifest import File, Manifest, Source, Tally
+from atlas.export.permitted import Permissions, permissions
+from atlas.export.rows import PARTS, Row, episode_rows
+from atlas.export.select import Filters, Scores, episode_permission_reason, episode_reason, row_reason
+from atlas.export.whole import Whole
+from atlas.records import Record
+from atlas.traces.reader import Run, StoredEpisode
+from atlas.traces.verdicts import VERDICTS
+from atlas.traces.writer import TRACE
+
+Seen = Callable[[int, int], None]
+"""Called with how many episodes were looked at, and how many there are."""
+
+
+class Plan(Record):
+    """What is exported, and how."""
+
+    format: str
+    filters: Filters = Filters()
+    without: tuple[str, ...] = ()
+    """Parts that prompts are rendered without: names of :data:`atlas.export.rows.PARTS`."""
+    permitted: tuple[str, ...] = ()
+    """Models (or patterns of their names) whose words may be trained on, as the user states it."""
+    holdout: float = 0.0
+    """Share of the groups that is held out."""
+    group: str = "task"
+    near: float = 0.9
+    """Jaccard similarity from which two steps are near-duplicates; above 1 none are."""
+    keep_duplicates: bool = False
+
+    def check(self) -> Format:
+        """The format. Raises ConfigError for what does not exist or does not go together."""
+        if self.format not in FORMATS:
+            raise ConfigError(f"there is no export format {self.format!r}: choose one of {', '.join(FORMATS)}")
+        if unknown := [name for name in self.without if name not in PARTS]:
+            raise ConfigError(f"prompts have no part {unknown[0]!r}: choose from {', '.join(PARTS)}")
+        if self.group not in holdout.GROUPS:
+            raise ConfigError(f"there is no group {self.group!r}: choose one of {', '.join(holdout.GROUPS)}")
+        if not 0 <= self.holdout < 1:
+            raise ConfigError(f"the share that is held out is at least 0 and below 1, not {self.holdout:g}")
+        if self.filters.judge and self.filters.success:
+            raise ConfigError("a judge gives scores and does not say what a success is: give --min-score with --judge")
+        chosen = FORMATS[self.format]
+        if chosen.unit == "episode" and self.filters.actors:
+            raise ConfigError(f"--actor chooses steps, and {self.format} is made of whole episodes: leave it out")
+        return chosen
+
+
+def export(runs: Sequence[Run], out: str | Path, plan: Plan, seen: Seen = lambda done, of: None) -> Manifest:
+    """Write ``runs`` to the folder ``out`` and return the manifest, which is in it as ``manifest.json``.
+
+    The folder is there as a whole or not at all. Raises ConfigError for a plan that does not fit, or where nothing is
+    left to export, and StoreError for a damaged trace or a disk that cannot be written.
+    """
+    chosen = plan.check()
+    unique = list({run.folder.resolve(): run for run in runs}.values())
+    with Folder(out) as folder:
+        making = _Making(plan, chosen, chosen.sink(folder))
+        found = [(run, run.episodes()) for run in unique]
+        total = sum(len(episodes) for _, episodes in found)
+        done = 0
+        for run, episodes in found:
+            scores, rules = Scores(run, plan.filters.judge), permissions(run.about, plan.permitted)
+            for episode in episodes:
+                making.episode(run, episode, scores, rules)
+                done += 1
+                seen(done, total)
+        making.sink.close()
+        if not making.tally.rows:
+            raise ConfigError(_nothing(plan, unique, making.tally))
+        manifest = _manifest(plan, making, folder, unique)
+        folder.write(MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
+    return manifest
+
+
+class _Making:
+    """An export under way."""
+
+    def __init__(self, plan: Plan, chosen: Format, sink: Sink) -> None:
+        self.plan = plan
+        self.format = chosen
+        self.sink = sink
+        self.tally = Tally()
+        trains = chosen.trains
+        self.filters = plan.filters.model_copy(update={"permitted_only": trains or plan.filters.permitted_only})
+        self._clean = Cleaner()
+        self._seen = Duplicates(plan.near) if trains and not plan.keep_duplicates else None
+
+    @property
+    def deduplicates(self) -> bool:
+        return self._seen is not None
+
+    def episode(self, run: Run, episode: StoredEpisode, scores: Scores, rules: Permissions) -> None:
+        result = episode.result
+        score = scores.of(result) if result else None
+        reason = episode_reason(episode, score, self.filters)
+        if reason is not None or result is None:
+            self.tally.leave(reason or "unfinished", rows=result.steps if result else 0, episodes=1)
+            return
+        task = episode.task
+        group = task.id if self.plan.group == "task" else (task.family or task.id)
+        about = {
+            "group": group,
+            "part": holdout.part_of(group, self.plan.holdout),
+            "score": score,
+            "scored_by": scores.by,
+        }
+        # A copy, so that its steps are let go with it: those of thousands of episodes do not fit in memory.
+        copy = replace(episode)
+        rows = [row.model_copy(update=about) for row in episode_rows(run.name, copy, result, rules)]
+        self.tally.scored_by[scores.by] = None
+        if not rows:
+            self.tally.leave("no steps", rows=0, episodes=1)
+        elif self.format.whole is None:
+            self._steps(rows)
+        elif reason := (episode_permission_reason(rows) if self.filters.permitted_only else None):
+            self.tally.leave(reason, rows=len(rows), episodes=1)
+        else:
+            self._whole(self.format.whole(Whole(run.name, result, copy.steps, rows, self.plan.without)), rows)
+
+    def _whole(self, record: dict[str, Any], rows: Sequence[Row]) -> None:
+        first = rows[0]
+        cleaned = self._clean.value(record)
+        file = self.sink.add(first.part, f"{first.run}.{first.episode}", cleaned)
+        for i, row in enumerate(rows):
+            self.tally.take(row, file, count=int(i == 0), hidden=i == 0 and cleaned != record)
+
+    def _steps(self, rows: Sequence[Row]) -> None:
+        states = States(rows[0].goal)
+        for row in rows:
+            if self._seen is None:
+                self._step(row, duplicates.empty())
+            else:
+                self._step(row, states.at(row.observation))
+                states.after(row.action)
+
+    def _step(self, row: Row, state: duplicates.Signature) -> None:
+        assert self.format.steps is not None
+        if (reason := row_reason(row, self.filters)) is not None:
+            self.tally.leave(reason)
+            return
+        written = False
+        for action, record in self.format.steps(row, self.plan.without):
+            written = True
+            cleaned = self._clean.value(record)
+            if self._seen is not None:
+                # What tells equal rows of different episodes apart is not what they say.
+                content = encoded(self._say(row, cleaned))
+                again = self._seen.reason(content, state, action, episode=f"{row.run}/{row.episode}", part=row.part)
+                if again is not None:
+                    self.tally.leave(again)
+                    continue
+            file = self.sink.add(row.part, f"{row.run}.{row.episode}", cleaned)
+            self.tally.take(row, file, hidden=cleaned != record)
+        if not written:
+            self.tally.leave("no pair: student and teacher" if self.format.unit == "pair" else "no action")
+
+    def _say(self, row: Row, record: dict[str, Any]) -> Any:
+        if self.plan.format != "rows":
+            return record
+        # A step at which the cascade asked its teacher says more than the same step where nobody was in doubt.
+        return [record["prompt"], record["completion"], row.escalated]
+
+
+def _nothing(plan: Plan, runs: Sequence[Run], tally: Tally) -> str:
+    names = ", ".join(run.name for run in runs)
+    if not tally.left:
+        return f"the run {names} has no episodes yet: nothing was exported"
+    why = "; ".join(f"{left.rows} steps: {reason}" for reason, left in sorted(tally.left.items()))
+    if any(reason.startswith("no permission") for reason in tally.left):
+        mend = "name the models whose terms allow it with --permitted"
+    elif plan.filters.by_result:
+        mend = "collect successes first, or choose episodes with --any-outcome or another --min-score"
+    else:
+        mend = "choose other filters"
+    return f"nothing of {names} is left to export as {plan.format} ({why}): {mend}"
+
+
+def _manifest(plan: Plan, making: _Making, folder: Folder, runs: Sequence[Run]) -> Manifest:
+    tally = making.tally
+    method = {"method": duplicates.METHOD, "threshold": plan.near} if making.deduplicates else None
+    files = {
+        name: File(rows=tally.files[name], bytes=size, sha256=digest) for name, (size, digest) in folder.files().items()
+    }
+    return Manifest(
+        atlas=atlas.__version__,
+        format=plan.format,
+        rows=tally.rows,
+        episodes=tally.episodes,
+        tasks=tally.tasks,
+        files=files,
+        counts=tally.counts(),
+        left_out=dict(sorted(tally.left.items())),
+        permitted=dict(sorted(tally.permitted.items())),
+        filters=making.filters,
+        scored_by=tuple(tally.scored_by),
+        without=plan.without,
+        holdout={"share": plan.holdout, "group": plan.group, "method": holdout.METHOD},
+        duplicates=method,
+        rows_with_secrets=tally.secrets,
+        sources=tuple(_source(run, plan) for run in runs),
+    )
+
+
+def _source(run: Run, plan: Plan) -> Source:
+    verdicts = run.folder / VERDICTS
+    return Source(
+        run=run.name,
+        config=str(run.manifest["config"]),
+        trace_sha256=file_hash(run.folder / TRACE),
+        verdicts_sha256=file_hash(verdicts) if plan.filters.judge and verdicts.is_file() else None,
+    )

@@ -1,0 +1,40 @@
+"""Secrets out of what is exported: every text of a JSON value, tool arguments so that they stay JSON."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from atlas.redact import scrubber
+
+
+class Cleaner:
+    """:func:`atlas.redact.scrub` for whole JSON values. Texts that come again (histories do) are remembered."""
+
+    def __init__(self) -> None:
+        self._text = lru_cache(maxsize=1 << 15)(scrubber())
+
+    def value(self, value: Any) -> Any:
+        """``value`` without secrets; names of fields stay."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {key: self.value(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(inner) for inner in value]
+        return value
+
+    def text(self, text: str) -> str:
+        """A text without secrets. A text that is JSON, as tool arguments are, stays JSON."""
+        cleaned = self._text(text)
+        if cleaned != text and text[:1] in "{[" and (inner := _json(text)) is not None and _json(cleaned) is None:
+            return json.dumps(self.value(inner), ensure_ascii=False)
+        return cleaned
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
