@@ -7,6 +7,7 @@ import importlib
 import click
 
 FORMATS: dict[str, tuple[str, str]] = {
+    "atif": ("atlas.cli.traces_import_atif", "Trajectories in the Agent Trajectory Interchange Format, v1."),
     "excytin": ("atlas.cli.traces_import_excytin", "Logged runs of ExCyTIn-Bench, as the benchmark writes them."),
 }
 """Name -> (module that defines a click command called ``command``, one line of help)."""

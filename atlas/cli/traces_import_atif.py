@@ -1,0 +1,41 @@
+"""``atlas traces import atif``: trajectories of other agents, or exported ones, become a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from atlas.errors import DataError
+from atlas.records import STUDENT, TEACHER
+
+
+@click.command("atif")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option(
+    "--actor",
+    type=click.Choice([STUDENT, TEACHER]),
+    default=TEACHER,
+    show_default=True,
+    help="Who acted, in trajectories that do not tell.",
+)
+@click.option("--scores", type=click.Path(path_type=Path), help="JSON: trajectory id or file name -> score.")
+def command(files: tuple[Path, ...], out: Path, actor: str, scores: Path | None) -> None:
+    """Import FILES (ATIF trajectories, or folders of them) as a run. What is in the run already is left as it is."""
+    from atlas.export.atif_read import import_into
+
+    written, there = import_into(out, files, actor=actor, scores=_scores(scores) if scores else None)
+    click.echo(f"{written} trajectories imported, {there} there already: {out}")
+
+
+def _scores(path: Path) -> dict[str, float]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it is not one JSON object")
+        return {str(name): float(score) for name, score in content.items()}
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} does not map trajectories to scores ({reason}): write JSON {{id: score}}") from error
