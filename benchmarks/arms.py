@@ -1,6 +1,7 @@
 """The arms of an experiment: each is a policy, composed in one line.
 
-``name@N`` is the arm with the first N demonstrations only: a point of its learning curve.
+``name@N`` is the arm with the first N demonstrations only: a point of its learning curve. ``cascade:T`` is the cascade
+whose student acts where its score reaches T: its votes alone, or ``cascade:votes+similarity:T``.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from dataclasses import dataclass, field
 from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore
 from atlas.memory.irrelevant import Irrelevant
-from atlas.policies import Cascade, LaneRules, RandomRoute, Recall, Solo
+from atlas.policies import Cascade, LaneRules, RandomRoute, Recall, Solo, Watch
 from atlas.protocols import Demonstrations, Model, Policy
 from atlas.records import TEACHER
+from atlas.trust import UNANIMITY, Trust
 
 ARMS = {
     "student": "the student alone, without demonstrations",
     "icd": "the student with retrieved demonstrations (in-context distillation)",
     "icd-irrelevant": "the student with demonstrations drawn at random: a control",
     "cascade": "icd, and the teacher acts where the student's samples disagree",
+    "cascade-watch": "the cascade, and the teacher also acts where an episode goes in circles or gets nowhere",
     "cascade-nodemos": "the cascade without demonstrations",
     "random-route": "icd, and the teacher acts at random, at the cascade's share of steps: a control",
     "online": "the cascade, its memory empty at first and growing with every success while it serves",
@@ -45,23 +48,41 @@ class Cast:
     max_tokens: int = 256
     plan: bool = False
     """Whether the student writes a plan before it acts."""
+    audit: float = 0.0
+    """Share of the steps on which a cascade lets the student act that the teacher is asked about as well."""
     rules: LaneRules = field(default_factory=LaneRules)
     """Which lanes are forced, forbidden or budgeted."""
 
 
 def split_name(arm: str) -> tuple[str, int | None]:
     """``icd@50`` -> (``icd``, 50). ConfigError for an arm that does not exist."""
-    name, at, count = arm.partition("@")
+    whole, at, count = arm.partition("@")
+    name = whole.partition(":")[0]
     if name not in ARMS or (at and not count.isdigit()):
         raise ConfigError(f"there is no arm {arm!r}: choose among {', '.join(ARMS)}, or NAME@N for N demonstrations")
+    trust_of(arm)
     if at and not needs_demos(name):
         raise ConfigError(f"the arm {name!r} uses no demonstrations, so {arm!r} is no point of a learning curve")
     return name, int(count) if at else None
 
 
+def trust_of(arm: str) -> Trust:
+    """What the student of a cascade is trusted by: ``cascade:0.67`` by two votes of three, others by unanimity."""
+    name, colon, trust = arm.partition("@")[0].partition(":")
+    if not colon:
+        return UNANIMITY
+    try:
+        found = Trust.named(trust)
+    except ValueError:
+        found = None
+    if found is None or name != "cascade":
+        raise ConfigError(f"the arm {arm!r} is no cascade with a threshold, such as cascade:0.67 or cascade:votes:0.67")
+    return found
+
+
 def needs_demos(arm: str) -> bool:
     """Whether the arm reads demonstrations that were collected before."""
-    return arm.partition("@")[0] in ("icd", "icd-irrelevant", "cascade", ROUTED)
+    return arm.partition("@")[0].partition(":")[0] in ("icd", "icd-irrelevant", "cascade", "cascade-watch", ROUTED)
 
 
 def build(
@@ -76,6 +97,8 @@ def build(
         samples=cast.samples,
         temperature=cast.temperature,
         max_tokens=cast.max_tokens,
+        trust=trust_of(arm),
+        audit=cast.audit,
     )
     if name == "student":
         return student
@@ -96,6 +119,8 @@ def build(
             raise ConfigError("random-route needs the share of the cascade: add the arm 'cascade', or give --share")
         routed = RandomRoute(cast.student, cast.teacher, share=share, max_tokens=cast.max_tokens)
         return recall(routed, demos, cast)
+    if name == "cascade-watch":
+        return Watch(recall(cascade, demos, cast), cast.teacher, max_tokens=cast.max_tokens)
     return recall(student if name == "icd" else cascade, demos, cast)
 
 

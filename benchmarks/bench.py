@@ -98,6 +98,7 @@ class Bench:
             "temperature": cast.temperature,
             "max_tokens": cast.max_tokens,
             "plan": cast.plan,
+            **({"audit": cast.audit} if cast.audit else {}),
             "lanes": cast.rules.model_dump(mode="json", exclude_defaults=True),
         }
 

@@ -33,7 +33,12 @@ def command() -> None:
 @click.option(
     "--split", default="homes", show_default=True, help="valid_unseen, valid_seen, train, or homes (generated)."
 )
-@click.option("--arms", default=DEFAULT_ARMS, show_default=True, help="Comma-separated; NAME@N uses the first N demos.")
+@click.option(
+    "--arms",
+    default=DEFAULT_ARMS,
+    show_default=True,
+    help="Comma-separated; NAME@N uses the first N demos, cascade:T trusts the student from score T on.",
+)
 @click.option("--student", default="nearest", show_default=True, help="A model: see 'atlas models ls'.")
 @click.option("--teacher", default="scripted:alfworld", show_default=True, help="A model.")
 @click.option("--student-price", help="Dollars per million tokens: PROMPT/COMPLETION[/CACHED].")
@@ -55,6 +60,13 @@ def command() -> None:
     "--samples", default=3, type=click.IntRange(min=1), show_default=True, help="Student samples per step in a cascade."
 )
 @click.option("--temperature", default=0.1, show_default=True, help="Of the student's samples in a cascade.")
+@click.option(
+    "--audit",
+    default=0.0,
+    type=click.FloatRange(0, 1),
+    show_default=True,
+    help="Share of the student's steps in a cascade that the teacher is asked about too: see 'atlas trust audit'.",
+)
 @click.option("--plan/--no-plan", default=False, help="The student writes a plan before it acts.")
 @click.option(
     "--share", type=click.FloatRange(0, 1), help="Teacher's share under random-route. [default: the cascade's]"
@@ -111,6 +123,7 @@ def _bench(suite: Any, options: dict[str, Any]) -> Bench:
         samples=options["samples"],
         temperature=options["temperature"],
         plan=options["plan"],
+        audit=options["audit"],
     )
     plan = Plan(
         split=options["split"],
