@@ -8,10 +8,11 @@ from typing import Any
 
 from atlas.errors import DataError
 from atlas.records import Episode, Record, Usage, total
+from atlas.report.supervision import Supervision, supervision
 from atlas.stats import Interval, bootstrap
 from atlas.traces.account import (
     COLLECT,
-    GROWING,
+    ONLINE,
     ArmRow,
     BreakEven,
     Pair,
@@ -74,6 +75,7 @@ class Group(Record):
     arms: tuple[Arm, ...]
     curves: tuple[Curve, ...]
     growth: tuple[Growth, ...]
+    supervised: tuple[Supervision, ...]
     teacher: Arm | None
 
     def arm(self, name: str) -> Arm | None:
@@ -152,9 +154,13 @@ def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations:
     for name, arms in by_group.items():
         plain = tuple(arm for arm in arms if not _CURVE.match(arm.name))
         teacher = next((arm for arm in plain if arm.name == "teacher"), groups[0].teacher if groups else None)
-        growth = [_growth(arm.row.arm, settled[arm.row.arm]) for arm in plain if arm.name in GROWING]
+        lanes = (supervision(arm.row.arm, settled[arm.row.arm]) for arm in plain)
+        supervised = tuple(found for found in lanes if found is not None)
+        growth = [_growth(arm.row.arm, settled[arm.row.arm]) for arm in plain if arm.name == ONLINE]
         curves = tuple(_curves(arms, settled, demonstrations))
-        groups.append(Group(name=name, arms=plain, curves=curves, growth=tuple(growth), teacher=teacher))
+        groups.append(
+            Group(name=name, arms=plain, curves=curves, growth=tuple(growth), supervised=supervised, teacher=teacher)
+        )
     return groups
 
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from atlas.report import charts, headline, tables
 from atlas.report.facts import Facts, Group
+from atlas.report.supervision import WINDOW, Supervision, lanes_chart
 from atlas.report.tables import text
 from atlas.report.transcript import choose, transcript
 from atlas.traces.reader import StoredEpisode
@@ -63,6 +64,8 @@ def _pictures(facts: Facts, group: Group) -> str:
         parts.append(f"<h2>Success against cost{of}</h2>{_scatter(group)}")
     if group.curves:
         parts.append(f"<h2>As demonstrations grow{of}</h2>{_learning(group)}")
+    for facts_of in group.supervised:
+        parts.append(f"<h2>Supervision as tasks are mastered{of}</h2>{_supervised(facts_of)}")
     asking = any(p.arm.teacher_share.mean > 0 for curve in group.curves for p in curve.points)
     if asking or group.growth:
         parts.append(f"<h2>How often the teacher is asked{of}</h2>{_teacher(group, asking)}")
@@ -117,6 +120,14 @@ def _teacher(group: Group, asking: bool) -> str:
             )
         )
     return f'<div class="pair">{"".join(figures)}</div>'
+
+
+def _supervised(facts: Supervision) -> str:
+    return _figure(
+        charts.responsive(partial(lanes_chart, facts), height=470, narrow=430),
+        f"{text(facts.arm)}: which lane each episode had (a cross is a failure), how often the teacher was called, and "
+        f"what an episode cost, averaged over up to {WINDOW} episodes. Dotted lines are where the task family changes.",
+    ) + tables.blocks_table(facts)
 
 
 def _figure(inner: str, caption: str) -> str:

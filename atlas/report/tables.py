@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from atlas.policies.probe import LANES
 from atlas.records import Spend
 from atlas.report.charts import slot
 from atlas.report.facts import Facts
+from atlas.report.supervision import Block, Supervision, block_success, mean_asked, mean_dollars
 from atlas.stats import Interval
 from atlas.traces.account import ArmRow, Pair
 from atlas.words import (
@@ -140,3 +142,24 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, list | tuple):
         return [(name, ", ".join(map(str, value)))]
     return [(name, str(value))]
+
+
+def blocks_table(facts: Supervision) -> str:
+    """A row per block: lanes, success, dollars, and how the teacher's calls fell from its first third to its last."""
+    head = ["tasks", "n", *LANES, "success [95 %]", "$ / episode", "first third", "last third", "calls: first", "last"]
+    return table(head, (_row(block) for block in facts.blocks))
+
+
+def _row(block: Block) -> list[str]:
+    first, last = block.part(0), block.part(2)
+    return [
+        row_head(block.family.replace("_", " ")),
+        cell(len(block.episodes)),
+        *(cell(sum(e.lane == lane for e in block.episodes)) for lane in LANES),
+        cell(percent_interval(block_success(block))),
+        cell(money(mean_dollars(block.episodes))),
+        cell(money(mean_dollars(first))),
+        cell(money(mean_dollars(last))),
+        cell(percent(mean_asked(first))),
+        cell(percent(mean_asked(last))),
+    ]

@@ -12,7 +12,8 @@ from atlas.traces.reader import StoredEpisode
 COLLECT = "collect"
 """The arm under which demonstrations are collected: its cost is the method's investment, it is no result."""
 
-GROWING = ("online", "lanes")
+ONLINE, LANES = "online", "lanes"
+GROWING = (ONLINE, LANES)
 """The arms whose memory starts empty and grows while they serve."""
 
 
