@@ -20,6 +20,7 @@ COMMANDS = {
     "regrade": ("atlas.cli.regrade", "Judge the stored episodes of a run again, without running the agent."),
     "report": ("atlas.cli.report", "Turn a run into one self-contained HTML page."),
     "traces": ("atlas.cli.traces", "List runs and read episodes."),
+    "train": ("atlas.cli.train", "Train a local student from traces."),
 }
 """Name -> (module that defines a click command called ``command``, one line of help)."""
 

@@ -20,7 +20,7 @@ EMBEDDED = ("smollm2-135m", "qwen2.5-coder-1.5b")
 SCRIPTED = {"alfworld": "atlas.benchmarks.alfworld.teacher:ScriptedExpert"}
 """Scripted experts by benchmark: module and class. Looked up by name, so that no model depends on a benchmark."""
 
-FORMS = ("gguf:PATH", "hf:PATH_OR_NAME", "PROVIDER/MODEL")
+FORMS = ("gguf:PATH", "hf:PATH_OR_NAME", "scratch:PATH", "PROVIDER/MODEL")
 
 
 class Entry(Record):
@@ -44,9 +44,10 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
     """The model that ``spec`` names.
 
     ``nearest``; ``smollm2-135m``, ``qwen2.5-coder-1.5b`` (embedded, fetched on first use); ``gguf:PATH``;
-    ``hf:PATH_OR_NAME``; ``scripted:alfworld``; ``PROVIDER/MODEL`` for every provider that litellm knows. ``price``
-    overrides what is known of its price; ``options`` go to the model's class. Raises ConfigError for a name that does
-    not exist, MissingExtra where packages are missing, DataError for weights that cannot be had.
+    ``hf:PATH_OR_NAME``; ``scratch:PATH`` (a student of ``atlas train``); ``scripted:alfworld``; ``PROVIDER/MODEL`` for
+    every provider that litellm knows. ``price`` overrides what is known of its price; ``options`` go to the model's
+    class. Raises ConfigError for a name that does not exist, MissingExtra where packages are missing, DataError for
+    weights that cannot be had.
     """
     chosen = parse_price(price) if isinstance(price, str) else price
     kind, _, rest = spec.partition(":")
@@ -74,6 +75,10 @@ def _build(spec: str, kind: str, rest: str, options: dict[str, Any]) -> Model:
         from atlas.models.hf import HF
 
         return HF(rest, **options)
+    if kind == "scratch" and rest:
+        from atlas.models.scratch import Scratch
+
+        return Scratch(rest, **options)
     if kind == "scripted" and rest in SCRIPTED:
         return _scripted(rest, options)
     if "/" in spec and not spec.startswith(("/", "./", "../", "~")):
@@ -142,6 +147,9 @@ def catalogue() -> list[Entry]:
     entries.append(
         Entry(name="hf:PATH_OR_NAME", kind="file", what=what, installed=here, extra="transformers", price=LOCAL)
     )
+    here = find_spec("torch") is not None and find_spec("safetensors") is not None
+    what = "a student trained from scratch by 'atlas train'"
+    entries.append(Entry(name="scratch:PATH", kind="file", what=what, installed=here, extra="train", price=LOCAL))
     here = find_spec("litellm") is not None
     for name, cost in listed().items():
         provider = _provider(name)

@@ -1,0 +1,180 @@
+"""``atlas train``: a local student from traces."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from atlas.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from atlas.train.base import Base
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.trainer import Measured, Progress
+    from atlas.train.trajectories import Trajectory
+
+RECIPES = ("sft-success", "escalations", "rationale", "redi", "kd-whitebox")
+
+
+@click.command(help="Train a local student from traces.")
+@click.argument("recipe", type=click.Choice(RECIPES))
+@click.option(
+    "--data",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A run's folder, or rows that 'atlas export --format rows' wrote; may be given several times.",
+)
+@click.option(
+    "--base", default="scratch", show_default=True, help="scratch, scratch:SIZE, or the folder of a trained student."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the student.")
+@click.option("--games", type=click.IntRange(min=1), help="Train on N episodes only, drawn by a fixed order.")
+@click.option("--epochs", default=8, type=click.IntRange(min=1), show_default=True, help="Passes over the data.")
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate. [default: 0.003]")
+@click.option("--seed", default=0, show_default=True, help="Of the weights and of the order of the data.")
+@click.option("--batch-tokens", default=3072, type=click.IntRange(min=64), show_default=True, help="With padding.")
+@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="End the schedule by the clock.")
+@click.option("--reward", help="Success in an environment while it trains: alfworld:SPLIT:N.")
+@click.option("--teacher", type=click.Path(path_type=Path), help="kd-whitebox: the folder of the student to copy.")
+@click.option("--alpha", type=float, help="Of rationale and redi. [default: 0.5, 0.8]")
+@click.option("--permit", multiple=True, help="A model whose words may be trained on; 'PROVIDER/*' for several.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the processor. [default: torch's]")
+@click.option("--resume", is_flag=True, help="Go on with a training that was killed.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+def command(recipe: str, **options: Any) -> None:
+    """RECIPE: one of those listed; docs/guides/training.md says when which is worth its time."""
+    from atlas.train.student import need_torch
+
+    need_torch()
+    import torch
+
+    from atlas.train.checkpoint import place_of
+    from atlas.train.reward import playing
+    from atlas.train.split import split
+    from atlas.train.trainer import Settings, Trainer
+    from atlas.train.trajectories import read
+
+    out: Path = options["out"]
+    if place_of(out).exists() and not options["resume"]:
+        raise ConfigError(
+            f"{place_of(out)} is left from a training that did not end: add --resume to go on, or remove "
+            "it to begin anew"
+        )
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    learnt = _recipe(recipe, options)
+    reward = playing(options["reward"]) if options["reward"] else None
+    prepared = learnt.prepare(read(options["data"], permitted=options["permit"]))
+    train, held_out = split(prepared)
+    if options["games"]:
+        train = _some(train, options["games"])
+    base = _base(options["base"], train, options["seed"], thoughts=learnt.thoughts)
+    settings = Settings(
+        epochs=options["epochs"],
+        # A trained student is changed carefully: a tenth of the rate at which one begins.
+        lr=options["lr"] or (3e-3 if options["base"].startswith("scratch") else 3e-4),
+        batch_tokens=options["batch_tokens"],
+        seed=options["seed"],
+        max_minutes=options["max_minutes"],
+    )
+    trainer = Trainer(
+        base=base,
+        recipe=learnt,
+        train=train,
+        held_out=held_out,
+        out=out,
+        settings=settings,
+        reward=reward,
+        about={"command": shlex.join(["atlas", *sys.argv[1:]]), "reward": options["reward"]},
+        seen=_lines(),
+    )
+    click.echo(
+        f"{recipe}: {len(train):,} episodes, {len(held_out):,} held out; {base.config()['parameters']:,} parameters",
+        err=True,
+    )
+    _told(trainer.run(resume=options["resume"]), out, as_json=options["as_json"])
+
+
+def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
+    from atlas.train import recipes
+    from atlas.train.scratch import ScratchBase
+
+    alpha = {} if options["alpha"] is None else {"alpha": options["alpha"]}
+    if alpha and name not in ("rationale", "redi"):
+        raise ConfigError(f"{name} has no alpha: leave --alpha out")
+    if (options["teacher"] is None) == (name == "kd-whitebox"):
+        raise ConfigError("--teacher FOLDER belongs to kd-whitebox, and kd-whitebox needs it")
+    match name:
+        case "escalations":
+            return recipes.Escalations()
+        case "rationale":
+            return recipes.Rationale(**alpha)
+        case "redi":
+            return recipes.Redi(**alpha)
+        case "kd-whitebox":
+            return recipes.KdWhitebox(ScratchBase.load(options["teacher"]))
+    return recipes.SftSuccess()
+
+
+def _base(spec: str, trajectories: Sequence[Trajectory], seed: int, *, thoughts: bool) -> Base:
+    from atlas.train.scratch import ScratchBase
+
+    kind, _, size = spec.partition(":")
+    if kind == "scratch":
+        return ScratchBase.new(size or "small", trajectories, thoughts=thoughts, seed=seed)
+    if not Path(spec).is_dir():
+        raise DataError(f"there is no base {spec!r}: choose scratch, scratch:SIZE or the folder of a trained student")
+    return ScratchBase.load(spec)
+
+
+def _some(trajectories: Sequence[Trajectory], count: int) -> list[Trajectory]:
+    import random
+
+    drawn = list(trajectories)
+    random.Random(0).shuffle(drawn)
+    return drawn[:count]
+
+
+def _lines() -> Callable[[Progress], None]:
+    """A line on standard error for each measurement, and every ten seconds between."""
+    last = -math.inf
+
+    def seen(now: Progress) -> None:
+        nonlocal last
+        if now.measured is None and now.seconds - last < 10:
+            return
+        last = now.seconds
+        told = f"epoch {now.epoch}, step {now.step}/{now.steps}: loss {now.loss:.3f}, "
+        told += f"{now.tokens_per_second:,.0f} tokens/s"
+        if math.isfinite(now.left):
+            told += f", {now.left / 60:.1f} min to go"
+        if now.measured is not None:
+            told += f" | {_measured(now.measured)}"
+        click.echo(told, err=True)
+
+    return seen
+
+
+def _measured(measured: Measured) -> str:
+    parts = []
+    if measured.held_out is not None:
+        parts.append(f"held-out loss {measured.held_out:.3f}")
+    if measured.reward is not None:
+        parts.append(f"reward {measured.reward:.2f}")
+    return ", ".join(parts) or "nothing held out"
+
+
+def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        click.echo(json.dumps({"student": str(out), "measured": [m.model_dump() for m in history]}, indent=2))
+        return
+    click.echo(f"The student: {out} ({_measured(history[-1])} at the end). Use it as scratch:{out}")

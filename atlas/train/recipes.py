@@ -1,0 +1,207 @@
+"""The recipes: what of the traces is learnt, and by which loss.
+
+A recipe is three small methods: ``prepare`` chooses trajectories and weighs their steps, ``examples`` makes an epoch's
+sequences of them, ``loss`` says how wrong a batch is. docs/guides/training.md says when which is worth its time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from atlas.errors import ConfigError, DataError
+from atlas.records import TEACHER
+from atlas.train import losses
+from atlas.train.base import Base, Scores
+from atlas.train.trajectories import Trajectory
+from atlas.train.vocabulary import Encoded
+
+
+class SftSuccess:
+    """``sft-success``: what was done in episodes that succeeded, by maximum likelihood.
+
+    Plain behaviour cloning on filtered traces. On what to filter: Not All Correct Answers Are Equal (arXiv 2505.14464).
+    """
+
+    name = "sft-success"
+    thoughts = False
+    """Whether thoughts are learnt, so that the vocabulary needs their words."""
+
+    def prepare(self, found: Sequence[Trajectory]) -> list[Trajectory]:
+        """The trajectories to train on. DataError where there are none."""
+        kept = [t for t in found if t.success and _taught(t)]
+        if not kept:
+            raise DataError(
+                f"none of the {len(found)} episodes succeeded with steps that may be trained on: collect some with a "
+                "teacher first (atlas bench ... --arms teacher)"
+            )
+        return kept
+
+    def begin(self, base: Base) -> None:
+        """Called once, before the first step."""
+
+    def examples(self, base: Base, trajectories: Sequence[Trajectory], rng: random.Random | None) -> list[Encoded]:
+        """The sequences of one epoch; ``rng`` None for measuring."""
+        return [item for trajectory in trajectories for item in base.encode(trajectory, rng)]
+
+    def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
+        """How wrong ``base`` is on ``batch``; ``progress`` of the training goes from 0 to 1."""
+        return _nll(base.scores(batch))
+
+    def config(self) -> dict[str, Any]:
+        return {"recipe": self.name}
+
+
+class Escalations(SftSuccess):
+    """``escalations``: the teacher's actions at states that the student reached, from cascade traces.
+
+    An episode in which both acted is what the student will meet again, and the teacher's steps in it are those it was
+    in doubt about. They count in every episode; the student's own steps count where the episode succeeded (masking them
+    did worse: DASD, arXiv 2601.09088). Episodes without the student are learnt as in ``sft-success``.
+    """
+
+    name = "escalations"
+
+    def prepare(self, found: Sequence[Trajectory]) -> list[Trajectory]:
+        if not any(m.escalated for t in found for m in t.moments):
+            raise DataError(
+                f"the teacher took over in none of the {len(found)} episodes: escalations needs traces of a cascade"
+            )
+        weighed = [t.weighted(m.weight if t.success or m.actor == TEACHER else 0.0 for m in t.moments) for t in found]
+        return [t for t in weighed if _taught(t)]
+
+
+class Rationale(SftSuccess):
+    """``rationale``: actions, and in sequences of their own the thoughts that went with them.
+
+    ``alpha L_action + (1 - alpha) L_rationale``, Distilling Step-by-Step (arXiv 2305.02301): the thought is a second
+    answer to the same input, so the student need not think to act.
+    """
+
+    name = "rationale"
+    thoughts = True
+
+    def __init__(self, alpha: float = 0.5) -> None:
+        if not 0 < alpha <= 1:
+            raise ConfigError(f"alpha is the share of the action's loss, above 0 and at most 1, not {alpha}")
+        self.alpha = alpha
+
+    def prepare(self, found: Sequence[Trajectory]) -> list[Trajectory]:
+        kept = super().prepare(found)
+        if not any(m.thought for t in kept for m in t.moments):
+            raise DataError("no step says why it was taken: rationale needs traces with thoughts")
+        return kept
+
+    def examples(self, base: Base, trajectories: Sequence[Trajectory], rng: random.Random | None) -> list[Encoded]:
+        actions = super().examples(base, trajectories, rng)
+        if rng is None:
+            return actions
+        # One thought an episode and epoch, drawn: all of them would take as many passes as there are steps.
+        told = [(t, [i for i, m in enumerate(t.moments) if m.thought and m.weight]) for t in trajectories]
+        return actions + [base.encode_reason(t, rng.choice(steps)) for t, steps in told if steps]
+
+    def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
+        scores = base.scores(batch)
+        reason = _flags(scores, [item.kind == "reason" for item in batch])
+        return losses.rationale(_nll(scores, ~reason), _nll(scores, reason), self.alpha)
+
+    def config(self) -> dict[str, Any]:
+        return {"recipe": self.name, "alpha": self.alpha}
+
+
+class Redi(SftSuccess):
+    """``redi``: a second stage for a trained student, away from what failed episodes did.
+
+    Reinforcement Distillation (arXiv 2505.24850), clamped: see :func:`atlas.train.losses.redi`.
+    """
+
+    name = "redi"
+
+    def __init__(self, alpha: float = 0.8, clamp: float = 1.0) -> None:
+        if alpha < 0 or clamp < 0:
+            raise ConfigError(f"alpha and clamp cannot be negative, and are {alpha} and {clamp}")
+        self.alpha = alpha
+        self.clamp = clamp
+        self._before: Base | None = None
+
+    def prepare(self, found: Sequence[Trajectory]) -> list[Trajectory]:
+        good = super().prepare(found)
+        bad = [t for t in found if t.success is False and _taught(t)]
+        if not bad:
+            raise DataError(f"none of the {len(found)} episodes failed: redi needs failures to learn from")
+        return good + bad
+
+    def begin(self, base: Base) -> None:
+        self._before = base.frozen()
+
+    def examples(self, base: Base, trajectories: Sequence[Trajectory], rng: random.Random | None) -> list[Encoded]:
+        good = super().examples(base, [t for t in trajectories if t.success], rng)
+        if rng is None:
+            return good
+        bad = [item for t in trajectories if not t.success for item in base.encode(t)]
+        return good + [Encoded(item.tokens, item.weights, "bad") for item in bad]
+
+    def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
+        scores = base.scores(batch)
+        bad = [i for i, item in enumerate(batch) if item.kind == "bad"]
+        good = [i for i, item in enumerate(batch) if item.kind != "bad"]
+        now = _per_sequence(scores, len(batch))
+        before = now.detach()
+        if bad and self._before is not None:
+            before = _per_sequence(self._before.scores(batch), len(batch)).detach()
+        return losses.redi(now[good], now[bad], before[bad], alpha=self.alpha, clamp=self.clamp)
+
+    def config(self) -> dict[str, Any]:
+        return {"recipe": self.name, "alpha": self.alpha, "clamp": self.clamp}
+
+
+class KdWhitebox(SftSuccess):
+    """``kd-whitebox``: the whole distribution of a local teacher that shares the student's vocabulary.
+
+    TAID (arXiv 2501.16937): the target moves from the student's own distribution to the teacher's, ``t`` from .4 to 1.
+    """
+
+    name = "kd-whitebox"
+
+    def __init__(self, teacher: Base, start: float = 0.4) -> None:
+        self.teacher = teacher.frozen()
+        self.start = start
+
+    def begin(self, base: Base) -> None:
+        known, own = getattr(self.teacher, "vocabulary", None), getattr(base, "vocabulary", None)
+        if known != own:
+            raise ConfigError(
+                f"the teacher knows other words than the student ({len(known or ())} and {len(own or ())} tokens): "
+                "kd-whitebox needs a teacher with the student's own vocabulary, so train both on the same data"
+            )
+
+    def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
+        scores, taught = base.scores(batch), self.teacher.scores(batch)
+        t = self.start + (1 - self.start) * progress
+        return losses.kd_whitebox(scores.logits, taught.logits, scores.weights, t)
+
+    def config(self) -> dict[str, Any]:
+        return {"recipe": self.name, "start": self.start, "teacher": self.teacher.config()}
+
+
+def _taught(trajectory: Trajectory) -> bool:
+    return any(m.weight and m.action for m in trajectory.moments)
+
+
+def _nll(scores: Scores, only: Tensor | None = None) -> Tensor:
+    weights = scores.weights if only is None else scores.weights * only
+    return losses.nll(scores.logits, scores.targets, weights)
+
+
+def _flags(scores: Scores, flags: Sequence[bool]) -> Tensor:
+    """For each target, the flag of the sequence it belongs to."""
+    return scores.weights.new_tensor(flags)[scores.owners].bool()
+
+
+def _per_sequence(scores: Scores, count: int) -> Tensor:
+    values = losses.logprobs(scores.logits, scores.targets)
+    acted = scores.weights >= 1
+    return losses.per_sequence(values[acted], scores.owners[acted], count)

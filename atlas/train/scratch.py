@@ -1,0 +1,92 @@
+"""The base that begins from nothing: a small transformer and a vocabulary read off the data."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atlas.errors import ConfigError
+from atlas.models.scratch import Scratch as Student
+from atlas.train import student
+from atlas.train.base import Scores
+from atlas.train.net import SIZES, Net
+from atlas.train.trajectories import Trajectory
+from atlas.train.vocabulary import PAD, Encoded, Reader, Vocabulary, encode, encode_reason, renaming
+
+CONTEXT = 0.2
+"""Weight of the other tokens while training. To foretell what is seen next teaches how words are copied, which actions
+need too; it is what makes a small network learn fast."""
+RENAMED, SHARE = 0.3, 0.3
+"""The share of trajectories in which words are renamed, and of their words."""
+
+
+class ScratchBase:
+    """Implements :class:`atlas.train.base.Base`."""
+
+    def __init__(self, net: Net, vocabulary: Vocabulary) -> None:
+        self.net = net
+        self.vocabulary = vocabulary
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net.to(self.device)
+
+    @classmethod
+    def new(
+        cls, size: str, trajectories: Sequence[Trajectory], *, thoughts: bool = False, seed: int = 0
+    ) -> ScratchBase:
+        """A network with random weights of a size named in ``SIZES``. ConfigError for one that is not there."""
+        if size not in SIZES:
+            raise ConfigError(f"there is no size {size!r} of scratch: choose one of {', '.join(SIZES)}")
+        vocabulary = Vocabulary.of(trajectories, thoughts=thoughts)
+        torch.manual_seed(seed)
+        return cls(Net(len(vocabulary), SIZES[size]), vocabulary)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> ScratchBase:
+        """A student to train further. DataError where the folder holds none."""
+        return cls(*student.load(folder))
+
+    def encode(
+        self, trajectory: Trajectory, rng: random.Random | None = None, *, guided: bool = False
+    ) -> list[Encoded]:
+        if rng is None:
+            return [encode(trajectory, Reader(self.vocabulary), guided=guided)]
+        share = SHARE if rng.random() < RENAMED else 0.0
+        return [encode(trajectory, renaming(trajectory, self.vocabulary, rng, share), context=CONTEXT, guided=guided)]
+
+    def encode_reason(self, trajectory: Trajectory, index: int) -> Encoded:
+        return encode_reason(trajectory, index, Reader(self.vocabulary))
+
+    def scores(self, batch: Sequence[Encoded]) -> Scores:
+        width = max(map(len, batch))
+        tokens = torch.tensor([item.tokens + [PAD] * (width - len(item)) for item in batch], device=self.device)
+        weights = torch.tensor([item.weights + [0.0] * (width - len(item)) for item in batch], device=self.device)
+        # In half precision only where it is quick and enough: weights, norms and the loss stay in float32.
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            hidden, _ = self.net(tokens[:, :-1])
+            rows, columns = weights[:, 1:].nonzero(as_tuple=True)
+            logits = self.net.logits(hidden[rows, columns])
+        return Scores(logits.float(), tokens[rows, columns + 1], weights[rows, columns + 1], rows)
+
+    def frozen(self) -> ScratchBase:
+        other = ScratchBase(copy.deepcopy(self.net).eval(), self.vocabulary)
+        other.net.requires_grad_(False)
+        return other
+
+    def save(self, folder: Path, about: dict[str, Any]) -> None:
+        student.save(folder, self.net, self.vocabulary, about)
+
+    def model(self) -> Student:
+        return Student.of(copy.deepcopy(self.net).cpu(), self.vocabulary)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "base": "scratch",
+            "shape": self.net.shape.model_dump(),
+            "vocabulary": len(self.vocabulary),
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+        }

@@ -1,0 +1,279 @@
+"""The training loop: passes over the data, measured as it goes, stopped when it is of no use, resumed when killed."""
+
+from __future__ import annotations
+
+import math
+import platform
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import atlas
+from atlas.protocols import Model
+from atlas.records import Record
+from atlas.train import checkpoint, losses
+from atlas.train.base import Base, batches
+from atlas.train.recipes import SftSuccess
+from atlas.train.trajectories import Trajectory, fingerprint
+from atlas.train.vocabulary import Encoded
+
+Reward = Callable[[Model], float]
+"""Plays the student on held-out tasks and says its success, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast."""
+
+    epochs: int = 8
+    lr: float = 3e-3
+    """At its highest: it rises over the first steps and falls as half a cosine to a tenth."""
+    batch_tokens: int = 3072
+    seed: int = 0
+    decay: float = 0.1
+    """AdamW's, of matrices only (arXiv 1711.05101)."""
+    evaluations: int = 10
+    """How often it is measured: after every so many epochs, at most after each."""
+    patience: int = 3
+    """Measurements over which the loss falls and the reward does not rise before it stops."""
+    max_minutes: float | None = None
+    """The schedule ends by the clock where that is sooner; such a run is not repeatable."""
+    save_seconds: float = 60.0
+    """Between checkpoints."""
+
+
+class Measured(Record):
+    """How good the student was after some epochs."""
+
+    epoch: int
+    step: int
+    seconds: float
+    loss: float | None
+    """Of the training batches since the last measurement; None where a resumed training had none left."""
+    held_out: float | None
+    """Negative log-likelihood of a token of the held-out actions; None where nothing is held out."""
+    reward: float | None = None
+    """Success on held-out tasks; None where none are played."""
+
+
+@dataclass
+class Progress:
+    """What is told while it trains."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    tokens_per_second: float
+    seconds: float
+    left: float
+    """Seconds to go, as it looks now."""
+    measured: Measured | None = None
+
+
+@dataclass
+class Trainer:
+    """One training of ``base`` by ``recipe``. The student goes to ``out``; what was there stays until it is whole."""
+
+    base: Base
+    recipe: SftSuccess
+    train: Sequence[Trajectory]
+    held_out: Sequence[Trajectory]
+    out: Path
+    settings: Settings = field(default_factory=Settings)
+    reward: Reward | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    """Told beside the weights."""
+    seen: Callable[[Progress], None] = lambda progress: None
+
+    def run(self, *, resume: bool = False) -> list[Measured]:
+        """Train, and keep the best student that was measured: by reward where there is one, else by held-out loss.
+
+        ``resume`` goes on from the last checkpoint of the same training. Raises DataError where nothing can be written.
+        """
+        config = self.config()
+        path = checkpoint.place_of(self.out)
+        state = checkpoint.load(path, config) if resume else None
+        self._optimizer = _adamw(self.base.net, self.settings)
+        self._history: list[Measured] = []
+        self._best: dict[str, Any] | None = None
+        self._tokens, self._step, self._spent, epoch, skip = 0, 0, 0.0, 0, 0
+        self.recipe.begin(self.base)
+        if state is not None:
+            self.base.net.load_state_dict(state["net"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["rng"])
+            self._best, self._step, self._spent = state["best"], state["step"], state["seconds"]
+            self._history = [Measured.model_validate(m) for m in state["history"]]
+            epoch, skip = state["epoch"], state["position"]
+        self._began = time.monotonic() - self._spent
+        self._saved = time.monotonic()
+        self._config, self._path = config, path
+        why = "all epochs"
+        self._sum, self._count = 0.0, 0
+        while epoch < self.settings.epochs:
+            over = self._epoch(epoch, skip)
+            epoch, skip = epoch + 1, 0
+            if over or self._due(epoch):
+                self._measure(epoch)
+            self._checkpoint(epoch, 0)
+            if over or self._hopeless():
+                why = "the time was spent" if over else "the loss fell and the reward did not rise"
+                break
+        if self._best is not None:
+            self.base.net.load_state_dict(self._best)
+        self.base.save(self.out, self._told(why))
+        path.unlink(missing_ok=True)
+        return self._history
+
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint has to agree with: all that determines the result."""
+        settings = {k: v for k, v in asdict(self.settings).items() if k != "save_seconds"}
+        base = self.base.config()
+        return {
+            **settings,
+            **base,
+            **self.recipe.config(),
+            "data": fingerprint(self.train),
+            "held_out": fingerprint(self.held_out),
+        }
+
+    def _epoch(self, epoch: int, skip: int) -> bool:
+        """One pass over the data, less its first ``skip`` batches; whether the time was spent."""
+        # All randomness of an epoch derives from its number, so that a resumed one has the same batches.
+        rng = random.Random(f"{self.settings.seed}/{epoch}")
+        items = self.recipe.examples(self.base, self.train, rng)
+        groups = list(batches(items, self.settings.batch_tokens, rng))
+        for i, batch in enumerate(groups[skip:], skip):
+            share = (epoch + i / len(groups)) / self.settings.epochs
+            if self.settings.max_minutes is not None:
+                share = max(share, self._seconds() / (60 * self.settings.max_minutes))
+                if share >= 1:
+                    return True
+            loss = self._update(batch, share)
+            self._tell(epoch, share, loss)
+            if time.monotonic() - self._saved > self.settings.save_seconds:
+                self._checkpoint(epoch, i + 1)
+        return False
+
+    def _update(self, batch: Sequence[Encoded], share: float) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.settings.lr * _schedule(share, self._step)
+        self.base.net.train()
+        loss = self.recipe.loss(self.base, batch, share)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.base.net.parameters(), 1.0)
+        self._optimizer.step()
+        self._step += 1
+        self._tokens += sum(map(len, batch))
+        value = float(loss.detach())
+        self._sum, self._count = self._sum + value, self._count + 1
+        return value
+
+    def _due(self, epoch: int) -> bool:
+        every = self.settings.epochs / min(self.settings.evaluations, self.settings.epochs)
+        return math.floor(epoch / every) > math.floor((epoch - 1) / every)
+
+    def _measure(self, epoch: int) -> None:
+        self.base.net.eval()
+        measured = Measured(
+            epoch=epoch,
+            step=self._step,
+            seconds=self._seconds(),
+            loss=self._sum / self._count if self._count else None,
+            held_out=held_out_loss(self.base, self.recipe, self.held_out, self.settings.batch_tokens),
+            reward=self.reward(self.base.model()) if self.reward else None,
+        )
+        self._sum, self._count = 0.0, 0
+        if all(_goodness(measured) > _goodness(other) for other in self._history):
+            self._best = {k: v.detach().cpu().clone() for k, v in self.base.net.state_dict().items()}
+        self._history.append(measured)
+        self._tell(epoch - 1, epoch / self.settings.epochs, measured.loss or 0.0, measured)
+
+    def _hopeless(self) -> bool:
+        """Whether imitation got better and play did not, for ``patience`` measurements (teacher hacking)."""
+        recent, earlier = self._history[-self.settings.patience :], self._history[: -self.settings.patience]
+        if not earlier or any(m.reward is None or m.held_out is None for m in self._history):
+            return False
+        best = max(m.reward or 0.0 for m in earlier)
+        fell = (recent[-1].held_out or 0.0) < (earlier[-1].held_out or 0.0)
+        return fell and all((m.reward or 0.0) <= best for m in recent)
+
+    def _checkpoint(self, epoch: int, position: int) -> None:
+        state = {
+            "config": self._config,
+            "net": self.base.net.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "best": self._best,
+            "history": [m.model_dump() for m in self._history],
+            "epoch": epoch,
+            "position": position,
+            "step": self._step,
+            "seconds": self._seconds(),
+        }
+        checkpoint.save(self._path, state)
+        self._saved = time.monotonic()
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _tell(self, epoch: int, share: float, loss: float, measured: Measured | None = None) -> None:
+        seconds = self._seconds()
+        self.seen(
+            Progress(
+                epoch=epoch + 1,
+                step=self._step,
+                steps=round(self._step / share) if share else 0,
+                loss=loss,
+                tokens_per_second=self._tokens / max(seconds - self._spent, 1e-9),
+                seconds=seconds,
+                left=seconds * (1 - share) / share if share else math.inf,
+                measured=measured,
+            )
+        )
+
+    def _told(self, why: str) -> dict[str, Any]:
+        return {
+            **self.about,
+            "training": self._config,
+            "stopped": why,
+            "seconds": round(self._seconds(), 1),
+            "steps": self._step,
+            "trajectories": len(self.train),
+            "measured": [m.model_dump() for m in self._history],
+            "versions": {"atlas": atlas.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        }
+
+
+def held_out_loss(base: Base, recipe: SftSuccess, trajectories: Sequence[Trajectory], tokens: int) -> float | None:
+    """Mean negative log-likelihood of a token of the held-out actions; None where there are none."""
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for batch in batches(recipe.examples(base, trajectories, None), tokens, random.Random(0)):
+            scores = base.scores(batch)
+            total -= float(losses.logprobs(scores.logits, scores.targets).sum())
+            count += len(scores.targets)
+    return total / count if count else None
+
+
+def _goodness(measured: Measured) -> tuple[float, float]:
+    return (measured.reward or 0.0, -(measured.held_out if measured.held_out is not None else math.inf))
+
+
+def _adamw(net: Any, settings: Settings) -> Any:
+    matrices = [p for p in net.parameters() if p.requires_grad and p.dim() > 1]
+    rest = [p for p in net.parameters() if p.requires_grad and p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": settings.decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.95))
+
+
+def _schedule(share: float, step: int, warmup: int = 100) -> float:
+    """From 0 up over the first ``warmup`` steps, then half a cosine down to a tenth."""
+    return min(1.0, (step + 1) / warmup) * (0.1 + 0.45 * (1 + math.cos(math.pi * min(share, 1.0))))

@@ -1,0 +1,192 @@
+"""Words to numbers for closed action languages: a vocabulary read off the training data, and a way with new words.
+
+A token is a word, a number or a mark, with the space before it. Actions are kept letter by letter; of observations the
+articles and marks, which carry nothing in such languages, are left out, and of a very long one the middle.
+
+A word that is not in the vocabulary gets one of a few placeholder tokens, the same one throughout its episode: the
+model cannot know what it means, but it can copy it from an observation into an action. Training renames some known
+words in this way, so that placeholders are learnt.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atlas.errors import DataError
+from atlas.train.trajectories import Trajectory
+
+_TOKEN = re.compile(r" ?(?:[^\W\d_]+|\d+|[^\w\s]|_)")
+_SKIPPED = frozenset(" a an the A An The".split())
+PAD, GOAL, NOTE, SEE, ACT, WHY, GOOD, BAD = range(8)
+"""What the next tokens are: the goal, guidance, something seen, an action, a reason. ``SEE`` also ends what is written.
+``GOOD`` and ``BAD`` are a judge's two answers."""
+_FIRST = 8
+PLACEHOLDERS = 32
+LONGEST = 192
+"""Tokens of one observation: of a longer one the first two thirds and the last third are kept."""
+
+
+def words(text: str) -> list[str]:
+    """The tokens of ``text``; joined together they are the text, up to runs of blank space."""
+    return _TOKEN.findall(" " + " ".join(text.split()))
+
+
+def seen_words(text: str) -> list[str]:
+    """The tokens of an observation that are kept."""
+    kept = [w for w in words(text) if w.strip() not in _SKIPPED and w.strip().isalnum()]
+    if len(kept) <= LONGEST:
+        return kept
+    tail = LONGEST // 3
+    return kept[: LONGEST - tail] + kept[-tail:]
+
+
+class Vocabulary:
+    """Known words, and their token numbers."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self.known = tuple(known)
+        start = _FIRST + PLACEHOLDERS
+        self.numbers = {word: start + i for i, word in enumerate(self.known)}
+
+    def __len__(self) -> int:
+        return _FIRST + PLACEHOLDERS + len(self.known)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.known == other.known
+
+    def __hash__(self) -> int:
+        return hash(self.known)
+
+    @classmethod
+    def of(cls, trajectories: Iterable[Trajectory], *, thoughts: bool = False, rare: int = 2) -> Vocabulary:
+        """The words that stand in at least ``rare`` trajectories, in alphabetical order."""
+        counts: Counter[str] = Counter()
+        for trajectory in trajectories:
+            found = set(words(trajectory.goal))
+            for moment in trajectory.moments:
+                found.update(seen_words(moment.observation), words(moment.action), seen_words(moment.guidance))
+                if thoughts:
+                    found.update(words(moment.thought))
+            counts.update(found)
+        return cls(sorted(word for word, count in counts.items() if count >= rare))
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(list(self.known), ensure_ascii=False, indent=0), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is no vocabulary ({error}): train the student again") from error
+        return cls(known)
+
+
+@dataclass
+class Reader:
+    """Turns the texts of one episode into tokens, with a placeholder for each word that is not known."""
+
+    vocabulary: Vocabulary
+    renamed: dict[str, int] = field(default_factory=dict)
+    """Word -> token number of its placeholder."""
+
+    def number(self, word: str) -> int:
+        if word in self.renamed:
+            return self.renamed[word]
+        known = self.vocabulary.numbers.get(word)
+        if known is not None:
+            return known
+        taken = set(self.renamed.values())
+        free = (t for t in range(_FIRST, _FIRST + PLACEHOLDERS) if t not in taken)
+        # Where all placeholders are taken the last one stands for every further word.
+        self.renamed[word] = next(free, _FIRST + PLACEHOLDERS - 1)
+        return self.renamed[word]
+
+    def goal(self, text: str) -> list[int]:
+        return [GOAL, *map(self.number, words(text))]
+
+    def seen(self, text: str) -> list[int]:
+        return [SEE, *map(self.number, seen_words(text))]
+
+    def note(self, text: str) -> list[int]:
+        return [NOTE, *map(self.number, seen_words(text))]
+
+    def written(self, text: str) -> list[int]:
+        """An action or a thought, without the mark before it."""
+        return [self.number(word) for word in words(text)]
+
+    def text(self, tokens: Iterable[int]) -> str:
+        """The inverse of :meth:`written`."""
+        start = _FIRST + PLACEHOLDERS
+        names: Mapping[int, str] = {number: word for word, number in self.renamed.items()}
+        spelt = [self.vocabulary.known[t - start] if t >= start else names.get(t, "") for t in tokens]
+        return "".join(spelt).strip()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A sequence of tokens, and what is learnt of it."""
+
+    tokens: list[int]
+    weights: list[float]
+    """Of each token as a target in the loss: 0 where it is only read."""
+    kind: str = "action"
+    """``action``, ``reason`` for a sequence that ends in a thought, ``bad`` for one that is to become less likely."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def encode(trajectory: Trajectory, reader: Reader, *, context: float = 0.0, guided: bool = False) -> Encoded:
+    """One episode as one sequence: goal, observation, action, observation... A single pass trains all its steps.
+
+    Targets are the tokens of the actions and the ``SEE`` that ends each; ``context`` is the weight of all others but
+    guidance, which is read only where ``guided``. A last moment with an empty action, as a view has it, ends in
+    ``ACT``: the model is to go on from there.
+    """
+    tokens = reader.goal(trajectory.goal)
+    weights = [context] * len(tokens)
+    noted, before = "", context
+    for moment in trajectory.moments:
+        if guided and moment.guidance != noted:
+            note = reader.note(moment.guidance)
+            tokens += note
+            weights += [before] + [0.0] * (len(note) - 1)
+            noted, before = moment.guidance, 0.0
+        seen = reader.seen(moment.observation)
+        written = reader.written(moment.action)
+        tokens += [*seen, ACT, *written]
+        weights += [before, *[context] * (len(seen) - 1), 0.0, *[moment.weight] * len(written)]
+        before = moment.weight
+    if trajectory.moments[-1].action:
+        tokens.append(SEE)
+        weights.append(before)
+    return Encoded(tokens, weights)
+
+
+def encode_reason(trajectory: Trajectory, index: int, reader: Reader) -> Encoded:
+    """The episode up to the observation of step ``index``, and the thought that went with it, which is learnt."""
+    past = trajectory.moments[:index]
+    before = encode(trajectory.model_copy(update={"moments": past}), reader).tokens[:-1] if past else None
+    tokens = before if before is not None else reader.goal(trajectory.goal)
+    moment = trajectory.moments[index]
+    tokens = [*tokens, *reader.seen(moment.observation), WHY]
+    thought = [*reader.written(moment.thought), SEE]
+    return Encoded([*tokens, *thought], [*[0.0] * len(tokens), *[moment.weight] * len(thought)], "reason")
+
+
+def renaming(trajectory: Trajectory, vocabulary: Vocabulary, rng: random.Random, share: float) -> Reader:
+    """A reader that takes some words of the trajectory's actions for new ones, each with probability ``share``.
+
+    Which placeholder a word gets is drawn, so that all of them are learnt.
+    """
+    acted = sorted({word for moment in trajectory.moments for word in words(moment.action)})
+    chosen = [word for word in acted if rng.random() < share]
+    slots = rng.sample(range(PLACEHOLDERS), min(len(chosen), PLACEHOLDERS))
+    return Reader(vocabulary, {word: _FIRST + slot for word, slot in zip(chosen, slots, strict=False)})
