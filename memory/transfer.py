@@ -2,7 +2,8 @@
 
 A file says which memory it is of, and at which version. Reading it back into that memory compares with that version:
 what a person changed, added or left out is done as one new version, and what the memory has learned meanwhile stays.
-Where both changed the same thing nothing is done at all. Read into another memory, it only adds.
+Where both changed the same thing nothing is done at all. Read into another memory, it only adds, and what
+looks as if it wanted to instruct its readers is quarantined.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from atlas.memory import versions
 from atlas.memory.database import STATUSES, Change, Database, Item, Kind, State, Status, Write
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.pamphlet import Entry
+from atlas.memory.safety import vet
 from atlas.memory.yamlfile import Read, dump, load
 
 FORMAT = "atlas-memory-1"
@@ -70,6 +72,8 @@ class Imported(NamedTuple):
     """Items that were in the memory already, and stayed as they are."""
     withheld: list[str]
     """Ids that were removed from the memory before, and stay removed."""
+    suspicious: dict[str, str]
+    """Why new items were quarantined, by id: see :func:`atlas.memory.safety.vet`."""
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
@@ -168,9 +172,10 @@ def restore(database: Database, document: Document, *, reason: str, dry: bool = 
     with _undone_if(dry), database.transaction():
         head = database.head()
         plan = _Plan(database, document)
-        database.write(plan.writes, author=f"import:{document.name}", reason=reason)
+        why = [reason, *(f"{name} quarantined: {found}" for name, found in plan.suspicious.items())]
+        database.write(plan.writes, author=f"import:{document.name}", reason="; ".join(why))
         changes = database.version(database.head())[1] if database.head() > head else []
-        result.append(Imported(changes, plan.same, plan.withheld))
+        result.append(Imported(changes, plan.same, plan.withheld, plan.suspicious))
         if dry:
             raise _Undo
     return result[0]
@@ -196,6 +201,7 @@ class _Plan:
         self.writes: list[Write] = []
         self.same = 0
         self.withheld: list[str] = []
+        self.suspicious: dict[str, str] = {}
         if document.memory == database.id and document.version is not None:
             self._merge(document.version)
         else:
@@ -259,8 +265,8 @@ class _Plan:
         if now is not None and now.status in EXPORTED and listed.status in (None, now.status):
             self.same += 1
         else:
-            status = listed.status or "admitted"
-            self.writes.append(Write(listed.kind, listed.record.id, status, listed.record.model_dump_json()))
+            # Who writes a status has looked at it.
+            self._add(listed, listed.status or self._vetted(listed) or "admitted")
 
     def _only_add(self, listed: Listed) -> None:
         name = listed.record.id
@@ -271,11 +277,26 @@ class _Plan:
             )
         now = self._db.get(listed.kind, name)
         if now is None:
-            self._new(listed)
+            self._add(listed, self._vetted(listed) or listed.status or "admitted")
         elif now.status == "removed":
             self.withheld.append(name)
         else:
             self.same += 1
+
+    def _add(self, listed: Listed, status: Status) -> None:
+        self.writes.append(Write(listed.kind, listed.record.id, status, listed.record.model_dump_json()))
+
+    def _vetted(self, listed: Listed) -> Status | None:
+        record = listed.record
+        try:
+            # Where an entry was learned is never shown.
+            vetted = vet(record.model_copy(update={"origins": ()}) if isinstance(record, Entry) else record)
+            if vetted.status != "quarantined":
+                return None
+            self.suspicious[record.id] = vetted.reason
+        except ValidationError:
+            self.suspicious[record.id] = "a text of it is nothing but characters that nobody sees"
+        return "quarantined"
 
 
 # --- parts of a file --------------------------------------------------------------------------------------------------
