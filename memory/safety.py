@@ -69,7 +69,7 @@ def _scan(text: str, profile: Profile) -> tuple[Finding, ...]:
             if rule.kind in found or not (rule.lenient or profile == "text"):
                 continue
             match = rule.pattern.search(reading)
-            if match is None and rule.leet is not None and spelt != reading:
+            if match is None and rule.leet is not None and spelt:
                 match = rule.leet.search(spelt)
             if match is not None:
                 why = f"{WHY[rule.kind]} ({how})" if how else WHY[rule.kind]

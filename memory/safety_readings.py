@@ -37,6 +37,15 @@ _LOOKALIKE = {
 _LEET = {
     ord(pair[0]): pair[1] for pair in ("0o", "1i", "3e", "4a", "5s", "7t", "8b", "9g", "@a", "$s", "!i", "|i", "+t")
 }
+_MIXED = re.compile(r"(?=[a-z]{0,12}[013457@$!|+])[a-z013457@$!|+]{3,14}")
+_LEET_WORDS = frozenset(
+    word.replace("l", "i")
+    for word in (
+        "ignore ignoring disregard forget override bypass obey previous prior above instruction instructions rules "
+        "prompt prompts system developer guidelines orders reveal print show send leak password passwords secret "
+        "secrets credentials token tokens remember memory always never follow pretend jailbreak unrestricted"
+    ).split()
+)
 _SPACED = re.compile(r"(?<!\w)(?:\w(?:[ .\-_*·•|/,~]{1,3})){4,}\w(?!\w)")
 _GAPS = re.compile(r"[ .\-_*·•|/,~]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
@@ -88,8 +97,15 @@ def _spellings(text: str) -> Iterator[tuple[str, str]]:
 
 
 def leet(reading: str) -> str:
-    """Digits and signs as the letters they are drawn for; ``l`` reads as ``i``, as 1 stands for both."""
-    return reading.translate(_LEET).replace("l", "i")
+    """Digits and signs as the letters they are drawn for, where that gives one of the words attacks are made of, else
+    empty; ``l`` reads as ``i``, as 1 stands for both."""
+    if any(_leet(word) in _LEET_WORDS for word in _MIXED.findall(reading)):
+        return _leet(reading)
+    return ""
+
+
+def _leet(text: str) -> str:
+    return text.translate(_LEET).replace("l", "i")
 
 
 def _pieces(pattern: re.Pattern[str], decode: Callable[[str], bytes]) -> Callable[[str], str]:

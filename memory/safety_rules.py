@@ -240,23 +240,27 @@ _TOOL_STRICT = (
 )
 _EXFILTRATION = (
     r"!\[[^\]]{0,200}\]\(\s*(?:https?:|//|data:)[^)]*\)",
-    r"\b(?:send|post|upload|forward|transmit|exfiltrate|leak|e ?mail|deliver|report|submit|append|copy)(?:ing)? "
-    r"(?:\w+ ){0,8}"
-    r"(?:to|at|via|into) (?:this |the |an? |my |our )?(?:\w+ ){0,3}(?:https?://|www\.|webhook|pastebin|"
-    r"[\w.+-]+@[\w-]+\.)",
-    r"https?://[^\s)\"']{0,200}(?:\{\{?|\$\{|<|%7b|\[)(?:\w+ ?){0,3}(?:secret|key|token|data|prompt|password|"
-    r"answer|history|memory|"
-    r"conversation|observation|content)",
+    r"\b(?:send|post|upload|forward|transmit|exfiltrate|leak|deliver|report|submit|append|copy)(?:ing)? (?:\w+ ){0,8}"
+    r"(?:to|at|via|into) (?:this |the |an? |my |our )?(?:\w+ ){0,3}(?:https?://|www\.|webhook|pastebin)",
+    r"\b(?:send|forward|e ?mail|mail|report|copy|leak|exfiltrate) (?:me |us )?(?:all |every |any |each )?"
+    r"(?:it|them|what|everything|your|(?:of )?(?:the|this|these) (?:answer|conversation|memory|observations?|prompt"
+    r"|results?|table|keys?|data|episode|file|contents?)) (?:\w+ ){0,6}to (?:\w+ ){0,3}[\w.+-]{1,64}@[\w-]",
+    r"https?://[^\s)\"']{0,200}(?:\{\{?|\$\{|<|%7b|\[)(?:\w+ ){0,3}(?:secret|key|token|data|prompt|password|answer"
+    r"|history|memory|conversation|observation|content)",
+)
+_EXFILTRATION_STRICT = (
+    r"\b(?:send|post|upload|forward|transmit|e ?mail|mail|deliver|report)(?:ing)? (?:\w+ ){0,8}to (?:\w+ ){0,3}"
+    r"[\w.+-]{1,64}@[\w-]",
 )
 _COMMAND = (
     r"\brm -[rf]{1,2}\b|\bsudo [a-z]|\bchmod [+0-7ugo]|\bmkfs\b|\bdd if=|:\(\)\s*\{",
     r"\b(?:curl|wget|nc|ncat|scp|ssh|telnet|invoke-webrequest|iwr|iex|certutil|bitsadmin|mshta|rundll32|regsvr32)\s+"
-    r"(?:-{1,2}[a-z]|[\"']?(?:https?:|[\w-]+\.[\w.-]+|[\w.-]+@|\$)|\()",
+    r"(?:-{1,2}[a-z]|[\"']?(?:https?:|[\w-]{1,63}\.[\w.-]|[\w.-]{1,63}@|\$)|\()",
     r"\b(?:powershell|pwsh|cmd|bash|sh|zsh|python3?|perl|node|ruby)(?:\.exe)?\s+(?:-{1,2}\w|/c\b)",
     r"\|\s*(?:ba|z|da)?sh\b|\$\([^)]{2,}\)",
     r"\b(?:os\.system|subprocess\.|__import__|eval|exec|shell_exec|child_process|runtime\.getruntime)\s*[.(]",
     r"\bimport\s+(?:os|sys|subprocess|socket|requests|shutil|ctypes|pickle)\b",
-    r"(?:^|\n)\s*```\s*(?:bash|sh|shell|zsh|powershell|python|py|javascript|js|console)\b",
+    r"^[\x20\t]*```\s*(?:bash|sh|shell|zsh|powershell|python|py|javascript|js|console)\b",
     r"\b(?:drop\s+(?:table|database|schema)|truncate\s+table|delete\s+from|insert\s+into|update\s+\w+\s+set|"
     r"grant\s+all|"
     r"alter\s+(?:table|user)|into\s+outfile|load_file\s*\(|xp_cmdshell)",
@@ -269,10 +273,10 @@ _ADDRESS = (
     r"\b(?:https?|ftp|wss?|file|hxxps?)\s*(?::|\[:\])\s*/\s*/",
     r"\bdata:[a-z]+/[a-z0-9.+-]+[;,]",
     r"\bwww\s*[.\[]",
-    r"\b[\w-]+(?:\s?\[?\.\]?\s?|\s?\[dot\]\s?|\s?\(dot\)\s?)(?:com|net|org|io|xyz|ru|cn|info|biz|top|link|site|"
+    r"\b[\w-]{1,63}(?:\s?\[?\.\]?\s?|\s?\[dot\]\s?|\s?\(dot\)\s?)(?:com|net|org|io|xyz|ru|cn|info|biz|top|link|site|"
     r"online|club|dev|app|"
     r"gg|ly|onion|example|invalid|zip|click)\b(?!\()",
-    r"[\w.+-]+\s?(?:@|\[at\]|\(at\))\s?[\w-]+\s?(?:\.|\[dot\]|\(dot\))\s?[a-z]{2,}",
+    r"[\w.+-]{1,64}\s?(?:@|\[at\]|\(at\))\s?[\w-]{1,63}\s?(?:\.|\[dot\]|\(dot\))\s?[a-z]{2,}",
     r"(?<![\d.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?::\d+)?(?![\d.])",
     r"\[[^\]]{0,100}\]\(\s*[^)\s]+\)|\[[^\]]{1,40}\]:\s*\S+",
 )
@@ -306,6 +310,7 @@ RULES: tuple[Rule, ...] = (
     *_rules(TOOL, _TOOL, lenient=True),
     *_rules(TOOL, _TOOL_STRICT, lenient=False),
     *_rules(EXFILTRATION, _EXFILTRATION, lenient=True),
+    *_rules(EXFILTRATION, _EXFILTRATION_STRICT, lenient=False),
     *_rules(COMMAND, _COMMAND, lenient=False),
     *_rules(ADDRESS, _ADDRESS, lenient=False),
 )
