@@ -40,6 +40,22 @@ def quoted(cue: str) -> str:
     return found[1] if found else ""
 
 
+@lru_cache(maxsize=16_384)
+def template(cue: str) -> re.Pattern[str] | None:
+    """What the quotation in ``cue`` matches: itself, with a word (and a number, as in ``drawer 2``) for each slot."""
+    parts = SLOT.split(" ".join(quoted(cue).casefold().split()))
+    if not "".join(parts[::2]).strip():
+        return None
+    return re.compile("".join(r"\S+?(?: \d+)?" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+
+
+def says(cue: str, text: str) -> bool:
+    """Whether ``text`` is what ``cue`` quotes, up to case, spacing and a final full stop."""
+    pattern = template(cue)
+    said = " ".join(text.casefold().split())
+    return pattern is not None and bool(pattern.fullmatch(said) or pattern.fullmatch(said.rstrip(".")))
+
+
 def rarity(cues: Iterable[str]) -> dict[str, float]:
     """Inverse document frequency of each word in a memory's cues: a word that stands in few of them weighs more."""
     counts: dict[str, int] = {}

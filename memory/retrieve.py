@@ -10,7 +10,7 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.memory.cues import content_words, overlap, rarity
+from atlas.memory.cues import content_words, overlap, rarity, says, template
 from atlas.memory.pamphlet import Entry, only_from
 from atlas.memory.vectors import Floats, inner
 from atlas.models.tokens import estimate_tokens
@@ -18,7 +18,8 @@ from atlas.prompts import guidance_part
 from atlas.records import TEACHER, Guidance, View
 
 FLOOR = 0.45
-"""Score below which an entry is not shown. The mean of likeness and overlap, each at most 1."""
+"""Score below which an entry is not shown. The score is the mean of likeness and overlap, each at most 1, and 1 where
+the cue's quotation is there word for word."""
 SUPPORT = 0.02
 """Added to the score for each e-fold of support: it decides between entries that fit equally."""
 WEIGHTS = {"goal": 1.0, "thought": 1.0, "observation": 0.8}
@@ -44,6 +45,7 @@ class Shelf:
         self._vectors = vectors
         self._rarity = rarity(entry.cue for _, entry in entries)
         self._by_word: dict[str, list[int]] = {}
+        self._quoting = [place for place, (_, entry) in enumerate(entries) if template(entry.cue)]
         for place, (_, entry) in enumerate(entries):
             for word in content_words(entry.cue):
                 self._by_word.setdefault(word, []).append(place)
@@ -61,6 +63,9 @@ class Shelf:
         if moment.vectors is None or not moment.texts:
             return []
         scores = np.maximum(self._likeness(moment), 0.0) / 2 + self._overlap(moment.texts) / 2
+        for place in self._quoting:
+            if any(says(self._entries[place][1].cue, text) for text in moment.texts.values()):
+                scores[place] = 1.0
         task = moment.view.task
         known = _task_text(moment.view) if any(entry.scope for _, entry in self._entries) else ""
         found = []

@@ -30,6 +30,12 @@ def skeleton(action: str) -> str:
 
 
 @lru_cache(maxsize=65_536)
+def natural(action: str) -> tuple[tuple[int, str], ...]:
+    """Sorts ``drawer 2`` before ``drawer 10``."""
+    return tuple((len(part) if part.isdecimal() else 0, part) for part in action.split())
+
+
+@lru_cache(maxsize=65_536)
 def shape(text: str) -> frozenset[str]:
     """The words of an observation that are no entities: what happened, whatever it happened to."""
     return frozenset(_WORD.findall(ENTITY.sub(" ", text.casefold())))

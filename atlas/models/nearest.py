@@ -1,7 +1,8 @@
 """The nearest-demonstration student: no language model, only what the teacher did in moments like this one.
 
 Each retrieved demonstration is read step by step beside the present episode (:mod:`atlas.models.grounding`); its best
-matching moment proposes the action the teacher took there, carried over to the things here. The proposals vote.
+matching moment proposes the action the teacher took there, carried over to the things here. Plans among the entries of
+pamphlets propose too (:mod:`atlas.models.playbook`). The proposals vote.
 Samples are drawn by bootstrap over the neighbours, with one more neighbour that stands for "something else": where few
 demonstrations fit, or they propose different things, the samples disagree, and a cascade asks the teacher.
 
@@ -20,7 +21,9 @@ from functools import lru_cache
 from itertools import pairwise
 
 from atlas.models.advice import advised
-from atlas.models.grounding import Situation, Slot, align, entities, purposes, skeleton, states
+from atlas.models.grounding import Situation, Slot, align, entities, natural, purposes, skeleton, states
+from atlas.models.playbook import follow
+from atlas.models.proposal import Proposal
 from atlas.prompts import reply_text
 from atlas.protocols import ReadsView
 from atlas.records import Ask, Completion, DemoStep, Price, Reply, Usage, View, Window
@@ -43,15 +46,6 @@ MOMENTS = 8
 """How many moments of a demonstration are carried over at most: the best by state."""
 
 _MENTION = re.compile(r"\b([a-z]+)( \d+)?\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """An action proposed by a demonstration, and how well the demonstration fits (nats, larger is better)."""
-
-    action: str
-    thought: str
-    fit: float
 
 
 class Nearest(ReadsView):
@@ -116,9 +110,10 @@ def _log(share: float) -> float:
 
 
 def proposals(view: View) -> list[Proposal]:
-    """One proposal per retrieved demonstration that has one, best fit first."""
+    """One proposal per retrieved demonstration, and per plan among the entries shown, that has one; best fit first."""
     present: dict[frozenset[str], Present] = {}
     found = [p for w in view.retrieved if (p := _propose(view, w, present)) is not None]
+    found += follow(view)
     return sorted(found, key=lambda p: (-p.fit, p.action))
 
 
@@ -153,7 +148,7 @@ class Present:
         taken = Counter(turn.action for turn in view.turns)
         self._stale = {action: AGAIN * min(times, 3) for action, times in taken.items()}
         self._offers: dict[str, list[tuple[str, tuple[Slot, ...]]]] = {}
-        for action in sorted(view.admissible, key=_natural):
+        for action in sorted(view.admissible, key=natural):
             self._offers.setdefault(skeleton(action), []).append((action, self.state.slots(action, roles, {})))
         self._carried: dict[tuple[str, tuple[Slot, ...]], tuple[float, str] | None] = {}
 
@@ -220,12 +215,6 @@ def _moments(
 @lru_cache(maxsize=4096)
 def _classes(steps: tuple[DemoStep, ...]) -> frozenset[str]:
     return frozenset(kind for s in steps for kind, _ in entities(s.observation) + entities(s.action))
-
-
-@lru_cache(maxsize=65_536)
-def _natural(action: str) -> tuple[tuple[int, str], ...]:
-    """``drawer 2`` before ``drawer 10``."""
-    return tuple((len(part) if part.isdecimal() else 0, part) for part in action.split())
 
 
 def _translate(thought: str, theirs: str, ours: str, names: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from atlas.policies.cascade import Cascade
 from atlas.policies.coach import Coach
+from atlas.policies.guided import Guided
 from atlas.policies.lanes import InLane, LaneRules, Lanes
 from atlas.policies.probe import Probe
 from atlas.policies.recall import Recall
@@ -13,6 +14,7 @@ from atlas.policies.watch import Watch
 __all__ = [
     "Cascade",
     "Coach",
+    "Guided",
     "InLane",
     "LaneRules",
     "Lanes",
