@@ -21,6 +21,7 @@ COMMANDS = {
     "report": ("atlas.cli.report", "Turn a run into one self-contained HTML page."),
     "traces": ("atlas.cli.traces", "List runs and read episodes."),
     "train": ("atlas.cli.train", "Train a local student from traces."),
+    "trust": ("atlas.cli.trust", "Calibrate when a cascade's student acts alone; audit what it did."),
 }
 """Name -> (module that defines a click command called ``command``, one line of help)."""
 

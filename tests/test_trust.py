@@ -1,0 +1,434 @@
+"""Trust: what a cascade acts by, its calibration to a target and the validity of that, and audits of what it did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.cli import main
+from atlas.errors import ConfigError, DataError, ModelError
+from atlas.loop import Rollout
+from atlas.policies import Cascade
+from atlas.records import (
+    Ask,
+    DemoStep,
+    Episode,
+    Observation,
+    Reply,
+    Spend,
+    Stop,
+    Task,
+    Turn,
+    Usage,
+    View,
+    Vote,
+    Window,
+)
+from atlas.testing import FlakyModel, ScriptedModel
+from atlas.traces.audit import audit_rows
+from atlas.traces.reader import Run
+from atlas.traces.writer import RunWriter
+from atlas.trust import UNANIMITY, Trust
+from atlas.trust.calibrate import FEWEST, Target, calibrate, dollars_p, fixed_sequence, success_p
+from atlas.trust.score import score
+
+DELTA = 0.1
+
+
+def view(index: int = 0, task: str = "t", similarity: float | None = None) -> View:
+    window = Window(demo_id="d", task_id="u", goal="", steps=(DemoStep(observation="", action=""),))
+    shown = () if similarity is None else (window.model_copy(update={"score": similarity}),)
+    turns = tuple(Turn(action="wait", observation=f"tick {i}") for i in range(index))
+    return View(task=Task(id=task, goal="open the box"), opening="a box", turns=turns, retrieved=shown)
+
+
+def samples(*actions: str, logprob: float | None = None, **options: Any) -> ScriptedModel:
+    return ScriptedModel([Reply(text=f"Action: {a}", logprob=logprob) for a in actions], name="small", **options)
+
+
+# --- the score --------------------------------------------------------------------------------------------------------
+
+
+def votes(*actions: str | None, logprob: float | None = None) -> list[Vote]:
+    return [Vote(actor="student", model="m", action=action, logprob=logprob) for action in actions]
+
+
+@pytest.mark.parametrize(
+    ("trust", "cast", "expected"),
+    [
+        (UNANIMITY, votes("a", "a", "a"), 1.0),
+        (UNANIMITY, votes("a", "b", "a"), 2 / 3),
+        (UNANIMITY, votes("a", None, "a"), 2 / 3),
+        (UNANIMITY, votes(None, None, None), 0.0),
+        (Trust(signals=("similarity",)), votes("a", "b", "c"), 0.5),
+        (Trust(signals=("votes", "similarity")), votes("a", "a", "b"), 1 / 3),
+        (Trust(signals=("probability",)), votes("a", "a", "b", logprob=float(np.log(0.25))), 0.25),
+        (Trust(signals=("probability",)), votes("a", "a", "a"), 0.0),
+    ],
+)
+def test_scores(trust: Trust, cast: list[Vote], expected: float) -> None:
+    found = score(trust, cast, 3, view(similarity=0.5).retrieved)
+    assert found.value == pytest.approx(expected) == pytest.approx(found.best)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", None]), min_size=1, max_size=5),
+    st.sets(st.sampled_from(["votes", "similarity", "probability"]), min_size=1),
+    st.floats(-1, 1),
+    st.floats(-5, 0.1),
+)
+def test_what_a_score_can_still_become_is_never_less_than_what_it_becomes(
+    cast: list[str | None], signals: set[Any], similarity: float, logprob: float
+) -> None:
+    trust = Trust(signals=tuple(signals))
+    shown = view(similarity=similarity).retrieved
+    found = [score(trust, votes(*cast[:i], logprob=logprob), 5, shown) for i in range(1, len(cast) + 1)]
+    assert all(0.0 <= s.value <= s.best + 1e-12 <= 1.0 + 1e-9 for s in found)
+    assert all(later.value <= earlier.best + 1e-12 for i, earlier in enumerate(found) for later in found[i:])
+    assert cast[found[-1].lead] is not None or found[-1].value == 0.0
+
+
+# --- the cascade ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_majority_is_enough_where_it_is_trusted_and_its_own_words_are_taken() -> None:
+    student, teacher = samples("Open", "close", "open", "open", "wait"), samples()
+    decided = await Cascade(student, teacher, samples=5, trust=Trust(threshold=0.6)).decide(view())
+    assert (decided.action, decided.actor, decided.reason) == ("Open", "student", "trusted")
+    assert len(decided.votes) == 5
+
+
+async def test_drawing_stops_as_soon_as_the_rest_cannot_earn_trust() -> None:
+    student = samples("a", "b", "c", "a", "a")
+    decided = await Cascade(student, samples("look"), samples=5, trust=Trust(threshold=0.8)).decide(view())
+    assert (decided.actor, decided.reason, len(student.asks)) == ("teacher", "split", 3)
+
+
+async def test_one_voice_is_not_enough_where_nothing_similar_is_known() -> None:
+    trust = Trust(signals=("votes", "similarity"), threshold=0.6)
+    decided = await Cascade(samples("a", "a", "a"), samples("look"), trust=trust).decide(view(similarity=0.4))
+    assert (decided.actor, decided.reason) == ("teacher", "distrusted")
+    decided = await Cascade(samples("a", "a", "a"), samples(), trust=trust).decide(view(similarity=0.7))
+    assert (decided.actor, decided.reason) == ("student", "agreed")
+
+
+async def test_trust_in_nothing_asks_the_teacher_and_not_the_student() -> None:
+    student = samples()
+    decided = await Cascade(student, samples("look"), trust=Trust(threshold=None)).decide(view())
+    assert (decided.actor, decided.reason, student.asks) == ("teacher", "distrusted", [])
+
+
+async def test_the_lowest_threshold_never_takes_no_action_for_one() -> None:
+    student = ScriptedModel(["", "", ""])
+    decided = await Cascade(student, samples("look"), trust=Trust(threshold=0.0)).decide(view())
+    assert (decided.actor, decided.reason, decided.action) == ("teacher", "student-no-action", "look")
+
+
+# --- audits -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_audited_step_is_the_students_with_the_teacher_beside_it() -> None:
+    decided = await Cascade(samples("a", "a", "a"), samples("b"), audit=1.0).decide(view())
+    assert (decided.action, decided.actor, decided.reason) == ("a", "student", "agreed")
+    assert [(v.actor, v.action) for v in decided.votes] == [("student", "a")] * 3 + [("teacher", "b")]
+    assert [s.actor for s in decided.spend] == ["student", "teacher"]
+    assert set(decided.seconds) == {"student", "teacher"}
+
+
+async def test_audits_are_drawn_by_step_at_their_share_and_alike_when_played_again() -> None:
+    def rule(name: str) -> ScriptedModel:
+        return ScriptedModel(lambda ask: f"Action: {name}")
+
+    async def audited(share: float) -> list[bool]:
+        cascade = Cascade(rule("a"), rule("a"), samples=1, audit=share)
+        return [len((await cascade.decide(view(i % 20, f"t{i // 20}"))).votes) == 2 for i in range(600)]
+
+    found = await audited(0.2)
+    assert found == await audited(0.2)
+    assert sum(found) / 600 == pytest.approx(0.2, abs=0.05)
+    assert not any(await audited(0.0))
+
+
+async def test_a_teacher_that_fails_in_an_audit_leaves_what_the_student_cost() -> None:
+    failing = FlakyModel(samples("b"), error=ModelError("down", spend=(Spend(actor="", model="big", usage=Usage()),)))
+    with pytest.raises(ModelError) as caught:
+        await Cascade(samples("a", "a", "a"), failing, audit=1.0).decide(view())
+    assert [s.actor for s in caught.value.spend] == ["student", "teacher"]
+
+
+class Counter:
+    """Ten ticks, then the end."""
+
+    def __init__(self, name: str) -> None:
+        self.task, self.at = Task(id=name, goal="wait"), 0
+
+    async def open(self) -> Observation:
+        return Observation(text="0")
+
+    async def step(self, action: str) -> Observation:
+        self.at += 1
+        return Observation(text=str(self.at), score=1.0, done=self.at == 10)
+
+    async def close(self) -> None: ...
+
+
+def at_step(actions: Callable[[int], str]) -> ScriptedModel:
+    def say(ask: Ask) -> str:
+        return f"Action: {actions(ask.view.index)}"
+
+    return ScriptedModel(say)
+
+
+@pytest.fixture
+async def audited_run(tmp_path: Path) -> Path:
+    """Eight episodes of ten agreed steps, all audited: the teacher differs at step 3 and says nothing at step 5."""
+    student = at_step(lambda i: f"go {i}")
+    teacher = at_step(lambda i: "" if i == 5 else "stop" if i == 3 else f"Go  {i}.")
+    with RunWriter(tmp_path / "run", {"what": "audits"}) as writer:
+        for i in range(8):
+            policy = Cascade(student, teacher, audit=1.0)
+            await Rollout(Counter(f"t{i}"), policy, arm="cascade", run="run", recorder=writer).play()
+        await Rollout(Counter("t9"), Cascade(student, teacher), arm="unaudited", run="run", recorder=writer).play()
+    return tmp_path / "run"
+
+
+async def test_an_audit_counts_where_the_teacher_would_have_done_something_else(audited_run: Path) -> None:
+    row, other = audit_rows(Run(audited_run).episodes())
+    assert (row.arm, row.student_steps, row.audited, row.unread, row.episodes) == ("cascade", 80, 80, 8, 8)
+    assert (row.differs.mean, row.differs.n) == (8 / 72, 72)
+    assert row.differs.low < 8 / 72 < row.differs.high
+    assert {(d.index, d.student, d.teacher) for d in row.differences} == {(3, "go 3", "stop")}
+    assert (other.student_steps, other.audited, other.differs.high) == (10, 0, 1.0)
+
+
+async def test_the_command_line_shows_an_audit(audited_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["trust", "audit", str(audited_run), "--differences", "1"])
+    said = capsys.readouterr().out
+    assert "11" in said and said.count("teacher 'stop'") == 1
+    main(["trust", "audit", str(audited_run), "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["differs"]["n"] == 72
+
+
+# --- calibration ------------------------------------------------------------------------------------------------------
+
+
+def episode(arm: str, task: int, won: bool | None, dollars: float | None, *, teacher_steps: int = 1) -> Episode:
+    return Episode(
+        id=f"{arm}-{task}",
+        run="r",
+        arm=arm,
+        task=Task(id=f"t{task}", goal=""),
+        seed=0,
+        config="",
+        stop=Stop.ERROR if won is None else Stop.DONE,
+        score=None if won is None else float(won),
+        success=won,
+        steps=10,
+        teacher_steps=teacher_steps,
+        spend=(Spend(actor="teacher", model="m", usage=Usage(calls=1, dollars=dollars)),),
+        seconds=0.0,
+        started=0.0,
+    )
+
+
+GRID = (1.0, 0.8, 0.6, 0.4)
+
+
+def logged(n: int, drops: dict[float, float], seed: int = 0, teacher: float = 0.9) -> list[Episode]:
+    """Each threshold fails where the teacher does, and now and then besides: at the rate that makes up its drop."""
+    rng = np.random.default_rng(seed)
+    wins = rng.random(n) < teacher
+    found = [episode("teacher", i, bool(w), 1.0, teacher_steps=10) for i, w in enumerate(wins)]
+    for threshold, drop in drops.items():
+        lost = rng.random(n) < drop / teacher
+        found += [
+            episode(f"cascade:{threshold:g}", i, bool(w and not gone), 0.2 + 0.5 * threshold)
+            for i, (w, gone) in enumerate(zip(wins, lost, strict=True))
+        ]
+    return found
+
+
+def test_the_cheapest_threshold_before_the_first_that_fails_is_chosen() -> None:
+    trust = calibrate(logged(300, {0.6: 0.0, 1.0: 0.0, 0.4: 0.3, 0.8: 0.0}), Target(within=0.05), run="r")
+    found = trust.certificate
+    assert found is not None and found.certified and (found.n, found.delta) == (300, DELTA)
+    assert (trust.threshold, trust.signals) == (0.6, ("votes",))
+    assert [(row.threshold, row.passed) for row in found.tested] == [
+        (1.0, True),
+        (0.8, True),
+        (0.6, True),
+        (0.4, False),
+    ]
+    assert (found.tested[0].teacher_share, found.teacher_dollars) == (0.1, 1.0)
+
+
+def test_a_threshold_behind_one_that_failed_is_not_certified_however_well_it_did() -> None:
+    found = calibrate(logged(300, {1.0: 0.0, 0.8: 0.3, 0.6: 0.0}), Target(within=0.05)).certificate
+    assert found is not None
+    assert [row.passed for row in found.tested] == [True, False, False]
+
+
+def test_where_nothing_passes_the_teacher_always_acts_and_the_record_says_so() -> None:
+    for episodes in (logged(300, {1.0: 0.2, 0.8: 0.2}), logged(20, {1.0: 0.0})):
+        trust = calibrate(episodes, Target(within=0.02))
+        assert trust.threshold is None and trust.certificate is not None and not trust.certificate.certified
+
+
+def test_dollars_are_tested_from_the_cheapest_on_and_the_most_successful_is_chosen() -> None:
+    rng = np.random.default_rng(0)
+    episodes = [
+        e.model_copy(update={"spend": (Spend(actor="t", model="m", usage=Usage(dollars=float(d))),)})
+        for e in logged(200, {1.0: 0.0, 0.8: 0.02, 0.6: 0.2})
+        for d in [rng.lognormal(-1.0 if e.arm != "cascade:1" else 0.0, 0.3)]
+    ]
+    trust = calibrate(episodes, Target(dollars=0.5))
+    assert trust.certificate is not None and trust.certificate.certified
+    assert trust.threshold == 0.8
+    nothing = calibrate(episodes, Target(dollars=0.01))
+    assert nothing.certificate is not None and not nothing.certificate.certified
+    assert nothing.threshold in (0.6, 0.8)
+
+
+def test_episodes_without_a_score_are_in_no_figure_and_are_counted() -> None:
+    episodes = [*logged(100, {1.0: 0.0}), episode("teacher", 500, True, 1.0), episode("cascade:1", 500, None, 0.1)]
+    found = calibrate(episodes, Target(within=0.1)).certificate
+    assert found is not None and (found.tested[0].tasks, found.tested[0].unscored) == (100, 1)
+
+
+def test_sets_of_signals_share_the_chance_of_being_wrong() -> None:
+    episodes = logged(125, {1.0: 0.0})
+    episodes += [e.model_copy(update={"arm": "cascade:similarity:1"}) for e in episodes if e.arm == "cascade:1"]
+    p = success_p([0.0] * 125, 0.03)
+    assert DELTA / 2 < p < DELTA
+    found = calibrate(episodes, Target(within=0.03), delta=DELTA).certificate
+    assert found is not None and not found.certified and "2 sets of signals" in found.method
+
+
+@pytest.mark.parametrize(
+    ("target", "delta", "said"),
+    [
+        (Target(), 0.1, "one target"),
+        (Target(within=0.1, dollars=1.0), 0.1, "one target"),
+        (Target(within=2.0), 0.1, "2 points"),
+        (Target(dollars=-1.0), 0.1, "more than 0"),
+        (Target(within=0.1), 1.5, "delta"),
+    ],
+)
+def test_targets_that_are_none(target: Target, delta: float, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        calibrate(logged(3, {1.0: 0.0}), target, delta=delta)
+
+
+def test_runs_that_cannot_be_calibrated_say_what_they_lack() -> None:
+    with pytest.raises(ConfigError, match="--arms teacher"):
+        calibrate([episode("teacher", 0, True, 1.0)], Target(within=0.1), run="r")
+    unpriced = [episode("teacher", 0, True, 1.0), episode("cascade:1", 0, True, None)]
+    with pytest.raises(ConfigError, match="without a price"):
+        calibrate(unpriced, Target(dollars=1.0), run="r")
+    with pytest.raises(DataError, match="no cascade with a threshold"):
+        calibrate([*unpriced, episode("cascade:x", 0, True, 1.0)], Target(within=0.1), run="r")
+
+
+# --- validity: what is certified holds, however often the experiment is repeated --------------------------------------
+
+REPETITIONS, TASKS, WITHIN = 500, 150, 0.05
+DROPS = {1.0: 0.0, 0.8: 0.02, 0.6: 0.05, 0.4: 0.08}
+"""True distances to the teacher; 0.05 and more miss the target."""
+SLACK = 3 * np.sqrt(DELTA * (1 - DELTA) / REPETITIONS)
+
+
+def differences(rng: np.random.Generator, drop: float, noise: float = 0.03) -> np.ndarray:
+    """Paired differences with mean -drop: the cascade also wins at times where the teacher loses."""
+    u = rng.random(TASKS)
+    return np.where(u < noise, 1.0, np.where(u < 2 * noise + drop, -1.0, 0.0))
+
+
+def test_what_is_certified_misses_the_target_with_probability_delta_at_most() -> None:
+    rng = np.random.default_rng(11)
+    violated, naive = 0, 0
+    for _ in range(REPETITIONS):
+        drawn = {threshold: differences(rng, drop) for threshold, drop in DROPS.items()}
+        passed = fixed_sequence([success_p(drawn[t], WITHIN) for t in GRID], DELTA)
+        violated += passed > 0 and DROPS[GRID[passed - 1]] >= WITHIN
+        best = [t for t in GRID if drawn[t].mean() > -WITHIN]
+        naive += bool(best) and DROPS[min(best)] >= WITHIN
+    assert violated / REPETITIONS <= DELTA + SLACK
+    # Taking the cheapest threshold that looks good on the calibration tasks breaks the promise.
+    assert naive / REPETITIONS > 3 * (DELTA + SLACK)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.15])
+def test_the_p_value_of_a_threshold_on_the_edge_is_valid(noise: float) -> None:
+    rng = np.random.default_rng(12)
+    p = np.array([success_p(differences(rng, WITHIN, noise), WITHIN) for _ in range(REPETITIONS)])
+    for level in (0.05, 0.1, 0.2):
+        assert (p <= level).mean() <= level + 3 * np.sqrt(level * (1 - level) / REPETITIONS)
+
+
+def test_as_good_as_the_teacher_is_certified_mostly() -> None:
+    rng = np.random.default_rng(13)
+    found = [success_p(differences(rng, 0.0, 0.01), 0.1) <= DELTA for _ in range(100)]
+    assert np.mean(found) > 0.9
+
+
+def test_the_p_value_of_dollars_is_about_valid_and_none_is_given_for_few() -> None:
+    rng = np.random.default_rng(14)
+    bills = rng.lognormal(0.0, 0.5, (REPETITIONS, TASKS))
+    p = np.array([dollars_p(list(row), float(np.exp(0.125))) for row in bills])
+    assert (p <= 0.1).mean() <= 0.1 + 0.05
+    assert dollars_p([0.0] * (FEWEST - 1), 1.0) == 1.0
+    assert dollars_p([0.5] * 50, 1.0) == 0.0 and dollars_p([1.0] * 50, 1.0) == 1.0
+
+
+# --- the record and the command line ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["votes:1", "votes+similarity:0.6", "probability:0.25", "votes:never"])
+def test_names_of_trust(name: str) -> None:
+    assert Trust.named(name).name == name
+    assert Trust.named("0.67") == Trust(threshold=0.67)
+
+
+@pytest.mark.parametrize("name", ["", "x", "votes:", "votes:2", "luck:0.5", "votes+votes:0.5", ":0.5:", "nan"])
+def test_names_that_are_no_trust(name: str) -> None:
+    with pytest.raises(ValueError):
+        Trust.named(name)
+
+
+def test_a_file_that_holds_no_trust_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text('{"threshold": 7}')
+    for path in (tmp_path / "bad.json", tmp_path / "none.json"):
+        with pytest.raises(DataError):
+            Trust.load(path)
+
+
+def test_the_command_line_calibrates_a_run_and_shows_what_it_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunWriter(tmp_path / "run", {"benchmark": "made up"}) as writer:
+        for e in logged(200, {1.0: 0.0, 0.6: 0.3}):
+            writer.start(e.id, e.arm, e.task, e.seed, e.config)
+            writer.end(e)
+    file = tmp_path / "trust.json"
+    main(["trust", "calibrate", str(tmp_path / "run"), "--within", "0.05", "-o", str(file)])
+    said = capsys.readouterr().out
+    assert "Certified" in said and "learn then test" in said and "0.6" in said
+    trust = Trust.load(file)
+    assert trust.threshold == 1.0 and trust.certificate is not None
+    assert trust.certificate.settings == {"benchmark": "made up"}
+    main(["trust", "show", str(file)])
+    assert "all its samples agree" in capsys.readouterr().out
+    main(["trust", "calibrate", str(tmp_path / "run"), "--within", "0.001", "--json"])
+    assert json.loads(capsys.readouterr().out)["threshold"] is None
+    main(["trust", "calibrate", str(tmp_path / "run"), "--within", "0.001"])
+    assert "NOT certified" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["trust", "calibrate", str(tmp_path / "run")])
+    assert "one target" in capsys.readouterr().err
