@@ -1,0 +1,153 @@
+"""What a student is trained on: trajectories and their tokens. No torch here."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.errors import DataError
+from atlas.records import Task, Turn, View
+from atlas.train.split import split
+from atlas.train.trajectories import Moment, Trajectory, fingerprint, from_view, read
+from atlas.train.vocabulary import (
+    ACT,
+    LONGEST,
+    SEE,
+    Reader,
+    Vocabulary,
+    encode,
+    encode_reason,
+    renaming,
+    seen_words,
+    words,
+)
+
+
+def trajectory(task: str = "t", **changes: object) -> Trajectory:
+    moments = (
+        Moment(observation="You see a mug 3 on the desk 2.", action="take mug 3 from desk 2", thought="I need it."),
+        Moment(observation="You pick up the mug 3.", action="go to shelf 1"),
+    )
+    return Trajectory(**{"task": task, "goal": "put a mug in shelf", "success": True, "moments": moments, **changes})
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    return Vocabulary.of([trajectory()], thoughts=True, rare=1)
+
+
+def test_the_loss_is_on_the_actions_and_on_their_ends(vocabulary: Vocabulary) -> None:
+    reader = Reader(vocabulary)
+    encoded = encode(trajectory(), reader)
+    learnt = [t for t, w in zip(encoded.tokens, encoded.weights, strict=True) if w]
+    first, second = (reader.written(m.action) for m in trajectory().moments)
+    assert learnt == [*first, SEE, *second, SEE]
+
+
+def test_a_step_of_weight_0_is_context(vocabulary: Vocabulary) -> None:
+    reader = Reader(vocabulary)
+    encoded = encode(trajectory().weighted([0.0, 1.0]), reader)
+    learnt = [t for t, w in zip(encoded.tokens, encoded.weights, strict=True) if w]
+    assert learnt == [*reader.written("go to shelf 1"), SEE]
+    assert encoded.tokens == encode(trajectory(), Reader(vocabulary)).tokens
+
+
+def test_what_is_played_is_read_as_it_was_trained(vocabulary: Vocabulary) -> None:
+    whole = trajectory()
+    view = View(
+        task=Task(id="t", goal=whole.goal),
+        opening=whole.moments[0].observation,
+        turns=(Turn(action=whole.moments[0].action, observation=whole.moments[1].observation),),
+    )
+    prompt = encode(from_view(view), Reader(vocabulary)).tokens
+    assert prompt[-1] == ACT
+    assert encode(whole, Reader(vocabulary)).tokens[: len(prompt)] == prompt
+
+
+def test_each_step_only_adds_tokens(vocabulary: Vocabulary) -> None:
+    """Or the keys and values of the steps before would be of no use."""
+    turns = tuple(Turn(action=f"open zork {i}", observation=f"There is a quux {i} in it.") for i in range(3))
+    views = [View(task=Task(id="t", goal="find it"), opening="Here.", turns=turns[:i]) for i in range(4)]
+    prompts = [encode(from_view(view), Reader(vocabulary)).tokens for view in views]
+    assert all(b[: len(a)] == a for a, b in itertools.pairwise(prompts))
+
+
+def test_a_new_word_is_one_placeholder_throughout_and_can_be_written(vocabulary: Vocabulary) -> None:
+    reader = Reader(vocabulary)
+    seen, written = reader.seen("You see a zork 77 on the desk 2."), reader.written("take zork 77 from desk 2")
+    assert reader.text(written) == "take zork 77 from desk 2"
+    assert written[1] in seen and written[2] in seen
+    assert written[1] != written[2]
+
+
+@given(st.text(max_size=60))
+def test_an_action_is_kept_letter_by_letter(text: str) -> None:
+    reader = Reader(Vocabulary(()))
+    plain = " ".join("".join(words(text)).split())
+    if len(set(words(text))) <= 32:
+        assert reader.text(reader.written(text)) == plain
+
+
+def test_an_action_with_marks_is_kept() -> None:
+    text = "SELECT a_1, b FROM t WHERE x = 'y(z)';"
+    assert "".join(words(text)).strip() == text
+
+
+def test_of_an_observation_articles_and_marks_go_and_of_a_long_one_the_middle() -> None:
+    assert "".join(seen_words("On the desk 1, you see a mug 2.")).strip() == "On desk 1 you see mug 2"
+    long = seen_words(" ".join(f"w{i} {i}" for i in range(LONGEST)))
+    assert len(long) == LONGEST
+    assert long[0] == " w" and long[-1] == str(f" {LONGEST - 1}")
+
+
+def test_renaming_is_consistent_and_leaves_the_rest(vocabulary: Vocabulary) -> None:
+    reader = renaming(trajectory(), vocabulary, random.Random(0), 1.0)
+    assert len(set(reader.renamed.values())) == len(reader.renamed)
+    assert reader.text(reader.written("take mug 3 from desk 2")) == "take mug 3 from desk 2"
+    plain = encode(trajectory(), Reader(vocabulary)).tokens
+    renamed = encode(trajectory(), reader).tokens
+    assert len(plain) == len(renamed) and plain != renamed
+
+
+def test_a_thought_is_learnt_after_what_was_seen(vocabulary: Vocabulary) -> None:
+    reader = Reader(vocabulary)
+    encoded = encode_reason(trajectory(), 0, reader)
+    learnt = [t for t, w in zip(encoded.tokens, encoded.weights, strict=True) if w]
+    assert learnt == [*reader.written("I need it."), SEE]
+    later = encode_reason(trajectory(), 1, reader)
+    assert reader.written("take mug 3 from desk 2")[0] in later.tokens
+
+
+def test_a_vocabulary_survives_its_file(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    vocabulary.save(tmp_path / "v.json")
+    assert Vocabulary.load(tmp_path / "v.json") == vocabulary
+    (tmp_path / "v.json").write_text("{")
+    with pytest.raises(DataError, match="train the student again"):
+        Vocabulary.load(tmp_path / "v.json")
+
+
+def test_no_task_is_on_both_sides_and_marks_are_kept() -> None:
+    many = [trajectory(task=f"task {i // 2}") for i in range(400)]
+    train, held = split(many)
+    assert len(train) + len(held) == 400
+    assert 0 < len(held) < 60
+    assert not {t.task for t in train} & {t.task for t in held}
+    marked = [trajectory(task=str(i), holdout=i == 3) for i in range(5)]
+    assert [t.task for t in split(marked)[1]] == ["3"]
+
+
+def test_the_hash_of_the_data_tells_any_change() -> None:
+    assert fingerprint([trajectory()]) == fingerprint([trajectory()])
+    assert fingerprint([trajectory()]) != fingerprint([trajectory().weighted([1.0, 0.0])])
+
+
+def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read([tmp_path / "nothing"])
+    with pytest.raises(DataError, match="holds no rows"):
+        read([tmp_path])
