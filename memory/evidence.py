@@ -91,14 +91,15 @@ class EvidenceTable:
 
     def all(self, *, alpha: float = 0.05) -> dict[str, Evidence]:
         """What is known of each entry that has trials."""
-        entries = [str(row[0]) for row in self._db.execute("SELECT DISTINCT entry FROM trials ORDER BY entry")]
-        return {entry: self.of(entry, alpha=alpha) for entry in entries}
+        return {entry: self.of(entry, alpha=alpha) for entry in self._entries()}
 
     def judge(self, rule: Rule) -> dict[str, Gated]:
         """Give the entries the status that ``rule`` says, each as a version of its own with its reason; what
         changed."""
         changed = {}
-        for entry, found in self.all(alpha=rule.alpha).items():
+        searched = {item.id for item in self._db.rows("entry") if item.searched}
+        for entry in [entry for entry in self._entries() if entry in searched]:
+            found = self.of(entry, alpha=rule.alpha)
             with self._db.transaction():
                 item = self._db.get("entry", entry)
                 said = gate(item.status, found, rule) if item else None
@@ -107,6 +108,9 @@ class EvidenceTable:
                     self._db.write([write], author=AUTHOR, reason=said.reason)
                     changed[entry] = said
         return changed
+
+    def _entries(self) -> list[str]:
+        return [str(row[0]) for row in self._db.execute("SELECT DISTINCT entry FROM trials ORDER BY entry")]
 
 
 def _trial(row: Sequence[object]) -> Trial:
