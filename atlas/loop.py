@@ -207,6 +207,7 @@ class Rollout:
             self.plan = decided.plan
         if decided.lane is not None:
             self.lane = decided.lane.lane
+        self.reviews.extend(decided.reviews)
 
     def _charge(self, spend: tuple[Spend, ...]) -> None:
         self.spend.extend(spend)

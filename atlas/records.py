@@ -318,6 +318,8 @@ class Decision(Record):
     """Chosen at an episode's first step, for all of it."""
     advice: str = ""
     """What the student was told before this step."""
+    reviews: tuple[Review, ...] = ()
+    """Of the answer that this step gives; what they cost is part of ``spend``."""
     votes: tuple[Vote, ...] = ()
     guidance: tuple[Citation, ...] = ()
     retrieved: tuple[Hit, ...] = ()

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from atlas.errors import ConfigError, StoreError
-from atlas.memory.database import SEARCHED, Database, Item, Status, Write
+from atlas.memory.database import SEARCHED, Database, Item, Status, Write, parsed
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.embed import load_embedder
 from atlas.memory.index import DEFAULT_KEYS, Index, Ranked, Snapshot, check_keys, query_texts
+from atlas.memory.safety import vet
 from atlas.memory.texts import TextVectors
 from atlas.memory.vectors import Floats, Ints, NumpyVectors, Vectors
 from atlas.protocols import Embedder
@@ -100,6 +100,9 @@ class DemonstrationStore:
     ) -> int:
         """Store demonstrations in one transaction, all or none, as one version of the memory; how many were new.
 
+        They are stored cleaned, and quarantined with the reason where something in them is suspicious
+        (:func:`atlas.memory.safety.vet`).
+
         author and reason: for the log of versions, as :meth:`Database.write` takes them; by default the trace that they
             come from, where they come from one.
         """
@@ -109,9 +112,19 @@ class DemonstrationStore:
                 raise StoreError(
                     f"the demonstration {demo.id} of task {demo.task_id} did not succeed: a memory takes only successes"
                 )
-        writes = [Write("demonstration", demo.id, status, demo.model_dump_json(), only_new=True) for demo in demos]
+        vetted = [vet(demo, status=status) for demo in demos]
+        writes = [
+            Write("demonstration", found.item.id, found.status, found.item.model_dump_json(), only_new=True)
+            for found in vetted
+        ]
         by, why = _provenance(demos)
-        return sum(self.database.write(writes, author=author or by, reason=reason or why))
+        bad = [f"{found.item.id} quarantined: {found.reason}" for found in vetted if found.status == "quarantined"]
+        return sum(self.database.write(writes, author=author or by, reason="; ".join([reason or why, *bad])))
+
+    @property
+    def embedder(self) -> Embedder:
+        """What its texts are embedded by, for what is kept beside it in the same file."""
+        return self._embedder
 
     def close(self) -> None:
         self._close_index()
@@ -138,11 +151,11 @@ class DemonstrationStore:
         item = self.database.get("demonstration", demo_id)
         if item is None:
             raise StoreError(f"there is no demonstration {demo_id} in {self.path}")
-        return read(item, self.path)
+        return parsed(item, Demonstration, self.path)
 
     def all(self) -> list[Demonstration]:
         """Every demonstration that may be searched, in insertion order."""
-        return [read(item, self.path) for item in self.database.rows("demonstration") if item.searched]
+        return [parsed(item, Demonstration, self.path) for item in self.database.rows("demonstration") if item.searched]
 
     def limit(self, count: int) -> MemoryView:
         """A read-only view of the first ``count`` demonstrations, which later additions do not change."""
@@ -182,7 +195,7 @@ class DemonstrationStore:
             if self._index is None or stamp != self._stamp:
                 rows = self.database.rows("demonstration", self._head)
                 new = [row for row in rows if row.id not in self._places]
-                demos = [read(row, self.path) for row in new]
+                demos = [parsed(row, Demonstration, self.path) for row in new]
                 if self._index is None:
                     self._index = Index(self._weights, self._tables(sum(len(demo.steps) for demo in demos)))
                 if demos:
@@ -301,18 +314,6 @@ class MemoryView:
         blocked = store._blocked(view.task.id, self._ids)
         ranked = rank(snapshot, store._ids, blocked[blocked < first], first)
         return [cut(store._demos[row.place], store._ids[row.place], row) for row in ranked]
-
-
-def read(item: Item, path: str) -> Demonstration:
-    """The demonstration of an item; raises StoreError where the file holds something else in its place."""
-    try:
-        return Demonstration.model_validate_json(item.record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StoreError(
-            f"the demonstration {item.id} in {path} cannot be read ({where}: {first['msg']}): restore a copy of it"
-        ) from error
 
 
 def _provenance(demos: Sequence[Demonstration]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from atlas.actions import ChatActions
 from atlas.benchmarks.alfworld.env import HouseholdEnv
 from atlas.benchmarks.alfworld.homes import homes
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
@@ -16,14 +17,15 @@ from atlas.memory.database import Database
 from atlas.memory.embed import load_embedder
 from atlas.memory.history import History, Outcome
 from atlas.models.advice import advised
-from atlas.policies import Solo
+from atlas.policies import Paired, Solo
 from atlas.policies.coach import Coach, read_word
 from atlas.policies.lanes import InLane, LaneRules, Lanes
 from atlas.policies.probe import Probe, outcome, unaided
 from atlas.policies.review import TeacherReview
-from atlas.records import Observation, Stop, Task, Turn, View
+from atlas.records import Message, Observation, Reply, Stop, Task, ToolCall, Turn, View
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
+from atlas.wrap.agent import Agent
 
 
 class Box:
@@ -331,3 +333,65 @@ async def test_an_outcome_says_what_an_episode_was() -> None:
     row = outcome(await played.play(), played.steps)
     assert (row.lane, row.success, row.unaided) == ("coach", True, 0.0)
     assert row.dollars is not None and row.dollars > 0
+
+
+# --- an answer is validated before it is given ------------------------------------------------------------------------
+
+
+def answering() -> ScriptedModel:
+    """Says 41, unless it was told better."""
+    return ScriptedModel(lambda ask: "It is 42." if "count again" in ask.prompt.text() else "It is 41.", name="small")
+
+
+def asked() -> View:
+    return View(task=Task(id="q", goal="how many?"), opening="", messages=(Message(role="user", content="how many?"),))
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "reason", "reviews"),
+    [
+        (["Verdict: yes"], "It is 41.", "solo", [True]),
+        (["Verdict: no\nFeedback: count again", "Verdict: yes"], "It is 42.", "revised", [False, True]),
+        (["Verdict: no\nFeedback: count again", "Verdict: no"], "It is 42.", "revised", [False, False]),
+        (["no idea"], "It is 41.", "solo", [None]),
+    ],
+)
+async def test_an_answer_is_revised_once(said: list[str], text: str, reason: str, reviews: list[bool | None]) -> None:
+    teacher = ScriptedModel(said, name="big")
+    policy = Paired(Solo(answering(), actions=ChatActions()), TeacherReview(teacher))
+    decided = await policy.decide(asked())
+    assert (decided.text, decided.reason) == (text, reason)
+    assert [r.approved for r in decided.reviews] == reviews
+    assert [s.actor for s in decided.spend].count("teacher") == len(said)
+    assert "It is 41." in teacher.asks[0].prompt.text()
+
+
+async def test_what_is_no_answer_is_not_reviewed() -> None:
+    call = ToolCall(id="1", name="count", arguments="{}")
+    student = ScriptedModel(lambda ask: Reply(text="", tool_calls=(call,)))
+    decided = await Paired(Solo(student, actions=ChatActions()), TeacherReview(ScriptedModel([]))).decide(asked())
+    assert decided.tool_calls == (call,) and decided.reviews == ()
+
+
+def test_a_wrapped_agent_has_lanes(tmp_path: Path) -> None:
+    """Coached while nothing is known of such tasks, validated when it did well, then alone."""
+    teacher = ScriptedModel(lambda ask: "Verdict: good" if ask.purpose == "guide" else "Verdict: yes", name="big")
+    with Agent(answering(), teacher, memory=tmp_path / "memory.sqlite", run=tmp_path / "run", lanes=True) as agent:
+        for number in range(8):
+            with agent.episode(f"how many in box {number}?") as episode:
+                episode.client.chat.completions.create(
+                    model="any", messages=[{"role": "user", "content": f"how many in box {number}?"}]
+                )
+                episode.succeed()
+    episodes = [e.result for e in Run(tmp_path / "run").episodes() if e.result]
+    lanes = [e.lane for e in episodes]
+    assert lanes[0] == "coach" and lanes[-1] == "auto"
+    assert [len(e.reviews) for e in episodes if e.lane == "paired"] == [1] * lanes.count("paired")
+    assert not [s for s in episodes[-1].spend if s.actor == "teacher"]
+
+
+def test_lanes_need_someone_to_supervise(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lanes need a student, a teacher and a memory"):
+        Agent(answering(), memory=tmp_path / "memory.sqlite", lanes=True)
+    with pytest.raises(ConfigError, match="lanes are a policy"):
+        Agent(policy=Solo(answering()), lanes=True)

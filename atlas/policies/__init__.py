@@ -4,6 +4,7 @@ from atlas.policies.cascade import Cascade
 from atlas.policies.coach import Coach
 from atlas.policies.guided import Guided
 from atlas.policies.lanes import InLane, LaneRules, Lanes
+from atlas.policies.paired import Paired
 from atlas.policies.probe import Probe
 from atlas.policies.recall import Recall
 from atlas.policies.review import TeacherReview
@@ -18,6 +19,7 @@ __all__ = [
     "InLane",
     "LaneRules",
     "Lanes",
+    "Paired",
     "Probe",
     "RandomRoute",
     "Recall",

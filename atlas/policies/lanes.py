@@ -54,12 +54,21 @@ class LaneRules(Record):
 class Lanes:
     """Chooses the lane at an episode's first step and plays it: ``auto`` alone, or ``coach`` around the student.
 
-    A paired episode is played by ``auto`` too; what makes it paired is :class:`InLane` around the teacher's review,
-    given to the rollout as its reviewer.
+    A paired episode is played by ``paired``. Where there is none it is played by ``auto``; what makes it paired is then
+    :class:`InLane` around the teacher's review, given to the rollout as its reviewer.
     """
 
-    def __init__(self, auto: Policy, coach: Policy, probe: Probe, *, rules: LaneRules | None = None) -> None:
+    def __init__(
+        self,
+        auto: Policy,
+        coach: Policy,
+        probe: Probe,
+        *,
+        paired: Policy | None = None,
+        rules: LaneRules | None = None,
+    ) -> None:
         self.auto = auto
+        self.paired = paired
         self.coach = coach
         self.probe = probe
         self.rules = rules or LaneRules()
@@ -78,12 +87,15 @@ class Lanes:
         return decided.model_copy(update={"lane": choice, "spend": spend + decided.spend})
 
     def _policy(self, lane: str) -> Policy:
+        if lane == PAIRED and self.paired is not None:
+            return self.paired
         return self.coach if lane == COACH else self.auto
 
     def config(self) -> dict[str, object]:
         return {
             "policy": "lanes",
             "auto": self.auto.config(),
+            "paired": self.paired.config() if self.paired is not None else None,
             "coach": self.coach.config(),
             "probe": self.probe.config(),
             "rules": self.rules.model_dump(mode="json"),

@@ -14,9 +14,11 @@ from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError
 from atlas.loop import Unrecorded
 from atlas.memory.demonstration import Demonstration, from_episode
-from atlas.policies import Cascade, Recall, Solo
+from atlas.memory.history import History
+from atlas.policies import Cascade, Coach, LaneRules, Lanes, Paired, Probe, Recall, Solo, TeacherReview
+from atlas.policies.probe import outcome
 from atlas.protocols import Demonstrations, Model, Policy, Recorder
-from atlas.records import TEACHER, Episode, Step, Task
+from atlas.records import INTERRUPTED, TEACHER, Episode, Step, Task
 from atlas.wrap.background import Background
 from atlas.wrap.decorate import Wrap
 from atlas.wrap.wrapped import WrappedEpisode
@@ -55,6 +57,7 @@ class Agent:
         max_tokens: int = 1024,
         actions: Actions | None = None,
         learn: bool = True,
+        lanes: bool | LaneRules = False,
         success_score: float = 1.0,
         budget: Budget | None = None,
         run_budget: Budget | None = None,
@@ -70,6 +73,9 @@ class Agent:
         actions: when two replies are the same; tool calls by content, texts by their words.
         learn: whether successful episodes become demonstrations. Where there is a teacher, only those in which it acted
             do: the others repeat what the memory holds.
+        lanes: choose the supervision of each episode (auto, paired, coach) by how tasks like it went: the student with
+            what is recalled alone, with its answer validated, or with every step looked at by the teacher. Needs a
+            student, a teacher and a memory; rules say which lanes are forced, forbidden or budgeted.
         success_score: the score from which an episode counts as successful.
         budget, run_budget: for each episode, and for all episodes of this agent together.
         """
@@ -80,7 +86,14 @@ class Agent:
         self.memory = self._memory(memory)
         if policy is not None and (student is not None or teacher is not None):
             raise ConfigError("an agent has a policy, or a student and a teacher: give one of the two")
-        self.policy = policy or self._compose(_model(student), _model(teacher), samples, k, max_tokens)
+        self.history: History | None = None
+        if lanes is not False and policy is not None:
+            raise ConfigError("lanes are a policy: give lanes with a student and a teacher, or a policy of your own")
+        if lanes is not False:
+            rules = LaneRules() if lanes is True else lanes
+            self.policy: Policy = self._in_lanes(_model(student), _model(teacher), rules, k, max_tokens)
+        else:
+            self.policy = policy or self._compose(_model(student), _model(teacher), samples, k, max_tokens)
         self.arm = arm
         self.learn = learn
         self.taught = teacher is not None
@@ -112,8 +125,10 @@ class Agent:
         return Wrap(self.episode, goal, score)
 
     def learn_from(self, episode: Episode, steps: Sequence[Step]) -> bool:
-        """Keep a successful episode as a demonstration; whether the memory took it."""
-        informative = episode.teacher_steps > 0 or not self.taught
+        """Keep a successful episode as a demonstration; whether the memory took it. With lanes, keep how it went."""
+        if self.history is not None and episode.stop not in INTERRUPTED:
+            self.history.add(outcome(episode, steps))
+        informative = episode.teacher_steps > 0 or episode.asked_steps > 0 or not self.taught
         if not (self.learn and self.memory is not None and episode.success and steps and informative):
             return False
         return self.memory.add(from_episode(episode, steps))
@@ -145,6 +160,23 @@ class Agent:
         else:
             raise ConfigError("an agent needs someone who acts: a student, a teacher, or a policy")
         return inner if self.memory is None else Recall(inner, self.memory, k)
+
+    def _in_lanes(
+        self, student: Model | None, teacher: Model | None, rules: LaneRules, k: int, max_tokens: int
+    ) -> Policy:
+        from atlas.memory import DemonstrationStore
+
+        if student is None or teacher is None or not isinstance(self.memory, DemonstrationStore):
+            raise ConfigError("lanes need a student, a teacher and a memory (a path, or a DemonstrationStore)")
+        self.history = History(self.memory.database, self.memory.embedder)
+        auto = Recall(Solo(student, max_tokens=max_tokens, actions=self.actions), self.memory, k)
+        return Lanes(
+            auto,
+            Coach(auto, teacher, max_tokens=max_tokens),
+            Probe(self.history),
+            paired=Paired(auto, TeacherReview(teacher)),
+            rules=rules,
+        )
 
     def _memory(self, given: Memory | str | Path | None) -> Memory | None:
         if not isinstance(given, str | Path):

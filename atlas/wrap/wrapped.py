@@ -19,6 +19,7 @@ from atlas.records import (
     Episode,
     Failure,
     Message,
+    Review,
     Spend,
     Step,
     Stop,
@@ -59,6 +60,8 @@ class WrappedEpisode:
         self._spend: list[Spend] = []
         self._score: float | None = None
         self._plan = ""
+        self._lane = ""
+        self._reviews: list[Review] = []
         self._open = False
         self._stopped: BudgetExceeded | None = None
         self._raised: Exception | None = None
@@ -123,6 +126,8 @@ class WrappedEpisode:
             raise
         self._charge(decided.spend)
         self._plan = decided.plan or self._plan
+        self._lane = decided.lane.lane if decided.lane is not None else self._lane
+        self._reviews.extend(decided.reviews)
         self._steps.begin(messages, view.observation, decided, began)
         return decided
 
@@ -164,6 +169,7 @@ class WrappedEpisode:
             opening=opening_of(messages),
             turns=turns_of(messages, self.agent.actions),
             plan=self._plan,
+            lane=self._lane,
             messages=tuple(messages),
             tools=tools,
             options=options,
@@ -207,6 +213,9 @@ class WrappedEpisode:
             seconds=time.perf_counter() - self._began,
             started=self._started,
             plan=self._plan,
+            lane=self._lane,
+            asked_steps=sum(any(s.actor == TEACHER for s in step.decision.spend) for step in steps),
+            reviews=tuple(self._reviews),
             failure=failure,
         )
         self.agent.recorder.end(result)
