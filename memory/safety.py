@@ -11,13 +11,14 @@ place by what they do to the outcomes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from atlas.framing import clean as clean
 from atlas.framing import hidden, smuggled
+from atlas.memory.database import Status
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.safety_readings import leet, readings
 from atlas.memory.safety_rules import HIDDEN, RULES, SECRET, WHY
@@ -26,8 +27,6 @@ from atlas.redact import scrub
 
 Profile = Literal["text", "data"]
 """``text`` is strict: guidance, which is read as advice. ``data`` is lenient: what was recorded, shown as a record."""
-
-Status = Literal["trial", "admitted", "quarantined"]
 
 R = TypeVar("R", bound=Record)
 
@@ -101,11 +100,13 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     if not recorded:
         # An entry is one line when it is shown: what is split over its fields is read as one there.
         texts.append(" ".join(texts))
+    secret = _holds_secret(texts)
+    look: Callable[[str, Profile], tuple[Finding, ...]] = scan if secret else _scan
     found: dict[str, Finding] = {}
     for text in texts:
-        for finding in scan(text, profile):
+        for finding in look(text, profile):
             found.setdefault(finding.kind, finding)
-    mended = {text: shown for text in texts if (shown := scrub(clean(text))) != text}
+    mended = {text: shown for text in texts if (shown := scrub(clean(text)) if secret else clean(text)) != text}
     kept = type(item).model_validate(_replaced(fields, mended)) if mended else item
     bad = [finding for finding in found.values() if finding.kind != SECRET]
     if bad:
@@ -116,6 +117,12 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
         taken.append("characters that nobody sees")
     reason = f"taken out: {' and '.join(taken)}" if taken else ""
     return Vetted(kept, status or ("admitted" if recorded else "trial"), reason, tuple(found.values()))
+
+
+def _holds_secret(texts: Sequence[str]) -> bool:
+    """Whether one of ``texts`` may: looking at all at once, as a demonstration has a hundred."""
+    joined = "\n".join(texts)
+    return scrub(joined) != joined
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -119,7 +119,9 @@ class DemonstrationStore:
         ]
         by, why = _provenance(demos)
         bad = [f"{found.item.id} quarantined: {found.reason}" for found in vetted if found.status == "quarantined"]
-        return sum(self.database.write(writes, author=author or by, reason="; ".join([reason or why, *bad])))
+        return sum(
+            self.database.write(writes, author=author or by, reason="; ".join(filter(None, [reason or why, *bad])))
+        )
 
     @property
     def embedder(self) -> Embedder:
