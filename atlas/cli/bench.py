@@ -18,6 +18,7 @@ from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
     from atlas.benchmarks.bench import Bench
+    from atlas.policies import LaneRules
     from atlas.records import Episode
 
 DEFAULT_ARMS = "student,icd,cascade,teacher,random-route"
@@ -67,6 +68,9 @@ def command() -> None:
     show_default=True,
     help="Share of the student's steps in a cascade that the teacher is asked about too: see 'atlas trust audit'.",
 )
+@click.option("--force-lane", help="In the arm lanes: auto, paired or coach, whatever the probe says.")
+@click.option("--forbid-lane", multiple=True, help="In the arm lanes: never this one; may be given twice.")
+@click.option("--lane-dollars", multiple=True, help="LANE=DOLLARS: the most that all episodes of a lane may cost.")
 @click.option("--plan/--no-plan", default=False, help="The student writes a plan before it acts.")
 @click.option(
     "--share", type=click.FloatRange(0, 1), help="Teacher's share under random-route. [default: the cascade's]"
@@ -124,6 +128,7 @@ def _bench(suite: Any, options: dict[str, Any]) -> Bench:
         temperature=options["temperature"],
         plan=options["plan"],
         audit=options["audit"],
+        rules=_lane_rules(options),
     )
     plan = Plan(
         split=options["split"],
@@ -150,6 +155,21 @@ def _bench(suite: Any, options: dict[str, Any]) -> Bench:
         run_budget=Budget(dollars=options["budget_dollars"], tokens=options["budget_tokens"]),
         about={"command": shlex.join(["atlas", *sys.argv[1:]])},
     )
+
+
+def _lane_rules(options: dict[str, Any]) -> LaneRules:
+    from atlas.policies import LaneRules
+
+    budgets = {}
+    for text in options["lane_dollars"]:
+        lane, _, limit = text.partition("=")
+        try:
+            budgets[lane] = float(limit)
+        except ValueError:
+            raise ConfigError(f"--lane-dollars takes LANE=DOLLARS, such as coach=0.50, not {text!r}") from None
+    rules = LaneRules(force=options["force_lane"], forbid=options["forbid_lane"], dollars=budgets)
+    rules.check()
+    return rules
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -27,6 +27,15 @@ class LaneRules(Record):
     dollars: Mapping[str, float] = Field(default_factory=dict)
     """The most that all episodes of a lane together may have cost before it is closed."""
 
+    def check(self) -> None:
+        """Raise ConfigError for a lane that does not exist, and for rules that leave none."""
+        for lane in (*self.forbid, *self.dollars, *([self.force] if self.force is not None else [])):
+            _known(lane)
+        if self.force in self.forbid:
+            raise ConfigError(f"the lane {self.force} is forced and forbidden: take one of the two away")
+        if set(self.forbid) >= set(LANES):
+            raise ConfigError("every lane is forbidden: allow one of them")
+
     def allow(self, choice: LaneChoice, spent: Mapping[str, float | None]) -> LaneChoice:
         """``choice``, or what the rules make of it. ``spent`` are the dollars of each lane so far; None is unknown."""
         if self.force is not None:
@@ -72,7 +81,7 @@ class Lanes:
         self.coach = coach
         self.probe = probe
         self.rules = rules or LaneRules()
-        _check(self.rules)
+        self.rules.check()
 
     async def decide(self, view: View) -> Decision:
         if view.lane:
@@ -125,15 +134,6 @@ def lane_dollars(history: History) -> dict[str, float | None]:
         before = spent.get(outcome.lane, 0.0)
         spent[outcome.lane] = None if before is None or outcome.dollars is None else before + outcome.dollars
     return spent
-
-
-def _check(rules: LaneRules) -> None:
-    for lane in (*rules.forbid, *rules.dollars, *([rules.force] if rules.force is not None else [])):
-        _known(lane)
-    if rules.force in rules.forbid:
-        raise ConfigError(f"the lane {rules.force} is forced and forbidden: take one of the two away")
-    if set(rules.forbid) >= set(LANES):
-        raise ConfigError("every lane is forbidden: allow one of them")
 
 
 def _known(lane: str) -> None:
