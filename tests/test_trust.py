@@ -166,15 +166,15 @@ async def test_a_teacher_that_fails_in_an_audit_leaves_what_the_student_cost() -
 class Counter:
     """Ten ticks, then the end."""
 
-    def __init__(self, name: str) -> None:
-        self.task, self.at = Task(id=name, goal="wait"), 0
+    def __init__(self, name: str, score: float = 1.0) -> None:
+        self.task, self.at, self.score = Task(id=name, goal="wait"), 0, score
 
     async def open(self) -> Observation:
         return Observation(text="0")
 
     async def step(self, action: str) -> Observation:
         self.at += 1
-        return Observation(text=str(self.at), score=1.0, done=self.at == 10)
+        return Observation(text=str(self.at), score=self.score, done=self.at == 10)
 
     async def close(self) -> None: ...
 
@@ -194,7 +194,7 @@ async def audited_run(tmp_path: Path) -> Path:
     with RunWriter(tmp_path / "run", {"what": "audits"}) as writer:
         for i in range(8):
             policy = Cascade(student, teacher, audit=1.0)
-            await Rollout(Counter(f"t{i}"), policy, arm="cascade", run="run", recorder=writer).play()
+            await Rollout(Counter(f"t{i}", float(i > 1)), policy, arm="cascade", run="run", recorder=writer).play()
         await Rollout(Counter("t9"), Cascade(student, teacher), arm="unaudited", run="run", recorder=writer).play()
     return tmp_path / "run"
 
@@ -204,6 +204,8 @@ async def test_an_audit_counts_where_the_teacher_would_have_done_something_else(
     assert (row.arm, row.student_steps, row.audited, row.unread, row.episodes) == ("cascade", 80, 80, 8, 8)
     assert (row.differs.mean, row.differs.n) == (8 / 72, 72)
     assert row.differs.low < 8 / 72 < row.differs.high
+    # Two of the eight episodes failed.
+    assert (row.differs_and_failed.mean, row.differs_and_failed.n) == (2 / 72, 72)
     assert {(d.index, d.student, d.teacher) for d in row.differences} == {(3, "go 3", "stop")}
     assert (other.student_steps, other.audited, other.differs.high) == (10, 0, 1.0)
 

@@ -70,7 +70,7 @@ def show(file: Path, as_json: bool) -> None:
 
 @command.command("audit")
 @click.argument("run")
-@click.option("--differences", default=10, show_default=True, help="How many such steps to list per arm.")
+@click.option("--differences", default=3, show_default=True, help="How many such steps to list per arm.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 def audit(run: str, differences: int, as_json: bool) -> None:
     """Show how often the student of a cascade acted where the teacher would have acted otherwise.
@@ -148,7 +148,15 @@ def _print_audit(rows: list[AuditRow], differences: int) -> None:
 
     out = console()
     table = _table("Audited steps on which the student acted")
-    for name in ("arm", "student steps", "audited", "in episodes", "teacher differs [95 %]", "no answer"):
+    for name in (
+        "arm",
+        "student steps",
+        "audited",
+        "in episodes",
+        "teacher differs [95 %]",
+        "and it failed [95 %]",
+        "no answer",
+    ):
         table.add_column(name, justify="left" if name == "arm" else "right")
     for row in rows:
         table.add_row(
@@ -157,6 +165,7 @@ def _print_audit(rows: list[AuditRow], differences: int) -> None:
             f"{row.audited:,}",
             f"{row.episodes:,}",
             percent_interval(row.differs),
+            percent_interval(row.differs_and_failed),
             str(row.unread),
         )
     out.print(table)

@@ -43,8 +43,12 @@ class AuditRow(Record):
     """Share of the audited steps on which the teacher's action is another one, with Wilson's interval over steps.
 
     Steps of one episode are not independent: the interval is honest where an audit takes few steps of each. Another
-    action is not always a worse one, so this is an upper estimate of agreement on something wrong.
+    action is not always a worse one (two rooms may be searched in either order), so this is an upper estimate of
+    agreement on something wrong.
     """
+    differs_and_failed: Interval
+    """The same, of episodes that did not succeed only: there a difference may have mattered. Over the audited steps of
+    episodes with a score."""
     differences: tuple[Difference, ...]
 
 
@@ -59,7 +63,7 @@ def audit_rows(episodes: Iterable[StoredEpisode]) -> list[AuditRow]:
 
 
 def _row(arm: str, steps: list[tuple[StoredEpisode, Step]]) -> AuditRow:
-    audited, unread = 0, 0
+    audited, unread, scored, failed = 0, 0, 0, 0
     seen: set[str] = set()
     found = []
     for episode, step in steps:
@@ -71,7 +75,11 @@ def _row(arm: str, steps: list[tuple[StoredEpisode, Step]]) -> AuditRow:
         teacher, student = votes[0].action, _taken(step)
         if teacher is None:
             unread += 1
-        elif teacher != student:
+            continue
+        won = episode.result.success if episode.result else None
+        scored += won is not None
+        if teacher != student:
+            failed += won is False
             found.append(
                 Difference(
                     arm=arm,
@@ -89,6 +97,7 @@ def _row(arm: str, steps: list[tuple[StoredEpisode, Step]]) -> AuditRow:
         unread=unread,
         episodes=len(seen),
         differs=wilson(len(found), audited - unread),
+        differs_and_failed=wilson(failed, scored),
         differences=tuple(found),
     )
 
