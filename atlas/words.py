@@ -84,6 +84,12 @@ def count_of(row: ArmRow, planned: int | None = None) -> str:
     return text if row.scored == row.episodes else f"{text} (+{row.episodes - row.scored} unscored)"
 
 
+def acts(row: ArmRow) -> str:
+    """The share of steps that the teacher took, and how often it was asked where that is more."""
+    text = percent(row.teacher_share)
+    return text if row.asked_share - row.teacher_share < 0.0005 else f"{text} (asked {percent(row.asked_share)})"
+
+
 def pays_off(row: BreakEven) -> str:
     """The break-even point in words."""
     return "never" if row.episodes is None else f"{row.episodes:,.0f} episodes"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from atlas.words import (
     UNPRICED,
+    acts,
     clean,
     count_of,
     money,
@@ -67,7 +68,7 @@ def arms_table(rows: Sequence[ArmRow], *, planned: Mapping[str, int] | None = No
             plain(row.arm),
             percent_interval(row.success),
             count_of(row, (planned or {}).get(row.arm)),
-            percent(row.teacher_share),
+            acts(row),
             money(row.dollars_per_episode),
             f"{per_episode:,.0f}",
             f"{row.steps:.1f}",

@@ -9,6 +9,7 @@ from atlas.policies.probe import LANES
 from atlas.records import Episode, Record, total
 from atlas.report.svg import Box, Canvas, Scale, text_width, ticks
 from atlas.stats import Interval, wilson
+from atlas.traces.account import asked
 from atlas.words import money, percent
 
 WINDOW = 7
@@ -59,7 +60,7 @@ def supervision(arm: str, episodes: Sequence[Episode]) -> Supervision | None:
         Served(
             number=number,
             lane=episode.lane,
-            asked=(max(episode.asked_steps, episode.teacher_steps) + len(episode.reviews)) / max(1, episode.steps),
+            asked=asked(episode) / max(1, episode.steps),
             success=episode.success,
             dollars=total(episode.spend).dollars,
         )

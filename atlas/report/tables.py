@@ -14,6 +14,7 @@ from atlas.report.supervision import Block, Supervision, block_success, mean_ask
 from atlas.stats import Interval
 from atlas.traces.account import ArmRow, Pair
 from atlas.words import (
+    acts,
     clean,
     count_of,
     money,
@@ -60,7 +61,7 @@ def _arm(row: ArmRow) -> list[str]:
         row_head(row.arm, hue),
         f"<td>{text(percent_interval(row.success))}{_bar(row.success, hue)}</td>",
         cell(count_of(row)),
-        cell(percent(row.teacher_share)),
+        cell(acts(row)),
         cell(money(row.dollars_per_episode)),
         cell(f"{row.usage.tokens / row.episodes:,.0f}"),
         cell(f"{row.steps:.1f}"),

@@ -28,6 +28,8 @@ class ArmRow(Record):
     """Over tasks: the runs of a task under several seeds count as one, at their mean."""
     teacher_share: float
     """Share of steps on which the teacher acted."""
+    asked_share: float
+    """Teacher's calls per step: for a step, whoever acted then, and for reviews."""
     steps: float
     """Mean per episode."""
     usage: Usage
@@ -88,6 +90,7 @@ def _row(arm: str, group: Sequence[Episode]) -> ArmRow:
         scored=len(scored),
         success=_rate(scored),
         teacher_share=sum(e.teacher_steps for e in group) / steps if steps else 0.0,
+        asked_share=sum(asked(e) for e in group) / steps if steps else 0.0,
         steps=steps / len(group),
         usage=usage,
         spend=spend,
@@ -95,6 +98,11 @@ def _row(arm: str, group: Sequence[Episode]) -> ArmRow:
         errors=stops.get(Stop.ERROR.value, 0),
         stops=stops,
     )
+
+
+def asked(episode: Episode) -> int:
+    """How often the teacher was asked in an episode: for a step, and for a review of an attempt."""
+    return max(episode.asked_steps, episode.teacher_steps) + len(episode.reviews)
 
 
 def _rate(scored: Iterable[Episode]) -> Interval:
