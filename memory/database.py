@@ -12,11 +12,16 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
+
+from pydantic import ValidationError
 
 from atlas.errors import StoreError
 from atlas.memory.connection import Connection
 from atlas.memory.schema import APPLICATION_ID, SCHEMA_VERSION, create
+from atlas.record import Record
+
+R = TypeVar("R", bound=Record)
 
 Kind = Literal["demonstration", "entry"]
 Status = Literal["trial", "admitted", "quarantined", "removed", "absent"]
@@ -148,14 +153,18 @@ class Database(Connection):
 
         This is done in a frozen memory too: a new table holds nothing.
         """
-        if self.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)):
+        if self.has(table):
             return
         with super().transaction():
-            if not self.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)):
+            if not self.has(table):
                 for statement in statements.split(";"):
                     self.execute(statement)
 
     # --- reading ------------------------------------------------------------------------------------------------------
+
+    def has(self, table: str) -> bool:
+        """Whether there is a further table of that name."""
+        return bool(self.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)))
 
     def get(self, kind: Kind, item_id: str) -> Item | None:
         """The item, whatever its status; None where there is none."""
@@ -333,6 +342,18 @@ class Database(Connection):
                 f"{self.path} was written by a newer atlas (schema {version}, this one reads {SCHEMA_VERSION}): "
                 "upgrade atlas-cascade, or use another file"
             )
+
+
+def parsed(item: Item, model: type[R], path: str) -> R:
+    """The record of an item. Raises StoreError where the file at ``path`` holds something else in its place."""
+    try:
+        return model.model_validate_json(item.record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(
+            f"the {item.kind} {item.id} in {path} cannot be read ({where}: {first['msg']}): restore a copy of the file"
+        ) from error
 
 
 def _check_author(author: str) -> None:

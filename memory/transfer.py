@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from atlas.errors import DataError, StoreError
 from atlas.memory import versions
-from atlas.memory.database import STATUSES, Change, Database, Item, Kind, State, Status, Write
+from atlas.memory.database import STATUSES, Change, Database, Item, Kind, State, Status, Write, parsed
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.pamphlet import Entry
 from atlas.memory.safety import vet
@@ -76,6 +76,11 @@ class Imported(NamedTuple):
     """Why new items were quarantined, by id: see :func:`atlas.memory.safety.vet`."""
 
 
+def record_of(item: Item, path: str) -> Entry | Demonstration:
+    """What an item says. Raises StoreError where the file at ``path`` holds something else in its place."""
+    return parsed(item, MODELS[item.kind], path)
+
+
 # --- out --------------------------------------------------------------------------------------------------------------
 
 
@@ -92,7 +97,7 @@ def export(database: Database, target: Path, notes: Notes | None = None) -> dict
         items = {kind: [i for i in database.rows(kind) if i.status in EXPORTED] for kind in HEADINGS.values()}
     head = _HELP.format(name=target.name, statuses=", ".join(EXPORTED))
     head += "\n" + dump({"format": FORMAT, "memory": database.id, "version": version})
-    listed = {kind: [_entry(item, notes or {}) for item in of] for kind, of in items.items()}
+    listed = {kind: [_entry(item, database.path, notes or {}) for item in of] for kind, of in items.items()}
     whole = target.suffix.lower() in (".yaml", ".yml")
     text = head + "".join(
         _section(heading, listed[kind]) for heading, kind in HEADINGS.items() if whole or kind == "entry"
@@ -115,8 +120,8 @@ def export(database: Database, target: Path, notes: Notes | None = None) -> dict
     return {kind: len(of) for kind, of in items.items()}
 
 
-def _entry(item: Item, notes: Notes) -> str:
-    record = MODELS[item.kind].model_validate_json(item.record)
+def _entry(item: Item, path: str, notes: Notes) -> str:
+    record = record_of(item, path)
     data = {"id": item.id, "status": item.status, **record.model_dump(mode="json", exclude_defaults=True)}
     note = " ".join(notes.get(item.id, "").split())
     return (f"# {note}\n" if note else "") + dump([data])

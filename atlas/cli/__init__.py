@@ -12,9 +12,10 @@ from atlas.errors import AtlasError
 
 COMMANDS = {
     "bench": ("atlas.cli.bench", "Run a benchmark: arms, intervals, a comparison paired by task."),
+    "data": ("atlas.cli.data", "Prepare the data of benchmarks."),
     "demo": ("atlas.cli.demo", "Watch a student learn from its teacher on generated homes; writes a report."),
     "export": ("atlas.cli.export", "Turn runs into training data, or into what other tools read."),
-    "memory": ("atlas.cli.memory", "Look into a memory of demonstrations."),
+    "memory": ("atlas.cli.memory", "Read a memory like a playbook; its versions, gates, export and import."),
     "models": ("atlas.cli.models", "List the models that can be named, fetch embedded ones."),
     "play": ("atlas.cli.play", "Play one task of a benchmark by hand or from a file of commands."),
     "regrade": ("atlas.cli.regrade", "Judge the stored episodes of a run again, without running the agent."),

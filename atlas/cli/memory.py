@@ -1,70 +1,151 @@
-"""``atlas memory``: what a memory of demonstrations holds."""
+"""``atlas memory``: what a memory holds, how it came to that, and a person's hand in it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from atlas.errors import StoreError
+from atlas.cli import memory_transfer, memory_versions
+from atlas.cli.memory_common import item as the_item
+from atlas.cli.memory_common import opened
 
 if TYPE_CHECKING:
-    from atlas.memory import Demonstration, DemonstrationStore
+    from atlas.memory.database import Item
+    from atlas.memory.demonstration import Demonstration
+    from atlas.memory.pamphlet import Entry
+    from atlas.memory.uplift import Evidence
 
 
-@click.group(help="Look into a memory of demonstrations.")
+@click.group()
 def command() -> None:
-    pass
+    """Look into a memory, and change it by hand.
+
+    PATH is a memory file, or the folder of a run that holds one.
+    """
+
+
+for part in (
+    memory_versions.log,
+    memory_versions.diff,
+    memory_versions.rollback,
+    memory_versions.freeze,
+    memory_versions.admit,
+    memory_versions.quarantine,
+    memory_versions.remove,
+    memory_transfer.export_memory,
+    memory_transfer.import_memory,
+):
+    command.add_command(part)
 
 
 @command.command("ls")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per demonstration, a line each.")
-def list_demonstrations(path: Path, as_json: bool) -> None:
-    """The demonstrations in PATH (a memory file, or the run folder that holds one)."""
-    with _open(path) as store:
-        demos = store.all()
+@click.option("--all", "everything", is_flag=True, help="Quarantined and removed ones too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per item, a line each.")
+def list_items(path: Path, everything: bool, as_json: bool) -> None:
+    """The playbook in PATH: its entries, each with its evidence, and its demonstrations."""
+    from atlas.cli import memory_words
+    from atlas.memory.transfer import HEADINGS, record_of
+
+    with opened(path) as database:
+        items = [i for kind in HEADINGS.values() for i in database.rows(kind) if i.status != "absent"]
+        found = memory_words.evidence(database)
+        shown = [(i, record_of(i, database.path)) for i in items if everything or i.searched]
+        reasons = {
+            i.id: memory_words.reason_for(i, database.history(i.kind, i.id)[-1][0].reason)
+            for i, _ in shown
+            if not i.searched
+        }
     if as_json:
-        for demo in demos:
-            click.echo(json.dumps(_row(demo), ensure_ascii=False))
-        return
-    from rich import box
-    from rich.table import Table
-
-    from atlas.cli.tables import console, money, plain
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("id", "goal", "by", "steps", "cost"):
-        table.add_column(name, justify="right" if name in ("steps", "cost") else "left")
-    for demo in demos:
-        by = f"{demo.source.actor} {demo.source.model}".strip()
-        table.add_row(demo.id, plain(demo.goal), plain(by), str(len(demo.steps)), money(demo.dollars))
-    console().print(table)
-
-
-@command.command("show")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.argument("demo_id")
-@click.option("--json", "as_json", is_flag=True)
-def show(path: Path, demo_id: str, as_json: bool) -> None:
-    """One demonstration, step by step. DEMO_ID may be shortened."""
-    with _open(path) as store:
-        found = [demo for demo in store.all() if demo.id.startswith(demo_id)]
-    if len(found) != 1:
-        what = "no demonstration" if not found else f"{len(found)} demonstrations"
-        raise StoreError(f"{what} in {path} with an id that begins with {demo_id!r}: list them with 'atlas memory ls'")
-    demo = found[0]
-    if as_json:
-        click.echo(json.dumps({"id": demo.id, **demo.model_dump(mode="json")}, ensure_ascii=False))
+        for one, record in shown:
+            row = _row(one, record, found.get(one.id))
+            # A line is for finding one; 'show' has all its steps.
+            steps = {"steps": len(row["steps"])} if "steps" in row else {}
+            click.echo(json.dumps({**row, **steps}, ensure_ascii=False))
         return
     from atlas.cli.tables import console, plain
 
     out = console()
-    out.print(plain(f"{demo.id}  {demo.goal}", "bold"))
+    entries: Any = [(i, r) for i, r in shown if i.kind == "entry"]
+    demos: Any = [(i, r) for i, r in shown if i.kind == "demonstration"]
+    memory_words.playbook(out, entries, found, reasons)
+    if demos:
+        memory_words.demonstrations(out, demos)
+    hidden = [i for i in items if not everything and not i.searched]
+    if hidden:
+        out.print(plain(f"not shown, and in no prompt: {memory_words.statuses(hidden)} (--all lists them)", "dim"))
+    elif not items:
+        out.print(plain("the memory is empty"))
+
+
+@command.command("show")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def show(path: Path, name: str, as_json: bool) -> None:
+    """One item with its evidence and history, or one version. NAME is an id, which may be shortened, or v and a number,
+    such as v12."""
+    if re.fullmatch(r"v\d+", name):
+        memory_versions.show_version(path, int(name[1:]), as_json)
+        return
+    from atlas.cli import memory_words
+    from atlas.memory.transfer import record_of
+
+    with opened(path) as database:
+        one = the_item(database, name)
+        record = record_of(one, database.path)
+        found = memory_words.evidence(database).get(one.id)
+        history = database.history(one.kind, one.id)
+    if as_json:
+        click.echo(json.dumps(_row(one, record, found), ensure_ascii=False))
+        return
+    from atlas.cli.tables import console, plain
+    from atlas.memory import versions
+
+    out = console()
+    (_show_entry if one.kind == "entry" else _show_demonstration)(one, record, found)
+    out.print()
+    for version, change in history:
+        said = f"v{version.number}  {memory_versions.when(version)}  {versions.done(change)} by {version.author}"
+        out.print(plain(f"{said}: {version.reason}", "dim"))
+
+
+def _show_entry(one: Item, entry: Any, found: Evidence | None) -> None:
+    from atlas.cli import memory_words
+    from atlas.cli.tables import console, plain
+
+    out = console()
+    out.print(plain(f"{one.id}  {entry.kind} for the {entry.audience}", "bold"))
+    fields = {"cue": entry.cue, "action": entry.action, "effect": entry.effect}
+    fields |= {"pattern": "; ".join(entry.pattern), "scope": ", ".join(entry.scope)}
+    for name, text in fields.items():
+        if text:
+            out.print(plain(f"{name:>8}  {text}"))
+    out.print(plain(f"{'status':>8}  {memory_words.WORDS.get(one.status, one.status)}"))
+    out.print(plain(f"{'worth':>8}  {memory_words.worth(found)}"))
+    if found is not None and found.missing:
+        out.print(plain(f"{'':>8}  {found.missing} more trials have no reward"))
+    out.print(plain(f"{'from':>8}  {memory_words.learned(entry)}"))
+    for origin in entry.origins:
+        where = "/".join(part for part in (origin.run, origin.episode) if part)
+        told = f"{origin.task}  {where}  {origin.actor} {origin.model}"
+        out.print(plain(f"{'':>8}  {' '.join(told.split())}", "dim"))
+
+
+def _show_demonstration(one: Item, demo: Any, found: Evidence | None) -> None:
+    from atlas.cli import memory_words
+    from atlas.cli.tables import console, plain
+
+    out = console()
+    out.print(plain(f"{one.id}  {demo.goal}", "bold"))
+    if one.status != "admitted":
+        out.print(plain(memory_words.WORDS.get(one.status, one.status), memory_words.STYLES[one.status]))
+    if found is not None:
+        out.print(plain(memory_words.worth(found)))
     if demo.plan:
         out.print(plain(f"Plan: {demo.plan}"))
     for number, step in enumerate(demo.steps, 1):
@@ -74,18 +155,7 @@ def show(path: Path, demo_id: str, as_json: bool) -> None:
         out.print(plain(f"{number:>3} {step.action}", "bold"))
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[DemonstrationStore]:
-    from atlas.memory import DemonstrationStore
-
-    file = path / "memory.sqlite" if path.is_dir() else path
-    if not file.is_file():
-        raise StoreError(f"there is no memory at {file}: name a memory file, or a run folder that holds one")
-    # Reading records needs no embedder; the one named here is never loaded.
-    with DemonstrationStore(file, embedder="hash") as store:
-        yield store
-
-
-def _row(demo: Demonstration) -> dict[str, Any]:
-    row = demo.model_dump(mode="json", exclude={"steps"})
-    return {"id": demo.id, **row, "steps": len(demo.steps)}
+def _row(one: Item, record: Entry | Demonstration, found: Evidence | None) -> dict[str, Any]:
+    """An item as JSON, whole."""
+    row = {"type": one.kind, "id": one.id, "status": one.status, "version": one.version}
+    return {**row, **record.model_dump(mode="json"), "evidence": found.model_dump(mode="json") if found else None}

@@ -1,0 +1,70 @@
+"""``atlas memory export | import``: a memory as files that people read and edit."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from atlas.cli.memory_common import counted, json_option, memory_file, opened, rows, tell
+
+
+@click.command("export")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@json_option
+def export_memory(path: Path, target: Path, as_json: bool) -> None:
+    """Write the memory in PATH as YAML: to one file where TARGET ends in .yaml, else to a folder with a file per
+    demonstration."""
+    from atlas.cli.memory_words import evidence, worth
+    from atlas.memory import transfer
+
+    with opened(path) as database:
+        notes = {name: worth(found) for name, found in evidence(database).items()}
+        counts = transfer.export(database, target, notes)
+    if as_json:
+        click.echo(json.dumps({"target": str(target), **counts}))
+        return
+    click.echo(f"{' and '.join(counted(n, kind) for kind, n in counts.items())} in {target}")
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--reason", default="edited by hand", show_default=True, help="Why, for the log.")
+@json_option
+def import_memory(path: Path, source: Path, dry_run: bool, reason: str, as_json: bool) -> None:
+    """Read SOURCE, which 'atlas memory export' wrote and you may have edited, into the memory PATH.
+
+    Into the memory that it came from: what you changed, added and left out is done, as one version or not at all. Into
+    another one, or a new one: what is not there is added.
+    """
+    from atlas.cli.tables import console, plain
+    from atlas.memory import transfer
+    from atlas.memory.database import Database
+
+    document = transfer.read(source)
+    file = memory_file(path)
+    if not file.exists():
+        # What is wrong with the document is found before a file is made.
+        with closing(Database(":memory:")) as trial:
+            transfer.restore(trial, document, reason=reason)
+    with closing(Database(":memory:" if dry_run and not file.exists() else str(file))) as database:
+        result = transfer.restore(database, document, reason=reason, dry=dry_run)
+        version = database.head()
+    summary = {"version": version, "same": result.same, "withheld": result.withheld, "suspicious": result.suspicious}
+    if as_json:
+        click.echo(json.dumps({**summary, "dry_run": dry_run, "changes": rows(result.changes)}, ensure_ascii=False))
+        return
+    tell(
+        result.changes, "nothing was written" if dry_run else f"version {version}", "the memory says all of it already"
+    )
+    out = console(stderr=True)
+    for name, why in result.suspicious.items():
+        out.print(plain(f"{name} is quarantined: {why}", "yellow"))
+    if result.withheld:
+        said = f"{len(result.withheld)} were removed from this memory before, and stay so until 'atlas memory admit'"
+        out.print(plain(f"{said}: {', '.join(result.withheld)}", "yellow"))

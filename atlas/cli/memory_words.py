@@ -1,0 +1,127 @@
+"""A memory's items as people read them: a playbook of entries, each with its evidence, and demonstrations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from atlas.cli.memory_common import counted
+from atlas.words import money_interval, points_interval, shorten
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from atlas.memory.database import Database, Item
+    from atlas.memory.demonstration import Demonstration
+    from atlas.memory.pamphlet import Entry
+    from atlas.memory.uplift import Evidence
+
+ORDER = ("admitted", "trial", "quarantined", "removed")
+STYLES = {"admitted": "green", "trial": "yellow", "quarantined": "red", "removed": "dim"}
+WORDS = {"trial": "on trial"}
+
+
+def evidence(database: Database) -> dict[str, Evidence]:
+    """What the trials in the memory say of each entry that has some."""
+    if not database.has("trials"):
+        return {}
+    from atlas.memory.evidence import EvidenceTable
+
+    return EvidenceTable(database).all()
+
+
+def worth(found: Evidence | None) -> str:
+    """The evidence for an entry in words; effects are with the entry minus without it."""
+    if found is None or not found.trials:
+        return "not tried yet"
+    said = [f"{points_interval(found.reward)} points of reward"]
+    if found.dollars is not None:
+        said.append(f"{money_interval(found.dollars)} per episode")
+    return f"{', '.join(said)}, in {found.trials} trials ({found.shown} with it)"
+
+
+def reason_for(item: Item, reason: str) -> str:
+    """The part of a version's reason that is about one item: several may have been quarantined at once."""
+    found = re.search(rf"{item.id} quarantined: (.+?)(?=; [0-9a-f]{{12,16}} quarantined: |$)", reason, re.DOTALL)
+    return found[1] if found else reason
+
+
+def learned(entry: Entry) -> str:
+    """How often and from whom an entry was learned."""
+    tasks = len(entry.tasks - {""})
+    return f"learned {entry.support} time{'s' if entry.support != 1 else ''}" + (
+        f", from {tasks} task{'s' if tasks != 1 else ''}" if tasks else ""
+    )
+
+
+def playbook(
+    out: Console, entries: Sequence[tuple[Item, Entry]], found: Mapping[str, Evidence], reasons: Mapping[str, str]
+) -> None:
+    """The entries by who reads them, the best proven first; ``reasons`` say why some are quarantined or removed."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from atlas.cli.tables import plain
+
+    for audience in ("student", "teacher"):
+        rows = [(i, e) for i, e in entries if e.audience == audience]
+        rows.sort(key=lambda row: rank(row[0], row[1], found.get(row[0].id)))
+        if not rows:
+            continue
+        out.print(plain(f"For the {audience}: {statuses([i for i, _ in rows])}", "bold"))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True, style="dim")
+        grid.add_column()
+        for item, entry in rows:
+            told = Text.assemble(plain(f"{entry.cue}: "), plain(entry.action, "bold"))
+            if entry.effect:
+                told.append_text(plain(f" -> {entry.effect}"))
+            if entry.scope:
+                told.append_text(plain(f" (where the task says {', '.join(entry.scope)})", "italic"))
+            line = [WORDS.get(item.status, item.status), worth(found.get(item.id)), learned(entry)]
+            if item.id in reasons:
+                line[0] += f" ({shorten(reasons[item.id], 160)})"
+            grid.add_row(plain(item.id[:8]), told)
+            grid.add_row(
+                "", Text.assemble(plain(line[0], STYLES[item.status]), plain(" · " + " · ".join(line[1:]), "dim"))
+            )
+        out.print(grid)
+        out.print()
+
+
+def rank(item: Item, entry: Entry, found: Evidence | None) -> tuple[Any, ...]:
+    """Admitted first, then by the least it is worth, then by how often it was learned."""
+    least = found.reward.low if found is not None and found.trials else -2.0
+    return ORDER.index(item.status), -least, -entry.support, item.seq
+
+
+def statuses(items: Sequence[Item]) -> str:
+    """``3 admitted, 2 on trial``."""
+    counts = {status: sum(i.status == status for i in items) for status in ORDER}
+    return ", ".join(f"{n} {WORDS.get(status, status)}" for status, n in counts.items() if n)
+
+
+def demonstrations(out: Console, rows: Sequence[tuple[Item, Demonstration]]) -> None:
+    """A table of demonstrations."""
+    from rich import box
+    from rich.table import Table
+
+    from atlas.cli.tables import money, plain
+
+    out.print(plain(f"{counted(len(rows), 'demonstration').capitalize()}: {statuses([i for i, _ in rows])}", "bold"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("id", "status", "goal", "by", "steps", "score", "cost"):
+        table.add_column(name, justify="right" if name in ("steps", "score", "cost") else "left")
+    for item, demo in rows:
+        by = f"{demo.source.actor} {demo.source.model}".strip()
+        table.add_row(
+            item.id,
+            plain(WORDS.get(item.status, item.status), STYLES[item.status]),
+            plain(demo.goal),
+            plain(by),
+            str(len(demo.steps)),
+            "-" if demo.score is None else f"{demo.score:g}",
+            money(demo.dollars),
+        )
+    out.print(table)
