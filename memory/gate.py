@@ -27,7 +27,7 @@ class Rule(Record):
     """How much reward an entry may cost if it surely saves dollars."""
     effect: float = Field(default=0.1, gt=0.0, le=1.0)
     """The smallest gain in reward that is worth waiting for."""
-    patience: int = Field(default=200, ge=1)
+    patience: int = Field(default=300, ge=1)
     """Trials after which an entry without a shown effect leaves."""
 
 

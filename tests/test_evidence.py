@@ -251,8 +251,8 @@ def effects(reward: tuple[float, float], n: int = 100, dollars: tuple[float, flo
         ("trial", effects((-0.1, 0.3), dollars=(-0.2, -0.1)), None),
         ("trial", effects((-0.05, 0.05)), ("quarantined", "no effect shown")),
         ("trial", effects((-0.05, 0.05), dollars=(-0.2, 0.1)), None),
-        ("trial", effects((-0.3, 0.3), n=199), None),
-        ("trial", effects((-0.3, 0.3), n=200), ("quarantined", "no effect shown within 200 trials")),
+        ("trial", effects((-0.3, 0.3), n=299), None),
+        ("trial", effects((-0.3, 0.3), n=300), ("quarantined", "no effect shown within 300 trials")),
         ("admitted", effects((-0.3, 0.3), n=500), None),
         ("quarantined", effects((0.1, 0.3)), None),
         ("removed", effects((0.1, 0.3)), None),
@@ -284,7 +284,7 @@ def test_whole_lives_of_planted_entries_under_the_rule() -> None:
                 for i in range(len(trials), len(trials) + 25):
                     shown = bool(rng.random() < 0.5)
                     trials.append(trial(i, shown, float(rng.random() < 0.5 + effect * shown)))
-                said = gate(status, evidence(trials), Rule())
+                said = gate(status, evidence(trials), Rule(patience=200))
                 status = said.status if said else status
             ends.setdefault(kind, {}).setdefault(status, 0)
             ends[kind][status] += 1
