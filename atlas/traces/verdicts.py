@@ -6,9 +6,6 @@ one episode and judge the last one counts, while the spend of all of them was pa
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from pydantic import ValidationError
 from atlas.errors import StoreError
 from atlas.evaluators.verdict import Verdict
 from atlas.records import Record, Spend, by_actor
+from atlas.traces.lines import append_line, read_lines
 
 VERDICTS = "verdicts.jsonl"
 SCHEMA = 1
@@ -37,39 +35,15 @@ class VerdictLine(Record):
 
 
 def append_verdict(folder: Path, line: VerdictLine) -> None:
-    """Append ``line`` in one write under a lock; a line that a killed process left unfinished is closed first."""
-    content = line.model_dump_json(exclude_defaults=True).encode() + b"\n"
-    try:
-        file = os.open(folder / VERDICTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            size = os.fstat(file).st_size
-            if size and os.pread(file, 1, size - 1) != b"\n":
-                content = b"\n" + content
-            written = os.write(file, content)
-            while written < len(content):
-                written += os.write(file, content[written:])
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise StoreError(f"verdicts cannot be written to {folder} ({error.strerror}): make it writable") from error
+    """Append ``line`` durably; a line that a killed process left unfinished is closed first."""
+    append_line(folder / VERDICTS, line.model_dump_json(exclude_defaults=True))
 
 
 def read_verdicts(folder: Path, config: str | None = None) -> list[VerdictLine]:
     """All whole lines in order, or those of the judge with the configuration hash ``config``."""
     path = folder / VERDICTS
-    if not path.exists():
-        return []
     lines = []
-    try:
-        raw = path.read_bytes().splitlines()
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}): make it readable") from error
-    for number, text in enumerate(raw, 1):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            continue  # cut off by a kill
+    for number, value in read_lines(path):
         if not isinstance(value, dict) or value.get("schema_version", SCHEMA) != SCHEMA:
             raise StoreError(f"{path}, line {number}, is no verdict that this atlas reads: use the atlas that wrote it")
         try:
