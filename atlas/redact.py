@@ -32,19 +32,30 @@ _SHAPES = (
     r"(?<=://)[^/\s:@\"']*:[^/\s@\"']+(?=@)",
 )
 _SHAPED = re.compile("|".join(_SHAPES))
+_HEADS = r"authorization|x-api-key|api[-_ ]?key"
+_SETTINGS = (
+    r"account_?key|shared_?access_?key|shared_?access_?signature|client_?secret|secret_?(?:access_?)?key|"
+    r"access_?token|refresh_?token|auth_?token|session_?token|private_?key|passwo?r?d|passphrase|\bpwd"
+)
 _HEADER = re.compile(
-    r"((?:authorization|x-api-key|api[-_ ]?key)[\"']?\s*[:=]\s*[\"']?(?:bearer\s+|basic\s+)?)([^\s\"',}]{6,})"
+    rf"((?:{_HEADS})[\"']?\s*[:=]\s*[\"']?(?:bearer\s+|basic\s+)?)([^\s\"',}}]{{6,}})"
     # In prose ("the bearer arrived") what follows is a word; a token has digits or marks in it, or is long.
     r"|(\bbearer\s+)((?=[^\s\"',}]*(?:[\d_=]|\.\w))[^\s\"',}]{6,}|[^\s\"',}]{20,})",
     re.IGNORECASE,
 )
 _ASSIGNED = re.compile(
-    # As settings and connection strings write them: "AccountKey=...;", "pwd=...;", 'password: "..."', "--password x".
-    r"((?:account_?key|shared_?access_?key|shared_?access_?signature|client_?secret|secret_?(?:access_?)?key|"
-    r"access_?token|refresh_?token|auth_?token|session_?token|private_?key|passwo?r?d|passphrase|\bpwd)"
-    r"[\"']?\s*[:=]\s*[\"']?)([^\s\"',;&}<>]{4,})",
+    # As settings and connection strings write them: "AccountKey=...;", "pwd=...;", 'password: "..."'.
+    # Quotes may be escaped: JSON within JSON. A backslash before a quote ends the value.
+    rf"((?:{_SETTINGS})\\{{0,8}}[\"']?\s*[:=]\s*\\{{0,8}}[\"']?)"
+    r"((?:[^\s\"',;&}<>\\]|\\+(?![\"'\\])){4,})",
     re.IGNORECASE,
 )
+_SECRET_NAME = re.compile(rf"(?:.*[-_.])?(?:{_HEADS}|{_SETTINGS})", re.IGNORECASE)
+
+
+def names_secret(field: str) -> bool:
+    """Whether what a field of this name holds is a secret: ``password``, ``db_password``, ``Authorization``..."""
+    return _SECRET_NAME.fullmatch(field) is not None
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from atlas.redact import scrubber
+from atlas.redact import HIDDEN, names_secret, scrubber
 
 
 class Cleaner:
@@ -20,7 +20,7 @@ class Cleaner:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {key: self.value(inner) for key, inner in value.items()}
+            return {key: HIDDEN if _secret(key, inner) else self.value(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(inner) for inner in value]
         return value
@@ -28,9 +28,16 @@ class Cleaner:
     def text(self, text: str) -> str:
         """A text without secrets. A text that is JSON, as tool arguments are, stays JSON."""
         cleaned = self._text(text)
-        if cleaned != text and text[:1] in "{[" and (inner := _json(text)) is not None and _json(cleaned) is None:
+        if cleaned != text and text[:1] in "{[" and (inner := _json(text)) is not None:
             return json.dumps(self.value(inner), ensure_ascii=False)
         return cleaned
+
+
+def _secret(key: object, value: Any) -> bool:
+    """Whether a field's name says that its value is a secret; numbers too, but no yes or no."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    return isinstance(key, str) and names_secret(key) and len(f"{value}") >= 4
 
 
 def _json(text: str) -> Any:
