@@ -44,7 +44,7 @@ DELTA = 0.1
 
 def view(index: int = 0, task: str = "t", similarity: float | None = None) -> View:
     window = Window(demo_id="d", task_id="u", goal="", steps=(DemoStep(observation="", action=""),))
-    shown = () if similarity is None else (window.model_copy(update={"score": similarity}),)
+    shown = () if similarity is None else (window.model_copy(update={"score": 2 * similarity}),)
     turns = tuple(Turn(action="wait", observation=f"tick {i}") for i in range(index))
     return View(task=Task(id=task, goal="open the box"), opening="a box", turns=turns, retrieved=shown)
 

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from atlas.records import Vote, Window
 from atlas.trust.record import Trust
 
+_HIGHEST = 2.0
+"""A window's score is the likeness of its task plus the likeness of its moment, each at most 1."""
+
 
 class Score(NamedTuple):
     """What a step's samples came to."""
@@ -39,7 +42,8 @@ def score(trust: Trust, votes: Sequence[Vote], samples: int, retrieved: Sequence
         value *= count / samples
         best *= (count + samples - len(votes)) / samples
     if "similarity" in trust.signals:
-        similarity = min(1.0, max(0.0, max((window.score for window in retrieved), default=0.0)))
+        similarity = max((window.score for window in retrieved), default=0.0) / _HIGHEST
+        similarity = min(1.0, max(0.0, similarity))
         value, best = value * similarity, best * similarity
     if "probability" in trust.signals:
         value *= _probability([vote.logprob for vote in votes if vote.action == leading])
