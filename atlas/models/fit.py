@@ -30,9 +30,13 @@ def fit(prompt: Prompt, count: Callable[[Prompt], int], limit: int, model: str) 
 
 
 def _shorter(prompt: Prompt) -> list[Prompt]:
-    examples = prompt.retrieved.split("\n\n")
-    # The first paragraph is the heading of the examples.
-    cut = [prompt.model_copy(update={"retrieved": "\n\n".join(examples[:n])}) for n in range(len(examples) - 1, 1, -1)]
+    # A heading that opens a frame, a paragraph per example, the end of the frame: see atlas.prompts.examples_part.
+    head, *examples = prompt.retrieved.split("\n\n")
+    end = examples.pop() if examples else ""
+    cut = [
+        prompt.model_copy(update={"retrieved": "\n\n".join([head, *examples[:n], end])})
+        for n in range(len(examples) - 1, 0, -1)
+    ]
     bare = prompt.model_copy(update={"retrieved": ""})
     first, rest = prompt.history[:1], prompt.history[1:]
     cut.append(bare)

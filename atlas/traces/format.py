@@ -19,7 +19,7 @@ from atlas.records import Message, Prompt, content_hash
 SCHEMA = 1
 """Raised when a reader of an older version could misread a newer file."""
 
-_EXAMPLES = re.compile(r"\n\n(?=\[example \d+\] )")
+_EXAMPLES = re.compile(r"\n\n(?=\[example \d+\] |</examples>$)")
 _NUMBER = re.compile(r"(?:\[example \d+\] )?")
 """An example's number differs from step to step, the rest of it is often the same: see :mod:`atlas.prompts`."""
 
