@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from atlas.framing import ADVICE, EXAMPLES, NOTES, frame, one_line, quoted
-from atlas.framing import EXAMPLES, NOTES, frame, one_line, quoted
 from atlas.records import Guidance, Message, Prompt, View, Window
 from atlas.records import reply_text as reply_text
 
