@@ -17,7 +17,10 @@ from atlas.records import Price, Record
 EMBEDDED = ("smollm2-135m", "qwen2.5-coder-1.5b")
 """Language models whose weights are assets of this package."""
 
-SCRIPTED = {"alfworld": "atlas.benchmarks.alfworld.teacher:ScriptedExpert"}
+SCRIPTED = {
+    "alfworld": "atlas.benchmarks.alfworld.teacher:ScriptedExpert",
+    "excytin": "atlas.benchmarks.excytin.teacher:ScriptedAnalyst",
+}
 """Scripted experts by benchmark: module and class. Looked up by name, so that no model depends on a benchmark."""
 
 FORMS = ("gguf:PATH", "hf:PATH_OR_NAME", "scratch:PATH", "PROVIDER/MODEL")
