@@ -365,7 +365,8 @@ def _listed(at: Read, kind: Kind) -> Listed:
 
 
 def _wrong(at: Read, kind: Kind, error: ValidationError) -> str:
-    first: Any = error.errors()[0]
+    # A misspelt name is a field too many and a field too few; only the first tells where.
+    first: Any = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     path = tuple(first["loc"])
     field = ".".join(map(str, path))
     where = at.at(path).where

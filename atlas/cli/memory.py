@@ -55,11 +55,7 @@ def list_items(path: Path, everything: bool, as_json: bool) -> None:
         items = [i for kind in HEADINGS.values() for i in database.rows(kind) if i.status != "absent"]
         found = memory_words.evidence(database)
         shown = [(i, record_of(i, database.path)) for i in items if everything or i.searched]
-        reasons = {
-            i.id: memory_words.reason_for(i, database.history(i.kind, i.id)[-1][0].reason)
-            for i, _ in shown
-            if not i.searched
-        }
+        reasons = {i.id: memory_words.reason_for(i, database.history(i.kind, i.id)) for i, _ in shown if not i.searched}
     if as_json:
         for one, record in shown:
             row = _row(one, record, found.get(one.id))

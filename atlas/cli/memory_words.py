@@ -12,7 +12,7 @@ from atlas.words import money_interval, points_interval, shorten
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from atlas.memory.database import Database, Item
+    from atlas.memory.database import Change, Database, Item, Version
     from atlas.memory.demonstration import Demonstration
     from atlas.memory.pamphlet import Entry
     from atlas.memory.uplift import Evidence
@@ -41,8 +41,11 @@ def worth(found: Evidence | None) -> str:
     return f"{', '.join(said)}, in {found.trials} trials ({found.shown} with it)"
 
 
-def reason_for(item: Item, reason: str) -> str:
-    """The part of a version's reason that is about one item: several may have been quarantined at once."""
+def reason_for(item: Item, history: Sequence[tuple[Version, Change]]) -> str:
+    """Why an item has its status: the reason of the last version, but for rollbacks, that gave it this status."""
+    gave = [v.reason for v, change in history if v.action == "write" and change.after.status == item.status]
+    reason = gave[-1] if gave else history[-1][0].reason
+    # Several may have been quarantined at once.
     found = re.search(rf"{item.id} quarantined: (.+?)(?=; [0-9a-f]{{12,16}} quarantined: |$)", reason, re.DOTALL)
     return found[1] if found else reason
 
@@ -83,9 +86,8 @@ def playbook(
             if item.id in reasons:
                 line[0] += f" ({shorten(reasons[item.id], 160)})"
             grid.add_row(plain(item.id[:8]), told)
-            grid.add_row(
-                "", Text.assemble(plain(line[0], STYLES[item.status]), plain(" · " + " · ".join(line[1:]), "dim"))
-            )
+            status = plain(line[0], STYLES[item.status])
+            grid.add_row("", Text.assemble(status, plain(" · " + " · ".join(line[1:]), "dim")))
         out.print(grid)
         out.print()
 
