@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atlas.benchmarks.alfworld.suite import Alfworld
+from atlas.benchmarks.alfworld.teacher import ScriptedExpert
+from atlas.benchmarks.arms import Cast, needs_demos, split_name, trust_of
+from atlas.benchmarks.bench import Bench, Plan
 from atlas.cli import main
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.loop import Rollout
+from atlas.models.nearest import Nearest
 from atlas.policies import Cascade
 from atlas.records import (
     Ask,
@@ -32,6 +38,7 @@ from atlas.records import (
     Window,
 )
 from atlas.testing import FlakyModel, ScriptedModel
+from atlas.traces.account import arm_rows
 from atlas.traces.audit import audit_rows
 from atlas.traces.reader import Run
 from atlas.traces.writer import RunWriter
@@ -387,6 +394,38 @@ def test_the_p_value_of_dollars_is_about_valid_and_none_is_given_for_few() -> No
     assert (p <= 0.1).mean() <= 0.1 + 0.05
     assert dollars_p([0.0] * (FEWEST - 1), 1.0) == 1.0
     assert dollars_p([0.5] * 50, 1.0) == 0.0 and dollars_p([1.0] * 50, 1.0) == 1.0
+
+
+# --- arms of a run ----------------------------------------------------------------------------------------------------
+
+CAST = Cast(student=Nearest(), teacher=ScriptedExpert(), k=40, samples=5)
+
+
+def test_arms_with_a_threshold() -> None:
+    assert split_name("cascade:votes+similarity:0.6@5") == ("cascade", 5)
+    assert trust_of("cascade:0.8") == Trust(threshold=0.8)
+    assert trust_of("cascade") == trust_of("cascade@5") == trust_of("teacher") == UNANIMITY
+    assert needs_demos("cascade:0.8@5") and needs_demos("cascade-watch")
+    for arm in ("cascade:", "cascade:2", "cascade:luck:0.5", "icd:0.5", "teacher:1"):
+        with pytest.raises(ConfigError, match="threshold"):
+            split_name(arm)
+
+
+async def test_a_grid_is_played_audited_and_calibrated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arms = ("teacher", "cascade:1", "cascade:0.4", "cascade-watch", "cascade:0.4@2")
+    plan = Plan(split="homes", arms=arms, n=3, demos=4, embedder="hash", window=1_000)
+    cast = replace(CAST, audit=0.5)
+    episodes = await Bench(suite=Alfworld(None), cast=cast, plan=plan, folder=tmp_path / "run").run()
+    taught = {row.arm: row.teacher_share for row in arm_rows(episodes)}
+    assert taught["cascade:0.4"] < taught["cascade:1"] < taught["teacher"]
+    rows = {row.arm: row for row in audit_rows(Run(tmp_path / "run").episodes())}
+    assert set(rows) == set(arms) - {"teacher"}
+    assert 0 < rows["cascade:1"].audited < rows["cascade:1"].student_steps
+    main(["trust", "calibrate", str(tmp_path / "run"), "--within", "0.1", "--json"])
+    found = Trust.model_validate_json(capsys.readouterr().out).certificate
+    assert found is not None and not found.certified
+    assert [(row.threshold, row.tasks) for row in found.tested] == [(1.0, 3), (0.4, 3)]
+    assert found.settings["audit"] == 0.5
 
 
 # --- the record and the command line ----------------------------------------------------------------------------------

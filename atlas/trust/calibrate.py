@@ -77,7 +77,9 @@ def calibrate(
     """
     _check(target, delta)
     teacher = _by_task(episodes, TEACHER_ARM)
-    arms = {arm: _named(arm) for arm in dict.fromkeys(e.arm for e in episodes) if arm.startswith(CASCADE_ARM)}
+    # Points of a learning curve (``cascade:0.8@50``) have another memory than the run.
+    names = [arm for arm in dict.fromkeys(e.arm for e in episodes) if arm.startswith(CASCADE_ARM) and "@" not in arm]
+    arms = {arm: _named(arm) for arm in names}
     if not teacher or not arms:
         raise ConfigError(
             f"the run {run} has no arms 'teacher' and 'cascade:T' to compare: play them on the same tasks with "

@@ -14,8 +14,7 @@ Signal = Literal["votes", "similarity", "probability"]
 SIGNALS: tuple[Signal, ...] = ("votes", "similarity", "probability")
 """What a score is made of. ``votes``: the share of the samples that name the leading action. ``similarity``: half
 the score of the best retrieved window; 0 where nothing was retrieved. ``probability``: the geometric mean of the
-probabilities that the
-student gave to the leading action; 0 where it tells none."""
+probabilities that the student gave to the leading action; 0 where it tells none."""
 
 
 class Tested(Record):
