@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from atlas.benchmarks.guided_arms import GUIDED_ARMS, guided
+from atlas.benchmarks.library import Library
 from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore
 from atlas.memory.irrelevant import Irrelevant
@@ -27,6 +29,7 @@ ARMS = {
     "online": "the cascade, its memory empty at first and growing with every success while it serves",
     "lanes": "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as online's",
     "teacher": "the teacher alone",
+    **GUIDED_ARMS,
 }
 
 ONLINE = "online"
@@ -52,6 +55,10 @@ class Cast:
     """Share of the steps on which a cascade lets the student act that the teacher is asked about as well."""
     rules: LaneRules = field(default_factory=LaneRules)
     """Which lanes are forced, forbidden or budgeted."""
+    guidance_tokens: int = 300
+    """What the entries of pamphlets may take of a prompt."""
+    trials: float = 0.0
+    """Share of episodes in which a coin decides for each entry whether it is shown."""
 
 
 def split_name(arm: str) -> tuple[str, int | None]:
@@ -82,13 +89,21 @@ def trust_of(arm: str) -> Trust:
 
 def needs_demos(arm: str) -> bool:
     """Whether the arm reads demonstrations that were collected before."""
-    return arm.partition("@")[0].partition(":")[0] in ("icd", "icd-irrelevant", "cascade", "cascade-watch", ROUTED)
+    name = arm.partition("@")[0].partition(":")[0]
+    return name in GUIDED_ARMS or name in ("icd", "icd-irrelevant", "cascade", "cascade-watch", ROUTED)
 
 
 def build(
-    arm: str, cast: Cast, memory: DemonstrationStore | None, *, share: float | None = None, seed: int = 0
+    arm: str,
+    cast: Cast,
+    memory: DemonstrationStore | None,
+    *,
+    share: float | None = None,
+    seed: int = 0,
+    library: Library | None = None,
 ) -> Policy:
-    """The policy of ``arm``. ``share`` is the teacher's share of steps under random routing."""
+    """The policy of ``arm``. ``share`` is the teacher's share of steps under random routing; ``library`` is what arms
+    with pamphlets read."""
     name, count = split_name(arm)
     student = Solo(cast.student, temperature=0.0, max_tokens=cast.max_tokens)
     cascade = Cascade(
@@ -108,6 +123,10 @@ def build(
         return cascade
     if memory is None:
         raise ConfigError(f"the arm {arm!r} needs demonstrations: give --demos or --memory")
+    if name in GUIDED_ARMS:
+        if library is None:
+            raise ConfigError(f"the arm {arm!r} needs pamphlets: run it with 'atlas bench', which distils them")
+        return guided(name, count, cast, student, cascade, library)
     if name == ONLINE:
         return recall(cascade, memory, cast)
     # A part of fixed size, so that what an arm knows does not depend on who else adds to the memory meanwhile.

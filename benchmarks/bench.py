@@ -15,13 +15,20 @@ from typing import Any
 
 from atlas.benchmarks.arms import GROWING, ROUTED, Cast, build, needs_demos, split_name
 from atlas.benchmarks.growing import Growing, Learner
+from atlas.benchmarks.guided_arms import GUIDED_ARMS, ON_TRIAL
+from atlas.benchmarks.library import Library
 from atlas.benchmarks.suite import Suite, TaskRef
 from atlas.budget import Budget, Meter
+from atlas.distil import distil_run
 from atlas.errors import ConfigError, DataError
 from atlas.loop import Rollout
-from atlas.memory import DemonstrationStore
+from atlas.memory import DemonstrationStore, load_embedder
+from atlas.memory.distil_scripted import ScriptedDistiller
+from atlas.memory.evidence import EvidenceTable, trials_of
+from atlas.memory.pamphlets import PamphletStore
 from atlas.policies import Solo
-from atlas.protocols import Policy, Reviewer
+from atlas.policies.guided import FAIR
+from atlas.protocols import Embedder, Policy, Reviewer
 from atlas.records import TEACHER, Episode, Stop, Usage, total
 from atlas.runner import Job, play, settled
 from atlas.traces import Run, RunWriter
@@ -100,7 +107,13 @@ class Bench:
             "plan": cast.plan,
             **({"audit": cast.audit} if cast.audit else {}),
             "lanes": cast.rules.model_dump(mode="json", exclude_defaults=True),
+            **({"trials": cast.trials} if cast.trials else {}),
+            **({"guidance_tokens": cast.guidance_tokens} if self._guided else {}),
         }
+
+    @property
+    def _guided(self) -> bool:
+        return any(split_name(arm)[0] in GUIDED_ARMS for arm in self.plan.arms)
 
     @property
     def max_steps(self) -> int:
@@ -123,16 +136,18 @@ class Bench:
         self._episodes = Run(self.folder).results()
         self._meter = Meter(self.run_budget, what="run")
         self._meter.used = total(s for e in self._before for s in e.spend)
+        embedder = load_embedder(self.plan.embedder)
         with DemonstrationStore(
-            self.plan.memory or self.folder / MEMORY, embedder=self.plan.embedder, window=self.plan.window
+            self.plan.memory or self.folder / MEMORY, embedder=embedder, window=self.plan.window
         ) as memory:
             if any(needs_demos(arm) for arm in self.plan.arms):
                 await self._collect(writer, memory)
+            library = await self._distil(memory, embedder) if self._guided and not self._meter.spent else None
             # Random routing needs the cascade's share, so it comes last, whatever its place in the list.
             for arm in sorted(self.plan.arms, key=lambda a: split_name(a)[0] == ROUTED):
                 # What is left of a run whose budget is spent lacks what it is built on: demonstrations, a share.
                 if not self._meter.spent:
-                    await self._arm(arm, tasks, writer, memory)
+                    await self._arm(arm, tasks, writer, memory, library)
         keys = {(self._name(arm), ref.id, seed) for arm in self.plan.arms for ref in tasks for seed in self.plan.seeds}
         self.unplayed = len(keys - settled(self._episodes))
         self._complain_if_nothing_worked()
@@ -153,15 +168,46 @@ class Bench:
         self.seen(doing, self._episodes)
         memory.warm(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
 
-    async def _arm(self, arm: str, tasks: Sequence[TaskRef], writer: RunWriter, memory: DemonstrationStore) -> None:
+    async def _distil(self, memory: DemonstrationStore, embedder: Embedder) -> Library:
+        """The entries that the demonstrations teach by rule, in the same memory; the lessons lie beside the trace."""
+        run = Run(self.folder)
+        collected = [e for e in run.episodes() if e.arm == COLLECT and e.result is not None and e.result.success]
+        pamphlets = PamphletStore(memory.database, embedder)
+        doing = f"distilling {len(collected)} demonstrations"
+
+        def seen(done: int, of: int) -> None:
+            self.seen(f"{doing}: {done:,} of {of:,}", self._episodes)
+
+        lessons = await distil_run(run, ScriptedDistiller(), collected, pamphlets, seen=seen)
+        if not len(pamphlets):
+            raise ConfigError("there are no pamphlets to read: give --demos N to collect and distil some, or --memory")
+        return Library(memory, pamphlets, lessons, embedder)
+
+    async def _arm(
+        self,
+        arm: str,
+        tasks: Sequence[TaskRef],
+        writer: RunWriter,
+        memory: DemonstrationStore,
+        library: Library | None,
+    ) -> None:
         if split_name(arm)[0] in GROWING:
             await self._growing(arm, tasks, writer)
             return
         jobs = []
         for seed in self.plan.seeds:
-            policy = build(arm, self.cast, memory, share=self._share(arm), seed=seed)
+            policy = build(arm, self.cast, memory, share=self._share(arm), seed=seed, library=library)
             jobs += self._jobs(arm, policy, tasks, seed)
         await self._play(f"{self._name(arm)}: {len(jobs)} episodes", jobs, writer, self.concurrency)
+        if arm in ON_TRIAL and self.cast.trials:
+            self._record_trials(arm, memory)
+
+    def _record_trials(self, arm: str, memory: DemonstrationStore) -> None:
+        """What the coins of the arm's episodes say of the entries, also of those that were played before a kill."""
+        table = EvidenceTable(memory.database)
+        for stored in Run(self.folder).episodes():
+            if stored.arm == self._name(arm) and stored.result is not None:
+                table.add(trials_of(stored.result, stored.steps, p=FAIR))
 
     async def _growing(self, arm: str, tasks: Sequence[TaskRef], writer: RunWriter) -> None:
         """In order and one at a time: what the memory holds is what the tasks before have taught."""

@@ -71,6 +71,20 @@ def command() -> None:
 @click.option("--force-lane", help="In the arm lanes: auto, paired or coach, whatever the probe says.")
 @click.option("--forbid-lane", multiple=True, help="In the arm lanes: never this one; may be given twice.")
 @click.option("--lane-dollars", multiple=True, help="LANE=DOLLARS: the most that all episodes of a lane may cost.")
+@click.option(
+    "--guidance-tokens",
+    default=300,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="What entries of pamphlets may take of a prompt.",
+)
+@click.option(
+    "--trials",
+    default=0.0,
+    type=click.FloatRange(0, 1),
+    show_default=True,
+    help="Share of episodes in which a coin decides for each entry whether it is shown: its evidence.",
+)
 @click.option("--plan/--no-plan", default=False, help="The student writes a plan before it acts.")
 @click.option(
     "--share", type=click.FloatRange(0, 1), help="Teacher's share under random-route. [default: the cascade's]"
@@ -127,6 +141,8 @@ def _bench(suite: Any, options: dict[str, Any]) -> Bench:
         samples=options["samples"],
         temperature=options["temperature"],
         plan=options["plan"],
+        guidance_tokens=options["guidance_tokens"],
+        trials=options["trials"],
         audit=options["audit"],
         rules=_lane_rules(options),
     )

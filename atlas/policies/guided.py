@@ -14,6 +14,9 @@ from atlas.policies.recall import INSTANT
 from atlas.protocols import Pamphlets, Policy
 from atlas.records import Citation, Decision, Guidance, View
 
+FAIR = 0.5
+"""Probability with which a coin shows an entry."""
+
 
 class Guided:
     """Shows ``inner`` the entries of ``pamphlets`` that fit the step, in at most ``tokens``.
@@ -24,7 +27,7 @@ class Guided:
     """
 
     def __init__(
-        self, inner: Policy, pamphlets: Pamphlets, tokens: int = 300, *, share: float = 0.0, p: float = 0.5
+        self, inner: Policy, pamphlets: Pamphlets, tokens: int = 300, *, share: float = 0.0, p: float = FAIR
     ) -> None:
         if tokens < 1:
             raise ConfigError(f"guidance needs a budget of at least 1 token, not {tokens}")

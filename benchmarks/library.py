@@ -1,0 +1,110 @@
+"""What the arms of an experiment may read: all that was collected, its first part, or none of the task's own family."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from atlas.distil import Lesson
+from atlas.errors import ConfigError
+from atlas.memory import DemonstrationStore
+from atlas.memory.pamphlet import Entry
+from atlas.memory.pamphlets import PamphletStore
+from atlas.protocols import Demonstrations, Embedder, Pamphlets, Policy
+from atlas.records import Decision, Guidance, View
+
+Part = tuple[int | None, str, bool]
+
+
+@dataclass
+class Library:
+    """Demonstrations and the entries that were distilled from them."""
+
+    demos: DemonstrationStore
+    pamphlets: PamphletStore
+    lessons: Sequence[Lesson]
+    """In the order of the demonstrations. Empty where the entries were there before this run."""
+    embedder: Embedder
+    _parts: dict[Part, Pamphlets] = field(default_factory=dict)
+
+    def demonstrations(self, count: int | None = None, without: str = "") -> Demonstrations:
+        """The first ``count``, and none of the family ``without``."""
+        count = len(self.demos) if count is None else count
+        if not without:
+            # A part of fixed size, so that what an arm knows does not depend on who else adds to the memory meanwhile.
+            return self.demos.limit(count)
+        return self.demos.subset(demo.id for demo in self.demos.all()[:count] if demo.family != without)
+
+    def entries(self, count: int | None = None, without: str = "", *, shuffled: bool = False) -> Pamphlets:
+        """What the first ``count`` demonstrations taught, without those of one family: a memory of its own, learned
+        from them alone. Shuffled, each cue has the advice of another entry."""
+        if count is None and not without and not shuffled:
+            return self.pamphlets
+        part = (count, without, shuffled)
+        if part not in self._parts:
+            self._parts[part] = self._learned(part)
+        return self._parts[part]
+
+    def _learned(self, part: Part) -> Pamphlets:
+        count, without, shuffled = part
+        if not self.lessons and (count is not None or without):
+            raise ConfigError(
+                "a part of the pamphlets is what a part of the demonstrations taught: collect some with --demos N"
+            )
+        memory: PamphletStore = self.pamphlets
+        if count is not None or without:
+            memory = PamphletStore(":memory:", self.embedder)
+            for lesson in self.lessons[:count]:
+                if not without or lesson.family != without:
+                    memory.learn(f"library/{lesson.episode}", lesson.distilled.entries)
+        if shuffled:
+            entries = exchanged(memory.all())
+            memory = PamphletStore(":memory:", self.embedder)
+            memory.add_many(entries, author="rule:shuffled", reason="a control: cues with the advice of other entries")
+        return Extract(memory, {"count": count, "without": without, "shuffled": shuffled})
+
+
+class Extract:
+    """Entries of a part, named in the configuration of the episodes that read it."""
+
+    def __init__(self, memory: Pamphlets, part: dict[str, object]) -> None:
+        self._memory, self._part = memory, part
+
+    def search(self, view: View, tokens: int) -> Sequence[Guidance]:
+        return self._memory.search(view, tokens)
+
+    def config(self) -> dict[str, object]:
+        return {**self._memory.config(), "part": self._part}
+
+
+def exchanged(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries, each with what another one for the same reader says to do: the same cues, the same advice, and
+    nothing to connect them. If these help as much, it is not what the entries say that helps."""
+    rows = sorted(entries, key=lambda entry: entry.id)
+    random.Random("exchanged").shuffle(rows)
+    made = []
+    for audience in ("student", "teacher"):
+        group = [entry for entry in rows if entry.audience == audience]
+        for entry, other in zip(group, [*group[1:], *group[:1]], strict=True):
+            advice = {"action": other.action, "effect": other.effect, "pattern": other.pattern, "kind": other.kind}
+            made.append(entry.model_copy(update=advice))
+    return made
+
+
+class Elsewhere:
+    """Plays each task with a memory that was learned on other families only. It is the experiment that looks at the
+    family, to take something away; the policy inside never does."""
+
+    def __init__(self, make: Callable[[str], Policy]) -> None:
+        self._make = make
+        self._policies: dict[str, Policy] = {}
+
+    async def decide(self, view: View) -> Decision:
+        family = view.task.family
+        if family not in self._policies:
+            self._policies[family] = self._make(family)
+        return await self._policies[family].decide(view)
+
+    def config(self) -> dict[str, object]:
+        return {"policy": "elsewhere", "inner": self._make("").config()}
