@@ -33,27 +33,28 @@ def excytin(
     as_json: bool,
 ) -> None:
     """Investigate one question with execute[SQL] and submit[answer]; the rule judge scores the answer."""
-    from atlas.benchmarks.excytin.data import SUBSET, database, questions
+    from atlas.benchmarks.excytin import data as files
     from atlas.benchmarks.excytin.engine import Engine
     from atlas.benchmarks.excytin.env import IncidentEnv
+    from atlas.benchmarks.excytin.importing.to_mysql import label_of
     from atlas.benchmarks.excytin.judge import RuleJudge
     from atlas.benchmarks.excytin.layers import as_layer
     from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
     from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 
-    asked = questions(incident, split, data)
+    asked = files.questions(incident, split, data)
     if not 0 <= number < len(asked):
         raise ConfigError(
             f"incident {incident} has {len(asked)} {split} questions: choose --question 0 to {len(asked) - 1}"
         )
     given = from_file(commands) if commands else None
-    path = None if mysql else database(incident, data)
+    path = None if mysql else files.database(incident, data)
 
     def engine() -> Engine:
         shown = as_layer(layer)
         return MysqlEngine(mysql, layer=shown) if mysql else SqliteEngine(path or "", layer=shown)
 
-    label = "" if mysql else SUBSET
+    label = label_of(mysql) if mysql else files.label(incident, data)
     env = IncidentEnv(asked[number], engine, RuleJudge(), label=label)
     if label:
         click.echo(f"incident {incident}: {label}", err=True)

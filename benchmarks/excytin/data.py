@@ -1,8 +1,10 @@
-"""Where the benchmark's questions and the recorded rows are, and which there are.
+"""Where the benchmark's questions and rows are, and which there are.
 
 A folder holds ``questions/train`` and ``questions/test``, one JSON file an incident, and ``db/incident_N.sqlite.xz``:
-the rows that logged runs against the full database brought to light, and no others. The folder is the one a caller
-names, else ``excytin`` below ``ATLAS_DATA``, else ``shared/data/excytin`` beside a checkout of this repository.
+the rows that logged runs against the full database brought to light, and no others. What ``atlas data excytin import``
+made goes before it: ``db/incident_N.sqlite``, with a manifest ``db/incident_N.json`` that says which rows it holds.
+The folder is the one a caller names, else ``excytin`` below ``ATLAS_DATA``, else ``shared/data/excytin`` beside a
+checkout of this repository.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from atlas.records import Record
 SPLITS = ("train", "test")
 SUBSET = "recorded subset, not comparable with the leaderboard"
 """Said wherever something from ``db/incident_N.sqlite.xz`` is shown."""
+UNKNOWN = "rows of unknown origin, not comparable with the leaderboard"
+"""Said of a database that has no manifest."""
 _NUMBER = re.compile(r"incident_(\d+)")
 
 
@@ -94,8 +98,9 @@ def _places(data: Path | str | None) -> Iterator[tuple[Path, bool]]:
 
 def incidents(data: Path | str | None = None) -> list[int]:
     """The incidents whose rows are there, by number."""
-    found = (folder(data) / "db").glob("incident_*.sqlite.xz")
-    return sorted(int(match[1]) for path in found if (match := _NUMBER.match(path.name)))
+    place = folder(data) / "db"
+    found = [*place.glob("incident_*.sqlite"), *place.glob("incident_*.sqlite.xz")]
+    return sorted({int(match[1]) for path in found if (match := _NUMBER.match(path.name))})
 
 
 def questions(incident: int, split: str = "test", data: Path | str | None = None) -> list[Question]:
@@ -120,17 +125,28 @@ def questions(incident: int, split: str = "test", data: Path | str | None = None
 
 
 def database(incident: int, data: Path | str | None = None) -> Path:
-    """The incident's SQLite file, unpacked into the cache if need be. Its rows are the recorded subset.
+    """The incident's SQLite file, unpacked into the cache if need be; :func:`label` says which rows it holds.
 
     Raises:
         DataError: there is no such incident, or its archive is truncated, or the cache cannot be written.
     """
     place = folder(data)
+    if (imported := place / "db" / f"incident_{incident}.sqlite").is_file():
+        return imported
     archive = place / "db" / f"incident_{incident}.sqlite.xz"
     if not archive.is_file():
         raise DataError(f"there is no database of incident {incident} in {place / 'db'}: {_choose(incidents(place))}")
+    return unpacked(archive)
+
+
+def unpacked(archive: Path) -> Path:
+    """The SQLite file of an ``incident_N.sqlite.xz``, in the cache.
+
+    Raises:
+        DataError: the archive is truncated, or the cache cannot be written.
+    """
     try:
-        target = cache_dir() / "excytin" / _key(archive) / f"incident_{incident}.sqlite"
+        target = cache_dir() / "excytin" / _key(archive) / archive.name.removesuffix(".xz")
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             _unpack(archive, target)
@@ -142,6 +158,22 @@ def database(incident: int, data: Path | str | None = None) -> Path:
             "make room there, or set ATLAS_CACHE to a folder that can be written"
         ) from error
     return target
+
+
+def label(incident: int, data: Path | str | None = None) -> str:
+    """What is said of the incident's rows wherever they are shown; empty where they are the benchmark's full logs.
+
+    Raises:
+        DataError: there is a manifest that cannot be read.
+    """
+    place = folder(data) / "db"
+    path = place / f"incident_{incident}.json"
+    if not path.is_file():
+        return UNKNOWN if (place / f"incident_{incident}.sqlite").is_file() else SUBSET
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["label"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no manifest of an import ({error!r}): import the incident again") from error
 
 
 def _key(archive: Path) -> str:

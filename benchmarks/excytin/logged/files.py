@@ -205,8 +205,8 @@ def _run(question: Mapping[str, Any], info: Mapping[str, Any], **rest: Any) -> L
     solution_said = info.get("check_sol_reflection")
     return LoggedRun(
         nodes=f"{question['start_alert']}-{question['end_alert']}",
-        context=question["context"],
-        question=question["question"],
+        context=str(question["context"]),
+        question=str(question["question"]),
         golden=str(question["answer"]),
         solution=tuple(map(str, question["solution"])),
         submitted=str(info["submitted_answer"]) if "submitted_answer" in info else None,
