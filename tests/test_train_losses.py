@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from atlas.errors import ConfigError
@@ -13,26 +15,26 @@ pytestmark = pytest.mark.torch
 TARGETS, WORDS = 5, 7
 
 
-def some(*shape: int, seed: int = 0) -> object:
+def some(*shape: int, seed: int = 0) -> Any:
     made = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=made, dtype=torch.float64).requires_grad_(True)
 
 
-def right(function: object, *inputs: object) -> bool:
+def right(function: Any, *inputs: Any) -> bool:
     return bool(torch.autograd.gradcheck(function, inputs))
 
 
 @pytest.fixture
-def targets() -> object:
+def targets() -> Any:
     return torch.tensor([0, 3, 6, 2, 2])
 
 
 @pytest.fixture
-def weights() -> object:
+def weights() -> Any:
     return torch.tensor([1.0, 0.2, 0.0, 1.0, 0.5], dtype=torch.float64)
 
 
-def test_nll_is_the_weighted_mean_of_minus_log_probability(targets: object, weights: object) -> None:
+def test_nll_is_the_weighted_mean_of_minus_log_probability(targets: Any, weights: Any) -> None:
     from atlas.train.losses import nll
 
     logits = some(TARGETS, WORDS)
@@ -64,7 +66,7 @@ def test_redi_pushes_bad_sequences_down_to_the_clamp_and_no_further() -> None:
     assert redi(wins, none, none.detach()).item() == pytest.approx(-wins.mean().item())
 
 
-def test_kd_whitebox_moves_from_the_student_to_the_teacher(weights: object) -> None:
+def test_kd_whitebox_moves_from_the_student_to_the_teacher(weights: Any) -> None:
     from atlas.train.losses import forward_kl, kd_whitebox
 
     student, teacher = some(TARGETS, WORDS), some(TARGETS, WORDS, seed=1).detach()
@@ -76,7 +78,7 @@ def test_kd_whitebox_moves_from_the_student_to_the_teacher(weights: object) -> N
     fixed = student.detach()
     mixed = ((1 - 0.6) * fixed + 0.6 * teacher).log_softmax(-1)
 
-    def with_target(z: object) -> object:
+    def with_target(z: Any) -> Any:
         rows = (mixed.exp() * (mixed - z.log_softmax(-1))).sum(-1)
         return (weights * rows).sum() / weights.sum()
 
@@ -86,14 +88,14 @@ def test_kd_whitebox_moves_from_the_student_to_the_teacher(weights: object) -> N
     assert torch.allclose(got, wanted)
 
 
-def test_kd_whitebox_refuses_another_vocabulary(weights: object) -> None:
+def test_kd_whitebox_refuses_another_vocabulary(weights: Any) -> None:
     from atlas.train.losses import kd_whitebox
 
     with pytest.raises(ConfigError, match="7 tokens and the teacher 8"):
         kd_whitebox(some(TARGETS, WORDS), some(TARGETS, WORDS + 1), weights, 0.5)
 
 
-def test_both_divergences_are_zero_for_equals_and_their_gradients_are_right(weights: object) -> None:
+def test_both_divergences_are_zero_for_equals_and_their_gradients_are_right(weights: Any) -> None:
     from atlas.train.losses import forward_kl, reverse_kl
 
     student, teacher = some(TARGETS, WORDS), some(TARGETS, WORDS, seed=1).detach()

@@ -274,6 +274,6 @@ def _adamw(net: Any, settings: Settings) -> Any:
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.95))
 
 
-def _schedule(share: float, step: int, warmup: int = 100) -> float:
-    """From 0 up over the first ``warmup`` steps, then half a cosine down to a tenth."""
+def _schedule(share: float, step: int, warmup: int = 30) -> float:
+    """From 0 up over the first ``warmup`` steps, and half a cosine down to a tenth."""
     return min(1.0, (step + 1) / warmup) * (0.1 + 0.45 * (1 + math.cos(math.pi * min(share, 1.0))))

@@ -1,0 +1,444 @@
+"""Training at toy size: it learns, survives being killed, and never leaves a broken student."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from atlas.errors import AtlasError, ConfigError, DataError
+from atlas.prompts import render
+from atlas.records import TEACHER, Ask, Task, Turn, View
+from atlas.train.trajectories import Moment, Trajectory
+
+torch = pytest.importorskip("torch", reason="needs the extra train")
+
+pytestmark = pytest.mark.torch
+
+THINGS, PLACES = "mug fork apple book".split(), "desk shelf drawer bed".split()
+
+
+def errand(seed: int, *, success: bool = True, things: Sequence[str] = THINGS) -> Trajectory:
+    """Take the thing that the goal names from where it is seen, then stop: a task that asks for copying."""
+    rng = random.Random(seed)
+    thing, other = rng.sample(things, 2)
+    at, elsewhere = ((rng.choice(PLACES), rng.randint(1, 3)) for _ in range(2))
+    seen = [
+        f"a {thing} {rng.randint(1, 6)} on the {at[0]} {at[1]}",
+        f"a {other} 1 on the {elsewhere[0]} {elsewhere[1]}",
+    ]
+    number = seen[0].split()[2]
+    wanted = f"take {thing} {number} from {at[0]} {at[1]}"
+    missed = f"take {other} 1 from {elsewhere[0]} {elsewhere[1]}"
+    rng.shuffle(seen)
+    opening = f"You see {', and '.join(seen)}."
+    moments = (
+        Moment(observation=opening, action=wanted if success else missed, thought=f"I need the {thing}."),
+        Moment(observation="Taken.", action="stop"),
+    )
+    return Trajectory(task=f"errand {seed}", goal=f"take the {thing}", family=at[0], success=success, moments=moments)
+
+
+def asked(trajectory: Trajectory, *, step: int = 0, listed: bool = True, **changes: Any) -> Ask:
+    """What the student is asked at a step of the trajectory, and the actions that it may choose from."""
+    moments = trajectory.moments
+    turns = [Turn(action=a.action, observation=b.observation) for a, b in pairwise(moments[: step + 1])]
+    opening = moments[0].observation
+    wrong = tuple(f"take {t} from {p} {m}" for t in THINGS for p in PLACES for m in (1, 2, 3))
+    actions = tuple(dict.fromkeys((*wrong, moments[0].action, "stop"))) if listed else ()
+    view = View(
+        task=Task(id=trajectory.task, goal=trajectory.goal), opening=opening, turns=tuple(turns), admissible=actions
+    )
+    return Ask(view=view, prompt=render(view, list_actions=False), **changes)
+
+
+def trained(tmp: Path, recipe: Any = None, data: Sequence[Trajectory] = (), base: Any = None, **settings: Any) -> Any:
+    """A student of the errands, or of ``data``, in ``tmp/student``."""
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.scratch import ScratchBase
+    from atlas.train.trainer import Settings, Trainer
+
+    recipe = recipe or SftSuccess()
+    prepared = recipe.prepare(data or [errand(i) for i in range(300)])
+    base = base or ScratchBase.new("tiny", prepared, thoughts=recipe.thoughts)
+    given = {"epochs": 30, "batch_tokens": 512, "lr": 1e-2, "evaluations": 2, **settings}
+    trainer = Trainer(
+        base=base,
+        recipe=recipe,
+        train=prepared,
+        held_out=[errand(i) for i in range(1000, 1020)],
+        out=tmp / "student",
+        settings=Settings(**given),
+    )
+    trainer.run()
+    return trainer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return trained(tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture
+def student(trainer: Any) -> Any:
+    from atlas.models import load
+
+    return load(f"scratch:{trainer.out}")
+
+
+def share_right(student: Any, *, listed: bool = True, things: Sequence[str] = THINGS, n: int = 40) -> float:
+    tasks = [errand(i, things=things) for i in range(2000, 2000 + n)]
+    said = [asyncio.run(student.sample(asked(t, listed=listed))).replies[0].text for t in tasks]
+    return sum(text == f"Action: {t.moments[0].action}" for text, t in zip(said, tasks, strict=True)) / n
+
+
+# --- the student ------------------------------------------------------------------------------------------------------
+
+
+def test_it_learns_to_act_on_tasks_it_has_not_seen(student: Any, trainer: Any) -> None:
+    assert share_right(student) >= 0.8
+    assert share_right(student, listed=False) >= 0.7, "written word by word"
+    assert trainer._history[-1].held_out < trainer._history[0].held_out
+
+
+def test_log_probabilities_are_of_the_listed_actions(student: Any) -> None:
+    question = asked(errand(2000), n=200, temperature=5.0)
+    replies = asyncio.run(student.sample(question)).replies
+    each = {reply.text: reply.logprob for reply in replies}
+    assert sum(2.718281828**lp for lp in each.values()) == pytest.approx(1.0, abs=0.2)
+    assert len(each) > 5, "a hot draw is not always the same"
+    again = asyncio.run(student.sample(question)).replies
+    assert [r.text for r in again] == [r.text for r in replies], "equal seeds, equal draws"
+
+
+def test_what_was_read_is_not_read_again_and_changes_nothing(student: Any, trainer: Any) -> None:
+    from atlas.models import load
+
+    second = asked(errand(7), step=1)
+    asyncio.run(student.sample(asked(errand(7))))
+    warm = asyncio.run(student.sample(second))
+    cold = asyncio.run(load(f"scratch:{trainer.out}").sample(second))
+    assert warm.usage.cached_tokens > 0 == cold.usage.cached_tokens
+    assert warm.replies[0].text == cold.replies[0].text == "Action: stop"
+    assert warm.replies[0].logprob == pytest.approx(cold.replies[0].logprob, abs=1e-4)
+
+
+def test_ranking_agrees_with_scoring_one_by_one(student: Any) -> None:
+    """One pass over the tree of all actions gives what a pass for each action gives."""
+    from atlas.train.trajectories import from_view
+    from atlas.train.vocabulary import SEE, Reader, encode
+
+    question = asked(errand(11))
+    reader = Reader(student._vocabulary)
+    prompt = encode(from_view(question.view), reader).tokens
+    actions = [(*reader.written(a), SEE) for a in question.view.admissible]
+    ranked, _ = student.ranked(prompt, actions)
+    alone = []
+    with torch.inference_mode():
+        for action in actions:
+            hidden, _ = student._net(torch.tensor([[*prompt, *action]]))
+            steps = student._net.logits(hidden[0]).log_softmax(-1)
+            alone.append(sum(float(steps[len(prompt) - 1 + i, t]) for i, t in enumerate(action)))
+    whole = torch.tensor(alone).logsumexp(0).item()
+    assert dict(ranked) == pytest.approx({i: score - whole for i, score in enumerate(alone)}, abs=1e-3)
+
+
+def test_samples_of_free_text_differ_and_share_the_prompt(student: Any) -> None:
+    done = asyncio.run(student.sample(asked(errand(3), listed=False, n=8, temperature=3.0, max_tokens=12)))
+    assert len({reply.text for reply in done.replies}) > 1
+    assert {reply.finish for reply in done.replies} <= {"stop", "length"}
+    short = asyncio.run(student.sample(asked(errand(3), listed=False, max_tokens=2)))
+    assert short.replies[0].finish == "length"
+
+
+# --- recipes ----------------------------------------------------------------------------------------------------------
+
+
+def test_escalations_learns_the_teachers_steps_and_not_what_failed(tmp_path: Path) -> None:
+    from atlas.train.recipes import Escalations
+
+    def cascade(i: int) -> Trajectory:
+        """The student began wrongly, the teacher mended it, and the episode failed all the same."""
+        good, bad = errand(i), errand(i, success=False)
+        slip = bad.moments[0]
+        mended = good.moments[0].model_copy(update={"observation": "No.", "actor": TEACHER, "escalated": True})
+        return bad.model_copy(update={"moments": (slip, mended)})
+
+    recipe = Escalations()
+    prepared = recipe.prepare([cascade(i) for i in range(20)] + [errand(i) for i in range(5)])
+    assert [[m.weight for m in t.moments] for t in prepared[:1]] == [[0.0, 1.0]]
+    assert [[m.weight for m in t.moments] for t in prepared[-1:]] == [[1.0, 1.0]]
+    trainer = trained(tmp_path, recipe, [cascade(i) for i in range(100)], epochs=2)
+    assert (trainer.out / "student.json").is_file()
+    with pytest.raises(DataError, match="traces of a cascade"):
+        recipe.prepare([errand(1)])
+
+
+def test_rationale_learns_thoughts_too_and_acts_without_thinking(tmp_path: Path) -> None:
+    from atlas.train.recipes import Rationale
+    from atlas.train.vocabulary import Reader, encode_reason
+
+    trainer = trained(tmp_path, Rationale())
+    before = trained(tmp_path / "plain", epochs=1).base
+    item = encode_reason(errand(1500), 0, Reader(trainer.base.vocabulary))
+
+    def of_thought(base: Any, item: Any) -> float:
+        from atlas.train.losses import nll
+
+        with torch.no_grad():
+            scores = base.scores([item])
+        return float(nll(scores.logits, scores.targets, scores.weights))
+
+    plain = encode_reason(errand(1500), 0, Reader(before.vocabulary))
+    assert of_thought(trainer.base, item) < of_thought(before, plain)
+    assert share_right(trainer.base.model()) >= 0.6
+
+
+def test_redi_makes_failures_less_likely_and_keeps_what_is_right(tmp_path: Path, trainer: Any) -> None:
+    from atlas.train.recipes import Redi
+    from atlas.train.scratch import ScratchBase
+
+    base = ScratchBase.load(trainer.out)
+    data = [errand(i) for i in range(100)] + [errand(i, success=False) for i in range(100)]
+
+    def of_failures(base: Any) -> float:
+        from atlas.train.losses import nll
+
+        with torch.no_grad():
+            scores = base.scores([base.encode(errand(i, success=False))[0] for i in range(3000, 3020)])
+        return float(nll(scores.logits, scores.targets, scores.weights))
+
+    before = of_failures(base)
+    trained(tmp_path, Redi(), data, base, epochs=3, lr=1e-3)
+    assert of_failures(base) > before
+    assert share_right(base.model()) >= 0.7
+    with pytest.raises(DataError, match="none of the 1 episodes failed"):
+        Redi().prepare([errand(1)])
+
+
+def test_kd_whitebox_copies_a_teacher_of_the_same_words_only(tmp_path: Path, trainer: Any) -> None:
+    from atlas.train.recipes import KdWhitebox
+    from atlas.train.scratch import ScratchBase
+
+    teacher = ScratchBase.load(trainer.out)
+    trainer = trained(tmp_path, KdWhitebox(teacher), epochs=15)
+    assert share_right(trainer.base.model()) >= 0.6
+    other = ScratchBase.new("tiny", [errand(i, things=["pan", "cup"]) for i in range(9)])
+    with pytest.raises(ConfigError, match="same data"):
+        trained(tmp_path, KdWhitebox(teacher), base=other)
+
+
+def test_no_success_no_student() -> None:
+    from atlas.train.recipes import SftSuccess
+
+    with pytest.raises(DataError, match="none of the 3 episodes succeeded"):
+        SftSuccess().prepare([errand(i, success=False) for i in range(3)])
+
+
+# --- the trainer ------------------------------------------------------------------------------------------------------
+
+
+def test_a_resumed_training_gives_the_very_same_student(tmp_path: Path) -> None:
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.scratch import ScratchBase
+    from atlas.train.trainer import Progress, Settings, Trainer
+
+    data = [errand(i) for i in range(60)]
+
+    def make(out: Path, seen: Any = lambda progress: None) -> Trainer:
+        settings = Settings(epochs=4, batch_tokens=256, save_seconds=0.0)
+        base = ScratchBase.new("tiny", data)
+        return Trainer(
+            base=base, recipe=SftSuccess(), train=data, held_out=data[:5], out=out, settings=settings, seen=seen
+        )
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 13:
+            raise KeyboardInterrupt
+
+    make(tmp_path / "whole").run()
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "cut", stop).run()
+    assert not (tmp_path / "cut").exists()
+    make(tmp_path / "cut").run(resume=True)
+    whole, cut = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
+    assert not list(tmp_path.glob("*.training.pt*"))
+
+
+def test_it_stops_when_the_loss_falls_and_the_reward_does_not(tmp_path: Path) -> None:
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.scratch import ScratchBase
+    from atlas.train.trainer import Settings, Trainer
+
+    data = [errand(i) for i in range(60)]
+    played: list[Any] = []
+
+    def reward(student: Any) -> float:
+        played.append(student)
+        return 0.5
+
+    settings = Settings(epochs=30, evaluations=30, batch_tokens=512)
+    trainer = Trainer(
+        base=ScratchBase.new("tiny", data),
+        recipe=SftSuccess(),
+        train=data,
+        held_out=data,
+        out=tmp_path / "s",
+        settings=settings,
+        reward=reward,
+    )
+    assert len(trainer.run()) == len(played) == 4
+    assert "reward did not rise" in json.loads((tmp_path / "s" / "student.json").read_text())["stopped"]
+
+
+def test_the_best_student_is_kept_not_the_last(tmp_path: Path) -> None:
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.scratch import ScratchBase
+    from atlas.train.trainer import Settings, Trainer
+
+    data = [errand(i) for i in range(60)]
+    rewards = iter([0.2, 0.9, 0.1, 0.1])
+    kept: list[Any] = []
+
+    def reward(student: Any) -> float:
+        kept.append({k: v.clone() for k, v in student._net.state_dict().items()})
+        return next(rewards)
+
+    settings = Settings(epochs=4, batch_tokens=512, patience=9)
+    base = ScratchBase.new("tiny", data)
+    out = tmp_path / "s"
+    Trainer(base=base, recipe=SftSuccess(), train=data, held_out=data, out=out, settings=settings, reward=reward).run()
+    loaded = ScratchBase.load(out).net.state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in kept[1].items())
+
+
+def test_where_nothing_can_be_written_the_old_student_stays(tmp_path: Path, monkeypatch: Any) -> None:
+    from atlas.train import student
+    from atlas.train.scratch import ScratchBase
+
+    base = ScratchBase.new("tiny", [errand(i) for i in range(9)])
+    base.save(tmp_path / "s", {"note": "good"})
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(DataError, match=r"No space left on device.*make room"):
+        base.save(tmp_path / "s", {"note": "broken"})
+    assert student.about(tmp_path / "s")["note"] == "good"
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_broken_students_are_named(tmp_path: Path) -> None:
+    from atlas.models import load
+    from atlas.train.scratch import ScratchBase
+
+    with pytest.raises(DataError, match="holds no student"):
+        load(f"scratch:{tmp_path}")
+    ScratchBase.new("tiny", [errand(i) for i in range(9)]).save(tmp_path / "s", {})
+    (tmp_path / "s" / "weights.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(DataError, match="train it again"):
+        load(f"scratch:{tmp_path / 's'}")
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the scripted teacher on generated homes."""
+    from atlas.cli import app
+
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    arguments = ["bench", "alfworld", "--split", "homes", "--n", "12", "--arms", "teacher", "-o", str(folder)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def arguments(rows: Path, out: Path, *more: str) -> list[str]:
+    common = ["train", "sft-success", "--data", str(rows), "--base", "scratch:tiny", "--threads", "1"]
+    return [*common, "--batch-tokens", "1024", "--out", str(out), *more]
+
+
+def test_the_command_trains_a_student_that_the_benchmark_plays(rows: Path, tmp_path: Path) -> None:
+    from atlas.cli import app
+
+    out = tmp_path / "s"
+    result = CliRunner().invoke(app, arguments(rows, out, "--epochs", "2", "--json"), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    about = json.loads((out / "student.json").read_text())
+    assert {"data", "seed", "epochs", "lr"} <= set(about["training"])
+    assert about["versions"]["torch"] == torch.__version__
+    bench = ["bench", "alfworld", "--split", "homes", "--n", "2", "--student", f"scratch:{out}", "--max-steps", "5"]
+    played = CliRunner().invoke(
+        app, [*bench, "--arms", "student,cascade-nodemos", "-o", str(tmp_path / "run"), "--json"]
+    )
+    assert played.exit_code == 0, played.output
+
+
+def test_killed_with_kill_9_it_goes_on_and_the_old_student_stays_meanwhile(rows: Path, tmp_path: Path) -> None:
+    from atlas.cli import app
+    from atlas.train.checkpoint import place_of
+
+    out = tmp_path / "s"
+    CliRunner().invoke(app, arguments(rows, out, "--epochs", "1"), catch_exceptions=False)
+    old = (out / "weights.safetensors").read_bytes()
+    code = "from atlas.cli import main; import sys; main(sys.argv[1:])"
+    long = arguments(rows, out, "--epochs", "40")
+    process = subprocess.Popen([sys.executable, "-c", code, *long], stderr=subprocess.DEVNULL, env={**os.environ})
+    try:
+        deadline = time.monotonic() + 120
+        while not place_of(out).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert process.poll() is None, "it is killed while it trains"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (out / "weights.safetensors").read_bytes() == old
+    again = CliRunner().invoke(app, long)
+    assert isinstance(again.exception, AtlasError) and "add --resume" in str(again.exception)
+    other = CliRunner().invoke(app, arguments(rows, out, "--epochs", "3", "--resume"))
+    assert isinstance(other.exception, AtlasError) and "another epochs" in str(other.exception)
+    state = torch.load(place_of(out), weights_only=True)
+    assert state["step"] > 0
+    minutes = CliRunner().invoke(app, [*long, "--resume", "--json"], catch_exceptions=False)
+    assert minutes.exit_code == 0
+    assert json.loads((out / "student.json").read_text())["steps"] > state["step"]
+    assert not place_of(out).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--base", "scratch:vast"], "no size 'vast'"),
+        (["--base", "/nowhere"], "no base '/nowhere'"),
+        (["--reward", "chess:1"], "alfworld:SPLIT:N"),
+        (["--alpha", "0.3"], "has no alpha"),
+        (["--teacher", "x"], "belongs to kd-whitebox"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_sentence(rows: Path, tmp_path: Path, more: list[str], said: str) -> None:
+    from atlas.cli import app
+
+    result = CliRunner().invoke(app, arguments(rows, tmp_path / "s", *more))
+    assert isinstance(result.exception, AtlasError), result.output
+    assert said in str(result.exception) and "\n" not in str(result.exception)
