@@ -93,20 +93,21 @@ class EvidenceTable:
         """What is known of each entry that has trials."""
         return {entry: self.of(entry, alpha=alpha) for entry in self._entries()}
 
+    def verdicts(self, rule: Rule) -> dict[str, Gated]:
+        """What ``rule`` says of the entries whose status it would change."""
+        statuses = {item.id: item.status for item in self._db.rows("entry") if item.searched}
+        entries = [entry for entry in self._entries() if entry in statuses]
+        said = {entry: gate(statuses[entry], self.of(entry, alpha=rule.alpha), rule) for entry in entries}
+        return {entry: verdict for entry, verdict in said.items() if verdict is not None}
+
     def judge(self, rule: Rule) -> dict[str, Gated]:
-        """Give the entries the status that ``rule`` says, each as a version of its own with its reason; what
-        changed."""
-        changed = {}
-        searched = {item.id for item in self._db.rows("entry") if item.searched}
-        for entry in [entry for entry in self._entries() if entry in searched]:
-            found = self.of(entry, alpha=rule.alpha)
-            with self._db.transaction():
-                item = self._db.get("entry", entry)
-                said = gate(item.status, found, rule) if item else None
-                if said:
-                    write = Write("entry", entry, status=said.status)
-                    self._db.write([write], author=AUTHOR, reason=said.reason)
-                    changed[entry] = said
+        """Give the entries the status that ``rule`` says, each as a version of its own with its reason; what changed.
+        Raises StoreError when the memory is frozen."""
+        # In one transaction, so that no status is overruled that a person gives meanwhile.
+        with self._db.transaction():
+            changed = self.verdicts(rule)
+            for entry, said in changed.items():
+                self._db.write([Write("entry", entry, status=said.status)], author=AUTHOR, reason=said.reason)
         return changed
 
     def _entries(self) -> list[str]:

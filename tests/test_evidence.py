@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.betting import e_value, log_wealth, lower_end, p_value
+from atlas.cli import main
 from atlas.errors import ConfigError, DataError, StoreError
 from atlas.memory.assignment import Assignment, assignment
 from atlas.memory.database import Database, Write
@@ -373,9 +375,25 @@ def test_judging_moves_entries_by_their_evidence_and_the_log_says_why(tmp_path: 
             coins = {e: on for e, on in shown.items() if e != "young"}
             table.add(trials_of(*played(i, coins, float(rng.random() < chance)), p=0.5))
         table.add([trial(0, True, 1.0, entry="young"), trial(1, True, 1.0, entry="no longer there")])
+        assert set(table.verdicts(Rule())) == {"good", "bad"}
         assert {e: said.status for e, said in table.judge(Rule()).items()} == {"good": "admitted", "bad": "quarantined"}
         assert table.judge(Rule()) == {}
         log = {v.reason.partition(":")[0]: v.author for v in db.versions()}
         assert log["raises the reward"] == log["lowers the reward"] == "rule:evidence"
         statuses = {item.id: item.status for item in db.rows("entry")}
         assert statuses == {"good": "admitted", "bad": "quarantined", "young": "trial", "held": "quarantined"}
+
+
+def test_the_command_line_judges_a_memory_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(Database(str(tmp_path / "memory.sqlite"))) as db:
+        db.write([Write("entry", "e1", "trial", "{}")], author="person:me", reason="planted")
+        EvidenceTable(db).add(trial(i, i % 2 == 0, float(i % 2 == 0)) for i in range(40))
+    main(["memory", "judge", str(tmp_path), "--dry-run"])
+    assert "1 would change" in capsys.readouterr().out
+    main(["memory", "judge", str(tmp_path), "--json"])
+    assert json.loads(capsys.readouterr().out)["status"] == "admitted"
+    main(["memory", "judge", str(tmp_path)])
+    assert "tried so far: 1 entry; 0 changed" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["memory", "judge", str(tmp_path), "--alpha", "0"])
+    assert "alpha" in capsys.readouterr().err
