@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from atlas.errors import ModelError
 from atlas.models.batcher import Batcher, Outcome
 from atlas.models.chat import end_of_turn, plain_turns, seed_of
 from atlas.models.fit import fit
-from atlas.models.hf_engine import Engine
+from atlas.models.hf_engine import Engine, load
 from atlas.models.prices import LOCAL
 from atlas.models.ranking import draw, trie
 from atlas.prompts import reply_text
@@ -44,8 +45,19 @@ class HF(RanksActions):
         one for each episode in flight (None: 64 on a GPU, 8 on a CPU); ``batch`` is how many waiting asks share a pass
         (None: 16 on a GPU, 1 on a CPU). Raises DataError for what cannot be loaded.
         """
-        self._engine = Engine(str(source), device=device, dtype=dtype, prefixes=prefixes)
-        self.name = name or Path(source).stem
+        model, tokenizer = load(str(source), device=device, dtype=dtype)
+        self._begin(Engine(model, tokenizer, prefixes=prefixes), name or Path(source).stem, price, context, batch)
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any, name: str = "hf") -> HF:
+        """A model that is loaded already, in the middle of its training, say."""
+        made = cls.__new__(cls)
+        made._begin(Engine(model, tokenizer), name, LOCAL, 8192, None)
+        return made
+
+    def _begin(self, engine: Engine, name: str, price: Price, context: int, batch: int | None) -> None:
+        self._engine = engine
+        self.name = name
         self.price: Price | None = price
         self.shares_prompt = True
         self._context = min(context, self._engine.context)

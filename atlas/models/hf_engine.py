@@ -38,32 +38,16 @@ class Engine:
     Calls must come one at a time.
     """
 
-    def __init__(self, source: str, *, device: str | None, dtype: str | None, prefixes: int | None) -> None:
-        # Spinning OpenMP threads starve a busy machine. Read when torch is loaded.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        try:
-            import torch
-            import transformers
-        except ImportError:
-            raise MissingExtra("a transformers model", "transformers") from None
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
+    def __init__(self, model: Any, tokenizer: Any, *, prefixes: int | None = None) -> None:
+        """``model`` and ``tokenizer`` as :func:`load` gives them; the model is where it is to compute."""
+        import torch
+        import transformers
+
         self._torch = torch
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer = tokenizer
+        self.model = model.eval()
+        self.device = str(model.device)
         self.on_gpu = self.device.startswith("cuda")
-        precision = dtype or ("bfloat16" if self.on_gpu else "float32")
-        where, extra = _place(source)
-        try:
-            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(where, **extra)
-            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                where, dtype=getattr(torch, precision), attn_implementation="sdpa", **extra
-            )
-        except Exception as error:  # the boundary to loaders that raise whatever a broken file makes them
-            first = next(iter(str(error).splitlines()), type(error).__name__)
-            raise DataError(
-                f"hf:{source} cannot be loaded ({first}): give a folder, a .gguf file or a name that can be downloaded"
-            ) from error
-        self.model = model.to(self.device).eval()
         self._cache_of = transformers.DynamicCache
         self._prefixes = Prefixes(prefixes or (64 if self.on_gpu else 8))
         ends = model.generation_config.eos_token_id
@@ -217,6 +201,37 @@ class Engine:
         for i, (keys, values) in enumerate(layers):
             cache.update(keys, values, i)
         return cache
+
+
+def load(source: str, *, device: str | None = None, dtype: str | None = None) -> tuple[Any, Any]:
+    """The model and the tokenizer of a folder, a ``.gguf`` file (read dequantised) or a name on the model hub.
+
+    ``device`` None takes the GPU where there is one; ``dtype`` None is bfloat16 there and float32 on a CPU. Raises
+    DataError for what cannot be loaded, MissingExtra where torch or transformers is not installed.
+    """
+    # Spinning OpenMP threads starve a busy machine. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import torch
+        import transformers
+    except ImportError:
+        raise MissingExtra("a transformers model", "transformers") from None
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    precision = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    where, extra = _place(source)
+    try:
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(where, **extra)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            where, dtype=getattr(torch, precision), attn_implementation="sdpa", **extra
+        )
+    except Exception as error:  # the boundary to loaders that raise whatever a broken file makes them
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"hf:{source} cannot be loaded ({first}): give a folder, a .gguf file or a name that can be downloaded"
+        ) from error
+    return model.to(device), tokenizer
 
 
 def _place(source: str) -> tuple[str, dict[str, Any]]:
