@@ -274,6 +274,24 @@ def test_e_bh_names_the_strong_ones_and_none_for_weak_evidence() -> None:
     assert e_bh({}, 0.05) == set()
 
 
+def test_e_bh_keeps_the_share_of_useless_entries_among_those_named_whenever_one_stops() -> None:
+    # Twelve useless entries and four helpful ones, stopped when most are named: the worst moment for a naive rule.
+    useless, helpful = world(0.0, seed=20), world(0.35, seed=21)
+    e = {
+        "useless": np.exp(log_wealth(useless.x, 0.0, useless.room)),
+        "helpful": np.exp(log_wealth(helpful.x, 0.0, helpful.room)),
+    }
+    shares, found = [], []
+    for i in range(REPETITIONS // 12):
+        values = {f"useless {j}": e["useless"][12 * i + j] for j in range(12)}
+        values |= {f"helpful {j}": e["helpful"][4 * i + j] for j in range(4)}
+        named = max((e_bh({k: v[t] for k, v in values.items()}, 0.1) for t in range(9, EPISODES, 10)), key=len)
+        shares.append(sum(name.startswith("useless") for name in named) / max(1, len(named)))
+        found.append(sum(name.startswith("helpful") for name in named))
+    assert np.mean(shares) <= 0.1
+    assert np.mean(found) > 3
+
+
 def test_whole_lives_of_planted_entries_under_the_rule() -> None:
     """The gate as it is used: asked after every 25 episodes until it decides, costs unknown."""
     ends: dict[str, dict[str, int]] = {}
