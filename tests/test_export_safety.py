@@ -1,4 +1,4 @@
-"""Exports do not leak: no task on two sides, no duplicate, no secret. A good one is replaced as a whole or not at all."""
+"""Exports do not leak: no task on two sides, no duplicate, no secret. A good one is replaced as a whole, or stays."""
 
 from __future__ import annotations
 

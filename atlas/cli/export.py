@@ -90,8 +90,6 @@ def command(
         raise ConfigError(f"there is no export format {form!r}: choose one of {', '.join(NAMES)}")
     if unknown := [actor for actor in actors if actor not in (STUDENT, TEACHER)]:
         raise ConfigError(f"there is no actor {unknown[0]!r}: choose {STUDENT} or {TEACHER}")
-    if success is None:
-        success = FORMATS[form].successful and min_score is None and judge is None
     filters = Filters(
         success=success,
         min_score=min_score,

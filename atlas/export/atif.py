@@ -7,6 +7,7 @@ episode back as it was.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import atlas
@@ -34,7 +35,7 @@ def trajectory(whole: Whole) -> dict[str, Any]:
     for message in first.history:
         _context(add, message)
     for index in range(len(whole.steps)):
-        add(**_agent(whole, index, conversation(turns)))
+        add(**_agent(whole, index, turns))
         for message in whole.user_messages(index):
             add(source="user" if message.role == "user" else "system", message=message.content)
     usage = total(result.spend)
@@ -71,7 +72,7 @@ def _context(add: Any, message: Message) -> None:
         add(source=message.role, message=message.content)
 
 
-def _agent(whole: Whole, index: int, so_far: list[Message]) -> dict[str, Any]:
+def _agent(whole: Whole, index: int, before: Sequence[Turn]) -> dict[str, Any]:
     step = whole.steps[index]
     completion = completion_of(step)
     prompt = stripped(step.decision.prompt, whole.without)
@@ -80,9 +81,9 @@ def _agent(whole: Whole, index: int, so_far: list[Message]) -> dict[str, Any]:
         "prompt": {field: text for field in PARTS.values() if (text := getattr(prompt, field))},
     }
     # Where the conversation went on as told nothing more is needed; else (another attempt, a cut history) all of it.
-    if tuple(so_far) != prompt.history:
+    if tuple(conversation(before)) != prompt.history:
         own["history"] = [m.model_dump(exclude_defaults=True) for m in prompt.history]
-    if prompt.stable != whole.steps[0].decision.prompt.stable:
+    if prompt.stable != stable_of(before):
         own["stable"] = prompt.stable
     if prompt.tools != whole.steps[0].decision.prompt.tools:
         own["tools"] = list(prompt.tools)
@@ -146,7 +147,12 @@ def _object(text: str) -> dict[str, Any] | None:
 # --- back -------------------------------------------------------------------------------------------------------------
 
 
-def conversation(turns: list[Turn]) -> list[Message]:
+def stable_of(turns: Sequence[Turn]) -> str:
+    """The system message that a trajectory begins with; empty where it begins with another."""
+    return text_of(turns[0].message) if turns and turns[0].source == "system" else ""
+
+
+def conversation(turns: Sequence[Turn]) -> list[Message]:
     """The messages that turns stand for, without the system message that comes first."""
     found: list[Message] = []
     for i, turn in enumerate(turns):

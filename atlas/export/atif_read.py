@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from atlas.actions import ChatActions
 from atlas.errors import DataError
 from atlas.evaluators import success
-from atlas.export.atif import OWN, messages_of, tool_calls_of
+from atlas.export.atif import OWN, conversation, messages_of, stable_of, tool_calls_of
 from atlas.export.atif_schema import Trajectory, Turn, text_of
 from atlas.export.folder import MANIFEST
 from atlas.export.rows import PARTS
@@ -129,14 +129,11 @@ def _own_steps(trajectory: Trajectory) -> Iterator[Step]:
 
 def _agent_turns(trajectory: Trajectory) -> Iterator[tuple[Turn, str, list[Message]]]:
     """The agent's own turns, each with the system message and the conversation before it."""
-    stable, talk = "", list[Message]()
+    stable, talk = stable_of(trajectory.steps), list[Message]()
     for i, turn in enumerate(trajectory.steps):
-        if i == 0 and turn.source == "system":
-            stable = text_of(turn.message)
-            continue
         if turn.source == "agent" and not turn.is_copied_context:
             yield turn, stable, list(talk)
-        talk.extend(messages_of(turn))
+        talk.extend(_said(i, turn))
 
 
 # --- of other agents --------------------------------------------------------------------------------------------------
@@ -144,7 +141,7 @@ def _agent_turns(trajectory: Trajectory) -> Iterator[tuple[Turn, str, list[Messa
 
 def _steps(trajectory: Trajectory, actor: str) -> Iterator[Step]:
     turns = list(_agent_turns(trajectory))
-    whole = [message for i, turn in enumerate(trajectory.steps) for message in _said(i, turn)]
+    whole = conversation(trajectory.steps)
     for index, (turn, stable, talk) in enumerate(turns):
         model = turn.model_name or trajectory.agent.model_name or trajectory.agent.name
         following = turns[index + 1][2] if index + 1 < len(turns) else whole
@@ -171,6 +168,7 @@ def _steps(trajectory: Trajectory, actor: str) -> Iterator[Step]:
 
 
 def _said(index: int, turn: Turn) -> list[Message]:
+    """What a turn adds to the conversation; the system message at the beginning is no part of it."""
     return [] if index == 0 and turn.source == "system" else messages_of(turn)
 
 

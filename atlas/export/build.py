@@ -54,9 +54,12 @@ class Plan(Record):
             raise ConfigError(f"there is no group {self.group!r}: choose one of {', '.join(holdout.GROUPS)}")
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"the share that is held out is at least 0 and below 1, not {self.holdout:g}")
-        if self.filters.judge and self.filters.success:
-            raise ConfigError("a judge gives scores and does not say what a success is: give --min-score with --judge")
         chosen = FORMATS[self.format]
+        success = self.filters.success
+        if success is None:
+            success = chosen.successful and self.filters.min_score is None
+        if self.filters.judge and success:
+            raise ConfigError("a judge gives scores and does not say what a success is: give --min-score with --judge")
         if chosen.unit == "episode" and self.filters.actors:
             raise ConfigError(f"--actor chooses steps, and {self.format} is made of whole episodes: leave it out")
         return chosen
@@ -83,7 +86,7 @@ def export(runs: Sequence[Run], out: str | Path, plan: Plan, seen: Seen = lambda
                 seen(done, total)
         making.sink.close()
         if not making.tally.rows:
-            raise ConfigError(_nothing(plan, unique, making.tally))
+            raise ConfigError(_nothing(plan, unique, making))
         manifest = _manifest(plan, making, folder, unique)
         folder.write(MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
     return manifest
@@ -98,7 +101,12 @@ class _Making:
         self.sink = sink
         self.tally = Tally()
         trains = chosen.trains
-        self.filters = plan.filters.model_copy(update={"permitted_only": trains or plan.filters.permitted_only})
+        asked = plan.filters
+        # Scores are asked for in place of success.
+        usual = chosen.successful and asked.min_score is None
+        success = usual if asked.success is None else asked.success
+        permitted_only = trains or asked.permitted_only
+        self.filters = asked.model_copy(update={"success": success, "permitted_only": permitted_only})
         self._clean = Cleaner()
         self._seen = Duplicates(plan.near) if trains and not plan.keep_duplicates else None
 
@@ -178,14 +186,15 @@ class _Making:
         return [record["prompt"], record["completion"], row.escalated]
 
 
-def _nothing(plan: Plan, runs: Sequence[Run], tally: Tally) -> str:
+def _nothing(plan: Plan, runs: Sequence[Run], making: _Making) -> str:
+    tally = making.tally
     names = ", ".join(run.name for run in runs)
     if not tally.left:
         return f"the run {names} has no episodes yet: nothing was exported"
     why = "; ".join(f"{left.rows} steps: {reason}" for reason, left in sorted(tally.left.items()))
     if any(reason.startswith("no permission") for reason in tally.left):
         mend = "name the models whose terms allow it with --permitted"
-    elif plan.filters.by_result:
+    elif making.filters.by_result:
         mend = "collect successes first, or choose episodes with --any-outcome or another --min-score"
     else:
         mend = "choose other filters"

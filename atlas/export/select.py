@@ -16,8 +16,8 @@ from atlas.traces.verdicts import newest, read_verdicts
 class Filters(Record):
     """What is asked for. Empty tuples and None ask for nothing."""
 
-    success: bool = False
-    """Only episodes that their environment calls successful."""
+    success: bool | None = None
+    """Only episodes that their environment calls successful; None leaves it to the format."""
     min_score: float | None = None
     """Only episodes with at least this score, of the judge where one is named."""
     splits: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Filters(Record):
     @property
     def by_result(self) -> bool:
         """Whether episodes are chosen by how they ended."""
-        return self.success or self.min_score is not None
+        return bool(self.success) or self.min_score is not None
 
 
 class Scores:
