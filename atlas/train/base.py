@@ -53,6 +53,10 @@ class Base(Protocol):
         """One forward pass; a target is every token whose weight is not 0."""
         ...
 
+    def optimizers(self, lr: float) -> list[Any]:
+        """The optimizers of its parameters, with ``lr`` as the highest rate."""
+        ...
+
     def frozen(self) -> Base:
         """A copy as it is now, that no training changes."""
         ...

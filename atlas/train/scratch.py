@@ -21,6 +21,8 @@ from atlas.train.vocabulary import PAD, Encoded, Reader, Vocabulary, encode, enc
 CONTEXT = 0.2
 """Weight of the other tokens while training. To foretell what is seen next teaches how words are copied, which actions
 need too; it is what makes a small network learn fast."""
+DECAY = 0.1
+"""Weight decay of matrices."""
 RENAMED, SHARE = 0.3, 0.3
 """The share of trajectories in which words are renamed, and of their words."""
 
@@ -71,6 +73,19 @@ class ScratchBase:
             rows, columns = weights[:, 1:].nonzero(as_tuple=True)
             logits = self.net.logits(hidden[rows, columns])
         return Scores(logits.float(), tokens[rows, columns + 1], weights[rows, columns + 1], rows)
+
+    def optimizers(self, lr: float) -> list[Any]:
+        """Muon for the matrices between layers (arXiv 2502.16982), AdamW for the embedding and the norms.
+
+        On household games one pass over the data with Muon taught as much as two with AdamW alone.
+        """
+        inner = [p for name, p in self.net.named_parameters() if p.dim() == 2 and name != "embed.weight"]
+        norms = [p for p in self.net.parameters() if p.dim() == 1]
+        rest = [{"params": [self.net.embed.weight], "weight_decay": DECAY}, {"params": norms, "weight_decay": 0.0}]
+        return [
+            torch.optim.Muon(inner, lr=lr, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95)),
+        ]
 
     def frozen(self) -> ScratchBase:
         other = ScratchBase(copy.deepcopy(self.net).eval(), self.vocabulary)

@@ -35,8 +35,6 @@ class Settings:
     """At its highest: it rises over the first steps and falls as half a cosine to a tenth."""
     batch_tokens: int = 3072
     seed: int = 0
-    decay: float = 0.1
-    """AdamW's, of matrices only (arXiv 1711.05101)."""
     evaluations: int = 10
     """How often it is measured: after every so many epochs, at most after each."""
     patience: int = 3
@@ -99,14 +97,15 @@ class Trainer:
         config = self.config()
         path = checkpoint.place_of(self.out)
         state = checkpoint.load(path, config) if resume else None
-        self._optimizer = _adamw(self.base.net, self.settings)
+        self._optimizers = self.base.optimizers(self.settings.lr)
         self._history: list[Measured] = []
         self._best: dict[str, Any] | None = None
         self._tokens, self._step, self._spent, epoch, skip = 0, 0, 0.0, 0, 0
         self.recipe.begin(self.base)
         if state is not None:
             self.base.net.load_state_dict(state["net"])
-            self._optimizer.load_state_dict(state["optimizer"])
+            for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
             torch.set_rng_state(state["rng"])
             self._best, self._step, self._spent = state["best"], state["step"], state["seconds"]
             self._history = [Measured.model_validate(m) for m in state["history"]]
@@ -162,14 +161,15 @@ class Trainer:
         return False
 
     def _update(self, batch: Sequence[Encoded], share: float) -> float:
-        for group in self._optimizer.param_groups:
+        for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
             group["lr"] = self.settings.lr * _schedule(share, self._step)
         self.base.net.train()
         loss = self.recipe.loss(self.base, batch, share)
-        self._optimizer.zero_grad(set_to_none=True)
+        self.base.net.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.base.net.parameters(), 1.0)
-        self._optimizer.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
         self._step += 1
         self._tokens += sum(map(len, batch))
         value = float(loss.detach())
@@ -209,7 +209,7 @@ class Trainer:
         state = {
             "config": self._config,
             "net": self.base.net.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "rng": torch.get_rng_state(),
             "best": self._best,
             "history": [m.model_dump() for m in self._history],
@@ -265,13 +265,6 @@ def held_out_loss(base: Base, recipe: SftSuccess, trajectories: Sequence[Traject
 
 def _goodness(measured: Measured) -> tuple[float, float]:
     return (measured.reward or 0.0, -(measured.held_out if measured.held_out is not None else math.inf))
-
-
-def _adamw(net: Any, settings: Settings) -> Any:
-    matrices = [p for p in net.parameters() if p.requires_grad and p.dim() > 1]
-    rest = [p for p in net.parameters() if p.requires_grad and p.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.95))
 
 
 def _schedule(share: float, step: int, warmup: int = 30) -> float:
