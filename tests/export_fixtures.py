@@ -20,6 +20,7 @@ from atlas.records import (
     Ask,
     Decision,
     Episode,
+    Message,
     Observation,
     Prompt,
     Reply,
@@ -35,6 +36,7 @@ from atlas.records import (
 from atlas.runner import Job, play
 from atlas.testing import ScriptedModel
 from atlas.traces import RunWriter
+from atlas.wrap.wrapped import WrappedEpisode
 
 TOOLS: list[dict[str, Any]] = [
     {
@@ -100,7 +102,7 @@ def desk_run(folder: Path, episodes: int = 2, *, secret: str = "") -> Path:
     with agent:
         for number in range(episodes):
             with agent.episode(goal=f"refund A{number}", task=f"A{number}", family="refunds") as episode:
-                _loop(episode.client, f"A{number}")
+                asyncio.run(_loop(episode, f"A{number}"))
                 episode.score(1.0 if number % 2 == 0 else 0.0)
     return folder
 
@@ -155,15 +157,16 @@ def _call(name: str, order: str, text: str = "") -> Reply:
     return Reply(text=text, tool_calls=(ToolCall(name=name, arguments=json.dumps({"order": order})),))
 
 
-def _loop(client: Any, order: str) -> None:
-    messages: list[Any] = [
-        {"role": "system", "content": "You serve customers."},
-        {"role": "user", "content": f"Please refund order {order}."},
+async def _loop(episode: WrappedEpisode, order: str) -> None:
+    """What the clients do, without the package whose objects they return: the torch environment lacks it."""
+    messages = [
+        Message(role="system", content="You serve customers."),
+        Message(role="user", content=f"Please refund order {order}."),
     ]
     for _ in range(5):
-        message = client.chat.completions.create(model="m", messages=messages, tools=TOOLS).choices[0].message
-        messages.append(message)
-        if not message.tool_calls:
+        said = await episode.act(tuple(messages), tuple(TOOLS), {})
+        messages.append(Message(role="assistant", content=said.text, tool_calls=said.tool_calls))
+        if not said.tool_calls:
             return
-        for made in message.tool_calls:
-            messages.append({"role": "tool", "tool_call_id": made.id, "content": f"{made.function.name}: ok {order}"})
+        for made in said.tool_calls:
+            messages.append(Message(role="tool", tool_call_id=made.id, content=f"{made.name}: ok {order}"))
