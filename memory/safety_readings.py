@@ -46,7 +46,7 @@ _LEET_WORDS = frozenset(
         "secrets credentials token tokens remember memory always never follow pretend jailbreak unrestricted"
     ).split()
 )
-_SPACED = re.compile(r"(?<!\w)(?:\w(?:[ .\-_*·•|/,~]{1,3})){4,}\w(?!\w)")
+_SPACED = re.compile(r"(?<!\w)(?:[^\W\d_](?:[ .\-_*·•|/,~]{1,3})){4,}[^\W\d_](?!\w)")
 _GAPS = re.compile(r"[ .\-_*·•|/,~]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _BASE32 = re.compile(r"\b[A-Z2-7]{24,}={0,6}")
@@ -90,10 +90,16 @@ def _spellings(text: str) -> Iterator[tuple[str, str]]:
         marks = unicodedata.normalize("NFD", plain)
         yield "look-alike letters", "".join(c for c in marks if not unicodedata.combining(c)).translate(_LOOKALIKE)
     if _SPACED.search(plain):
-        yield "spaced letters", _SPACED.sub(lambda match: _GAPS.sub("", match[0]), plain)
+        yield "spaced letters", _SPACED.sub(_joined, plain)
     lowered = plain.lower()
     if any(word in lowered for word in _BACKWARDS):
         yield "backwards", plain[::-1]
+
+
+def _joined(match: re.Match[str]) -> str:
+    """Single letters as words; also without the first of them, which may have been an article."""
+    word = _GAPS.sub("", match[0])
+    return f"{word} {word[1:]}"
 
 
 def leet(reading: str) -> str:

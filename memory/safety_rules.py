@@ -134,7 +134,7 @@ _REVEAL = (
     r"paste|recite|append|state|summari[sz]e|translate|encode|submit) (?:\w+ ){0,5}(?:your|the) (?:\w+ ){0,2}"
     r"(?:system (?:prompt|message|instructions)|hidden (?:prompt|instructions)|initial (?:prompt|instructions)|"
     r"prompt (?:verbatim|above|text)|instructions (?:above|verbatim|you were given))",
-    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|paste|"
+    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|paste|reply|respond|"
     r"append|exfiltrate|submit) (?:\w+ ){0,5}(?:your|the agent s|the user s|the operator s|my) (?:\w+ ){0,2}"
     r"(?:api ?keys?|access tokens?|secrets?|passwords?|credentials?|private keys?|environment variables?|env vars?|"
     r"conversation|chat history|memory|cookies?)\b",
@@ -143,7 +143,7 @@ _REVEAL = (
     r"starting|word for)",
 )
 _REVEAL_STRICT = (
-    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|paste|"
+    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|paste|reply|respond|"
     r"append|exfiltrate|read|collect|find|submit|type) (?:\w+ ){0,5}"
     r"(?:api ?keys?|access tokens?|secret keys?|passwords?|credentials?|private keys?|environment variables?|env "
     r"vars?|"
@@ -158,7 +158,7 @@ _MEMORY = (
     r"act|start|begin|"
     r"you|say|prefix|episode|task)\b",
     r"\b(?:add|save|store|write|record|commit|insert|put|keep|append|persist|memori[sz]e) (?:\w+ ){0,4}"
-    r"(?:to|in|into) (?:your|the agent s|long term|the long term|persistent|the persistent|permanent) (?:\w+ )?"
+    r"(?:to|in|into) (?:your|the agent s|long term|the long term|persistent|the persistent|permanent) (?:\w+ ){0,2}"
     r"(?:memory|memories|notes|playbook|pamphlets?|knowledge|instructions)",
     r"\b(?:update|rewrite|overwrite|wipe|clear|erase|delete|reset|modify|edit|replace) (?:all (?:of )?)?(?:your|"
     r"the agent s) (?:\w+ )?"
@@ -205,7 +205,7 @@ _ROLE = (
     r"\[\s*/?\s*inst\s*\]|<<\s*/?\s*sys\s*>>|\[/?(?:system_prompt|available_tools|tool_results)\]",
     r"<\s*/?\s*(?:start_of_turn|end_of_turn|start_header_id|end_header_id|im_start|im_end)\s*>?",
     r"<\s*/?\s*(?:system|assistant|developer|human|system[-_\x20]?(?:prompt|message|instructions?|reminder))\s*>",
-    r"^\W{0,8}#{1,6}\s*(?:system|instructions?|assistant|human|user|developer|response|new task)\s*(?:prompt|"
+    r"(?:^\W{0,8}|\s)#{1,6}\s*(?:system|instructions?|assistant|human|user|developer|response|new task)\s*(?:prompt|"
     r"message)?\s*(?::|$)",
     r"(?:^|\n)[\x20\t>*_\"'`(\[-]{0,6}(?:system|assistant|human|developer|ai|bot)(?: (?:prompt|message|note|"
     r"instructions?|override))?"
@@ -228,8 +228,6 @@ _TOOL = (
     r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input|"
     r"tool_input)[\"']\s*:",
     r"\b(?:to=)?functions\.\w+\s*\(|\bto\s*=\s*functions\.",
-    r"\b(?:call|invoke|use|run|trigger|execute) (?:the |your )?[\w.-]{2,40} (?:tool|function|plugin)\b (?:now|"
-    r"immediately|with|to send|and send)",
 )
 _TOOL_STRICT = (
     r"\b(?:call|invoke|trigger|execute) (?:the |your |an? )?[`\"']?[\w.-]{2,40}[`\"']? (?:tool|function|plugin|"
