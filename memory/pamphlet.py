@@ -10,7 +10,7 @@ import re
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from atlas.records import STUDENT, Guidance, Record, content_hash
 
@@ -67,7 +67,18 @@ class Entry(Record):
     @field_validator("cue", "action", "effect")
     @classmethod
     def _spaced(cls, text: str) -> str:
-        return " ".join(text.split())
+        return _line(text)
+
+    @field_validator("pattern", "scope")
+    @classmethod
+    def _all_spaced(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(line for text in texts if (line := _line(text)))
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Entry:
+        if not self.cue or not self.action:
+            raise ValueError("an entry needs a cue and an action")
+        return self
 
     @property
     def id(self) -> str:
@@ -91,6 +102,11 @@ class Entry(Record):
             audience=self.audience,
             score=score,
         )
+
+
+def _line(text: str) -> str:
+    """One line that a database takes: models write halves of surrogate pairs."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 def only_from(entry: Entry, task: str) -> bool:
