@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import shlex
 import sys
@@ -25,7 +26,23 @@ DEFAULT_ARMS = "student,icd,cascade,teacher,random-route"
 Seen = Callable[[str, "Sequence[Episode]"], None]
 
 
-@click.group(help="Run a benchmark: arms, intervals, a comparison paired by task.")
+class Benchmarks(click.Group):
+    """Benchmarks besides those of this module have one each, which shares its options and is loaded when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in ELSEWHERE:
+            return super().get_command(ctx, name)
+        found: click.Command = getattr(importlib.import_module(ELSEWHERE[name]), name)
+        return found
+
+
+ELSEWHERE = {"excytin": "atlas.cli.bench_excytin"}
+
+
+@click.group(cls=Benchmarks, help="Run a benchmark: arms, intervals, a comparison paired by task.")
 def command() -> None:
     pass
 
@@ -106,16 +123,26 @@ def command() -> None:
 def alfworld(**options: Any) -> None:
     """Household games: official splits, or generated homes that need no download."""
     from atlas.benchmarks.alfworld.suite import Alfworld
-    from atlas.runner import settled
 
-    bench = _bench(Alfworld(options["data"]), options)
-    with live(as_json=options["as_json"]) as seen:
-        bench.seen = seen
-        episodes = asyncio.run(bench.run())
-    if settled(episodes):
+    bench = bench_of(Alfworld(options["data"]), options)
+    if played(bench, as_json=options["as_json"]):
         summary(bench.folder, as_json=options["as_json"])
     elif options["as_json"]:
         click.echo(json.dumps({"run": str(bench.folder), "arms": [], "pairs": [], "break_even": []}))
+    say_unplayed(bench)
+
+
+def played(bench: Bench, *, as_json: bool) -> bool:
+    """Play the whole plan, showing how it goes; whether any episode has a result."""
+    from atlas.runner import settled
+
+    with live(as_json=as_json) as seen:
+        bench.seen = seen
+        return bool(settled(asyncio.run(bench.run())))
+
+
+def say_unplayed(bench: Bench) -> None:
+    """What is left of a run whose budget was spent, and how to go on."""
     if bench.unplayed:
         click.echo(
             f"The run's budget is spent, {bench.unplayed} episodes are left: with a larger one the same command, "
@@ -124,7 +151,8 @@ def alfworld(**options: Any) -> None:
         )
 
 
-def _bench(suite: Any, options: dict[str, Any]) -> Bench:
+def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
+    """The experiment that the options of a command ask for, on ``suite``."""
     from atlas.benchmarks.arms import Cast
     from atlas.benchmarks.bench import Bench, Plan
     from atlas.budget import Budget
@@ -253,8 +281,11 @@ def _lines(out: Any) -> Seen:
     return seen
 
 
-def summary(folder: Path, *, as_json: bool) -> None:
-    """The end of a run: a row per arm, arms compared task by task, and what pays off when."""
+def summary(folder: Path, *, as_json: bool, more: dict[str, Any] | None = None) -> None:
+    """The end of a run: a row per arm, arms compared task by task, and what pays off when.
+
+    ``more`` is added to the JSON: what one benchmark shows of a run besides.
+    """
     from atlas.report import gather
     from atlas.traces import Run
 
@@ -268,6 +299,7 @@ def summary(folder: Path, *, as_json: bool) -> None:
             "arms": [row.model_dump(mode="json") for row in unique],
             "pairs": [row.model_dump(mode="json") for row in facts.pairs],
             "break_even": [row.model_dump(mode="json") for row in facts.break_even],
+            **(more or {}),
         }
         click.echo(json.dumps(content, indent=2))
         return

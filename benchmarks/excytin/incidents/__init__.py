@@ -5,6 +5,7 @@ much of a company's daily life as is asked for. A name belongs to one split for 
 """
 
 from atlas.benchmarks.excytin.incidents.build import FIRST as FIRST
+from atlas.benchmarks.excytin.incidents.build import LABEL as LABEL
 from atlas.benchmarks.excytin.incidents.build import PER_SPLIT as PER_SPLIT
 from atlas.benchmarks.excytin.incidents.build import ROWS as ROWS
 from atlas.benchmarks.excytin.incidents.build import Incident as Incident

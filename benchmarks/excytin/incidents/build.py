@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import shutil
 import sqlite3
@@ -37,6 +36,8 @@ PER_SPLIT = 50
 """Incidents of a split that one seed gives."""
 ROWS = 5_000
 QUESTIONS = 20
+LABEL = "generated"
+"""Said of generated incidents wherever their rows are shown."""
 _BATCH = 2_000
 _DECOYS = (4, 8)
 """Other attacks on the company, whose alerts stand beside those of the incident."""
@@ -115,9 +116,9 @@ def export(specs: Iterable[Spec], folder: Path, progress: Progress = lambda done
                 path = folder / "questions" / split / f"incident_{spec.number}_generated.json"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(as_file(made.questions, split), encoding="utf-8")
-            target = folder / "db" / f"incident_{spec.number}.sqlite.xz"
-            with made.database.open("rb") as plain, lzma.open(target, "wb", preset=1) as packed:
-                shutil.copyfileobj(plain, packed)
+            shutil.copyfile(made.database, folder / "db" / f"incident_{spec.number}.sqlite")
+            told = json.dumps({"incident": spec.number, "label": LABEL})
+            (folder / "db" / f"incident_{spec.number}.json").write_text(told, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error.strerror or error}): choose another folder") from error
 
