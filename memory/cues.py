@@ -43,7 +43,7 @@ def quoted(cue: str) -> str:
 @lru_cache(maxsize=16_384)
 def template(cue: str) -> re.Pattern[str] | None:
     """What the quotation in ``cue`` matches: itself, with a word (and a number, as in ``drawer 2``) for each slot."""
-    parts = SLOT.split(" ".join(quoted(cue).casefold().split()))
+    parts = SLOT.split(" ".join(quoted(cue).casefold().split()).rstrip("."))
     if not "".join(parts[::2]).strip():
         return None
     return re.compile("".join(r"\S+?(?: \d+)?" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
@@ -52,8 +52,7 @@ def template(cue: str) -> re.Pattern[str] | None:
 def says(cue: str, text: str) -> bool:
     """Whether ``text`` is what ``cue`` quotes, up to case, spacing and a final full stop."""
     pattern = template(cue)
-    said = " ".join(text.casefold().split())
-    return pattern is not None and bool(pattern.fullmatch(said) or pattern.fullmatch(said.rstrip(".")))
+    return pattern is not None and pattern.fullmatch(" ".join(text.casefold().split()).rstrip(".")) is not None
 
 
 def rarity(cues: Iterable[str]) -> dict[str, float]:
