@@ -108,7 +108,12 @@ def test_hosted_models_are_left_out_until_permission_is_stated_or_recorded(tmp_p
     assert list(manifest.counts.by_model) == ["scripted-expert"] and manifest.permitted == {
         "scripted-expert": "scripted"
     }
-    assert manifest.left_out["no permission to train on openai/small"].rows > 0
+    assert manifest.left_out["no permission to train on openai/small (kept as context)"].rows == manifest.context_rows
+    assert 0 < manifest.context_rows < manifest.rows
+    context = [row for row in read_rows(tmp_path / "out") if row.context]
+    assert {row.model for row in context} == {"openai/small"} and not any(row.trainable for row in context)
+    left = export([run], tmp_path / "sft", Plan(format="trl-sft", keep_duplicates=True)).left_out
+    assert left["no permission to train on openai/small"].rows == len(context)
     stated = export([run], tmp_path / "out", Plan(format="rows", permitted=("openai/small",), keep_duplicates=True))
     assert stated.permitted["openai/small"] == "stated for this export"
     recorded = Run(homes_run(tmp_path / "recorded", 2, about={"permitted": ["openai/*"]}))

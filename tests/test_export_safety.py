@@ -108,9 +108,23 @@ def test_the_same_decision_at_nearly_the_same_state_is_exported_once(tmp_path: P
         write_steps(writer, "e5", ["go", "look"], seen=words[::-1])  # another state
     run = Run(tmp_path / "run")
     manifest = export([run], tmp_path / "out", Plan(format="rows"))
-    kept = [(row.episode, row.index) for row in read_rows(tmp_path / "out")]
-    assert kept == [("e1", 0), ("e1", 1), ("e4", 0), ("e5", 0), ("e5", 1)]
-    assert manifest.left_out["exact duplicate"].rows == 3 and manifest.left_out["near-duplicate"].rows == 2
+    rows = list(read_rows(tmp_path / "out"))
+    assert [(row.episode, row.index, row.context) for row in rows] == [
+        ("e1", 0, ""),
+        ("e1", 1, ""),
+        ("e4", 0, ""),
+        ("e4", 1, "exact duplicate"),  # kept, so that the episode has no gap
+        ("e5", 0, ""),
+        ("e5", 1, ""),
+    ]
+    assert [row.trainable for row in rows] == [True, True, True, False, True, True]
+    assert {reason: left.rows for reason, left in manifest.left_out.items()} == {
+        "exact duplicate": 2,
+        "exact duplicate (kept as context)": 1,
+        "near-duplicate": 2,
+    }
+    assert (manifest.rows, manifest.context_rows) == (5, 1)
+    assert export([run], tmp_path / "sft", Plan(format="trl-sft")).rows == 5
     assert manifest.duplicates is not None and manifest.duplicates["threshold"] == 0.9
     assert export([run], tmp_path / "out", Plan(format="rows", near=2.0)).rows == 7
     assert export([run], tmp_path / "out", Plan(format="rows", keep_duplicates=True)).rows == 10
@@ -184,7 +198,7 @@ def test_equal_input_gives_equal_bytes_and_true_hashes(form: str, made: Run, tmp
     for name, file in first.files.items():
         data = (tmp_path / "a" / name).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file.bytes, file.sha256)
-    assert sum(f.rows for f in first.files.values()) == first.rows
+    assert sum(f.rows for f in first.files.values()) == first.rows + first.context_rows
     assert set(content(tmp_path / "a")) == {*first.files, "manifest.json"}
 
 

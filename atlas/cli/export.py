@@ -151,6 +151,8 @@ def _print(out: Path, manifest: Manifest) -> None:
     console.print(
         tables.plain(f"{manifest.rows:,} {unit} of {manifest.episodes:,} episodes, {manifest.tasks:,} tasks: {out}")
     )
+    if manifest.context_rows:
+        console.print(f"and {manifest.context_rows:,} rows of context, so that no episode has gaps")
     files = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     files.add_column("file", style="bold", overflow="fold")
     for name in (unit, "bytes", "sha256"):

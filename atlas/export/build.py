@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,9 @@ def export(runs: Sequence[Run], out: str | Path, plan: Plan, seen: Seen = lambda
     return manifest
 
 
+_NO_PAIR = "no step at which the teacher acted against the student's votes"
+
+
 class _Making:
     """An export under way."""
 
@@ -151,39 +154,56 @@ class _Making:
 
     def _steps(self, rows: Sequence[Row]) -> None:
         states = States(rows[0].goal)
+        made: list[_Made] = []
         for row in rows:
             if self._seen is None:
-                self._step(row, duplicates.empty())
+                made.extend(self._step(row, duplicates.empty()))
             else:
-                self._step(row, states.at(row.observation))
+                made.extend(self._step(row, states.at(row.observation)))
                 states.after(row.action)
+        whole = self.format.keeps_episodes and any(one.left is None for one in made)
+        for one in made:
+            row, name = one.row, f"{one.row.run}.{one.row.episode}"
+            if one.left is None:
+                file = self.sink.add(row.part, name, one.record)
+                self.tally.take(row, file, hidden=one.hidden)
+            elif whole:
+                self.tally.leave(f"{one.left} (kept as context)")
+                self.tally.take_context(self.sink.add(row.part, name, {**one.record, "context": one.left}))
+            else:
+                self.tally.leave(one.left)
 
-    def _step(self, row: Row, state: duplicates.Signature) -> None:
+    def _step(self, row: Row, state: duplicates.Signature) -> Iterator[_Made]:
+        """What a step gives: records, or the reason why it gives none."""
         assert self.format.steps is not None
-        if (reason := row_reason(row, self.filters)) is not None:
-            self.tally.leave(reason)
+        left = row_reason(row, self.filters)
+        if left is not None and not self.format.keeps_episodes:
+            yield _Made(row, left=left)
             return
-        written = False
+        found = False
         for action, record in self.format.steps(row, self.plan.without):
-            written = True
+            found = True
             cleaned = self._clean.value(record)
-            if self._seen is not None:
-                # What tells equal rows of different episodes apart is not what they say.
-                content = encoded(self._say(row, cleaned))
-                again = self._seen.reason(content, state, action, episode=f"{row.run}/{row.episode}", part=row.part)
-                if again is not None:
-                    self.tally.leave(again)
-                    continue
-            file = self.sink.add(row.part, f"{row.run}.{row.episode}", cleaned)
-            self.tally.take(row, file, hidden=cleaned != record)
-        if not written:
-            self.tally.leave("no pair: student and teacher" if self.format.unit == "pair" else "no action")
+            if left is None and self._seen is not None:
+                content = encoded(self.format.says(cleaned))
+                episode = f"{row.run}/{row.episode}"
+                again = self._seen.reason(content, state, action, episode=episode, part=row.part)
+                yield _Made(row, cleaned, cleaned != record, again)
+            else:
+                yield _Made(row, cleaned, cleaned != record, left)
+        if not found:
+            yield _Made(row, left=_NO_PAIR if self.format.unit == "pair" else "no action")
 
-    def _say(self, row: Row, record: dict[str, Any]) -> Any:
-        if self.plan.format != "rows":
-            return record
-        # A step at which the cascade asked its teacher says more than the same step where nobody was in doubt.
-        return [record["prompt"], record["completion"], row.escalated]
+
+@dataclass(frozen=True)
+class _Made:
+    """A record of a step, and why it is left out, where it is."""
+
+    row: Row
+    record: dict[str, Any] = field(default_factory=dict)
+    hidden: bool = False
+    """Whether a secret was taken out of it."""
+    left: str | None = None
 
 
 def _nothing(plan: Plan, runs: Sequence[Run], making: _Making) -> str:
@@ -211,6 +231,7 @@ def _manifest(plan: Plan, making: _Making, folder: Folder, runs: Sequence[Run]) 
         atlas=atlas.__version__,
         format=plan.format,
         rows=tally.rows,
+        context_rows=tally.context,
         episodes=tally.episodes,
         tasks=tally.tasks,
         files=files,

@@ -38,6 +38,10 @@ class Format:
     whole: Callable[[Whole], dict[str, Any]] | None = None
     trains: bool = False
     """Whether it is for training: what is not permitted, and duplicates, are then left out."""
+    keeps_episodes: bool = False
+    """Whether steps that are left out stay as context where others of their episode are exported."""
+    says: Callable[[dict[str, Any]], Any] = lambda record: record
+    """What of a record tells whether two are equal."""
     successful: bool = False
     """Whether it is made of successful episodes unless something else is asked for."""
 
@@ -92,6 +96,11 @@ def _rows(row: Row, without: Collection[str]) -> Iterator[Rendered]:
     yield f"{action}\nescalated" if row.escalated else action, shown.model_dump(mode="json", exclude_defaults=True)
 
 
+def _said(record: dict[str, Any]) -> Any:
+    """A step at which the teacher was asked says more than the same step where nobody was in doubt."""
+    return [record["prompt"], record["completion"], record.get("escalated", False)]
+
+
 def _one(render: Callable[[Row, Collection[str]], dict[str, Any]]) -> Callable[..., Iterator[Rendered]]:
     def steps(row: Row, without: Collection[str]) -> Iterator[Rendered]:
         if row.action:
@@ -109,7 +118,15 @@ def _pairs(render: Callable[..., dict[str, Any]]) -> Callable[..., Iterator[Rend
 
 
 FORMATS: dict[str, Format] = {
-    "rows": Format("all that is known of each step, for atlas train", "step", JsonLines, _rows, trains=True),
+    "rows": Format(
+        "all that is known of each step, for atlas train",
+        "step",
+        JsonLines,
+        _rows,
+        trains=True,
+        keeps_episodes=True,
+        says=_said,
+    ),
     "openai-sft": Format(
         "OpenAI's supervised fine-tuning", "step", JsonLines, _one(chat.openai_sft), trains=True, successful=True
     ),

@@ -16,7 +16,7 @@ class File(Record):
     """A file of the export."""
 
     rows: int
-    """Rows, or trajectories where a row is a whole episode."""
+    """Lines: rows, those of context included; trajectories where a row is a whole episode."""
     bytes: int
     sha256: str
 
@@ -57,6 +57,8 @@ class Manifest(Record):
     atlas: str
     format: str
     rows: int
+    context_rows: int
+    """Further rows that are there only so that no episode has gaps: ``context`` says why they are not trained on."""
     episodes: int
     tasks: int
     files: dict[str, File]
@@ -82,6 +84,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows = 0
+        self.context = 0
         self.secrets = 0
         self.files: Counter[str] = Counter()
         self.left: dict[str, Left] = {}
@@ -113,6 +116,11 @@ class Tally:
             ("by_part", row.part),
         ):
             self._by[name][value] += 1
+
+    def take_context(self, file: str) -> None:
+        """A row was written to ``file`` that is not to be trained on."""
+        self.context += 1
+        self.files[file] += 1
 
     def counts(self) -> Counts:
         return Counts(**{name: dict(sorted(counter.items())) for name, counter in self._by.items()})

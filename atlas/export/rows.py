@@ -106,13 +106,15 @@ class Row(Record):
     spend: tuple[Spend, ...] = ()
     dollars: float | None = 0.0
     """Of this step; None where a price is not known."""
+    context: str = ""
+    """Why the row is there as context only, so that its episode has no gaps; empty where it may be trained on."""
     permitted: dict[str, str] = Field(default_factory=dict)
     """Model -> why its outputs may be trained on. A model of this row that is absent may not."""
 
     @property
     def trainable(self) -> bool:
         """Whether the completion may be trained on."""
-        return self.model in self.permitted
+        return self.model in self.permitted and not self.context
 
     def messages(self, without: Collection[str] = ()) -> list[Message]:
         """The prompt as chat messages, without some of :data:`PARTS`."""
