@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.errors import ConfigError
@@ -63,6 +63,7 @@ turns_of_few = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["x", 
 
 
 @given(turns_of_few)
+@settings(deadline=None)
 def test_the_watch_says_the_same_of_the_same_view_and_never_twice_within_a_rest(turns: list[tuple[str, str]]) -> None:
     watch = Watch(Solo(ScriptedModel([])), ScriptedModel([]))
     signs = [watch.sign(view(*turns[:i])) for i in range(len(turns) + 1)]

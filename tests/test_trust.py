@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.benchmarks.alfworld.suite import Alfworld
@@ -91,6 +91,7 @@ def test_scores(trust: Trust, cast: list[Vote], expected: float) -> None:
     st.floats(-1, 1),
     st.floats(-5, 0.1),
 )
+@settings(deadline=None)
 def test_what_a_score_can_still_become_is_never_less_than_what_it_becomes(
     cast: list[str | None], signals: set[Any], similarity: float, logprob: float
 ) -> None:
