@@ -87,25 +87,29 @@ class CsvTable:
                 raise DataError(
                     f"{part} ends within the row that begins on line {error.args[0] + 1}: it is truncated, get it again"
                 ) from error
-            except UnicodeDecodeError as error:
-                raise DataError(f"{part} is not UTF-8 ({error.reason}): get it again") from error
-            except _DAMAGED as error:
-                raise DataError(f"{part} is truncated or corrupt ({error}): get it again") from error
-            except OSError as error:
-                raise DataError(f"{part} cannot be read ({error.strerror or error}): is it there?") from error
+            except (UnicodeDecodeError, OSError, *_DAMAGED) as error:
+                raise _told(part, error) from error
 
     def _header(self, part: Path) -> tuple[str, ...]:
         with ExitStack() as opened:
             try:
                 line = _opened(part, opened, lambda _: None).readline(CHUNK)
                 first = next(rows(io.StringIO(line, newline="\n")), (1, []))[1]
-            except (Unended, UnicodeDecodeError, *_DAMAGED) as error:
-                raise DataError(f"{part} has no header that can be read ({error!r}): get it again") from error
-            except OSError as error:
-                raise DataError(f"{part} cannot be read ({error.strerror or error}): is it there?") from error
+            except Unended as error:
+                raise DataError(f"{part} has no header: get it again") from error
+            except (UnicodeDecodeError, OSError, *_DAMAGED) as error:
+                raise _told(part, error) from error
         if not first or not all(first):
             raise DataError(f"{part} has no header: get it again")
         return tuple(str(name) for name in first)
+
+
+def _told(part: Path, error: Exception) -> DataError:
+    if isinstance(error, UnicodeDecodeError):
+        return DataError(f"{part} is not UTF-8 ({error.reason}): get it again")
+    if isinstance(error, _DAMAGED):
+        return DataError(f"{part} is truncated or corrupt ({error}): get it again")
+    return DataError(f"{part} cannot be read ({getattr(error, 'strerror', None) or error}): is it there?")
 
 
 class _Watched(io.RawIOBase):

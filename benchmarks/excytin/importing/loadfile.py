@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 SEPARATOR = "❖"
-_ENCLOSED = re.compile(rf'"((?:[^"\\]++|\\.|""|"(?![{SEPARATOR}\n"]))*+)"(?=[{SEPARATOR}\n]|\Z)', re.DOTALL)
+_ENCLOSED = re.compile(rf'"((?:[^"\\]++|\\.|""|"(?![{SEPARATOR}\n"]|\Z))*+)"(?=[{SEPARATOR}\n]|\Z)', re.DOTALL)
 _PLAIN = re.compile(rf"(?:[^{SEPARATOR}\n\\]++|\\.)*+", re.DOTALL)
 _SPECIAL = re.compile(r'\\(.)|""', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
