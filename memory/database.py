@@ -176,8 +176,10 @@ class Database(Connection):
 
         Writers take turns, so what was read up to the highest version among the rows never has to be read again.
         """
-        query = "SELECT seq, kind, id, status, record, version FROM items WHERE kind = ? AND version > ? ORDER BY seq"
-        return [Item(*row) for row in self.execute(query, (kind, after))]
+        query = "SELECT seq, kind, id, status, record, version FROM items WHERE kind = ?"
+        if after:
+            query += " AND id IN (SELECT id FROM changes WHERE version > ? AND changes.kind = items.kind)"
+        return [Item(*row) for row in self.execute(f"{query} ORDER BY seq", (kind, after) if after else (kind,))]
 
     def find(self, beginning: str) -> list[Item]:
         """The items, of any kind, whose id begins so."""
@@ -205,17 +207,31 @@ class Database(Connection):
             found = self.execute("SELECT * FROM versions WHERE number = ?", (number,))
             if not found:
                 raise StoreError(self._no_version(number))
-            return Version(*found[0]), self._changes("c.version = ?", (number,))
+            query = """
+                SELECT c.kind, c.id, c.before, c.after, c.replaced, i.record FROM changes c
+                JOIN items i ON i.kind = c.kind AND i.id = c.id WHERE c.version = ? ORDER BY i.seq"""
+            later = self._replaced(number)
+            changes = []
+            for kind, item_id, before, after, replaced, record in self.execute(query, (number,)):
+                left = later.get((kind, item_id), record)
+                was = State(before, left if replaced is None else replaced)
+                changes.append(Change(kind, item_id, was, State(after, left)))
+            return Version(*found[0]), changes
 
     def history(self, kind: Kind, item_id: str) -> list[tuple[Version, Change]]:
         """The versions that changed an item, oldest first, and what each did to it."""
         with self.reading():
-            changes = self._changes("c.kind = ? AND c.id = ?", (kind, item_id))
+            item = self._row(kind, item_id)
             query = """
-                SELECT v.* FROM versions v JOIN changes c ON c.version = v.number WHERE c.kind = ? AND c.id = ?
-                ORDER BY v.number"""
-            versions = [Version(*row) for row in self.execute(query, (kind, item_id))]
-        return list(zip(versions, changes, strict=True))
+                SELECT v.*, c.before, c.after, c.replaced FROM changes c JOIN versions v ON v.number = c.version
+                WHERE c.kind = ? AND c.id = ? ORDER BY c.version DESC"""
+            found = self.execute(query, (kind, item_id))
+        past = []
+        record = item.record if item else ""
+        for *version, before, after, replaced in found:
+            left, record = record, record if replaced is None else replaced
+            past.append((Version(*version), Change(kind, item_id, State(before, record), State(after, left))))
+        return past[::-1]
 
     def since(self, number: int) -> dict[tuple[Kind, str], State]:
         """How the items that changed after version ``number`` were at that version."""
@@ -223,28 +239,23 @@ class Database(Connection):
             if not 0 <= number <= self.head():
                 raise StoreError(self._no_version(number))
             # With min(), SQLite takes the other columns from the row that holds the least.
-            first = "SELECT kind, id, min(version), {0} FROM changes WHERE version > ? {1} GROUP BY kind, id"
-            replaced = self.execute(first.format("replaced", "AND replaced IS NOT NULL"), (number,))
-            records = {(kind, item_id): record for kind, item_id, _, record in replaced}
-            query = f"""
-                SELECT c.kind, c.id, c.before, i.record FROM ({first.format("before", "")}) c
+            query = """
+                SELECT c.kind, c.id, c.before, i.record FROM
+                (SELECT kind, id, min(version), before FROM changes WHERE version > ? GROUP BY kind, id) c
                 JOIN items i ON i.kind = c.kind AND i.id = c.id ORDER BY i.seq"""
+            records = self._replaced(number)
             return {
                 (kind, item_id): State(status, records.get((kind, item_id), record))
                 for kind, item_id, status, record in self.execute(query, (number,))
             }
 
-    def _changes(self, where: str, parameters: Sequence[object]) -> list[Change]:
-        # Going back is what is stored, so the record that a change left is the one that the next replaced.
-        query = f"""
-            SELECT c.kind, c.id, c.before, c.after, c.replaced, coalesce(
-                (SELECT l.replaced FROM changes l WHERE l.kind = c.kind AND l.id = c.id AND l.version > c.version
-                 AND l.replaced IS NOT NULL ORDER BY l.version LIMIT 1), i.record)
-            FROM changes c JOIN items i ON i.kind = c.kind AND i.id = c.id WHERE {where} ORDER BY c.version, i.seq"""
-        return [
-            Change(kind, item_id, State(before, record if replaced is None else replaced), State(after, record))
-            for kind, item_id, before, after, replaced, record in self.execute(query, parameters)
-        ]
+    def _replaced(self, number: int) -> dict[tuple[Kind, str], str]:
+        """The records as they were at version ``number``, of items whose record was replaced after it."""
+        # Going back is what is stored, so the record that a version left is the one that the next replaced.
+        query = """
+            SELECT kind, id, min(version), replaced FROM changes WHERE version > ? AND replaced IS NOT NULL
+            GROUP BY kind, id"""
+        return {(kind, item_id): record for kind, item_id, _, record in self.execute(query, (number,))}
 
     # --- facts about the whole ----------------------------------------------------------------------------------------
 

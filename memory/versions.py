@@ -27,7 +27,7 @@ def log(database: Database) -> list[Logged]:
         counts: dict[int, dict[str, int]] = {}
         query = """
             SELECT version, before, after, replaced IS NOT NULL, count(*) FROM changes
-            GROUP BY 1, 2, 3, 4 ORDER BY 1, min(rowid)"""
+            GROUP BY 1, 2, 3, 4 ORDER BY 1, 5 DESC"""
         for number, before, after, edited, count in database.execute(query):
             words = counts.setdefault(number, {})
             word = _word(before, after, edited)
