@@ -38,6 +38,8 @@ class Trajectory(Record):
 
     task: str
     goal: str
+    stable: str = ""
+    """How to act: the part of the prompt that is the same at every step, for bases that read prompts."""
     family: str = ""
     success: bool | None = None
     holdout: bool = False
@@ -87,6 +89,7 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
     return Trajectory(
         task=first.task,
         goal=first.goal,
+        stable=first.prompt.stable,
         family=first.family,
         success=first.success,
         holdout=first.part == "holdout",

@@ -1,0 +1,55 @@
+"""From the name of a base to the base: where a training begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from atlas.errors import ConfigError, DataError
+from atlas.models.registry import EMBEDDED
+from atlas.train.base import Base
+from atlas.train.student import about
+from atlas.train.trajectories import Trajectory
+
+FORMS = "scratch, scratch:SIZE, hf:PATH_OR_NAME, gguf:PATH, an embedded model's name, or a trained student's folder"
+
+
+def base_of(
+    spec: str, trajectories: Sequence[Trajectory], *, thoughts: bool = False, seed: int = 0, lora: int | None = None
+) -> Base:
+    """The base that ``spec`` names. ``lora`` is the rank of adapters, for language models alone.
+
+    ``thoughts`` and ``trajectories`` are for a base that begins from nothing: what its vocabulary has to hold. Raises
+    ConfigError or DataError for what does not exist.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "scratch" or (Path(spec).is_dir() and about(spec).get("base") == "scratch"):
+        from atlas.train.scratch import ScratchBase
+
+        if lora is not None:
+            raise ConfigError("LoRA is for language models: a base from scratch is small enough to be trained whole")
+        if kind != "scratch":
+            return ScratchBase.load(spec)
+        return ScratchBase.new(rest or "small", trajectories, thoughts=thoughts, seed=seed)
+    return _language_model(spec, kind, rest, lora)
+
+
+def _language_model(spec: str, kind: str, rest: str, lora: int | None) -> Base:
+    if spec in EMBEDDED:
+        from atlas.assets import fetch
+
+        source = str(fetch(spec))
+    elif (kind in ("hf", "gguf") and rest) or Path(spec).is_dir():
+        source = rest if kind in ("hf", "gguf") else spec
+    else:
+        raise DataError(f"there is no base {spec!r}: choose {FORMS}")
+    from atlas.train.hf import HFBase, Lora
+
+    return HFBase.load(source, lora=Lora(rank=lora) if lora is not None else None)
+
+
+def default_lr(spec: str, lora: int | None) -> float:
+    """The highest learning rate where none is given: large from nothing, small for what was learnt before."""
+    if spec.partition(":")[0] == "scratch":
+        return 3e-3
+    return 3e-4 if lora is not None or (Path(spec).is_dir() and about(spec).get("base") == "scratch") else 3e-5

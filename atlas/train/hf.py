@@ -1,0 +1,240 @@
+"""The base that is a language model of transformers: any causal one with a chat template, whole or with LoRA.
+
+An episode is one conversation, and one sequence: the turns that :class:`atlas.models.hf.HF` will be shown when it
+plays, word for word, so that one pass trains all of its steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atlas.errors import ConfigError, DataError, MissingExtra
+from atlas.models.chat import end_of_turn
+from atlas.models.hf import HF
+from atlas.models.hf_engine import load
+from atlas.prompts import REPLY_FORMAT, reply_text
+from atlas.train.base import Scores
+from atlas.train.student import ABOUT, write_folder
+from atlas.train.trajectories import Trajectory
+from atlas.train.vocabulary import Encoded
+
+
+DECAY = 0.01
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (arXiv 2106.09685) on all linear layers: what is trained in place of the weights."""
+
+    rank: int = 16
+    alpha: int = 32
+    """Their output counts alpha / rank."""
+
+
+class HFBase:
+    """Implements :class:`atlas.train.base.Base`."""
+
+    def __init__(self, net: Any, tokenizer: Any, name: str, *, context: int = 2048, lora: Lora | None = None) -> None:
+        """``context``: the longest sequence in tokens; longer episodes are cut into several, each with the task."""
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                f"the base {name} has no chat template, so nobody knows how it is talked to: choose one that was "
+                "trained for chat (its name mostly ends in -Instruct)"
+            )
+        self.net = net if lora is None else _adapted(net, lora)
+        self.tokenizer = tokenizer
+        self.name = name
+        self.context = context
+        self.lora = lora
+        self.device = next(net.parameters()).device
+        self._end = self._tokens(end_of_turn(self._template))[:1]
+
+    @classmethod
+    def load(cls, source: str, *, context: int = 2048, lora: Lora | None = None) -> HFBase:
+        """A folder, a ``.gguf`` file (dequantised) or a name on the model hub. DataError for what cannot be loaded."""
+        # In float32: AdamW's small steps are lost in half precision. The passes themselves are in bfloat16.
+        net, tokenizer = load(source, dtype="float32")
+        net.config.use_cache = False
+        return cls(net, tokenizer, Path(source).stem, context=context, lora=lora)
+
+    # --- sequences ----------------------------------------------------------------------------------------------------
+
+    def encode(
+        self, trajectory: Trajectory, rng: random.Random | None = None, *, guided: bool = False
+    ) -> list[Encoded]:
+        head, turns = self._parts(trajectory)
+        if guided:
+            return [item for i in range(len(turns)) if any((item := self._noted(trajectory, i)).weights)]
+        found: list[Encoded] = []
+        tokens, weights = list(head), [0.0] * len(head)
+        for seen, said, weight in turns:
+            if len(tokens) + len(seen) + len(said) > self.context and len(tokens) > len(head):
+                found.append(Encoded(tokens, weights))
+                tokens, weights = list(head), [0.0] * len(head)
+            tokens += seen + said
+            weights += [0.0] * len(seen) + [weight] * len(said)
+        found.append(Encoded(tokens[: self.context], weights[: self.context]))
+        return [item for item in found if any(item.weights)]
+
+    def encode_reason(self, trajectory: Trajectory, index: int) -> Encoded:
+        head, turns = self._parts(trajectory)
+        past = [part for seen, said, _ in turns[:index] for part in (*seen, *said)]
+        seen = turns[index][0]
+        room = self.context // 2
+        tokens = head + (past + seen)[-room:]
+        said = self._tokens(f"Thought: {trajectory.moments[index].thought}")[:room] + self._end
+        return Encoded(tokens + said, [0.0] * len(tokens) + [1.0] * len(said), "reason")
+
+    def _noted(self, trajectory: Trajectory, index: int) -> Encoded:
+        """One step with the notes that its prompt held. They stand in its last turn alone: no two steps share it."""
+        past, moment = trajectory.moments[:index], trajectory.moments[index]
+        chat = self._opening(trajectory)
+        for before, after in zip(past, trajectory.moments[1 : index + 1], strict=True):
+            chat.append({"role": "assistant", "content": reply_text(before.action)})
+            chat.append({"role": "user", "content": after.observation})
+        if moment.guidance:
+            chat[-1]["content"] += f"\n\n{moment.guidance}"
+        said = self._tokens(reply_text(moment.action)) + self._end
+        seen = self._tokens(self._template(chat))[-(self.context - len(said)) :]
+        return Encoded(seen + said, [0.0] * len(seen) + [moment.weight] * len(said))
+
+    def _opening(self, trajectory: Trajectory) -> list[dict[str, str]]:
+        return [
+            {"role": "system", "content": trajectory.stable or REPLY_FORMAT},
+            {"role": "user", "content": f"Task: {trajectory.goal}\n\n{trajectory.moments[0].observation}"},
+        ]
+
+    def _parts(self, trajectory: Trajectory) -> tuple[list[int], list[tuple[list[int], list[int], float]]]:
+        """The tokens up to the first question, and for each step (what is seen before it, what is said, its weight)."""
+        chat = self._opening(trajectory)
+        before = self._template(chat)
+        head = self._tokens(before)
+        turns: list[tuple[list[int], list[int], float]] = []
+        for moment, after in zip(trajectory.moments, (*trajectory.moments[1:], None), strict=True):
+            said = reply_text(moment.action)
+            turns.append((self._between(turns, chat, before), self._tokens(said) + self._end, moment.weight))
+            if after is not None:
+                before = self._template(chat) + said
+                chat = [*chat, {"role": "assistant", "content": said}, {"role": "user", "content": after.observation}]
+        return head, turns
+
+    def _between(self, turns: Sequence[object], chat: list[dict[str, str]], before: str) -> list[int]:
+        """What the template writes between the last reply and the next one, less the token that ends the reply."""
+        if not turns:
+            return []
+        text = self._template(chat)
+        if not text.startswith(before):
+            raise ConfigError(
+                f"the chat template of {self.name} rewrites earlier turns, so an episode is no single sequence: choose "
+                "another base"
+            )
+        return self._tokens(text[len(before) :])[1:]
+
+    def _template(self, turns: list[dict[str, str]]) -> str:
+        text: str = self.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        return text
+
+    def _tokens(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    # --- what the trainer asks for ------------------------------------------------------------------------------------
+
+    def scores(self, batch: Sequence[Encoded]) -> Scores:
+        width = max(map(len, batch))
+        tokens = torch.tensor([item.tokens + [0] * (width - len(item)) for item in batch], device=self.device)
+        weights = torch.tensor([item.weights + [0.0] * (width - len(item)) for item in batch], device=self.device)
+        mask = torch.tensor([[1] * len(item) + [0] * (width - len(item)) for item in batch], device=self.device)
+        whole = _plain(self.net)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            hidden = whole.get_decoder()(input_ids=tokens[:, :-1], attention_mask=mask[:, :-1]).last_hidden_state
+            rows, columns = weights[:, 1:].nonzero(as_tuple=True)
+            # Only where something is learnt: all logits of a batch would not fit.
+            logits = whole.get_output_embeddings()(hidden[rows, columns])
+        return Scores(logits.float(), tokens[rows, columns + 1], weights[rows, columns + 1], rows)
+
+    def optimizers(self, lr: float) -> list[Any]:
+        """AdamW (arXiv 1711.05101), with weight decay of matrices only."""
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.dim() > 1], "weight_decay": DECAY},
+            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        return [torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(0.9, 0.95))]
+
+    def frozen(self) -> HFBase:
+        other = copy.copy(self)
+        other.net = copy.deepcopy(self.net).eval()
+        other.net.requires_grad_(False)
+        return other
+
+    def save(self, folder: Path, about: dict[str, Any]) -> None:
+        """A folder that transformers, vLLM and :class:`~atlas.models.hf.HF` load: safetensors, tokenizer, template."""
+        net = self._merged()
+
+        def write(place: Path) -> None:
+            try:
+                net.save_pretrained(place)
+                self.tokenizer.save_pretrained(place)
+            except Exception as error:  # safetensors says "no space left" in an exception of its own
+                raise DataError(
+                    f"the student cannot be written to {place.parent} ({error}): make room there or choose another "
+                    "--out; what was there before is unchanged"
+                ) from error
+            (place / ABOUT).write_text(json.dumps({"base": "hf", "from": self.name, **about}, indent=2), "utf-8")
+
+        write_folder(folder, write)
+
+    def model(self) -> HF:
+        return HF.of(self._merged(), self.tokenizer, self.name)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "base": self.name,
+            "context": self.context,
+            "lora": None if self.lora is None else {"rank": self.lora.rank, "alpha": self.lora.alpha},
+            "parameters": sum(p.numel() for p in self.net.parameters() if p.requires_grad),
+        }
+
+    def _merged(self) -> Any:
+        """A plain model with what was learnt: adapters merged, no trace of a quantised file."""
+        net = copy.deepcopy(self.net)
+        if self.lora is not None:
+            net = net.merge_and_unload()
+        config = copy.deepcopy(net.config)
+        config.use_cache = True
+        if hasattr(config, "quantization_config"):
+            # Read from a GGUF file: its weights are whole by now, but save_pretrained would refuse them.
+            del config.quantization_config
+            plain = type(net)(config)
+            plain.load_state_dict(net.state_dict())
+            plain.generation_config = net.generation_config
+            net = plain
+        net.config = config
+        return net.to(self.device).eval()
+
+
+def _adapted(net: Any, lora: Lora) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise MissingExtra("LoRA", "train") from None
+    if lora.rank < 1:
+        raise ConfigError(f"LoRA needs a rank of at least 1, not {lora.rank}")
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(net, config)
+
+
+def _plain(net: Any) -> Any:
+    """The model of transformers itself; adapters are inside of its layers."""
+    inner: Callable[[], Any] | None = getattr(net, "get_base_model", None)
+    return inner() if inner is not None else net
