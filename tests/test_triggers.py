@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from atlas.errors import ConfigError
 from atlas.loop import Rollout
 from atlas.policies import Solo
-from atlas.policies.triggers import DEFAULT, Errors, Loop, Stall, Trigger
+from atlas.policies.triggers import DEFAULT, REFUSALS, Errors, Loop, Stall, Trigger
 from atlas.policies.watch import Watch
 from atlas.records import Ask, Observation, Stop, Task, Turn, View
 from atlas.testing import ScriptedModel
@@ -50,6 +50,26 @@ EAST, WEST = ("east", "a hall"), ("west", "a cellar")
 )
 def test_signs(trigger: Trigger, turns: Sequence[tuple[str, str]], fires: bool) -> None:
     assert trigger.fires(view(*turns), 0) is fires
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("Nothing happens.", True),
+        ("ProgrammingError: no such column", True),
+        ("Query error: x", True),
+        ('{"error": "not found"}', True),
+        ("1146 (42S02): Table 'a.b' doesn't exist", True),
+        ("(1064, 'You have an error in your SQL syntax')", True),
+        ("You can't go that way.", True),
+        ("[(1064, 'a value')]", False),
+        ("[]", False),
+        ("You arrive at desk 1.", False),
+        ("The error rate is 3 %.", False),
+    ],
+)
+def test_refusals_of_environments_and_tools(said: str, refused: bool) -> None:
+    assert bool(REFUSALS.match(said)) is refused
 
 
 @pytest.mark.parametrize("trigger", DEFAULT)
