@@ -214,7 +214,7 @@ def _trouble(steps: Sequence[Step], success: bool) -> Iterator[Entry]:
     if rounds and max(rounds.values()) >= _ROUNDS:
         (action, _), _ = rounds.most_common(1)[0]
         yield Entry(
-            cue=f'"{_worded(action, {thing: "{thing}" for thing in entities(action)})}" gives the same answer again',
+            cue=f'you do "{_worded(action, dict.fromkeys(entities(action), "{thing}"))}" again and see the same',
             action="stop going round: do what was not tried yet, or ask for help",
             effect="an end to the loop",
             kind=Kind.STOP,
