@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atlas.errors import ConfigError, DataError
+from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from atlas.train.base import Base
     from atlas.train.recipes import SftSuccess
     from atlas.train.trainer import Measured, Progress
     from atlas.train.trajectories import Trajectory
 
-RECIPES = ("sft-success", "escalations", "rationale", "redi", "kd-whitebox")
+RECIPES = (
+    "sft-success", "escalations", "rationale", "redi", "kd-whitebox", "internalise", "on-policy", "judge",
+)  # fmt: skip
 
 
 @click.command(help="Train a local student from traces.")
@@ -32,18 +33,23 @@ RECIPES = ("sft-success", "escalations", "rationale", "redi", "kd-whitebox")
     help="A run's folder, or rows that 'atlas export --format rows' wrote; may be given several times.",
 )
 @click.option(
-    "--base", default="scratch", show_default=True, help="scratch, scratch:SIZE, or the folder of a trained student."
+    "--base",
+    default="scratch",
+    show_default=True,
+    help="scratch, scratch:SIZE, hf:PATH_OR_NAME, gguf:PATH, smollm2-135m, or the folder of a trained student.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the student.")
 @click.option("--games", type=click.IntRange(min=1), help="Train on N episodes only, drawn by a fixed order.")
 @click.option("--epochs", default=8, type=click.IntRange(min=1), show_default=True, help="Passes over the data.")
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate. [default: 0.003]")
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate. [default: by the base]")
+@click.option("--lora", type=click.IntRange(min=1), help="Train adapters of this rank, not all weights.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights and of the order of the data.")
 @click.option("--batch-tokens", default=3072, type=click.IntRange(min=64), show_default=True, help="With padding.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="End the schedule by the clock.")
 @click.option("--reward", help="Success in an environment while it trains: alfworld:SPLIT:N.")
 @click.option("--teacher", type=click.Path(path_type=Path), help="kd-whitebox: the folder of the student to copy.")
-@click.option("--alpha", type=float, help="Of rationale and redi. [default: 0.5, 0.8]")
+@click.option("--alpha", type=float, help="Of rationale, redi and internalise. [default: 0.5, 0.8, 0.5]")
+@click.option("--select", type=click.Choice(["family", "uncertain"]), help="Draw what an epoch is made of.")
 @click.option("--permit", multiple=True, help="A model whose words may be trained on; 'PROVIDER/*' for several.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the processor. [default: torch's]")
 @click.option("--resume", is_flag=True, help="Go on with a training that was killed.")
@@ -55,8 +61,10 @@ def command(recipe: str, **options: Any) -> None:
     need_torch()
     import torch
 
+    from atlas.train.bases import base_of, default_lr
     from atlas.train.checkpoint import place_of
     from atlas.train.reward import playing
+    from atlas.train.select import Select
     from atlas.train.split import split
     from atlas.train.trainer import Settings, Trainer
     from atlas.train.trajectories import read
@@ -70,16 +78,17 @@ def command(recipe: str, **options: Any) -> None:
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     learnt = _recipe(recipe, options)
+    if options["reward"] and recipe == "judge":
+        raise ConfigError("a judge does not act, so it earns no reward: leave --reward out")
     reward = playing(options["reward"]) if options["reward"] else None
     prepared = learnt.prepare(read(options["data"], permitted=options["permit"]))
     train, held_out = split(prepared)
     if options["games"]:
         train = _some(train, options["games"])
-    base = _base(options["base"], train, options["seed"], thoughts=learnt.thoughts)
+    base = base_of(options["base"], train, thoughts=learnt.thoughts, seed=options["seed"], lora=options["lora"])
     settings = Settings(
         epochs=options["epochs"],
-        # A trained student is changed carefully: a tenth of the rate at which one begins.
-        lr=options["lr"] or (3e-3 if options["base"].startswith("scratch") else 3e-4),
+        lr=options["lr"] or default_lr(options["base"], options["lora"]),
         batch_tokens=options["batch_tokens"],
         seed=options["seed"],
         max_minutes=options["max_minutes"],
@@ -92,6 +101,7 @@ def command(recipe: str, **options: Any) -> None:
         out=out,
         settings=settings,
         reward=reward,
+        select=Select(options["select"]) if options["select"] else None,
         about={"command": shlex.join(["atlas", *sys.argv[1:]]), "reward": options["reward"]},
         seen=_lines(),
     )
@@ -103,11 +113,11 @@ def command(recipe: str, **options: Any) -> None:
 
 
 def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
-    from atlas.train import recipes
+    from atlas.train import guided, judge, recipes
     from atlas.train.scratch import ScratchBase
 
     alpha = {} if options["alpha"] is None else {"alpha": options["alpha"]}
-    if alpha and name not in ("rationale", "redi"):
+    if alpha and name not in ("rationale", "redi", "internalise"):
         raise ConfigError(f"{name} has no alpha: leave --alpha out")
     if (options["teacher"] is None) == (name == "kd-whitebox"):
         raise ConfigError("--teacher FOLDER belongs to kd-whitebox, and kd-whitebox needs it")
@@ -120,18 +130,13 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
             return recipes.Redi(**alpha)
         case "kd-whitebox":
             return recipes.KdWhitebox(ScratchBase.load(options["teacher"]))
+        case "internalise":
+            return guided.Internalise(**alpha)
+        case "on-policy":
+            return guided.OnPolicy()
+        case "judge":
+            return judge.Judge()
     return recipes.SftSuccess()
-
-
-def _base(spec: str, trajectories: Sequence[Trajectory], seed: int, *, thoughts: bool) -> Base:
-    from atlas.train.scratch import ScratchBase
-
-    kind, _, size = spec.partition(":")
-    if kind == "scratch":
-        return ScratchBase.new(size or "small", trajectories, thoughts=thoughts, seed=seed)
-    if not Path(spec).is_dir():
-        raise DataError(f"there is no base {spec!r}: choose scratch, scratch:SIZE or the folder of a trained student")
-    return ScratchBase.load(spec)
 
 
 def _some(trajectories: Sequence[Trajectory], count: int) -> list[Trajectory]:
@@ -177,4 +182,4 @@ def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"student": str(out), "measured": [m.model_dump() for m in history]}, indent=2))
         return
-    click.echo(f"The student: {out} ({_measured(history[-1])} at the end). Use it as scratch:{out}")
+    click.echo(f"It is in {out} ({_measured(history[-1])} at the end). As a model, a student is named scratch:{out}")

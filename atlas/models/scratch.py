@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atlas.errors import DataError
 from atlas.models.chat import seed_of
 from atlas.models.hf_prefixes import Prefixes
 from atlas.models.prices import LOCAL
@@ -36,8 +37,10 @@ class Scratch(ReadsView, RanksActions):
 
     def __init__(self, folder: str | Path, *, price: Price = LOCAL) -> None:
         """``folder`` is what ``atlas train`` wrote. Raises DataError for a broken one, MissingExtra without torch."""
-        from atlas.train.student import load
+        from atlas.train.student import about, load
 
+        if about(folder).get("training", {}).get("recipe") == "judge":
+            raise DataError(f"{folder} holds a judge, which does not act: give the folder of a student")
         self._use(*load(folder), name=Path(folder).expanduser().resolve().name, price=price)
 
     @classmethod

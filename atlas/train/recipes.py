@@ -51,7 +51,13 @@ class SftSuccess:
         """How wrong ``base`` is on ``batch``; ``progress`` of the training goes from 0 to 1."""
         return _nll(base.scores(batch))
 
+    def held_out(self, base: Base, batch: Sequence[Encoded]) -> tuple[float, int]:
+        """The sum over the targets of what is measured on held-out episodes, and how many targets there are."""
+        scores = base.scores(batch)
+        return -float(losses.logprobs(scores.logits, scores.targets).sum()), len(scores.targets)
+
     def config(self) -> dict[str, Any]:
+        """What stands beside the weights, and what a resumed training has to agree with."""
         return {"recipe": self.name}
 
 
@@ -60,7 +66,7 @@ class Escalations(SftSuccess):
 
     An episode in which both acted is what the student will meet again, and the teacher's steps in it are those it was
     in doubt about. They count in every episode; the student's own steps count where the episode succeeded (masking them
-    did worse: DASD, arXiv 2601.09088). Episodes without the student are learnt as in ``sft-success``.
+    did worse in Distribution-Aligned Sequence Distillation). Other episodes are learnt as in ``sft-success``.
     """
 
     name = "escalations"

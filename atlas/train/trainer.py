@@ -16,9 +16,10 @@ import torch
 import atlas
 from atlas.protocols import Model
 from atlas.records import Record
-from atlas.train import checkpoint, losses
+from atlas.train import checkpoint
 from atlas.train.base import Base, batches
 from atlas.train.recipes import SftSuccess
+from atlas.train.select import Select
 from atlas.train.trajectories import Trajectory, fingerprint
 from atlas.train.vocabulary import Encoded
 
@@ -54,7 +55,8 @@ class Measured(Record):
     loss: float | None
     """Of the training batches since the last measurement; None where a resumed training had none left."""
     held_out: float | None
-    """Negative log-likelihood of a token of the held-out actions; None where nothing is held out."""
+    """Of held-out episodes: the negative log-likelihood of a token of their actions, or what the recipe measures in its
+    place; None where nothing is held out."""
     reward: float | None = None
     """Success on held-out tasks; None where none are played."""
 
@@ -85,6 +87,8 @@ class Trainer:
     out: Path
     settings: Settings = field(default_factory=Settings)
     reward: Reward | None = None
+    select: Select | None = None
+    """Draws the trajectories of each epoch; None takes all of them."""
     about: dict[str, Any] = field(default_factory=dict)
     """Told beside the weights."""
     seen: Callable[[Progress], None] = lambda progress: None
@@ -100,12 +104,16 @@ class Trainer:
         self._optimizers = self.base.optimizers(self.settings.lr)
         self._history: list[Measured] = []
         self._best: dict[str, Any] | None = None
+        self._drawn: list[int] = []
         self._tokens, self._step, self._spent, epoch, skip = 0, 0, 0.0, 0, 0
         self.recipe.begin(self.base)
         if state is not None:
             self.base.net.load_state_dict(state["net"])
             for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
+            self._drawn = state["drawn"]
+            if self.select is not None:
+                self.select.rates = state["rates"]
             torch.set_rng_state(state["rng"])
             self._best, self._step, self._spent = state["best"], state["step"], state["seconds"]
             self._history = [Measured.model_validate(m) for m in state["history"]]
@@ -138,6 +146,7 @@ class Trainer:
             **settings,
             **base,
             **self.recipe.config(),
+            "select": self.select.way if self.select else None,
             "data": fingerprint(self.train),
             "held_out": fingerprint(self.held_out),
         }
@@ -146,7 +155,12 @@ class Trainer:
         """One pass over the data, less its first ``skip`` batches; whether the time was spent."""
         # All randomness of an epoch derives from its number, so that a resumed one has the same batches.
         rng = random.Random(f"{self.settings.seed}/{epoch}")
-        items = self.recipe.examples(self.base, self.train, rng)
+        if self.select is not None and not skip:
+            self._drawn = self.select.draw(self.base, self.train, self.settings.batch_tokens, rng)
+        chosen = [self.train[i] for i in self._drawn] if self.select else self.train
+        # Drawn anew, as a resumed epoch does not select again.
+        rng = random.Random(f"{self.settings.seed}/{epoch}/order")
+        items = self.recipe.examples(self.base, chosen, rng)
         groups = list(batches(items, self.settings.batch_tokens, rng))
         for i, batch in enumerate(groups[skip:], skip):
             share = (epoch + i / len(groups)) / self.settings.epochs
@@ -210,6 +224,8 @@ class Trainer:
             "config": self._config,
             "net": self.base.net.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "drawn": self._drawn,
+            "rates": self.select.rates if self.select else {},
             "rng": torch.get_rng_state(),
             "best": self._best,
             "history": [m.model_dump() for m in self._history],
@@ -253,13 +269,12 @@ class Trainer:
 
 
 def held_out_loss(base: Base, recipe: SftSuccess, trajectories: Sequence[Trajectory], tokens: int) -> float | None:
-    """Mean negative log-likelihood of a token of the held-out actions; None where there are none."""
+    """What the recipe measures on held-out episodes, the mean over targets; None where there are none."""
     total, count = 0.0, 0
     with torch.no_grad():
         for batch in batches(recipe.examples(base, trajectories, None), tokens, random.Random(0)):
-            scores = base.scores(batch)
-            total -= float(losses.logprobs(scores.logits, scores.targets).sum())
-            count += len(scores.targets)
+            value, targets = recipe.held_out(base, batch)
+            total, count = total + value, count + targets
     return total / count if count else None
 
 

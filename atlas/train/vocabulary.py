@@ -137,7 +137,9 @@ class Encoded:
     weights: list[float]
     """Of each token as a target in the loss: 0 where it is only read."""
     kind: str = "action"
-    """``action``, ``reason`` for a sequence that ends in a thought, ``bad`` for one that is to become less likely."""
+    """``action``, ``reason`` for a sequence that ends in a thought, ``bad`` for one of an episode that failed."""
+    twins: tuple[Encoded, ...] = ()
+    """Sequences with the same targets in the same order, and guidance before them."""
 
     def __len__(self) -> int:
         return len(self.tokens)
