@@ -238,7 +238,7 @@ _TOOL_STRICT = (
 )
 _EXFILTRATION = (
     r"!\[[^\]]{0,200}\]\(\s*(?:https?:|//|data:)[^)]*\)",
-    r"\b(?:send|post|upload|forward|transmit|exfiltrate|leak|deliver|report|submit|append|copy)(?:ing)? (?:\w+ ){0,8}"
+    r"\b(?:send|post|upload|forward|transmit|exfiltrate|leak|deliver)(?:ing)? (?:\w+ ){0,8}"
     r"(?:to|at|via|into) (?:this |the |an? |my |our )?(?:\w+ ){0,3}(?:https?://|www\.|webhook|pastebin)",
     r"\b(?:send|forward|e ?mail|mail|report|copy|leak|exfiltrate) (?:me |us )?(?:all |every |any |each )?"
     r"(?:it|them|what|everything|your|(?:of )?(?:the|this|these) (?:answer|conversation|memory|observations?|prompt"
