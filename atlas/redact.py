@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 HIDDEN = "[hidden]"
 _SHORTEST = 8
@@ -53,6 +54,7 @@ _ASSIGNED = re.compile(
 _SECRET_NAME = re.compile(rf"(?:.*[-_.])?(?:{_HEADS}|{_SETTINGS})", re.IGNORECASE)
 
 
+@lru_cache(maxsize=4096)
 def names_secret(field: str) -> bool:
     """Whether what a field of this name holds is a secret: ``password``, ``db_password``, ``Authorization``..."""
     return _SECRET_NAME.fullmatch(field) is not None

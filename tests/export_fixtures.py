@@ -108,15 +108,21 @@ def desk_run(folder: Path, episodes: int = 2, *, secret: str = "") -> Path:
 
 
 def write_steps(
-    writer: RunWriter, name: str, actions: Sequence[str], *, attempts: Sequence[int] = (), seen: str = "a room"
+    writer: RunWriter,
+    name: str,
+    actions: Sequence[str],
+    *,
+    attempts: Sequence[int] = (),
+    seen: str = "a room",
+    **parts: str,
 ) -> None:
-    """An episode of a scripted teacher, won at its end; ``seen`` is shown at every step."""
+    """An episode of a scripted teacher, won at its end; ``seen`` is shown at every step, ``parts`` in its prompt."""
     task = Task(id=name, goal="win the game", family="games")
     writer.start(name, "teacher", task, 0, "c")
     spend = Spend(actor=TEACHER, model="scripted-player", usage=Usage(calls=1, prompt_tokens=5, completion_tokens=2))
     for index, action in enumerate(actions):
         vote = Vote(actor=TEACHER, model="scripted-player", action=action, text=action)
-        prompt = Prompt(stable="Play.", ask=f"{seen} {index}")
+        prompt = Prompt(**{"stable": "Play.", "ask": f"{seen} {index}", **parts})
         step = Step(
             index=index,
             attempt=attempts[index] if attempts else 0,

@@ -9,6 +9,7 @@ import pytest
 from atlas.errors import ConfigError, DataError
 from atlas.evaluators.verdict import Verdict
 from atlas.export import Filters, Plan, export, read_rows, run_rows
+from atlas.export.rows import PARTS
 from atlas.records import STUDENT, TEACHER
 from atlas.testing.runs import Arm, write_run
 from atlas.traces import Run, RunWriter
@@ -70,6 +71,20 @@ def test_a_row_renders_with_or_without_the_parts_that_a_student_shall_do_without
     for line in lines(tmp_path / "out" / "train.jsonl"):
         assert "[example 1]" not in line["prompt"][-1]["content"]
         assert "Possible actions" in line["prompt"][-1]["content"]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_part_can_be_left_out_alone(name: str, tmp_path: Path) -> None:
+    parts = {field: f"the {part}" for part, field in PARTS.items()}
+    with RunWriter(tmp_path / "run") as writer:
+        write_steps(writer, "e1", ["look"], **parts)
+    for form in ("trl-sft", "rows"):
+        export([Run(tmp_path / "run")], tmp_path / form, Plan(format=form, without=(name,)))
+    (line,) = lines(tmp_path / "trl-sft" / "train.jsonl")
+    (row,) = read_rows(tmp_path / "rows")
+    for text in (line["prompt"][-1]["content"], row.messages()[-1].content):
+        assert [part for part in PARTS if f"the {part}" in text] == [part for part in PARTS if part != name]
+    assert lines(tmp_path / "trl-sft" / "train.jsonl")[0]["completion"][0]["content"] == "look"
 
 
 def test_what_is_no_row_is_said_with_its_line(tmp_path: Path) -> None:
