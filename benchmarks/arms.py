@@ -26,6 +26,7 @@ ARMS = {
     "cascade-watch": "the cascade, and the teacher also acts where an episode goes in circles or gets nowhere",
     "cascade-nodemos": "the cascade without demonstrations",
     "random-route": "icd, and the teacher acts at random, at the cascade's share of steps: a control",
+    "random-route-nodemos": "the same without demonstrations, at the share of cascade-nodemos",
     "online": "the cascade, its memory empty at first and growing with every success while it serves",
     "lanes": "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as online's",
     "teacher": "the teacher alone",
@@ -37,6 +38,7 @@ LANES = "lanes"
 GROWING = (ONLINE, LANES)
 """Arms whose memory is empty at first and grows while they serve, one episode after the other."""
 ROUTED = "random-route"
+ROUTES = (ROUTED, f"{ROUTED}-nodemos")
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,15 @@ def build(
         return Solo(cast.teacher, actor=TEACHER, max_tokens=cast.max_tokens)
     if name == "cascade-nodemos":
         return cascade
+    routed = None
+    if name in ROUTES:
+        if share is None:
+            raise ConfigError(
+                f"{name} needs the cascade's share: add the arm {name.replace(ROUTED, 'cascade')!r}, or give --share"
+            )
+        routed = RandomRoute(cast.student, cast.teacher, share=share, max_tokens=cast.max_tokens)
+        if name != ROUTED:
+            return routed
     if memory is None:
         raise ConfigError(f"the arm {arm!r} needs demonstrations: give --demos or --memory")
     if name in GUIDED_ARMS:
@@ -133,10 +144,7 @@ def build(
     demos = memory.limit(len(memory) if count is None else count)
     if name == "icd-irrelevant":
         return recall(student, Irrelevant(demos, seed), cast)
-    if name == ROUTED:
-        if share is None:
-            raise ConfigError("random-route needs the share of the cascade: add the arm 'cascade', or give --share")
-        routed = RandomRoute(cast.student, cast.teacher, share=share, max_tokens=cast.max_tokens)
+    if routed is not None:
         return recall(routed, demos, cast)
     if name == "cascade-watch":
         return Watch(recall(cascade, demos, cast), cast.teacher, max_tokens=cast.max_tokens)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atlas.benchmarks.arms import GROWING, ROUTED, Cast, build, needs_demos, split_name
+from atlas.benchmarks.arms import GROWING, ROUTED, ROUTES, Cast, build, needs_demos, split_name
 from atlas.benchmarks.growing import Growing, Learner
 from atlas.benchmarks.guided_arms import GUIDED_ARMS, ON_TRIAL
 from atlas.benchmarks.library import Library
@@ -144,7 +144,7 @@ class Bench:
                 await self._collect(writer, memory)
             library = await self._distil(memory, embedder) if self._guided and not self._meter.spent else None
             # Random routing needs the cascade's share, so it comes last, whatever its place in the list.
-            for arm in sorted(self.plan.arms, key=lambda a: split_name(a)[0] == ROUTED):
+            for arm in sorted(self.plan.arms, key=lambda a: split_name(a)[0] in ROUTES):
                 # What is left of a run whose budget is spent lacks what it is built on: demonstrations, a share.
                 if not self._meter.spent:
                     await self._arm(arm, tasks, writer, memory, library)
@@ -277,7 +277,7 @@ class Bench:
 
     def _share(self, arm: str) -> float | None:
         """The share of teacher steps for random routing: as stated, or what the cascade had on these tasks."""
-        if split_name(arm)[0] != ROUTED or self.plan.share is not None:
+        if split_name(arm)[0] not in ROUTES or self.plan.share is not None:
             return self.plan.share
         rows = {row.arm: row for row in arm_rows(self._episodes)}
         cascade = rows.get(self._name(arm.replace(ROUTED, "cascade")))

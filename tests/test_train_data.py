@@ -151,3 +151,14 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
         read([tmp_path / "nothing"])
     with pytest.raises(DataError, match="holds no rows"):
         read([tmp_path])
+
+
+def test_random_routing_without_demonstrations_takes_the_share_of_the_cascade_without_them() -> None:
+    from atlas.benchmarks.arms import Cast, build
+    from atlas.errors import ConfigError
+    from atlas.models import load
+
+    cast = Cast(student=load("nearest"), teacher=load("scripted:alfworld"))
+    assert build("random-route-nodemos", cast, None, share=0.25).config()["share"] == 0.25
+    with pytest.raises(ConfigError, match="add the arm 'cascade-nodemos'"):
+        build("random-route-nodemos", cast, None)
