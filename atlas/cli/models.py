@@ -1,11 +1,13 @@
-"""``atlas models``: what can be named, and fetching embedded weights."""
+"""``atlas models``: what can be named, fetching embedded weights, and names of your own."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 
-@click.group(help="List the models that can be named, fetch embedded ones.")
+@click.group(help="List the models that can be named, fetch embedded ones, give names.")
 def command() -> None:
     pass
 
@@ -47,3 +49,49 @@ def fetch(name: str) -> None:
     from atlas.assets import fetch as get
 
     click.echo(get(name))
+
+
+@command.group("add", help="Give a model a name of yours, which then works wherever a model is named.")
+def add() -> None:
+    pass
+
+
+@add.command("local")
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+def add_local(name: str, path: Path) -> None:
+    """NAME a trained student, a folder of transformers or a .gguf file at PATH."""
+    from atlas.models.named import local_spec
+
+    _give(name, local_spec(path))
+
+
+@add.command("alias")
+@click.argument("name")
+@click.argument("model")
+def add_alias(name: str, model: str) -> None:
+    """NAME a role, such as clerk, that MODEL has for now: 'atlas promote' may give it to another."""
+    from atlas.models.named import meaning
+
+    known = meaning(model)
+    _give(name, known.model if known is not None else model)
+
+
+def _give(name: str, model: str) -> None:
+    from atlas.errors import ConfigError
+    from atlas.models.named import give
+    from atlas.models.registry import names
+
+    if name in names():
+        raise ConfigError(f"{name!r} is a model of atlas itself: choose another name")
+    give(name, model, new=True)
+    click.echo(f"{name} is {model}")
+
+
+@command.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Forget a NAME that you gave; the model stays where it is."""
+    from atlas.models.named import remove as forget
+
+    forget(name)

@@ -10,6 +10,8 @@ from typing import Any
 
 from atlas.assets import ASSETS, cache_dir
 from atlas.errors import ConfigError
+from atlas.models.named import meaning
+from atlas.models.named import names as given_names
 from atlas.models.prices import LOCAL, listed, parse_price
 from atlas.protocols import Model
 from atlas.records import Price, Record
@@ -31,7 +33,7 @@ class Entry(Record):
 
     name: str
     kind: str
-    """``copying``, ``embedded``, ``scripted``, ``hosted``, or ``file`` for weights of your own."""
+    """``copying``, ``embedded``, ``scripted``, ``named`` by the user, ``hosted``, or ``file`` for weights of your own."""
     what: str
     licence: str = ""
     size: int | None = None
@@ -48,7 +50,7 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
 
     ``nearest``; ``smollm2-135m``, ``qwen2.5-coder-1.5b`` (embedded, fetched on first use); ``gguf:PATH``;
     ``hf:PATH_OR_NAME``; ``scratch:PATH`` (a student of ``atlas train``); ``scripted:alfworld``; ``PROVIDER/MODEL`` for
-    every provider that litellm knows. ``price`` overrides what is known of its price; ``options`` go to the model's
+    every provider that litellm knows; and names that the user gave (:mod:`atlas.models.named`). ``price`` overrides what is known of its price; ``options`` go to the model's
     class. Raises ConfigError for a name that does not exist, MissingExtra where packages are missing, DataError for
     weights that cannot be had.
     """
@@ -88,6 +90,9 @@ def _build(spec: str, kind: str, rest: str, options: dict[str, Any]) -> Model:
         from atlas.models.hosted import Hosted
 
         return Hosted(spec, **options)
+    given = meaning(spec)
+    if given is not None:
+        return load(given.model, **options)
     raise ConfigError(f"there is no model named {spec!r}{_nearest_name(spec)}: {_what_exists()}")
 
 
@@ -141,6 +146,9 @@ def catalogue() -> list[Entry]:
     for name in SCRIPTED:
         what = f"a scripted expert for {name}: a program, not a model, at a stated price"
         entries.append(Entry(name=f"scripted:{name}", kind="scripted", what=what, price=_scripted(name, {}).price))
+    for name, named in given_names().items():
+        what = f"{named.now.model}{f' ({named.now.why})' if named.now.why else ''}"
+        entries.append(Entry(name=name, kind="named", what=what))
     here = find_spec("xllamacpp") is not None
     entries.append(
         Entry(name="gguf:PATH", kind="file", what="a GGUF file of yours", installed=here, extra="local", price=LOCAL)
