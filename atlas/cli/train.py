@@ -50,7 +50,9 @@ RECIPES = (
 @click.option("--teacher", type=click.Path(path_type=Path), help="kd-whitebox: the folder of the student to copy.")
 @click.option("--alpha", type=float, help="Of rationale, redi and internalise. [default: 0.5, 0.8, 0.5]")
 @click.option("--select", type=click.Choice(["family", "uncertain"]), help="Draw what an epoch is made of.")
-@click.option("--permit", multiple=True, help="A model whose words may be trained on; 'PROVIDER/*' for several.")
+@click.option(
+    "--permitted", default="", help="Models whose terms allow training on their words: MODEL,... or PROVIDER/*."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the processor. [default: torch's]")
 @click.option("--resume", is_flag=True, help="Go on with a training that was killed.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
@@ -81,7 +83,7 @@ def command(recipe: str, **options: Any) -> None:
     if options["reward"] and recipe == "judge":
         raise ConfigError("a judge does not act, so it earns no reward: leave --reward out")
     reward = playing(options["reward"]) if options["reward"] else None
-    prepared = learnt.prepare(read(options["data"], permitted=options["permit"]))
+    prepared = learnt.prepare(read(options["data"], permitted=tuple(filter(None, options["permitted"].split(",")))))
     train, held_out = split(prepared)
     if options["games"]:
         train = _some(train, options["games"])

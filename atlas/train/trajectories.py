@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from atlas.errors import DataError
@@ -63,7 +63,7 @@ def read(places: Sequence[str | Path], *, permitted: Sequence[str] = ()) -> list
         raise DataError(f"{' and '.join(map(str, places))} holds no finished episode: give a run or an export of one")
     if not any(m.weight for t in found for m in t.moments):
         raise DataError(
-            f"no step in {' and '.join(map(str, places))} may be trained on: state with --permit MODEL whose words may"
+            f"no step in {' and '.join(map(str, places))} may be trained on: state with --permitted MODEL whose words may"
         )
     return found
 
@@ -80,8 +80,11 @@ def _trajectories(rows: Iterable[Row]) -> Iterator[Trajectory]:
     for _, grouped in groupby(rows, key=lambda row: (row.run, row.episode)):
         # A retried episode begins anew with each attempt; only the last one's steps led to its result.
         own = [row for row in grouped if row.last_attempt]
-        if own:
-            yield _trajectory(own)
+        if not own:
+            continue
+        if any(later.index != row.index + 1 for row, later in pairwise(own)):
+            raise DataError(f"steps are missing of episode {own[0].episode}: make the rows anew with 'atlas export'")
+        yield _trajectory(own)
 
 
 def _trajectory(rows: Sequence[Row]) -> Trajectory:
@@ -101,7 +104,7 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
                 actor=row.actor,
                 escalated=row.escalated,
                 guidance=row.prompt.guidance,
-                weight=float(row.trainable and bool(row.action)),
+                weight=float(row.trainable and bool(row.action) and not row.context),
             )
             for row in rows
         ),
