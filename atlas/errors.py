@@ -51,3 +51,7 @@ class BudgetExceeded(AtlasError):
 
 class StoreError(AtlasError):
     """A memory or trace file that cannot be read or written."""
+
+
+class FrozenMemory(StoreError):
+    """A memory that is frozen: it is used, and nothing may write it."""

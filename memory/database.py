@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from atlas.errors import StoreError
+from atlas.errors import FrozenMemory, StoreError
 from atlas.memory.connection import Connection
 from atlas.memory.schema import APPLICATION_ID, SCHEMA_VERSION, create
 from atlas.record import Record
@@ -105,19 +105,30 @@ class Freeze(NamedTuple):
 class Database(Connection):
     """A memory file; many may be open on it at once, in this process and in others."""
 
+    def __init__(self, path: str) -> None:
+        self._waiting: dict[str, str] = {}
+        super().__init__(path)
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """As :meth:`Connection.transaction`; raises StoreError when the memory is frozen."""
-        with super().transaction():
-            frozen = self.frozen()
-            if frozen:
-                raise StoreError(
-                    f"the memory {self.path} is frozen by {frozen.author} ({frozen.reason}): "
-                    f"'atlas memory freeze {self.path} --off' lets it be written again"
-                )
-            yield
+        """As :meth:`Connection.transaction`; raises FrozenMemory when the memory is frozen."""
+        with self._lock:
+            if self._waiting and self.frozen() is None:
+                self._make_waiting()
+            with super().transaction():
+                self.check_writable()
+                yield
+
+    def check_writable(self) -> None:
+        """Raises FrozenMemory when the memory is frozen."""
+        frozen = self.frozen()
+        if frozen:
+            raise FrozenMemory(
+                f"the memory {self.path} is frozen by {frozen.author} ({frozen.reason}): "
+                f"'atlas memory freeze {self.path} --off' lets it be written again"
+            )
 
     def write(self, writes: Sequence[Write], *, author: str, reason: str, action: str = "write") -> list[bool]:
         """Write all or nothing, as one version; True for each that changed something.
@@ -125,8 +136,8 @@ class Database(Connection):
         author: ``trace:RUN/EPISODE``, ``person:NAME``, ``rule:NAME`` or ``import:FILE``.
         reason: why, in words for the log.
 
-        Where nothing changes no version is made. Raises StoreError when the memory is frozen, and for an item that is
-        not there when no record is given.
+        Where nothing changes no version is made. Raises FrozenMemory when the memory is frozen, and StoreError for an
+        item that is not there when no record is given.
         """
         _check_author(author)
         with self.transaction():
@@ -148,17 +159,30 @@ class Database(Connection):
                 done.append(changed)
         return done
 
-    def define(self, table: str, statements: str) -> None:
-        """Make a further table, by ``CREATE`` statements, where there is none of that name yet.
+    def define(self, table: str, statement: str) -> None:
+        """Make a further table, by a ``CREATE TABLE`` statement, where there is none of that name yet.
 
-        This is done in a frozen memory too: a new table holds nothing.
+        A frozen memory is not written for that either: an empty table of this connection alone stands in for it.
         """
-        if self.has(table):
+        if self.has(table) or table in self._waiting:
             return
         with super().transaction():
-            if not self.has(table):
-                for statement in statements.split(";"):
-                    self.execute(statement)
+            if self.frozen() is None:
+                self._create(table, statement)
+            else:
+                self.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+                self._waiting[table] = statement
+
+    def _make_waiting(self) -> None:
+        with super().transaction():
+            for table, statement in self._waiting.items():
+                self.execute(f"DROP TABLE temp.{table}")
+                self._create(table, statement)
+        self._waiting.clear()
+
+    def _create(self, table: str, statement: str) -> None:
+        if not self.has(table):
+            self.execute(statement)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -296,8 +320,10 @@ class Database(Connection):
 
     def put_vectors(self, embedder: str, rows: Iterable[tuple[str, bytes]]) -> None:
         """Keep embeddings for the next process; a frozen memory keeps none."""
+        if self.frozen():
+            return
         with super().transaction():
-            if self.frozen() is None:
+            if self.frozen() is None:  # it may have been frozen while this waited for its turn
                 self.executemany(
                     "INSERT OR IGNORE INTO vectors (embedder, text_hash, vector) VALUES (?, ?, ?)",
                     [(embedder, text_hash, vector) for text_hash, vector in rows],

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.errors import StoreError
+from atlas.errors import FrozenMemory, StoreError
 from atlas.memory import DemonstrationStore, versions
 from atlas.memory.database import STATUSES, Database, Kind, State, Status, Write
+from atlas.memory.history import History, Outcome
+from atlas.memory.pamphlets import PamphletStore
 from tests.memory_fixtures import demo, view
 
 HERE = Path(__file__).parent.parent
@@ -209,6 +211,35 @@ def test_a_frozen_memory_is_used_and_never_written(tmp_path: Path) -> None:
         assert store.add(demo(4)) and len(search(store)) == 4
         actions = [(v.action, v.author) for v in store.database.versions()]
         assert actions[2:4] == [("freeze", "person:ann"), ("unfreeze", ME)]
+
+
+def test_who_opens_a_frozen_memory_for_more_writes_nothing_and_catches_up_when_it_is_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "m.db"
+    outcome = Outcome(episode="e", task_id="t", goal="g", success=True, unaided=1.0, dollars=None)
+    with DemonstrationStore(path, embedder="hash") as store:
+        store.add(demo(1))
+        store.database.set_frozen(True, author=ME, reason="as it is")
+        store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = path.read_bytes()
+    with DemonstrationStore(path, embedder="hash") as store:
+        history = History(store.database, store.embedder)
+        pamphlets = PamphletStore(store.database, store.embedder)
+        assert (len(history), len(pamphlets), pamphlets.has_learned("r/e")) == (0, 0, False)
+        assert pamphlets.search(view("t", "g", "o"), 100) == [] and history.near("g", 3) == []
+        assert search(store) == ["task-1"]
+        with pytest.raises(FrozenMemory):
+            history.add(outcome)
+        with pytest.raises(FrozenMemory):
+            pamphlets.learn("r/e", [])
+        store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert path.read_bytes() == before
+        with DemonstrationStore(path, embedder="hash") as other:
+            other.database.set_frozen(False, author=ME, reason="go on")
+        with pytest.raises(ZeroDivisionError), store.database.transaction():
+            raise ZeroDivisionError
+        assert history.add(outcome) and len(history) == 1
+        with DemonstrationStore(path, embedder="hash") as other:
+            assert len(History(other.database, other.embedder)) == 1
 
 
 # --- many processes ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from atlas.actions import Actions, ChatActions
 from atlas.budget import Budget, Meter
-from atlas.errors import ConfigError
+from atlas.errors import ConfigError, FrozenMemory
 from atlas.loop import Unrecorded
 from atlas.memory.demonstration import Demonstration, from_episode
 from atlas.memory.history import History
@@ -125,13 +125,19 @@ class Agent:
         return Wrap(self.episode, goal, score)
 
     def learn_from(self, episode: Episode, steps: Sequence[Step]) -> bool:
-        """Keep a successful episode as a demonstration; whether the memory took it. With lanes, keep how it went."""
-        if self.history is not None and episode.stop not in INTERRUPTED:
-            self.history.add(outcome(episode, steps))
-        informative = episode.teacher_steps > 0 or episode.asked_steps > 0 or not self.taught
-        if not (self.learn and self.memory is not None and episode.success and steps and informative):
+        """Keep a successful episode as a demonstration; whether the memory took it. With lanes, keep how it went.
+
+        A frozen memory is used and takes nothing.
+        """
+        try:
+            if self.history is not None and episode.stop not in INTERRUPTED:
+                self.history.add(outcome(episode, steps))
+            informative = episode.teacher_steps > 0 or episode.asked_steps > 0 or not self.taught
+            if not (self.learn and self.memory is not None and episode.success and steps and informative):
+                return False
+            return self.memory.add(from_episode(episode, steps))
+        except FrozenMemory:
             return False
-        return self.memory.add(from_episode(episode, steps))
 
     def close(self) -> None:
         """End the background thread, and close what was opened from a path."""
