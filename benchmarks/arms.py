@@ -132,12 +132,12 @@ def build(
         routed = RandomRoute(cast.student, cast.teacher, share=share, max_tokens=cast.max_tokens)
         if name != ROUTED:
             return routed
-    if memory is None:
-        raise ConfigError(f"the arm {arm!r} needs demonstrations: give --demos or --memory")
     if name in GUIDED_ARMS:
         if library is None:
             raise ConfigError(f"the arm {arm!r} needs pamphlets: run it with 'atlas bench', which distils them")
         return guided(name, count, cast, student, cascade, library)
+    if memory is None:
+        raise ConfigError(f"the arm {arm!r} needs demonstrations: give --demos or --memory")
     if name == ONLINE:
         return recall(cascade, memory, cast)
     # A part of fixed size, so that what an arm knows does not depend on who else adds to the memory meanwhile.

@@ -14,6 +14,9 @@ from atlas.memory.pamphlets import PamphletStore
 from atlas.protocols import Demonstrations, Embedder, Pamphlets, Policy
 from atlas.records import Decision, Guidance, View
 
+_TURNS = 20
+"""Ways to pair cues with advice that are tried."""
+
 Part = tuple[int | None, str, bool]
 
 
@@ -80,16 +83,26 @@ class Extract:
 
 def exchanged(entries: Iterable[Entry]) -> list[Entry]:
     """The entries, each with what another one for the same reader says to do: the same cues, the same advice, and
-    nothing to connect them. If these help as much, it is not what the entries say that helps."""
+    nothing to connect them. If these help as much, it is not what the entries say that helps.
+
+    Where chance brings together what belongs together, the pair is left out.
+    """
     rows = sorted(entries, key=lambda entry: entry.id)
+    known = {entry.id for entry in rows}
     random.Random("exchanged").shuffle(rows)
-    made = []
+    made: list[Entry] = []
     for audience in ("student", "teacher"):
         group = [entry for entry in rows if entry.audience == audience]
-        for entry, other in zip(group, [*group[1:], *group[:1]], strict=True):
-            advice = {"action": other.action, "effect": other.effect, "pattern": other.pattern, "kind": other.kind}
-            made.append(entry.model_copy(update=advice))
+        turned = [list(map(_with, group, [*group[n:], *group[:n]])) for n in range(1, min(len(group), _TURNS))]
+        wrong: list[list[Entry]] = [[entry for entry in pairs if entry.id not in known] for pairs in turned]
+        made += max(wrong, key=lambda pairs: len(pairs), default=[])
     return made
+
+
+def _with(entry: Entry, other: Entry) -> Entry:
+    """The cue of ``entry`` with the advice of ``other``."""
+    advice = {"action": other.action, "effect": other.effect, "pattern": other.pattern, "kind": other.kind}
+    return entry.model_copy(update=advice)
 
 
 class Elsewhere:
