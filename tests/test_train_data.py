@@ -162,3 +162,50 @@ def test_random_routing_without_demonstrations_takes_the_share_of_the_cascade_wi
     assert build("random-route-nodemos", cast, None, share=0.25).config()["share"] == 0.25
     with pytest.raises(ConfigError, match="add the arm 'cascade-nodemos'"):
         build("random-route-nodemos", cast, None)
+
+
+def rows_of(tmp_path: Path, **changes: object) -> Path:
+    """A file of rows: one episode of three steps by a model that may be trained on, with some fields changed."""
+    from atlas.export import Row
+    from atlas.records import Message, Prompt
+
+    lines = []
+    for i in range(3):
+        row = Row(
+            id=f"r/e/{i}",
+            run="r",
+            episode="e",
+            arm="teacher",
+            seed=0,
+            task="t",
+            goal="g",
+            index=i,
+            observation="o",
+            prompt=Prompt(),
+            completion=Message(role="assistant", content="x"),
+            action="go",
+            actor="teacher",
+            model="scripted-expert",
+            reason="solo",
+            success=True,
+            permitted={"scripted-expert": "scripted"},
+        )
+        update = {name: values[i] for name, values in changes.items()}
+        lines.append(row.model_copy(update=update).model_dump_json())
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_rows_become_whole_episodes_and_only_what_may_be_is_trained_on(tmp_path: Path) -> None:
+    path = rows_of(
+        tmp_path, context=("", "duplicate", ""), model=("scripted-expert", "scripted-expert", "openai/gpt-5")
+    )
+    (found,) = read([path])
+    assert [m.weight for m in found.moments] == [1.0, 0.0, 0.0]
+    (found,) = read([rows_of(tmp_path, last_attempt=(False, True, True))])
+    assert len(found.moments) == 2
+    with pytest.raises(DataError, match="name with --permitted"):
+        read([rows_of(tmp_path, model=("openai/gpt-5",) * 3)])
+    with pytest.raises(DataError, match="steps are missing of episode e"):
+        read([rows_of(tmp_path, index=(0, 1, 3))])

@@ -63,7 +63,7 @@ def read(places: Sequence[str | Path], *, permitted: Sequence[str] = ()) -> list
         raise DataError(f"{' and '.join(map(str, places))} holds no finished episode: give a run or an export of one")
     if not any(m.weight for t in found for m in t.moments):
         raise DataError(
-            f"no step in {' and '.join(map(str, places))} may be trained on: state with --permitted MODEL whose words may"
+            f"no step in {' and '.join(map(str, places))} may be trained on: name with --permitted whose words may"
         )
     return found
 
