@@ -193,9 +193,9 @@ async def test_without_demonstrations_it_draws_among_what_is_possible() -> None:
     assert actions([alone])[0] in EVERYWHERE and "Nothing like this" in alone.text
 
 
-async def test_where_nothing_is_possible_it_names_no_action() -> None:
+async def test_where_nothing_is_possible_and_nothing_was_shown_it_names_no_action() -> None:
     assert actions(await ask(view(), 2)) == ["", ""]
-    assert actions(await ask(view(shown=(window(),)), 2, temperature=0.5)) == ["", ""]
+    assert actions(await ask(view(), 2, temperature=0.5)) == ["", ""]
 
 
 # --- the same draws on every machine and in every order ---------------------------------------------------------------

@@ -21,6 +21,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from atlas.models.advice import advised
+from atlas.models.copying import copied
 from atlas.models.grounding import Situation, Slot, align, entities, natural, purposes, skeleton, states
 from atlas.models.playbook import follow
 from atlas.models.proposal import Proposal
@@ -112,7 +113,10 @@ def _log(share: float) -> float:
 def proposals(view: View) -> list[Proposal]:
     """One proposal per retrieved demonstration, and per plan among the entries shown, that has one; best fit first."""
     present: dict[frozenset[str], Present] = {}
-    found = [p for w in view.retrieved if (p := _propose(view, w, present)) is not None]
+    if view.admissible or view.tools or view.messages:
+        found = [p for w in view.retrieved if (p := _propose(view, w, present)) is not None]
+    else:
+        found = [p for w in view.retrieved if (p := copied(view, w)) is not None]
     found += follow(view)
     return sorted(found, key=lambda p: (-p.fit, p.action))
 
