@@ -51,8 +51,19 @@ TOOLS: list[dict[str, Any]] = [
 ]
 
 
-def homes_run(folder: Path, games: int = 4, *, student: str = "openai/small", about: Any = None) -> Path:
-    """A teacher alone, and a cascade whose student is right at even steps and disagrees with itself at odd ones."""
+def homes_run(
+    folder: Path,
+    games: int = 4,
+    *,
+    student: str = "openai/small",
+    about: Any = None,
+    wrong: bool = False,
+    audit: float = 0.0,
+) -> Path:
+    """A teacher alone, and a cascade whose student is right at even steps and disagrees with itself at odd ones.
+
+    With ``wrong`` the student is always of one mind, and only looks.
+    """
     expert = ScriptedExpert()
 
     def votes(ask: Ask) -> list[str]:
@@ -62,6 +73,8 @@ def homes_run(folder: Path, games: int = 4, *, student: str = "openai/small", ab
             [(t.action, t.observation) for t in ask.view.turns],
             ask.view.admissible,
         )
+        if wrong:
+            return [reply_text("look", "I look again.")] * ask.n
         if ask.view.index % 2 == 0:
             return [reply_text(move.action, "I am sure.")] * ask.n
         other = [a for a in ask.view.admissible if a != move.action]
@@ -69,7 +82,7 @@ def homes_run(folder: Path, games: int = 4, *, student: str = "openai/small", ab
 
     policies = {
         "teacher": Solo(expert, actor=TEACHER),
-        "cascade": Cascade(ScriptedModel(votes, name=student, shares_prompt=True), expert),
+        "cascade": Cascade(ScriptedModel(votes, name=student, shares_prompt=True), expert, audit=audit),
     }
     with RunWriter(folder, {"title": "homes"}, about) as writer:
         jobs = [
@@ -77,7 +90,7 @@ def homes_run(folder: Path, games: int = 4, *, student: str = "openai/small", ab
             for arm, policy in policies.items()
             for game in homes("train", games)
         ]
-        asyncio.run(play(jobs, recorder=writer, run=writer.name, max_steps=40, concurrency=1))
+        asyncio.run(play(jobs, recorder=writer, run=writer.name, max_steps=5 if wrong else 40, concurrency=1))
     return folder
 
 

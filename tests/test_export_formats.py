@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from atlas.export import Filters, Plan, export, run_rows
-from atlas.export.preference import rejected
+from atlas.export.preference import pairs
+from atlas.records import STUDENT, TEACHER
 from atlas.testing.runs import write_run
 from atlas.traces import Run
 from tests.export_fixtures import TOOLS, desk_run, homes_run, lines
@@ -150,18 +151,36 @@ def test_openai_preference_lines_are_valid_and_hold_what_the_cascade_knew(
 
 def test_pairs_are_only_of_actions_that_differ_each_once(homes: Run, desk: Run) -> None:
     for row in run_rows(homes, permitted=ANY):
-        pairs = list(rejected(row))
-        assert bool(pairs) == row.escalated
-        actions = [action for action, _ in pairs]
-        assert len(set(actions)) == len(actions) and row.action not in actions
-        for action, reply in pairs:
-            assert reply.content == f"Thought: Perhaps so.\nAction: {action}"
-    assert not [pair for row in run_rows(desk) for pair in rejected(row)], "no pair without permission"
+        found = list(pairs(row))
+        assert bool(found) == row.escalated
+        replies = [pair.rejected.content for pair in found]
+        assert (
+            len(set(replies)) == len(replies) == len({v.action for v in row.votes if v.actor == STUDENT}) * bool(found)
+        )
+        for pair in found:
+            better, worse = pair.key.split("\n")
+            assert pair.chosen == row.completion and better == row.action != worse
+            assert pair.rejected.content == f"Thought: Perhaps so.\nAction: {worse}"
+    assert not [pair for row in run_rows(desk) for pair in pairs(row)], "no pair without permission"
+    one_sided = [row for row in run_rows(desk, permitted=["anthropic/*"]) if row.escalated]
+    assert one_sided and not [pair for row in one_sided for pair in pairs(row)], "nor with permission for one of two"
     asked = [row for row in run_rows(desk, permitted=ANY) if row.escalated]
-    assert [[action for action, _ in rejected(row)] for row in asked] == [
+    assert [[pair.key.split("\n")[1] for pair in pairs(row)] for row in asked] == [
         ['refund({"order": "A0"})'],
         ['refund({"order": "A1"})'],
     ]
+
+
+def test_an_audited_step_is_a_pair_where_the_teacher_would_have_done_something_else(tmp_path: Path) -> None:
+    run = Run(homes_run(tmp_path / "run", 3, wrong=True, audit=1.0))
+    audited = [row for row in run_rows(run, permitted=ANY) if row.arm == "cascade"]
+    assert audited and {row.actor for row in audited} == {STUDENT}
+    for row in audited:
+        (pair,) = pairs(row)
+        assert pair.rejected == row.completion and row.action == "look"
+        teacher = row.votes[-1]
+        assert teacher.actor == TEACHER and pair.chosen.content.endswith(f"Action: {teacher.action}")
+    assert exported(run, tmp_path / "out", "trl-preference")
 
 
 def test_trl_rows_carry_tool_arguments_as_objects(desk: Run, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def export(runs: Sequence[Run], out: str | Path, plan: Plan, seen: Seen = lambda
     return manifest
 
 
-_NO_PAIR = "no step at which the teacher acted against the student's votes"
+_NO_PAIR = "no state at which student and teacher differ"
 
 
 class _Making:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from atlas.export.preference import Pair
 from atlas.export.rows import Row
 from atlas.models.chat import to_dicts
 from atlas.records import Message
@@ -23,12 +24,12 @@ def openai_sft(row: Row, without: Collection[str]) -> dict[str, Any]:
     return {"messages": messages, **_tools(row, parallel=True)}
 
 
-def openai_preference(row: Row, rejected: Message, without: Collection[str]) -> dict[str, Any]:
+def openai_preference(row: Row, pair: Pair, without: Collection[str]) -> dict[str, Any]:
     """A line for OpenAI's preference fine-tuning (DPO)."""
     return {
         "input": {"messages": to_dicts(row.messages(without)), **_tools(row, parallel=True)},
-        "preferred_output": to_dicts([row.completion]),
-        "non_preferred_output": to_dicts([rejected]),
+        "preferred_output": to_dicts([pair.chosen]),
+        "non_preferred_output": to_dicts([pair.rejected]),
     }
 
 
@@ -37,12 +38,12 @@ def trl_sft(row: Row, without: Collection[str]) -> dict[str, Any]:
     return {"prompt": _templated(row.messages(without)), "completion": _templated([row.completion]), **_tools(row)}
 
 
-def trl_preference(row: Row, rejected: Message, without: Collection[str]) -> dict[str, Any]:
+def trl_preference(row: Row, pair: Pair, without: Collection[str]) -> dict[str, Any]:
     """A row for TRL's DPOTrainer, conversational preference with an explicit prompt."""
     return {
         "prompt": _templated(row.messages(without)),
-        "chosen": _templated([row.completion]),
-        "rejected": _templated([rejected]),
+        "chosen": _templated([pair.chosen]),
+        "rejected": _templated([pair.rejected]),
         **_tools(row),
     }
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from atlas.export import atif, chat, otel
 from atlas.export.folder import Folder
-from atlas.export.preference import canonical_action, rejected
+from atlas.export.preference import canonical_action, pairs
 from atlas.export.rows import Row, stripped
 from atlas.export.whole import Whole
 
@@ -111,8 +111,8 @@ def _one(render: Callable[[Row, Collection[str]], dict[str, Any]]) -> Callable[.
 
 def _pairs(render: Callable[..., dict[str, Any]]) -> Callable[..., Iterator[Rendered]]:
     def steps(row: Row, without: Collection[str]) -> Iterator[Rendered]:
-        for action, reply in rejected(row):
-            yield f"{canonical_action(row)}\n{action}", render(row, reply, without)
+        for pair in pairs(row):
+            yield pair.key, render(row, pair, without)
 
     return steps
 

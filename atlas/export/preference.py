@@ -6,39 +6,64 @@ import json
 import re
 from collections.abc import Iterator
 
-from atlas.actions import TextActions
+from atlas.actions import TextActions, answer_key, normalise
 from atlas.export.rows import Row, asks_for_lines
-from atlas.records import STUDENT, Message, Reply, Task, ToolCall, View, Vote, reply_text
+from atlas.records import STUDENT, TEACHER, Message, Record, Reply, Task, ToolCall, View, Vote, reply_text
 
 _CALL = re.compile(r"([^\s()]+)\((\{.*\})\)")
 _ANY = View(task=Task(id="", goal=""), opening="")
 
 
-def rejected(row: Row) -> Iterator[tuple[str, Message]]:
-    """What the student proposed instead of the teacher's action: (canonical action, reply), each action once.
+class Pair(Record):
+    """Two replies at one state, the better one first."""
 
-    Nothing where the teacher did not act after the student was asked, or the student agrees with it. Votes without an
-    action, and those of models that may not be trained on, are left out.
+    chosen: Message
+    rejected: Message
+    key: str
+    """Both actions, in canonical form."""
+
+
+def pairs(row: Row) -> Iterator[Pair]:
+    """What the teacher did against each other action that the student's votes named; each action once.
+
+    Where the student acted and the teacher was asked as well (an audited step), what the teacher would have done
+    against what the student did. Nothing where both agree, where one of them was not asked, or where one of them may
+    not be trained on. Votes without an action are left out.
     """
-    if not row.escalated:
+    if row.escalated:
+        best, chosen = canonical_action(row), row.completion if row.trainable else None
+    else:
+        best, chosen = _audited(row)
+    if chosen is None:
         return
-    chosen = canonical_action(row)
-    seen = {chosen}
+    taken = canonical_action(row)
+    seen = {best}
     for vote in row.votes:
-        if (
-            vote.actor == STUDENT
-            and vote.action is not None
-            and vote.action not in seen
-            and vote.model in row.permitted
-        ):
-            seen.add(vote.action)
-            yield vote.action, reply_of(vote, row)
+        if vote.actor != STUDENT or vote.action is None or vote.action in seen or vote.model not in row.permitted:
+            continue
+        seen.add(vote.action)
+        if row.escalated:
+            yield Pair(chosen=chosen, rejected=reply_of(vote, row), key=f"{best}\n{vote.action}")
+        elif vote.action == taken:
+            yield Pair(chosen=chosen, rejected=row.completion, key=f"{best}\n{taken}")
+
+
+def _audited(row: Row) -> tuple[str, Message | None]:
+    """The teacher's vote where the student acted: its action, and the reply; None where it gave none."""
+    if row.actor != STUDENT:
+        return "", None
+    for vote in row.votes:
+        if vote.actor == TEACHER and vote.action is not None and vote.model in row.permitted:
+            return vote.action, reply_of(vote, row)
+    return "", None
 
 
 def canonical_action(row: Row) -> str:
     """The action taken, in the form in which votes are compared; as written where no vote tells."""
     own = [v.action for v in row.votes if v.actor == row.actor and v.action is not None]
-    return own[0] if own else row.action
+    calls = "\n".join(sorted(row.action.split("\n")))
+    spelt = (normalise(row.action), calls, answer_key(row.action))
+    return next((action for action in own if action in spelt), own[0] if own else row.action)
 
 
 def reply_of(vote: Vote, row: Row) -> Message:
