@@ -164,7 +164,7 @@ def test_random_routing_without_demonstrations_takes_the_share_of_the_cascade_wi
         build("random-route-nodemos", cast, None)
 
 
-def rows_of(tmp_path: Path, **changes: object) -> Path:
+def rows_of(tmp_path: Path, **changes: tuple[object, ...]) -> Path:
     """A file of rows: one episode of three steps by a model that may be trained on, with some fields changed."""
     from atlas.export import Row
     from atlas.records import Message, Prompt
