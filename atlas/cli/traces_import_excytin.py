@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +14,49 @@ from atlas.errors import DataError
 
 if TYPE_CHECKING:
     from atlas.benchmarks.excytin.logged.importing import Imported
+    from atlas.benchmarks.excytin.logged.memory import Built
 
 
 @click.command("excytin")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with questions/, by which tasks are numbered.")
+@click.option("--memory", type=click.Path(path_type=Path), help="Also put what train incidents teach into this memory.")
+@click.option(
+    "--train-incident",
+    "incidents",
+    type=int,
+    multiple=True,
+    default=(5,),
+    show_default=True,
+    help="With --memory: learn from this one, and test on others; may be given again.",
+)
+@click.option(
+    "--at-least",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="With --memory: reward.",
+)
+@click.option("--embedder", default="minilm", show_default=True, help="With --memory: as the bench that uses it has.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text.")
-def command(files: tuple[Path, ...], out: Path, data: Path | None, as_json: bool) -> None:
+def command(
+    files: tuple[Path, ...],
+    out: Path,
+    data: Path | None,
+    memory: Path | None,
+    incidents: tuple[int, ...],
+    at_least: float,
+    embedder: str,
+    as_json: bool,
+) -> None:
     """Import FILES as one run with an arm per model: agent_incident_N.json and env_incident_N.json, also .xz or .gz.
 
     A folder stands for all such files below it; the folder a file is in is named like its model. No model is called.
     The same command again adds nothing, and completes what was cut off.
+
+    The logged runs are runs of test questions, so a memory is split by incident: test it on other incidents than it was
+    learned from. It holds the successful runs as demonstrations, and a pamphlet that rules distil from all of them.
     """
     from atlas.benchmarks.excytin.logged.files import read_file
     from atlas.benchmarks.excytin.logged.importing import import_runs
@@ -32,7 +64,15 @@ def command(files: tuple[Path, ...], out: Path, data: Path | None, as_json: bool
     paths = _below(files)
     with click.progressbar(paths, label=f"Reading {len(paths)} files of logged runs", file=sys.stderr) as shown:
         read = [read_file(path) for path in shown]
-    _show(import_runs(read, out, data), out, as_json=as_json)
+    imported = import_runs(read, out, data)
+    built = None
+    if memory is not None:
+        from atlas.benchmarks.excytin.logged.memory import build_memory
+        from atlas.traces.reader import Run
+
+        click.echo(f"learning from the runs on incident {', '.join(map(str, incidents))}", err=True)
+        built = build_memory(Run(out), memory, incidents=incidents, at_least=at_least, embedder=embedder)
+    _show(imported, built, out, as_json=as_json)
 
 
 def _below(given: tuple[Path, ...]) -> list[Path]:
@@ -49,7 +89,7 @@ def _below(given: tuple[Path, ...]) -> list[Path]:
     return list(dict.fromkeys(p.resolve() for p in paths))
 
 
-def _show(imported: Imported, out: Path, *, as_json: bool) -> None:
+def _show(imported: Imported, built: Built | None, out: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(
             json.dumps(
@@ -59,6 +99,7 @@ def _show(imported: Imported, out: Path, *, as_json: bool) -> None:
                     "new": imported.new,
                     "unpriced": imported.unpriced,
                     "left_out": [row.model_dump() for row in imported.left_out],
+                    "memory": asdict(built) if built else None,
                     "prices": {model: price and price.model_dump() for model, price in imported.prices.items()},
                 }
             )
@@ -76,3 +117,11 @@ def _show(imported: Imported, out: Path, *, as_json: bool) -> None:
         click.echo(f"  {model}: {shown}")
     for row in imported.left_out:
         click.echo(f"  left out: {row.nodes} of {row.file} ({row.why})")
+    if built:
+        shown = ", ".join(map(str, built.incidents))
+        click.echo(
+            f"memory from incident {shown}: {built.demonstrations} new demonstrations of {built.successes} successful "
+            f"runs ({built.runs} in all), {built.entries} new entries; test it on other incidents"
+        )
+        if built.quarantined:
+            click.echo(f"{built.quarantined} demonstrations are quarantined: 'atlas memory ls' says why")
