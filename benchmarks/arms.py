@@ -55,6 +55,8 @@ class Cast:
     """Whether the student writes a plan before it acts."""
     audit: float = 0.0
     """Share of the steps on which a cascade lets the student act that the teacher is asked about as well."""
+    trust: Trust = UNANIMITY
+    """By what the student of a cascade is trusted, in arms that do not say."""
     rules: LaneRules = field(default_factory=LaneRules)
     """Which lanes are forced, forbidden or budgeted."""
     guidance_tokens: int = 300
@@ -114,7 +116,7 @@ def build(
         samples=cast.samples,
         temperature=cast.temperature,
         max_tokens=cast.max_tokens,
-        trust=trust_of(arm),
+        trust=trust_of(arm) if ":" in arm else cast.trust,
         audit=cast.audit,
     )
     if name == "student":

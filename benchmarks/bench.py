@@ -33,6 +33,7 @@ from atlas.records import TEACHER, Episode, Stop, Usage, total
 from atlas.runner import Job, play, settled
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, arm_rows
+from atlas.trust import UNANIMITY
 
 MEMORY = "memory.sqlite"
 Seen = Callable[[str, Sequence[Episode]], None]
@@ -106,6 +107,7 @@ class Bench:
             "max_tokens": cast.max_tokens,
             "plan": cast.plan,
             **({"audit": cast.audit} if cast.audit else {}),
+            **({"trust": cast.trust.name} if cast.trust != UNANIMITY else {}),
             "lanes": cast.rules.model_dump(mode="json", exclude_defaults=True),
             **({"trials": cast.trials} if cast.trials else {}),
             **({"guidance_tokens": cast.guidance_tokens} if self._guided else {}),
@@ -140,6 +142,11 @@ class Bench:
         with DemonstrationStore(
             self.plan.memory or self.folder / MEMORY, embedder=embedder, window=self.plan.window
         ) as memory:
+            if memory.database.frozen() and (self.plan.demos or self.cast.trials):
+                raise ConfigError(
+                    f"the memory {memory.path} is frozen, and new demonstrations and trials would be written to it: "
+                    f"give --demos 0 and no --trials, or 'atlas memory freeze {memory.path} --off' first"
+                )
             if any(needs_demos(arm) for arm in self.plan.arms):
                 await self._collect(writer, memory)
             library = await self._distil(memory, embedder) if self._guided and not self._meter.spent else None

@@ -18,6 +18,7 @@ COMMANDS = {
     "memory": ("atlas.cli.memory", "Read a memory like a playbook; its versions, gates, export and import."),
     "models": ("atlas.cli.models", "List the models that can be named, fetch embedded ones."),
     "play": ("atlas.cli.play", "Play one task of a benchmark by hand or from a file of commands."),
+    "promote": ("atlas.cli.promote", "Let a trained student take the place of the present one, where it is not worse."),
     "regrade": ("atlas.cli.regrade", "Judge the stored episodes of a run again, without running the agent."),
     "report": ("atlas.cli.report", "Turn a run into one self-contained HTML page."),
     "traces": ("atlas.cli.traces", "List runs and read episodes."),

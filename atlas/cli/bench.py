@@ -157,6 +157,7 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
     from atlas.benchmarks.bench import Bench, Plan
     from atlas.budget import Budget
     from atlas.models import load
+    from atlas.trust.given import trust_for
 
     arms = tuple(dict.fromkeys(a.strip() for a in options["arms"].split(",") if a.strip()))
     if not arms:
@@ -173,13 +174,14 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
         trials=options["trials"],
         audit=options["audit"],
         rules=_lane_rules(options),
+        trust=trust_for(options["student"]),
     )
     plan = Plan(
         split=options["split"],
         arms=arms,
         n=options["n"],
         demos=options["demos"],
-        seeds=_numbers(options["seeds"]),
+        seeds=numbers(options["seeds"]),
         tasks_seed=options["tasks_seed"],
         share=options["share"],
         embedder=options["embedder"],
@@ -216,7 +218,8 @@ def _lane_rules(options: dict[str, Any]) -> LaneRules:
     return rules
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas, each once."""
     try:
         return tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:

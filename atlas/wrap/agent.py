@@ -19,6 +19,8 @@ from atlas.policies import Cascade, Coach, LaneRules, Lanes, Paired, Probe, Reca
 from atlas.policies.probe import outcome
 from atlas.protocols import Demonstrations, Model, Policy, Recorder
 from atlas.records import INTERRUPTED, TEACHER, Episode, Step, Task
+from atlas.trust import UNANIMITY, Trust
+from atlas.trust.given import trust_for
 from atlas.wrap.background import Background
 from atlas.wrap.decorate import Wrap
 from atlas.wrap.wrapped import WrappedEpisode
@@ -93,7 +95,9 @@ class Agent:
             rules = LaneRules() if lanes is True else lanes
             self.policy: Policy = self._in_lanes(_model(student), _model(teacher), rules, k, max_tokens)
         else:
-            self.policy = policy or self._compose(_model(student), _model(teacher), samples, k, max_tokens)
+            self.policy = policy or self._compose(
+                _model(student), _model(teacher), samples, k, max_tokens, _trust(student)
+            )
         self.arm = arm
         self.learn = learn
         self.taught = teacher is not None
@@ -154,10 +158,12 @@ class Agent:
         _current.reset(self._tokens.pop())
         self.close()
 
-    def _compose(self, student: Model | None, teacher: Model | None, samples: int, k: int, max_tokens: int) -> Policy:
+    def _compose(
+        self, student: Model | None, teacher: Model | None, samples: int, k: int, max_tokens: int, trust: Trust
+    ) -> Policy:
         inner: Policy
         if student is not None and teacher is not None:
-            inner = Cascade(student, teacher, samples=samples, max_tokens=max_tokens, actions=self.actions)
+            inner = Cascade(student, teacher, samples=samples, max_tokens=max_tokens, actions=self.actions, trust=trust)
         elif student is not None:
             inner = Solo(student, max_tokens=max_tokens, actions=self.actions)
         elif teacher is not None:
@@ -240,3 +246,8 @@ def _model(given: Model | str | None) -> Model | None:
     from atlas.models import load
 
     return load(given)
+
+
+def _trust(student: Model | str | None) -> Trust:
+    """A promoted student is trusted as it was calibrated; all others by unanimity."""
+    return trust_for(student) if isinstance(student, str) else UNANIMITY

@@ -1,0 +1,145 @@
+"""``atlas promote``: a trained student takes the place of the cheap model, where it is not worse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from atlas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from atlas.benchmarks.promotion import Promotion
+
+
+@click.command(help="Let a trained student take the place of the present one, where it is not worse.")
+@click.argument("role")
+@click.argument("candidate", required=False)
+@click.option("--undo", is_flag=True, help="Give ROLE back to who had it before.")
+@click.option("--split", default="homes", show_default=True, help="Held-out tasks: homes, valid_seen, valid_unseen...")
+@click.option("--n", default=60, type=click.IntRange(min=1), show_default=True, help="How many of them.")
+@click.option("--seeds", default="0", show_default=True, help="Comma-separated.")
+@click.option("--tasks-seed", default=0, show_default=True, help="Which homes.")
+@click.option(
+    "--margin", default=0.05, type=click.FloatRange(0, 1), show_default=True, help="What counts as not worse."
+)
+@click.option("--delta", default=0.1, type=click.FloatRange(0, 1), show_default=True, help="Chance of a wrong yes.")
+@click.option("--within", default=0.02, type=click.FloatRange(0, 1), show_default=True, help="Target of the trust.")
+@click.option("--teacher", default="scripted:alfworld", show_default=True, help="A model.")
+@click.option("--memory", type=click.Path(path_type=Path, exists=True), help="Demonstrations that both recall.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the official games. [default: ALFWORLD_DATA]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder; an existing one is resumed.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+def command(role: str, candidate: str | None, undo: bool, **options: Any) -> None:
+    """ROLE is a name of yours ('atlas models add alias clerk openai/gpt-4.1-mini'), CANDIDATE any model.
+
+    Both play held-out tasks of the household benchmark. The role is given to CANDIDATE when it is not worse than the
+    present model by --margin or more, tested at --delta; its cascade is calibrated in the same run. Exit code 1 where
+    it is not given. --undo takes it back.
+    """
+    from atlas.models.named import give, meaning
+    from atlas.models.named import undo as back
+
+    if undo:
+        if candidate is not None:
+            raise ConfigError("--undo gives the role back to who had it before: name no candidate with it")
+        click.echo(f"{role} is {back(role).now.model} again")
+        return
+    if candidate is None:
+        raise ConfigError(f"who shall be {role}? Name a candidate, or --undo")
+    present = meaning(role)
+    if present is None:
+        raise ConfigError(f"nobody is {role} yet: 'atlas models add alias {role} MODEL' says who is")
+    known = meaning(candidate)
+    spec = known.model if known is not None else candidate
+    folder = options["output"] or Path("runs") / f"promote-{role}-{time.strftime('%Y%m%d-%H%M%S')}"
+    result = _trial(present.model, spec, folder, options)
+    if result.promoted:
+        why = f"{result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks, {folder.name}"
+        give(role, spec, why=why, trust=result.trust.model_dump(mode="json"))
+    _told(role, candidate, result, folder, as_json=options["as_json"])
+    if not result.promoted:
+        raise click.exceptions.Exit(1)
+
+
+def _trial(present: str, candidate: str, folder: Path, options: dict[str, Any]) -> Promotion:
+    from atlas.benchmarks.alfworld.suite import Alfworld
+    from atlas.benchmarks.promotion import Trial
+    from atlas.cli.bench import live, numbers
+    from atlas.memory import DemonstrationStore
+    from atlas.models import load
+    from atlas.traces import Run, RunWriter
+
+    suite = Alfworld(options["data"])
+    tasks = suite.tasks(options["split"], options["n"], options["tasks_seed"])
+    seeds = numbers(options["seeds"])
+    kept = DemonstrationStore(options["memory"]) if options["memory"] else None
+    trial = Trial(
+        present=load(present),
+        candidate=load(candidate),
+        teacher=load(options["teacher"]),
+        memory=kept,
+        margin=options["margin"],
+        delta=options["delta"],
+        within=options["within"],
+    )
+    settings = {
+        "kind": "promotion",
+        "benchmark": suite.name,
+        "present": present,
+        "candidate": candidate,
+        "teacher": options["teacher"],
+        "memory": str(options["memory"]) if options["memory"] else None,
+        **{key: options[key] for key in ("split", "n", "seeds", "tasks_seed")},
+    }
+    try:
+        with RunWriter(folder, settings) as writer, live(as_json=options["as_json"]) as seen:
+            episodes = asyncio.run(
+                trial.play(
+                    tasks,
+                    seeds,
+                    writer,
+                    run=folder.name,
+                    max_steps=suite.max_steps,
+                    before=Run(folder).results(),
+                    seen=seen,
+                )
+            )
+    finally:
+        if kept is not None:
+            kept.close()
+    return trial.judge(episodes, run=folder.name)
+
+
+def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"role": role, "run": str(folder), **result.model_dump(mode="json")}, indent=2))
+        return
+    from atlas.cli.tables import console, plain, points_interval
+    from atlas.words import money
+
+    out = console()
+    verdict = f"{role} is {candidate} now" if result.promoted else f"{role} stays who it was"
+    out.print(plain(verdict, "bold green" if result.promoted else "bold red"))
+    out.print(
+        plain(
+            f"Success {result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks: "
+            f"{points_interval(result.difference)} points; 'worse by {result.margin:.0%} or more' has "
+            f"p = {result.p:.3f}, and {result.delta:g} was asked for."
+        )
+    )
+    out.print(
+        plain(
+            f"An episode of the student alone cost {money(result.candidate_dollars)} "
+            f"against {money(result.present_dollars)}."
+        )
+    )
+    certificate = result.trust.certificate
+    if certificate is not None:
+        sure = "certified" if certificate.certified else "not certified"
+        out.print(plain(f"In a cascade it is trusted by {result.trust.name} ({sure}: {certificate.target})."))
+    out.print(f"Run: {folder}   (atlas promote {role} --undo takes it back)", markup=False)
