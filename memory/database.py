@@ -118,17 +118,13 @@ class Database(Connection):
             if self._waiting and self.frozen() is None:
                 self._make_waiting()
             with super().transaction():
-                self.check_writable()
+                frozen = self.frozen()
+                if frozen:
+                    raise FrozenMemory(
+                        f"the memory {self.path} is frozen by {frozen.author} ({frozen.reason}): "
+                        f"'atlas memory freeze {self.path} --off' lets it be written again"
+                    )
                 yield
-
-    def check_writable(self) -> None:
-        """Raises FrozenMemory when the memory is frozen."""
-        frozen = self.frozen()
-        if frozen:
-            raise FrozenMemory(
-                f"the memory {self.path} is frozen by {frozen.author} ({frozen.reason}): "
-                f"'atlas memory freeze {self.path} --off' lets it be written again"
-            )
 
     def write(self, writes: Sequence[Write], *, author: str, reason: str, action: str = "write") -> list[bool]:
         """Write all or nothing, as one version; True for each that changed something.

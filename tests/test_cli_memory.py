@@ -209,6 +209,21 @@ def test_frozen(says: Says, fails: Says, run: Path, tmp_path: Path) -> None:
     says("rollback", run, 1)
 
 
+def test_a_bench_that_would_write_a_frozen_memory_says_so_before_it_plays(
+    says: Says, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says("freeze", run)
+    memory, out = str(run / "memory.sqlite"), tmp_path / "out"
+    bench = ["bench", "alfworld", "--arms", "icd", "--n", "1", "--memory", memory, "--embedder", "hash", "-o", str(out)]
+    before = (run / "memory.sqlite").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main(bench)
+    assert stop.value.code == 2 and "give --demos 0 and no --trials" in capsys.readouterr().err
+    main([*bench, "--demos", "0"])
+    assert "icd" in capsys.readouterr().out
+    assert (run / "memory.sqlite").read_bytes() == before
+
+
 def test_export_edit_import(says: Says, fails: Says, run: Path, tmp_path: Path) -> None:
     file = tmp_path / "playbook.yaml"
     assert says("export", run, file).strip() == f"4 entries and 3 demonstrations in {file}"

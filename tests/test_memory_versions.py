@@ -15,12 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import atlas
 from atlas.errors import FrozenMemory, StoreError
 from atlas.memory import DemonstrationStore, versions
 from atlas.memory.database import STATUSES, Database, Kind, State, Status, Write
 from atlas.memory.history import History, Outcome
 from atlas.memory.pamphlets import PamphletStore
+from atlas.testing import ScriptedModel
 from tests.memory_fixtures import demo, view
+from tests.test_memory_demonstration import STEPS, episode
 
 HERE = Path(__file__).parent.parent
 ME = "person:me"
@@ -240,6 +243,15 @@ def test_who_opens_a_frozen_memory_for_more_writes_nothing_and_catches_up_when_i
         assert history.add(outcome) and len(history) == 1
         with DemonstrationStore(path, embedder="hash") as other:
             assert len(History(other.database, other.embedder)) == 1
+
+
+def test_an_agent_uses_a_frozen_memory_and_does_not_complain() -> None:
+    with DemonstrationStore(":memory:", embedder="hash") as store:
+        agent = atlas.Agent(ScriptedModel(lambda ask: "Action: look"), memory=store)
+        assert agent.learn_from(episode(True), STEPS)
+        store.database.set_frozen(True, author=ME, reason="enough")
+        assert not agent.learn_from(episode(True).model_copy(update={"plan": "another"}), STEPS)
+        assert len(store) == 1
 
 
 # --- many processes ---------------------------------------------------------------------------------------------------
