@@ -1,0 +1,133 @@
+"""A journal of what models replied, so that work that is done again after a kill is not paid again.
+
+Every reply is written down before it is used. When the same is asked again (the same prompt, for the same task and
+seed), the journal answers. At most the calls that were under way at the moment of a kill are paid twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from atlas.errors import StoreError
+from atlas.protocols import Model, RanksActions, ReadsView
+from atlas.records import Ask, Completion, Record, Usage, content_hash
+from atlas.traces.lines import append_line, read_lines
+
+CALLS = "calls.jsonl"
+ACT = "act"
+SCHEMA = 1
+
+Moment = tuple[int, int]
+"""(attempt, index of the step within it)."""
+
+_ASKED: ContextVar[Counter[str] | None] = ContextVar("asked", default=None)
+"""How often each thing was asked within the phase that is under way."""
+
+
+@contextmanager
+def phase() -> Iterator[None]:
+    """A phase of an episode, from its beginning: what is asked in it for the first time is the first such question."""
+    token = _ASKED.set(Counter())
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
+
+
+class Call(Record):
+    """One line: what was asked, by its hash, and what was replied."""
+
+    schema_version: int = SCHEMA
+    asked: str
+    model: str
+    purpose: str
+    completion: Completion
+
+
+class Journal:
+    """The replies of the models of one arm of a run, in ``calls.jsonl`` in its folder.
+
+    A reply that is read back carries what it used, as it is paid once and counted once. That is, unless the trace of
+    the attempt that was cut off counts it already: see :meth:`counted`.
+    """
+
+    def __init__(self, folder: str | Path, arm: str = "") -> None:
+        self.path = Path(folder) / CALLS
+        self.arm = arm
+        self._counted: dict[tuple[str, int], set[Moment]] = {}
+        self._replies: dict[str, Completion] = {}
+        for number, value in read_lines(self.path):
+            try:
+                call = Call.model_validate(value)
+            except ValidationError as error:
+                raise StoreError(
+                    f"{self.path}, line {number}, is no reply that this atlas reads: mend or remove it"
+                ) from error
+            self._replies[call.asked] = call.completion
+
+    def keep(self, model: Model) -> Model:
+        """``model``, with its replies kept. Models that only read the view cost nothing and stay as they are."""
+        if isinstance(model, ReadsView):
+            return model
+        return _KeptRanking(model, self) if isinstance(model, RanksActions) else _Kept(model, self)
+
+    def counted(self, task: str, seed: int, steps: Iterable[Moment]) -> None:
+        """The trace holds the spend of these steps, of an attempt at ``task`` that was cut off: replies to them are
+        read back as using nothing. ``seed`` is the view's."""
+        self._counted.setdefault((task, seed), set()).update(steps)
+
+    async def ask(self, model: Model, ask: Ask) -> Completion:
+        """The reply that was given before, or the model's."""
+        key = self._key(model, ask)
+        known = self._replies.get(key)
+        if known is not None:
+            moment = (ask.view.attempt, ask.view.index)
+            paid = ask.purpose == ACT and moment in self._counted.get((ask.view.task.id, ask.view.seed), ())
+            return known.model_copy(update={"usage": Usage()}) if paid else known
+        completion = await model.sample(ask)
+        call = Call(asked=key, model=model.name, purpose=ask.purpose, completion=completion)
+        append_line(self.path, call.model_dump_json(exclude_defaults=True))
+        self._replies[key] = completion
+        return completion
+
+    def _key(self, model: Model, ask: Ask) -> str:
+        view = ask.view
+        said = content_hash(
+            [
+                self.arm,
+                model.name,
+                [view.task.id, view.seed, view.attempt, view.admissible, view.options],
+                [ask.prompt.model_dump(mode="json"), ask.n, ask.first, ask.temperature, ask.max_tokens, ask.purpose],
+            ],
+            32,
+        )
+        asked = _ASKED.get()
+        if asked is None:
+            return said
+        # Whoever asks the same twice wants two samples.
+        asked[said] += 1
+        return f"{said}.{asked[said]}"
+
+
+class _Kept:
+    """A model whose replies are kept."""
+
+    def __init__(self, model: Model, journal: Journal) -> None:
+        self.name = model.name
+        self.price = model.price
+        self.shares_prompt = model.shares_prompt
+        self._model = model
+        self._journal = journal
+
+    async def sample(self, ask: Ask) -> Completion:
+        return await self._journal.ask(self._model, ask)
+
+
+class _KeptRanking(_Kept, RanksActions):
+    """A model that chooses among the possible actions, whose replies are kept."""

@@ -1,0 +1,229 @@
+"""The memory as a LangGraph store: what an agent puts passes the same checks as all that is learned.
+
+Two namespaces: ``("demonstrations",)`` and ``("pamphlets",)``. A value is the record as JSON
+(:class:`atlas.memory.Demonstration`, :class:`atlas.memory.pamphlet.Entry`). What is put is cleaned and vetted, is a
+version like any other with its author, and is refused when the memory is frozen. What is quarantined is kept and logged
+with its reason, and not given out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+)
+from pydantic import ValidationError
+
+from atlas.errors import DataError
+from atlas.memory.database import Item as Stored
+from atlas.memory.database import Kind, Write
+from atlas.memory.demonstration import Demonstration
+from atlas.memory.pamphlet import Entry
+from atlas.memory.pamphlets import PamphletStore
+from atlas.memory.safety import vet
+from atlas.memory.store import DemonstrationStore
+from atlas.records import Task, View
+
+Namespace = tuple[str, ...]
+
+DEMONSTRATIONS: Namespace = ("demonstrations",)
+PAMPHLETS: Namespace = ("pamphlets",)
+_KINDS: dict[Namespace, Kind] = {DEMONSTRATIONS: "demonstration", PAMPHLETS: "entry"}
+_KEYS = "CREATE TABLE langgraph_keys (kind TEXT, key TEXT, id TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID"
+_TOKENS = 100_000
+"""A budget that a search for entries does not reach: its limit counts items."""
+_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
+    "$eq": operator.eq,
+    "$ne": operator.ne,
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+
+class MemoryStore(BaseStore):
+    """A LangGraph store over a memory file. The memory's own ids are content hashes; an item that was put under another
+    key is found by that key as well. Items do not expire, and what is indexed is the memory's own affair."""
+
+    def __init__(
+        self, demonstrations: DemonstrationStore, pamphlets: PamphletStore, *, author: str = "import:langgraph"
+    ) -> None:
+        """
+        demonstrations, pamphlets: on the same file.
+        author: who the log of versions names, as :meth:`atlas.memory.database.Database.write` takes it.
+        """
+        if demonstrations.database is not pamphlets.database:
+            raise DataError(
+                f"the demonstrations are in {demonstrations.path} and the pamphlets in another database: make the "
+                "PamphletStore from the DemonstrationStore's database"
+            )
+        self._demonstrations = demonstrations
+        self._pamphlets = pamphlets
+        self._database = demonstrations.database
+        self._author = author
+        self._database.define("langgraph_keys", _KEYS)
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """The operations one after the other, each of which sees what those before it did."""
+        return [self._do(op) for op in ops]
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        return await asyncio.to_thread(self.batch, list(ops))
+
+    def _do(self, op: Op) -> Result:
+        match op:
+            case GetOp():
+                return self._get(op.namespace, op.key)
+            case SearchOp():
+                return self._search(op)
+            case PutOp():
+                self._put(op)
+                return None
+            case ListNamespacesOp():
+                return self._namespaces(op)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def _get(self, namespace: Namespace, key: str) -> Item | None:
+        kind = _KINDS.get(namespace)
+        stored = self._database.get(kind, self._id(kind, key)) if kind else None
+        if kind is None or stored is None or not stored.searched:
+            return None
+        created, updated = self._times(kind)[stored.id]
+        return Item(value=_value(stored), key=key, namespace=namespace, created_at=created, updated_at=updated)
+
+    def _search(self, op: SearchOp) -> list[SearchItem]:
+        found: list[SearchItem] = []
+        for namespace, kind in _KINDS.items():
+            if namespace[: len(op.namespace_prefix)] != op.namespace_prefix:
+                continue
+            rows = {stored.id: stored for stored in self._database.rows(kind) if stored.searched}
+            times, keys = self._times(kind), self._names(kind)
+            ranked = self._ranked(kind, op.query) if op.query else dict.fromkeys(rows)
+            for item_id, score in ranked.items():
+                if item_id in rows and _fits(value := _value(rows[item_id]), op.filter or {}):
+                    key = keys.get(item_id, item_id)
+                    found.append(SearchItem(namespace, key, value, *times[item_id], score=score))
+        if op.query:
+            found.sort(key=lambda item: -(item.score or 0.0))
+        return found[op.offset : op.offset + op.limit]
+
+    def _ranked(self, kind: Kind, query: str) -> dict[str, float | None]:
+        """Ids and scores, the likest first. Scores of the two kinds are not on one scale."""
+        view = View(task=Task(id="", goal=query), opening=query)
+        if kind == "demonstration":
+            windows = self._demonstrations.search(view, max(1, len(self._demonstrations)))
+            return {window.demo_id: window.score for window in windows}
+        return {guidance.id: guidance.score for guidance in self._pamphlets.search(view, _TOKENS)}
+
+    def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
+        there = [namespace for namespace, kind in _KINDS.items() if self._database.count(kind)]
+        kept = [ns for ns in there if all(_matches(condition, ns) for condition in op.match_conditions or ())]
+        cut = {ns if op.max_depth is None else ns[: op.max_depth] for ns in kept}
+        return sorted(cut)[op.offset : op.offset + op.limit]
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def _put(self, op: PutOp) -> None:
+        kind = _KINDS.get(op.namespace)
+        if kind is None:
+            if op.value is None:
+                return
+            names = " or ".join(map(str, _KINDS))
+            raise DataError(f"the memory has no namespace {op.namespace}: put into {names}")
+        with self._database.transaction():
+            before = self._id(kind, op.key)
+            if op.value is None:
+                self._remove(kind, before, f"deleted under the key {op.key}")
+                return
+            now = self._add(_record(kind, op.key, op.value), op.key)
+            if now != op.key:
+                query = "INSERT OR REPLACE INTO langgraph_keys (kind, key, id) VALUES (?, ?, ?)"
+                self._database.execute(query, (kind, op.key, now))
+            if before not in (now, op.key) and before not in self._names(kind):
+                self._remove(kind, before, f"replaced under the key {op.key}")
+
+    def _add(self, record: Demonstration | Entry, key: str) -> str:
+        """Put ``record`` into its memory; the id under which it is there."""
+        said = vet(record).item
+        if isinstance(record, Demonstration):
+            self._demonstrations.add(record, status="trial", author=self._author, reason=f"put under the key {key}")
+            return said.id if isinstance(said, Demonstration) else record.id
+        added = self._pamphlets.add_many([record], author=self._author, reason=f"put under the key {key}")
+        held = (*added.new, *added.merged, *added.quarantined)
+        return held[0] if held else said.id if isinstance(said, Entry) else record.id
+
+    def _remove(self, kind: Kind, item_id: str, reason: str) -> None:
+        stored = self._database.get(kind, item_id)
+        if stored is not None and stored.searched:
+            self._database.write([Write(kind, item_id, "removed")], author=self._author, reason=reason)
+
+    # --- keys and times -----------------------------------------------------------------------------------------------
+
+    def _id(self, kind: Kind, key: str) -> str:
+        found = self._database.execute("SELECT id FROM langgraph_keys WHERE kind = ? AND key = ?", (kind, key))
+        return str(found[0][0]) if found else key
+
+    def _names(self, kind: Kind) -> dict[str, str]:
+        """The key of each item that was put under one."""
+        return dict(self._database.execute("SELECT id, key FROM langgraph_keys WHERE kind = ?", (kind,)))
+
+    def _times(self, kind: Kind) -> dict[str, tuple[datetime, datetime]]:
+        """When each item was made and last changed."""
+        query = """
+            SELECT c.id, min(v.time), max(v.time) FROM changes c JOIN versions v ON v.number = c.version
+            WHERE c.kind = ? GROUP BY c.id"""
+        rows = self._database.execute(query, (kind,))
+        return {i: (datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)) for i, first, last in rows}
+
+
+def _value(stored: Stored) -> dict[str, Any]:
+    model = Demonstration if stored.kind == "demonstration" else Entry
+    return model.model_validate_json(stored.record).model_dump(mode="json")
+
+
+def _record(kind: Kind, key: str, value: Mapping[str, Any]) -> Demonstration | Entry:
+    try:
+        return (Demonstration if kind == "demonstration" else Entry).model_validate(dict(value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "value"
+        raise DataError(f"the value put under {key!r} is no {kind}: {field}: {first['msg']}") from error
+
+
+def _fits(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    for name, test in wanted.items():
+        tests = test if isinstance(test, Mapping) and any(key in _COMPARED for key in test) else {"$eq": test}
+        for sign, other in tests.items():
+            if sign not in _COMPARED:
+                raise DataError(f"there is no filter {sign!r}: use one of {', '.join(_COMPARED)}")
+            have = value.get(name)
+            try:
+                if not _COMPARED[sign](have, other):
+                    return False
+            except TypeError:  # what cannot be compared does not fit
+                return False
+    return True
+
+
+def _matches(condition: MatchCondition, namespace: Namespace) -> bool:
+    path = tuple(condition.path)
+    if len(path) > len(namespace):
+        return False
+    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
+    return all(wanted in ("*", have) for wanted, have in zip(path, part, strict=True))
