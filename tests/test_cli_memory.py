@@ -118,6 +118,23 @@ def test_ls_reads_like_a_playbook_with_the_evidence_of_each_line(says: Says, run
     assert "quarantined (it tells the reader to drop its instructions" in text
 
 
+def test_ls_shows_the_best_first_and_says_how_many_more(says: Says, run: Path) -> None:
+    with DemonstrationStore(run / "memory.sqlite", embedder="hash") as store:
+        steps = ("go to {place}", "take {object}")
+        more = [
+            HOT.model_copy(update={"cue": f'you need "a {i}"', "pattern": steps, "support": i}) for i in range(1, 6)
+        ]
+        PamphletStore(store.database, "hash").add_many(more, author="person:ann", reason="more")
+        (trial, *_) = EvidenceTable(store.database).trials(HOT.id)
+        one = trial.model_copy(update={"entry": more[0].id, "shown": True, "dollars": None})
+        EvidenceTable(store.database).add([one])
+    text = flat(says("ls", run, "-n", 2))
+    assert "For the student: 1 admitted, 5 on trial" in text and "and 4 more: -n 6 lists them" in text
+    assert text.index(HOT.id[:8]) < text.index(more[0].id[:8]) and more[4].id[:8] not in text
+    assert "1. go to {place}" in text and "2. take {object}" in text
+    assert "on trial · 1 trial (1 with it), too few to say · learned 1 time" in text
+
+
 def test_ls_for_scripts(says: Says, run: Path) -> None:
     found = rows(says("ls", run, "--json"))
     assert [(row["type"], row["status"]) for row in found] == [

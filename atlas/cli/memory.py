@@ -46,8 +46,11 @@ for part in (
 @command.command("ls")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Quarantined and removed ones too.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per item, a line each.")
-def list_items(path: Path, everything: bool, as_json: bool) -> None:
+@click.option(
+    "-n", "most", default=40, show_default=True, type=click.IntRange(min=1), help="Entries for each reader, best first."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per item, a line each; all of them.")
+def list_items(path: Path, everything: bool, most: int, as_json: bool) -> None:
     """The playbook in PATH: its entries, each with its evidence, and its demonstrations."""
     from atlas.cli import memory_words
     from atlas.memory.transfer import HEADINGS, record_of
@@ -69,7 +72,7 @@ def list_items(path: Path, everything: bool, as_json: bool) -> None:
     out = console()
     entries: Any = [(i, r) for i, r in shown if i.kind == "entry"]
     demos: Any = [(i, r) for i, r in shown if i.kind == "demonstration"]
-    memory_words.playbook(out, entries, found, reasons)
+    memory_words.playbook(out, entries, found, reasons, most)
     if demos:
         memory_words.demonstrations(out, demos)
     hidden = [i for i in items if not everything and not i.searched]

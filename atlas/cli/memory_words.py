@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ORDER = ("admitted", "trial", "quarantined", "removed")
 STYLES = {"admitted": "green", "trial": "yellow", "quarantined": "red", "removed": "dim"}
 WORDS = {"trial": "on trial"}
+NOTHING = 0.995
+"""An effect on reward may be from -1 to 1: an interval from beyond minus this to beyond this says nothing."""
 
 
 def evidence(database: Database) -> dict[str, Evidence]:
@@ -35,10 +37,13 @@ def worth(found: Evidence | None) -> str:
     """The evidence for an entry in words; effects are with the entry minus without it."""
     if found is None or not found.trials:
         return "not tried yet"
+    trials = f"{counted(found.trials, 'trial')} ({found.shown} with it)"
+    if found.reward.low <= -NOTHING and found.reward.high >= NOTHING and found.dollars is None:
+        return f"{trials}, too few to say"
     said = [f"{points_interval(found.reward)} points of reward"]
     if found.dollars is not None:
         said.append(f"{money_interval(found.dollars)} per episode")
-    return f"{', '.join(said)}, in {found.trials} trials ({found.shown} with it)"
+    return f"{', '.join(said)}, in {trials}"
 
 
 def reason_for(item: Item, history: Sequence[tuple[Version, Change]]) -> str:
@@ -59,9 +64,14 @@ def learned(entry: Entry) -> str:
 
 
 def playbook(
-    out: Console, entries: Sequence[tuple[Item, Entry]], found: Mapping[str, Evidence], reasons: Mapping[str, str]
+    out: Console,
+    entries: Sequence[tuple[Item, Entry]],
+    found: Mapping[str, Evidence],
+    reasons: Mapping[str, str],
+    most: int,
 ) -> None:
-    """The entries by who reads them, the best proven first; ``reasons`` say why some are quarantined or removed."""
+    """The entries by who reads them, the best proven first, at most ``most`` for each; ``reasons`` say why some are
+    quarantined or removed."""
     from rich.table import Table
     from rich.text import Text
 
@@ -76,12 +86,14 @@ def playbook(
         grid = Table.grid(padding=(0, 2))
         grid.add_column(no_wrap=True, style="dim")
         grid.add_column()
-        for item, entry in rows:
+        for item, entry in rows[:most]:
             told = Text.assemble(plain(f"{entry.cue}: "), plain(entry.action, "bold"))
             if entry.effect:
                 told.append_text(plain(f" -> {entry.effect}"))
             if entry.scope:
                 told.append_text(plain(f" (where the task says {', '.join(entry.scope)})", "italic"))
+            if len(entry.pattern) > 1:
+                told.append_text(plain("".join(f"\n{n}. {step}" for n, step in enumerate(entry.pattern, 1))))
             line = [WORDS.get(item.status, item.status), worth(found.get(item.id)), learned(entry)]
             if item.id in reasons:
                 line[0] += f" ({shorten(reasons[item.id], 160)})"
@@ -89,6 +101,8 @@ def playbook(
             status = plain(line[0], STYLES[item.status])
             grid.add_row("", Text.assemble(status, plain(" · " + " · ".join(line[1:]), "dim")))
         out.print(grid)
+        if len(rows) > most:
+            out.print(plain(f"and {len(rows) - most} more: -n {len(rows)} lists them", "dim"))
         out.print()
 
 
