@@ -54,7 +54,9 @@ def app() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line: errors meant for the user become one line on stderr and exit code 2."""
     try:
-        app.main(args=arguments, prog_name="atlas", standalone_mode=False)
+        code = app.main(args=arguments, prog_name="atlas", standalone_mode=False)
+        if isinstance(code, int) and code:
+            sys.exit(code)
     except AtlasError as error:
         click.echo(f"atlas: {error}", err=True)
         sys.exit(2)
