@@ -395,13 +395,32 @@ def test_truncated_files_and_archives(tmp_path: Path, fails: Callable[..., str])
 
 def test_wrong_calls(tmp_path: Path, fails: Callable[..., str]) -> None:
     folder = write_download(tmp_path / "in")
-    assert "say where the tables go" in fails(folder)
+    assert "not both" in fails(folder, "-o", tmp_path / "out", "--mysql", SERVER)
     assert "there is no incident 8 in" in fails(folder, "-o", tmp_path / "out", "--incident", 8)
     assert "choose one of 7" in fails(write_folder(tmp_path / "recorded"), "-o", tmp_path / "out", "--incident", 5)
     (tmp_path / "empty").mkdir()
     assert "holds neither incidents/incident_N nor db/" in fails(tmp_path / "empty", "-o", tmp_path / "out")
     assert "there is no folder" in fails(tmp_path / "nowhere", "-o", tmp_path / "out")
     assert "refuses the connection" in fails(folder, "--mysql", "mysql://root@127.0.0.1:1/x")
+
+
+def test_one_database_takes_one_incident(tmp_path: Path, database: str, fails: Callable[..., str]) -> None:
+    folder = write_download(write_download(tmp_path / "in"), incident=8)
+    assert "choose one with --incident" in fails(folder, "--mysql", database)
+
+
+def test_nobodys_tables_are_overwritten(tmp_path: Path, database: str, fails: Callable[..., str]) -> None:
+    name = database.rpartition("/")[2]
+    asked(SERVER, f"CREATE DATABASE {name}")
+    asked(SERVER, f"CREATE TABLE {name}.SigninLogs (mine INT)")
+    assert "holds tables that no import made (SigninLogs)" in fails(write_download(tmp_path), "--mysql", database)
+    assert asked(SERVER, f"SHOW TABLES FROM {name}") == (("SigninLogs",),)
+
+
+def test_without_a_place_it_goes_into_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(write_download(tmp_path / "in"))
+    assert (tmp_path / "excytin" / "db" / "incident_7.sqlite").is_file()
 
 
 def test_an_archive_cannot_write_outside(tmp_path: Path, fails: Callable[..., str]) -> None:

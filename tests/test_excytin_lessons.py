@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from atlas.benchmarks.excytin.logged.files import read_file
 from atlas.benchmarks.excytin.logged.importing import import_runs
 from atlas.benchmarks.excytin.logged.memory import LONGEST, Built, build_memory
 from atlas.cli import main
+from atlas.distil import distil_run
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Case
 from atlas.memory.pamphlet import Kind
@@ -145,6 +147,13 @@ def test_no_lesson_holds_a_value_of_its_incident() -> None:
         found = InvestigationDistiller().lessons(case(*TALK), success=success)
         text = " ".join(entry.model_dump_json() for entry in found.entries)
         assert "1.2.3.4" not in text and "nina" not in text.casefold()
+
+
+def test_it_distils_stored_runs_like_any_distiller(run: Run) -> None:
+    lessons = asyncio.run(distil_run(run, InvestigationDistiller(worth=1), run.episodes()))
+    kinds = [{entry.kind for entry in lesson.distilled.entries} for lesson in lessons]
+    assert [Kind.FAILURE in found for found in kinds] == [True, False, False, True]
+    assert len(asyncio.run(distil_run(run, InvestigationDistiller(worth=1), run.episodes()))) == 4
 
 
 def test_an_investigation_without_queries_teaches_nothing() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for db/incident_N.sqlite, for --data.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for db/incident_N.sqlite, for --data. [default: excytin]",
+)
 @click.option("--mysql", metavar="URL", help="Server instead of files: mysql://user:password@host:port/[database].")
 @click.option("--incident", "incidents", type=int, multiple=True, help="Only this one; may be given again.")
 @click.option("--questions", type=click.Path(path_type=Path), help="Folder with questions/, copied beside db/.")
@@ -41,12 +47,19 @@ def import_command(
 
     A table is imported whole or not at all; the same command again goes on after the last whole table.
     """
-    if (out is None) == (mysql is None):
-        raise ConfigError("say where the tables go: -o FOLDER for SQLite files, or --mysql URL for a server")
-    if mysql is not None and questions is not None:
-        raise ConfigError("--questions copies questions beside SQLite files: give it with -o")
+    if mysql is not None and (out is not None or questions is not None):
+        raise ConfigError("tables go to SQLite files or to a server: give -o and --questions, or --mysql, not both")
+    if mysql is None:
+        out = out or Path("excytin")
     place, unpacked = _unpacked(folder, out, incidents)
-    for number, sources, label, kind in _sources(place, incidents):
+    # All of them are looked at before anything is imported.
+    found = list(_sources(place, incidents))
+    if mysql is not None and len(found) > 1 and urlsplit(mysql).path.strip("/"):
+        raise ConfigError(
+            f"the URL names one database, and there are {len(found)} incidents: choose one with --incident, or leave "
+            "the name away and each gets a database of its own"
+        )
+    for number, sources, label, kind in found:
         with closing(_target(out, mysql, number)) as target:
             outcome = _imported(number, sources, target, label, kind)
             if verify:

@@ -25,7 +25,7 @@ class MysqlTarget:
     """The database of the URL, or ``excytin_incident_N`` on its server where the URL names none.
 
     Raises:
-        ConfigError: the URL is none.
+        ConfigError: the URL is none, or its database holds tables that no import made.
         DataError: the server cannot be reached, or does not let the account make a database.
     """
 
@@ -61,6 +61,15 @@ class MysqlTarget:
     def done(self) -> dict[str, Table]:
         """The whole tables that are there. What a killed import left aside is removed."""
         with self._saying():
+            foreign = self._run(
+                f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{self.name}' "
+                f"AND TABLE_COMMENT NOT LIKE '{_MARK}%'"
+            )
+            if foreign:
+                raise ConfigError(
+                    f"the database {self.name} holds tables that no import made ({foreign[0][0]}): name another one, "
+                    "for nothing of yours is overwritten"
+                )
             self._run(f"DROP DATABASE IF EXISTS `{self._aside}`")
             self._run(f"CREATE DATABASE `{self._aside}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
         return {name: _record(name, said) for name, said in self._tables().items()}
