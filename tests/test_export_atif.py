@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.benchmarks.excytin.logged.files import read_file
+from atlas.benchmarks.excytin.logged.importing import import_runs
 from atlas.cli import app
 from atlas.errors import AtlasError, DataError
 from atlas.export import Plan, export, run_rows
@@ -120,6 +123,22 @@ def test_our_own_exports_come_back_as_they_were(runs: list[Run], tmp_path: Path)
         back = Run(tmp_path / "back" / run.name)
         assert by_id(back) == by_id(run)
         assert {r.id: r for r in back.results()} == {r.id: r for r in run.results()}
+
+
+def test_logged_runs_of_real_models_survive_the_round_trip(tmp_path: Path) -> None:
+    place = Path(os.environ.get("ATLAS_DATA", Path(__file__).parents[2] / "shared" / "data")) / "excytin" / "traces"
+    files = sorted(place.glob("gpt-4.1-mini/agent_incident_134.json.xz"))
+    if not files:
+        pytest.skip(f"{place} holds no logged runs of ExCyTIn-Bench")
+    import_runs([read_file(file) for file in files], tmp_path / "run")
+    run = Run(tmp_path / "run")
+    export([run], tmp_path / "out", Plan(format="atif"))
+    import_into(tmp_path / "back", [tmp_path / "out"])
+    assert by_id(Run(tmp_path / "back")) == by_id(run)
+    rows = list(run_rows(run, permitted=["gpt-4.1-mini*"]))
+    assert rows and all(row.trainable for row in rows)
+    assert {row.dollars for row in rows} == {None}, "only whole episodes tell what they cost"
+    assert not any(row.trainable for row in run_rows(run)), "imported, so nobody said that it is permitted"
 
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12).filter(

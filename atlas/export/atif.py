@@ -13,7 +13,7 @@ from typing import Any
 import atlas
 from atlas.export.atif_schema import VERSION as VERSION
 from atlas.export.atif_schema import Agent, Call, FinalMetrics, Metrics, Observed, Result, Trajectory, Turn, text_of
-from atlas.export.rows import PARTS, acting_model, asks_for_lines, completion_of, stripped
+from atlas.export.rows import PARTS, asks_for_lines, completion_of, stripped
 from atlas.export.whole import Whole, timestamp
 from atlas.records import Message, ToolCall, Usage, total
 
@@ -91,7 +91,7 @@ def _agent(whole: Whole, index: int, before: Sequence[Turn]) -> dict[str, Any]:
     return {
         "source": "agent",
         "timestamp": timestamp(whole.began(index)),
-        "model_name": acting_model(step) or None,
+        "model_name": whole.rows[index].model or None,
         "message": completion.content,
         "reasoning_content": step.decision.thought or None,
         "tool_calls": _calls(completion.tool_calls),

@@ -148,9 +148,10 @@ class _Making:
     def _whole(self, record: dict[str, Any], rows: Sequence[Row]) -> None:
         first = rows[0]
         cleaned = self._clean.value(record)
-        file = self.sink.add(first.part, f"{first.run}.{first.episode}", cleaned)
+        hidden = cleaned != record
+        file = self.sink.add(first.part, f"{first.run}.{first.episode}", self.format.finish(cleaned))
         for i, row in enumerate(rows):
-            self.tally.take(row, file, count=int(i == 0), hidden=i == 0 and cleaned != record)
+            self.tally.take(row, file, count=int(i == 0), hidden=i == 0 and hidden)
 
     def _steps(self, rows: Sequence[Row]) -> None:
         states = States(rows[0].goal)

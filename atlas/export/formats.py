@@ -40,6 +40,8 @@ class Format:
     """Whether it is for training: what is not permitted, and duplicates, are then left out."""
     keeps_episodes: bool = False
     """Whether steps that are left out stay as context where others of their episode are exported."""
+    finish: Callable[[dict[str, Any]], dict[str, Any]] = lambda record: record
+    """What is done with a record last, when secrets have been taken out."""
     says: Callable[[dict[str, Any]], Any] = lambda record: record
     """What of a record tells whether two are equal."""
     successful: bool = False
@@ -146,7 +148,11 @@ FORMATS: dict[str, Format] = {
     ),
     "atif": Format(f"agent trajectories, {atif.VERSION}", "episode", JsonFiles, whole=atif.trajectory),
     "otel-json": Format(
-        "OpenTelemetry GenAI spans as OTLP/JSON, a line per episode", "episode", JsonLines, whole=otel.request
+        "OpenTelemetry GenAI spans as OTLP/JSON, a line per episode",
+        "episode",
+        JsonLines,
+        whole=otel.request,
+        finish=otel.finished,
     ),
     "parquet": Format("a flat table of steps, for analysis", "step", _parquet, _rows),
 }

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import atlas
-from atlas.export.rows import acting_model, completion_of, stripped
+from atlas.export.rows import completion_of, stripped
 from atlas.export.whole import Whole
-from atlas.records import Message, Spend, Step
+from atlas.records import Message, Spend, Step, Usage
 
 SEMCONV = "1.41.0"
 SCHEMA_URL = f"https://opentelemetry.io/schemas/{SEMCONV}"
@@ -24,7 +24,7 @@ _ERROR = 2
 
 
 def request(whole: Whole) -> dict[str, Any]:
-    """An OTLP ``ExportTraceServiceRequest`` with the spans of one episode, as JSON values."""
+    """An OTLP ``ExportTraceServiceRequest`` with the spans of one episode, as JSON values, before :func:`finished`."""
     spans = [_root(whole)]
     for index in range(len(whole.steps)):
         spans.extend(_step(whole, index))
@@ -88,7 +88,10 @@ def _root(whole: Whole) -> dict[str, Any]:
 def _step(whole: Whole, index: int) -> Iterable[dict[str, Any]]:
     step = whole.steps[index]
     at = whole.began(index)
-    for number, spend in enumerate(step.decision.spend):
+    # Imported steps may not tell what they used: the reply is shown all the same.
+    row = whole.rows[index]
+    asked = step.decision.spend or (Spend(actor=row.actor, model=row.model, usage=Usage(dollars=None)),)
+    for number, spend in enumerate(asked):
         end = at + step.decision.seconds.get(spend.actor, 0.0)
         yield _chat(whole, index, number, spend, at, end)
         at = end
@@ -96,7 +99,7 @@ def _step(whole: Whole, index: int) -> Iterable[dict[str, Any]]:
     calls = step.decision.tool_calls
     results = whole.results(index)
     for number, call in enumerate(calls):
-        tool = {
+        tool: dict[str, Any] = {
             "gen_ai.tool.name": call.name,
             "gen_ai.tool.type": "function",
             "gen_ai.tool.call.id": call.id,
@@ -104,12 +107,12 @@ def _step(whole: Whole, index: int) -> Iterable[dict[str, Any]]:
             "gen_ai.tool.call.result": results.get(call.id),
         }
         yield _tool(whole, f"{index}/tool/{number}", tool, at, end)
-    if not calls and step.admissible:
+    if not calls and not step.decision.prompt.tools and (step.admissible or step.outcome.text):
         # An action of a text environment: its one tool is the environment.
         tool = {
             "gen_ai.tool.name": "environment",
             "gen_ai.tool.type": "function",
-            "gen_ai.tool.call.arguments": _text({"action": step.decision.action}),
+            "gen_ai.tool.call.arguments": {"action": step.decision.action},
             "gen_ai.tool.call.result": step.outcome.text,
         }
         yield _tool(whole, f"{index}/tool/0", tool, at, end)
@@ -120,21 +123,21 @@ def _chat(whole: Whole, index: int, number: int, spend: Spend, began: float, end
     decision = step.decision
     prompt = stripped(decision.prompt, whole.without)
     votes = [v for v in decision.votes if v.actor == spend.actor and v.model == spend.model]
-    acted = decision.actor == spend.actor and acting_model(step) == spend.model
+    acted = decision.actor == spend.actor and whole.rows[index].model == spend.model
     attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": _provider(spend.model),
-        "gen_ai.request.model": spend.model,
+        "gen_ai.request.model": spend.model or None,
         "gen_ai.request.choice.count": len(votes) if len(votes) > 1 else None,
         "gen_ai.conversation.id": whole.result.id,
-        "gen_ai.usage.input_tokens": spend.usage.prompt_tokens,
-        "gen_ai.usage.output_tokens": spend.usage.completion_tokens,
+        "gen_ai.usage.input_tokens": spend.usage.prompt_tokens if spend.usage.calls else None,
+        "gen_ai.usage.output_tokens": spend.usage.completion_tokens if spend.usage.calls else None,
         "gen_ai.usage.cache_read.input_tokens": spend.usage.cached_tokens or None,
         "gen_ai.response.finish_reasons": [decision.finish] if acted and decision.finish else None,
-        "gen_ai.system_instructions": _text([{"type": "text", "content": prompt.stable}]) if prompt.stable else None,
-        "gen_ai.input.messages": _text([_message(m) for m in prompt.messages() if m.role != "system"]),
-        "gen_ai.output.messages": _text(_outputs(step, acted, [v.text for v in votes])),
-        "gen_ai.tool.definitions": _text(list(prompt.tools)) if prompt.tools else None,
+        "gen_ai.system_instructions": [{"type": "text", "content": prompt.stable}] if prompt.stable else None,
+        "gen_ai.input.messages": [_message(m) for m in prompt.messages() if m.role != "system"],
+        "gen_ai.output.messages": _outputs(step, acted, [v.text for v in votes]),
+        "gen_ai.tool.definitions": list(prompt.tools) or None,
         "atlas.actor": spend.actor,
         "atlas.step": index,
         "atlas.acted": acted,
@@ -142,7 +145,7 @@ def _chat(whole: Whole, index: int, number: int, spend: Spend, began: float, end
         "atlas.agreement": whole.rows[index].agreement,
         "atlas.cost.usd": spend.usage.dollars,
     }
-    return _span(whole, f"{index}/chat/{number}", f"chat {spend.model}", _CLIENT, began, ended, attributes)
+    return _span(whole, f"{index}/chat/{number}", f"chat {spend.model}".rstrip(), _CLIENT, began, ended, attributes)
 
 
 def _outputs(step: Step, acted: bool, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -210,14 +213,20 @@ def _any(value: Any) -> dict[str, Any]:
         return {"intValue": str(value)}
     if isinstance(value, float):
         return {"doubleValue": value}
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(inner, str) for inner in value):
         return {"arrayValue": {"values": [_any(inner) for inner in value]}}
-    return {"stringValue": str(value)}
+    return {"stringValue": value}
 
 
-def _text(value: Any) -> str:
-    """Structured attributes are JSON text on spans."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def finished(record: dict[str, Any]) -> dict[str, Any]:
+    """``record`` with structured attributes as JSON text, as spans carry them; secrets are taken out before that."""
+    (resource,) = record["resourceSpans"]
+    for span in resource["scopeSpans"][0]["spans"]:
+        for attribute in span["attributes"]:
+            value = attribute["value"]
+            if not isinstance(value.get("stringValue", ""), str):
+                value["stringValue"] = json.dumps(value["stringValue"], ensure_ascii=False, separators=(",", ":"))
+    return record
 
 
 def _provider(model: str) -> str:

@@ -17,7 +17,7 @@ _WHOLE = "seed index attempt admissible_count steps".split()
 _REAL = "agreement step_score score dollars".split()
 _TRUTH = "last_attempt escalated success".split()
 _JSON = "prompt completion votes retrieved guidance reviews spend permitted admissible".split()
-_DEFAULTS: dict[str, Any] = {"attempt": 0, "admissible_count": 0, "steps": 0, "dollars": 0.0, "last_attempt": True}
+_DEFAULTS: dict[str, Any] = {"attempt": 0, "admissible_count": 0, "steps": 0, "last_attempt": True}
 _BATCH = 1000
 
 

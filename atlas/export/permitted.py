@@ -55,4 +55,5 @@ def permissions(about: Mapping[str, Any], stated: Iterable[str] = ()) -> Permiss
     recorded = about.get("permitted", ())
     if isinstance(recorded, str) or not all(isinstance(name, str) for name in recorded):
         raise ConfigError("the run's 'permitted' fact is no list of model names: write it as [\"provider/model\", ...]")
-    return Permissions(stated=tuple(stated), recorded=tuple(recorded), imported=about.get("kind") == "imported")
+    imported = bool(about.get("imported")) or about.get("kind") == "imported"
+    return Permissions(stated=tuple(stated), recorded=tuple(recorded), imported=imported)

@@ -104,8 +104,8 @@ class Row(Record):
     reviews: tuple[Review, ...] = ()
     """What a reviewer said of the attempt that the step belongs to."""
     spend: tuple[Spend, ...] = ()
-    dollars: float | None = 0.0
-    """Of this step; None where a price is not known."""
+    dollars: float | None = None
+    """Of this step; None where a price is not known, or the step does not tell what it used."""
     context: str = ""
     """Why the row is there as context only, so that its episode has no gaps; empty where it may be trained on."""
     permitted: dict[str, str] = Field(default_factory=dict)
@@ -145,9 +145,10 @@ def episode_rows(run: str, episode: StoredEpisode, result: Episode, rules: Permi
 
 def _row(run: str, episode: StoredEpisode, result: Episode, step: Step, last: int, rules: Permissions) -> Row:
     task, decision = episode.task, step.decision
-    model = acting_model(step)
+    model = acting_model(step, result)
     models = dict.fromkeys([model, *(vote.model for vote in decision.votes)])
-    reasons = {name: rules.why(name, decision.spend) for name in models if name}
+    spent = decision.spend or result.spend
+    reasons = {name: rules.why(name, spent) for name in models if name}
     actions = admissible_of(step)
     return Row(
         id=f"{run}/{episode.id}/{step.index}",
@@ -186,17 +187,21 @@ def _row(run: str, episode: StoredEpisode, result: Episode, step: Step, last: in
         steps=result.steps,
         reviews=tuple(r for r in result.reviews if r.attempt == step.attempt),
         spend=decision.spend,
-        dollars=total(decision.spend).dollars,
+        dollars=total(decision.spend).dollars if decision.spend else None,
         permitted={name: why for name, why in reasons.items() if why is not None},
     )
 
 
-def acting_model(step: Step) -> str:
-    """The model whose reply was acted on; empty where neither votes nor spend name one."""
+def acting_model(step: Step, result: Episode) -> str:
+    """The model whose reply was acted on; empty where neither the step nor its episode names one."""
     decision = step.decision
     named = [v.model for v in decision.votes if v.actor == decision.actor]
     named += [s.model for s in decision.spend if s.actor == decision.actor]
-    return named[0] if named else ""
+    if named:
+        return named[0]
+    # Imported runs may know only what a whole episode used.
+    models = {s.model for s in result.spend if s.actor == decision.actor}
+    return models.pop() if len(models) == 1 else ""
 
 
 def agreement_of(votes: Sequence[Vote]) -> float | None:
