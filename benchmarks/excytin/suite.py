@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from atlas.benchmarks.excytin import data as files
@@ -84,7 +85,7 @@ class Excytin:
         if self.generated:
             return LABEL
         if self._mysql:
-            return ""
+            return self._server_label
         there = files.incidents(self.data) if self.incident is None else [self.incident]
         return "; ".join(dict.fromkeys(filter(None, (files.label(number, self.data) for number in there))))
 
@@ -149,7 +150,7 @@ class Excytin:
     def _environment(self, question: Question) -> IncidentEnv:
         number = question.incident
         if self._mysql:
-            return IncidentEnv(question, self._server, self._judge)
+            return IncidentEnv(question, self._server, self._judge, label=self._server_label)
         if number >= FIRST and self.generated:
             path, label = incident(self._spec(number)).database, LABEL
         else:
@@ -159,6 +160,12 @@ class Excytin:
             return SqliteEngine(path, layer=self._layer)
 
         return IncidentEnv(question, engine, self._judge, label=label)
+
+    @cached_property
+    def _server_label(self) -> str:
+        from atlas.benchmarks.excytin.importing.to_mysql import label_of
+
+        return label_of(self._mysql or "")
 
     def _server(self) -> Engine:
         from atlas.benchmarks.excytin.mysql_engine import MysqlEngine

@@ -280,6 +280,8 @@ def _decision(run: LoggedRun, logged: LoggedStep, history: tuple[Message, ...]) 
         actor=STUDENT,
         reason="logged",
         thought=logged.thought,
+        # Tokens were logged for all steps together.
+        spend=(Spend(actor=STUDENT, model=run.model, usage=Usage(calls=1, dollars=None)),),
         prompt=Prompt(stable=run.system, history=history) if run.form == "agent" else Prompt(),
         text=logged.text,
     )
