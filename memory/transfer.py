@@ -229,8 +229,8 @@ class _Plan:
                 self._revise(listed, listed.given, base[key])
             else:
                 raise DataError(
-                    f"{listed.at.where}: there is no {listed.kind} {listed.given} in version {version} of the memory, "
-                    "which this was exported from: leave out the id of what is new"
+                    f"{listed.at.where}: there is no {listed.kind} {listed.given!r} in version {version} of the "
+                    "memory, which this was exported from: leave out the id of what is new"
                 )
         for (kind, name), state in base.items():
             if (kind, name) not in kept and self._unchanged(kind, name, state, "left out", ("removed",)):
@@ -277,7 +277,7 @@ class _Plan:
         name = listed.record.id
         if listed.given not in (None, name):
             raise DataError(
-                f"{listed.at.where}: the id {listed.given} is not that of what this {listed.kind} says ({name}), and "
+                f"{listed.at.where}: the id {listed.given!r} is not that of what this {listed.kind} says ({name}), and "
                 "the file is not an export of this memory: leave the id out"
             )
         now = self._db.get(listed.kind, name)

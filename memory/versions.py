@@ -75,9 +75,18 @@ def rollback(database: Database, to: int, *, author: str, reason: str) -> list[C
 
 def fields(change: Change) -> dict[str, tuple[object, object]]:
     """The fields of the record that a change altered: ``(before, after)`` by name, None where there was none."""
-    before, after = ({} if s.status in GONE else json.loads(s.record) for s in (change.before, change.after))
+    before, after = ({} if s.status in GONE else _fields(s.record) for s in (change.before, change.after))
     names = dict.fromkeys([*before, *after])
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+
+
+def _fields(record: str) -> dict[str, object]:
+    try:
+        found = json.loads(record)
+    except ValueError:
+        found = None
+    # A damaged record is shown as it is.
+    return found if isinstance(found, dict) else {"record": record}
 
 
 def _word(before: str, after: str, edited: bool) -> str:

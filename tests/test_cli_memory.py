@@ -288,6 +288,18 @@ def test_what_is_not_a_memory(fails: Says, tmp_path: Path) -> None:
     assert "is not an atlas memory" in fails("ls", tmp_path / "notes")
 
 
+def test_a_damaged_record_is_named_and_its_history_can_be_read(says: Says, fails: Says, run: Path) -> None:
+    with DemonstrationStore(run / "memory.sqlite", embedder="hash") as store, store.database.transaction():
+        for item_id, damage in ((demo(1).id, "not JSON"), (demo(2).id, '{"steps":[]}'), (HOT.id, "[1]")):
+            store.database.execute("UPDATE items SET record = ? WHERE id = ?", (damage, item_id))
+    for command in (("ls",), ("show", demo(1).id), ("show", HOT.id), ("export", run / "x.yaml")):
+        assert "cannot be read" in fails(command[0], run, *command[1:])
+    for reading in (("log",), ("log", HOT.id), ("show", "v1"), ("show", "v2"), ("diff", "v0")):
+        assert says(reading[0], run, *reading[1:])
+    assert f"- {demo(1).id} removed: (its record cannot be read)" in says("remove", run, demo(1).id, demo(2).id, HOT.id)
+    assert len(rows(says("ls", run, "--json"))) == 2
+
+
 def test_an_empty_memory(says: Says, tmp_path: Path) -> None:
     DemonstrationStore(tmp_path / "m.sqlite", embedder="hash").close()
     assert "the memory is empty" in says("ls", tmp_path / "m.sqlite")

@@ -269,7 +269,7 @@ MISTAKES = {
     "wrong type": (r"  score: 1\.0", "  score: high", "line .*: the field 'score' of this demonstration cannot be"),
     "wrong status": (r"status: trial", "status: good", "line .*: there is no status 'good': choose among trial, adm"),
     "wrong audience": (r"audience: teacher", "audience: all", "line .*: the field 'audience' of this entry cannot be"),
-    "unknown id": (HOT.id, "0123456789ab", r"line \d+: there is no entry .*123456789ab in version 5 of the memory"),
+    "unknown id": (HOT.id, "0123456789ab", r"line \d+: there is no entry .*123456789ab. in version 5 of the memory"),
     "an id without its quotes": (rf"id: {HOT.id}", "id: 42", "line .*: put the id 42 in quotes"),
     "the same id twice": (rf"id: {LOOK.id}", f"id: {HOT.id}", "this entry has the same id as the one at .*, line"),
     "the same text twice": (r"(?s)(- id: \S+)(.*?)(?=\n- id)", r"\1\2\n-\2", "says the same as the one at"),
@@ -306,6 +306,40 @@ def test_a_mistake_is_one_sentence_and_nothing_is_imported(mistake: str, memory:
     assert (listed(memory), memory.head()) == (before, head)
 
 
+edits = st.lists(
+    st.tuples(
+        st.floats(0, 1), st.integers(0, 12), st.text(alphabet="abc 01:-#'\"|>&*!%@`{}[]?,\\\n\t\x00\ufeff", max_size=4)
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(edits)
+def test_any_slip_of_the_hand_is_taken_or_said(
+    tmp_path_factory: pytest.TempPathFactory, slips: list[tuple[float, int, str]]
+) -> None:
+    database = Database(":memory:")
+    write(database, "entry", HOT)
+    write(database, "demonstration", demo(1, steps=2))
+    path = tmp_path_factory.mktemp("slip") / "m.yaml"
+    transfer.export(database, path)
+    text = path.read_text()
+    for where, cut, put in slips:
+        at = int(where * len(text))
+        text = text[:at] + put + text[at + cut :]
+    path.write_text(text)
+    before, head = listed(database), database.head()
+    try:
+        give_back(database, path)
+    except (DataError, StoreError) as error:
+        assert str(error).isprintable()
+        assert (listed(database), database.head()) == (before, head)
+    else:
+        assert database.head() <= head + 1
+
+
 def test_the_line_is_that_of_the_mistake(edited: Edit) -> None:
     path = edited(lambda text: text.replace("    thought: The apple may be in drawer 4 of room 2.", "    thought: 4"))
     line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if text == "    thought: 4")
@@ -316,7 +350,7 @@ def test_the_line_is_that_of_the_mistake(edited: Edit) -> None:
 def test_a_file_of_another_memory_may_not_be_edited_under_its_ids(edited: Edit) -> None:
     path = edited(lambda text: text.replace("the microwave first", "the stove"))
     other = Database(":memory:")
-    with pytest.raises(DataError, match=f"the id {HOT.id} is not that of what this entry says .* leave the id out"):
+    with pytest.raises(DataError, match=f"the id '{HOT.id}' is not that of what this entry says .* leave the id out"):
         give_back(other, path)
     assert other.head() == 0
 

@@ -124,6 +124,9 @@ def line(change: Change, width: int = 90) -> str:
 
 
 def title(kind: str, record: str) -> str:
-    """What an item is about, from its record."""
-    fields = json.loads(record)
-    return f"{fields['cue']}: {fields['action']}" if kind == "entry" else str(fields["goal"])
+    """What an item is about, from its record. A damaged record is no reason not to tell of its history."""
+    try:
+        fields = json.loads(record)
+        return f"{fields['cue']}: {fields['action']}" if kind == "entry" else str(fields["goal"])
+    except (ValueError, KeyError, TypeError):
+        return "(its record cannot be read)"
