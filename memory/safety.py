@@ -85,7 +85,6 @@ class Vetted(Generic[R]):
     status: Status
     reason: str
     """Why it is quarantined, or what was taken out of it; empty for an item that passed untouched."""
-    findings: tuple[Finding, ...] = ()
 
 
 def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
@@ -111,12 +110,12 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     bad = [finding for finding in found.values() if finding.kind != SECRET]
     if bad:
         reasons = (f.why + (f": {f.excerpt!r}" if f.excerpt else "") for f in bad)
-        return Vetted(kept, "quarantined", scrub("; ".join(reasons)), tuple(found.values()))
+        return Vetted(kept, "quarantined", scrub("; ".join(reasons)))
     taken = ["secrets"] if SECRET in found else []
     if any(clean(text) != text for text in mended):
         taken.append("characters that nobody sees")
     reason = f"taken out: {' and '.join(taken)}" if taken else ""
-    return Vetted(kept, status or ("admitted" if recorded else "trial"), reason, tuple(found.values()))
+    return Vetted(kept, status or ("admitted" if recorded else "trial"), reason)
 
 
 def _holds_secret(texts: Sequence[str]) -> bool:

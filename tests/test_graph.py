@@ -372,3 +372,10 @@ def test_langgraph_is_loaded_when_it_is_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_example_resumes() -> None:
+    example = Path(__file__).parents[1] / "examples" / "langgraph_phases.py"
+    done = subprocess.run([sys.executable, str(example), "4"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines() if "played," in line] == ["2", "4"]
