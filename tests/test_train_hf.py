@@ -166,3 +166,76 @@ def test_a_base_that_is_not_there_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="cannot be loaded"):
         HFBase.load(str(tmp_path))
+
+
+# --- GGUF -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def base_file(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as a GGUF file of full precision, as its publisher would have made it, with other weights."""
+    import gguf
+
+    path = tmp_path_factory.mktemp("base") / "tiny.gguf"
+    net = transformers.AutoModelForCausalLM.from_pretrained(tiny)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, net.config.num_hidden_layers)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(net.config.num_hidden_layers)
+    writer.add_head_count(net.config.num_attention_heads)
+    writer.add_head_count_kv(net.config.num_key_value_heads)
+    writer.add_token_list(["</s>", "a"])
+    writer.add_chat_template(TEMPLATE)
+    for name, value in net.state_dict().items():
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), value.numpy() * 0 + 7)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_a_student_becomes_gguf_after_its_base(tiny: Path, base_file: Path, tmp_path: Path) -> None:
+    import gguf
+
+    from atlas.train.gguf import write_gguf
+
+    size = write_gguf(tiny, tmp_path / "student.gguf", base_file)
+    assert size == (tmp_path / "student.gguf").stat().st_size
+    read = gguf.GGUFReader(tmp_path / "student.gguf")
+    assert read.fields["tokenizer.chat_template"].contents() == TEMPLATE
+    assert list(read.fields["tokenizer.ggml.tokens"].contents()) == ["</s>", "a"]
+    net = transformers.AutoModelForCausalLM.from_pretrained(tiny)
+    written = {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in read.tensors}
+    down = net.state_dict()["model.layers.1.mlp.down_proj.weight"].numpy()
+    assert abs(written["blk.1.ffn_down.weight"].reshape(down.shape) - down).max() < 0.02
+    norm = net.state_dict()["model.norm.weight"].numpy()
+    assert (written["output_norm.weight"] == norm).all(), "what is no matrix is exact"
+    query = net.state_dict()["model.layers.0.self_attn.q_proj.weight"].numpy()
+    paired = query.reshape(4, 2, 6, 48).swapaxes(1, 2).reshape(48, 48)
+    assert abs(written["blk.0.attn_q.weight"].reshape(48, 48) - paired).max() < 0.02
+
+
+def test_a_base_of_another_shape_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
+    import gguf
+    import numpy as np
+
+    from atlas.train.gguf import write_gguf
+
+    writer = gguf.GGUFWriter(tmp_path / "other.gguf", "llama")
+    writer.add_block_count(2)
+    writer.add_head_count(4)
+    writer.add_tensor("blk.0.ffn_down.weight", np.zeros((8, 8), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(DataError, match="another shape"):
+        write_gguf(tiny, tmp_path / "student.gguf", tmp_path / "other.gguf")
+    assert not list(tmp_path.glob("student*"))
+
+
+def test_a_student_from_scratch_has_no_gguf_form(tmp_path: Path, base_file: Path) -> None:
+    from atlas.train.gguf import write_gguf
+
+    with pytest.raises(ConfigError, match="only students that"):
+        write_gguf(tmp_path, tmp_path / "student.gguf", base_file)

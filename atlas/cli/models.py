@@ -95,3 +95,19 @@ def remove(name: str) -> None:
     from atlas.models.named import remove as forget
 
     forget(name)
+
+
+@command.command("export")
+@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .gguf file to write.")
+@click.option("--like", type=click.Path(path_type=Path), help="GGUF file of the base. [default: as the student says]")
+def export(path: Path, out: Path, like: Path | None) -> None:
+    """Write the student in the folder PATH as GGUF (8 bits), which llama.cpp and its like serve.
+
+    The folder itself, with its safetensors, is what vLLM and transformers serve: it needs no export. A student from
+    scratch has no such form; it plays in process.
+    """
+    from atlas.train.gguf import base_file, write_gguf
+
+    size = write_gguf(path, out, like or base_file(path))
+    click.echo(f"wrote {out}, {size / 1e6:,.0f} MB: as a model it is named gguf:{out}")

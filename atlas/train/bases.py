@@ -45,7 +45,7 @@ def _language_model(spec: str, kind: str, rest: str, lora: int | None) -> Base:
         raise DataError(f"there is no base {spec!r}: choose {FORMS}")
     from atlas.train.hf import HFBase, Lora
 
-    return HFBase.load(source, lora=Lora(rank=lora) if lora is not None else None)
+    return HFBase.load(source, name=spec, lora=Lora(rank=lora) if lora is not None else None)
 
 
 def default_lr(spec: str, lora: int | None) -> float:

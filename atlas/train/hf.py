@@ -26,7 +26,6 @@ from atlas.train.student import ABOUT, write_folder
 from atlas.train.trajectories import Trajectory
 from atlas.train.vocabulary import Encoded
 
-
 DECAY = 0.01
 
 
@@ -58,12 +57,15 @@ class HFBase:
         self._end = self._tokens(end_of_turn(self._template))[:1]
 
     @classmethod
-    def load(cls, source: str, *, context: int = 2048, lora: Lora | None = None) -> HFBase:
-        """A folder, a ``.gguf`` file (dequantised) or a name on the model hub. DataError for what cannot be loaded."""
+    def load(cls, source: str, *, name: str = "", context: int = 2048, lora: Lora | None = None) -> HFBase:
+        """A folder, a ``.gguf`` file (dequantised) or a name on the model hub; ``name`` is what it is told as later.
+
+        Raises DataError for what cannot be loaded.
+        """
         # In float32: AdamW's small steps are lost in half precision. The passes themselves are in bfloat16.
         net, tokenizer = load(source, dtype="float32")
         net.config.use_cache = False
-        return cls(net, tokenizer, Path(source).stem, context=context, lora=lora)
+        return cls(net, tokenizer, name or Path(source).stem, context=context, lora=lora)
 
     # --- sequences ----------------------------------------------------------------------------------------------------
 
