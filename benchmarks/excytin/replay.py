@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from atlas.benchmarks.excytin.data import SUBSET, database, folder
+from atlas.benchmarks.excytin.data import database, folder, incidents, label
 from atlas.benchmarks.excytin.engine import Engine, Row, SqlError
 from atlas.benchmarks.excytin.load_mysql import drop, load
 from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
@@ -28,7 +28,7 @@ from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.errors import AtlasError, DataError
 
 _SEVERAL = "all"
-_LEGEND = f"""Database: {SUBSET}.
+_LEGEND = """\
 status, error: queries that succeed or fail as recorded; recorded errors with the same text.
 rows: results of SQLite that the server returns too, in the same order or in any; information_schema left out."""
 
@@ -150,10 +150,10 @@ def main(data: Path | None, limit: int | None, mysql: str | None, every: bool, a
     for tally in tallies:
         total.add(tally)
     if as_json:
-        told = {"data": SUBSET, "incidents": [t.told() for t in tallies], "all": total.told()}
+        told = {"data": _held(folder(data)), "incidents": [t.told() for t in tallies], "all": total.told()}
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        _show([*tallies, total], with_server=bool(mysql))
+        _show([*tallies, total], _held(folder(data)), with_server=bool(mysql))
 
 
 def _refused(error: AtlasError) -> int:
@@ -197,11 +197,18 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2f}%" if whole else "-"
 
 
-def _show(tallies: Sequence[Tally], *, with_server: bool) -> None:
+def _held(place: Path) -> str:
+    """Which rows the databases hold."""
+    labels = dict.fromkeys(label(number, place) for number in incidents(place))
+    return "; ".join(filter(None, labels)) or "the benchmark's full logs"
+
+
+def _show(tallies: Sequence[Tally], held: str, *, with_server: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Recorded queries, run again", title_justify="left", caption=_LEGEND, caption_justify="left")
+    table = Table(title="Recorded queries, run again", title_justify="left", caption_justify="left")
+    table.caption = f"Database: {held}.\n{_LEGEND}"
     columns = ["incident", "queries", "status", "error", "ms"]
     columns += ["server status", "rows", "any order", "server ms"] if with_server else []
     for column in columns:
