@@ -34,6 +34,8 @@ _OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that show text in another order than it has."""
 _FLAG = 6
 """Tag characters in the flag of Scotland, which hides nothing."""
+_SHORT = 2_000
+"""Characters up to which what was found in a text is remembered."""
 _SHOWN = 80
 """Characters of an excerpt."""
 
@@ -55,9 +57,17 @@ def scan(text: str, profile: Profile = "text") -> tuple[Finding, ...]:
     return (*found, Finding(SECRET, "", WHY[SECRET])) if scrub(text) != text else found
 
 
-@lru_cache(maxsize=8192)
 def _scan(text: str, profile: Profile) -> tuple[Finding, ...]:
-    """Remembered: the same observations stand in demonstration after demonstration."""
+    return _remembered(text, profile) if len(text) <= _SHORT else _look(text, profile)
+
+
+@lru_cache(maxsize=8192)
+def _remembered(text: str, profile: Profile) -> tuple[Finding, ...]:
+    """The same observations stand in demonstration after demonstration."""
+    return _look(text, profile)
+
+
+def _look(text: str, profile: Profile) -> tuple[Finding, ...]:
     found: dict[str, Finding] = {}
     unseen = hidden(text)
     if len(smuggled(text)) > _FLAG or (profile == "text" and (unseen or _OVERRIDES.search(text))):

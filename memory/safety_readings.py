@@ -20,8 +20,9 @@ from urllib.parse import unquote
 
 from atlas.framing import clean, hidden
 
-LONGEST = 100_000
-"""Characters that are looked at, at the beginning and as many at the end: more is not shown in any prompt."""
+PART = 50_000
+"""Characters that are looked at together."""
+_OVERLAP = 1_000
 _DEPTH = 3
 """Encodings within encodings that are followed."""
 
@@ -60,14 +61,13 @@ _BACKWARDS = ("erongi", "drager", "tegrof", "metsys", "tpmorp", "noitcurtsni", "
 
 def readings(text: str) -> Iterator[tuple[str, str]]:
     """``(how, reading)`` for every reading of ``text``: first as it stands, in lower case, then the others."""
-    if len(text) > 2 * LONGEST:
-        text = f"{text[:LONGEST]}\n{text[-LONGEST:]}"
-    seen: set[str] = set()
-    for how, decoded in _decoded(text, "", _DEPTH):
-        for spelling, reading in _spellings(decoded):
-            if reading not in seen:
-                seen.add(reading)
-                yield " ".join(part for part in (how, spelling) if part), reading
+    for start in range(0, max(1, len(text)), PART):
+        seen: set[str] = set()
+        for how, decoded in _decoded(text[start : start + PART + _OVERLAP], "", _DEPTH):
+            for spelling, reading in _spellings(decoded):
+                if reading not in seen:
+                    seen.add(reading)
+                    yield " ".join(part for part in (how, spelling) if part), reading
 
 
 def _decoded(text: str, how: str, depth: int) -> Iterator[tuple[str, str]]:
