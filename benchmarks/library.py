@@ -93,9 +93,11 @@ def exchanged(entries: Iterable[Entry]) -> list[Entry]:
     made: list[Entry] = []
     for audience in ("student", "teacher"):
         group = [entry for entry in rows if entry.audience == audience]
-        turned = [list(map(_with, group, [*group[n:], *group[:n]])) for n in range(1, min(len(group), _TURNS))]
-        wrong: list[list[Entry]] = [[entry for entry in pairs if entry.id not in known] for pairs in turned]
-        made += max(wrong, key=lambda pairs: len(pairs), default=[])
+        best: list[Entry] = []
+        for turn in range(1, min(len(group), _TURNS)):
+            pairs = map(_with, group, [*group[turn:], *group[:turn]])
+            best = max(best, [entry for entry in pairs if entry.id not in known], key=len)
+        made += best
     return made
 
 

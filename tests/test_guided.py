@@ -22,7 +22,7 @@ from atlas.memory.evidence import EvidenceTable
 from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
 from atlas.models.nearest import Nearest, proposals
-from atlas.models.playbook import bind, follow, read
+from atlas.models.playbook import EXTRA, SMALL_WORD, UNMET, bind, follow, read
 from atlas.policies import Cascade, Guided, Recall, Solo
 from atlas.records import Guidance, Task, Turn, View, Window
 from atlas.testing import ScriptedModel
@@ -208,10 +208,14 @@ def test_a_second_thing_is_another_thing_and_goes_to_the_same_place() -> None:
 
 def test_what_a_plan_is_for_is_read_off_the_goal() -> None:
     cue = 'the task is "put a cool {object} in {place}"'
-    assert bind(cue, "put a cool mug in cabinet.") == ((("object", "mug"), ("place", "cabinet")), 0)
-    near = bind(cue, "put a hot mug in cabinet")
-    assert near is not None and near[1] == 1
-    assert bind(cue, "") is None
+    things = (("object", "mug"), ("place", "cabinet"))
+    assert bind(cue, "put a cool mug in cabinet.") == (things, 0)
+    assert bind(cue, "put a hot mug in cabinet.") == (things, UNMET + EXTRA)
+    assert bind(cue, "put some mug on cabinet") == (things, EXTRA + 4 * SMALL_WORD)
+    assert bind(cue, "cool some mug and put it in cabinet") == (things, 4 * SMALL_WORD)
+    two = bind('"put two {object} in {place}"', "find two mug and put them in cabinet")
+    assert two == (things, UNMET + 2 * SMALL_WORD)
+    assert bind(cue, "") is None and bind("no slots", "put a mug") == ((), 2 * EXTRA + 2 * UNMET + SMALL_WORD)
     assert [stage.action.form for stage in read(PLAN.pattern)] == ["take _ from _", "cool _ with _", "move _ to _"]
     other = PLAN.model_copy(update={"cue": 'the task is "put a hot {object} in {place}"', "id": "other"})
     fits = {p.thought.rpartition(" ")[2]: p.fit for p in follow(moment(shown=(PLAN, other)))}

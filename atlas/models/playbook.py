@@ -8,11 +8,13 @@ single action says either what to do on seeing what its cue quotes, or where to 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import lru_cache
 
-from atlas.models.grounding import align, entities, natural, skeleton
+from atlas.models.grounding import entities, natural, skeleton
 from atlas.models.proposal import Proposal
 from atlas.records import Guidance, View
 
@@ -24,19 +26,27 @@ GO = 14.0
 """It is possible elsewhere, and where that is is known."""
 ANSWER = 13.0
 """What was just seen calls for it."""
-LOOK = 12.0
+LOOK = 13.0
 """Something is missing, and an entry says where such things are; ``LATER`` less for each better place to look."""
-LATER = 0.5
-ELSEWHERE = 9.0
+LATER = 0.25
+ELSEWHERE = 11.0
 """Something is missing, and no entry says where: any place not looked at yet."""
 AGAIN = 7.0
 """All places were looked at: the one seen longest ago."""
-ODD_WORD = 8.0
-"""Lost for each word by which cue and goal differ."""
+UNMET = 8.0
+"""Lost for each word of the goal that the plan's cue does not have: something is asked for that it does not do."""
+EXTRA = 4.0
+"""Lost for each word of the cue that the goal does not have: it does something that is not asked for."""
+SMALL_WORD = 0.25
+"""Either, for a word that says little."""
 
 _SLOT = re.compile(r"\{([^{}]*)\}")
 _QUOTED = re.compile(r'"([^"]+)"')
 _WORD = re.compile(r"[a-z]+")
+_SMALL = frozenset(
+    "a an and any are at by each for from in into is it its of on one onto or some that the their them then this to "
+    "under up with".split()
+)
 _REFUSED = "nothing happens."
 
 Thing = tuple[str, str]
@@ -75,9 +85,9 @@ def read(pattern: tuple[str, ...]) -> tuple[Stage, ...]:
 
 
 @lru_cache(maxsize=4096)
-def bind(cue: str, goal: str) -> tuple[tuple[tuple[str, str], ...], int] | None:
-    """What each slot of ``cue`` stands for in ``goal``, and how many other words differ; None where a slot stands for
-    nothing."""
+def bind(cue: str, goal: str) -> tuple[tuple[tuple[str, str], ...], float] | None:
+    """What each slot of ``cue`` stands for in ``goal``, and what the other words that differ cost (nats); None where a
+    slot stands for nothing."""
     quoted = _QUOTED.search(cue)
     template = (quoted[1] if quoted else cue).casefold()
     marks: dict[str, str] = {}
@@ -85,12 +95,37 @@ def bind(cue: str, goal: str) -> tuple[tuple[tuple[str, str], ...], int] | None:
         # A word that no text contains, of letters alone, as the aligner reads words.
         marks.setdefault("qzx" + chr(ord("a") + len(marks) % 26), slot)
     by_slot = {slot: mark for mark, slot in marks.items()}
-    marked = _SLOT.sub(lambda match: f" {by_slot[match[1]]} ", template)
-    pairs, odd = align(marked, goal, frozenset(marks))
-    bound = {marks[mark]: ours for mark, ours in pairs}
-    if len(bound) < len(marks) or not all(bound.values()):
-        return None
-    return tuple(bound.items()), odd
+    theirs = _WORD.findall(_SLOT.sub(lambda match: f" {by_slot[match[1]]} ", template))
+    ours = _WORD.findall(goal.casefold())
+    telling = [word for word in ours if word not in _SMALL]
+    bound: dict[str, str] = {}
+    spare: list[str] = []
+    wanted = [word for word in theirs if word not in _SMALL]
+    for same, i1, i2, j1, j2 in SequenceMatcher(None, wanted, telling, autojunk=False).get_opcodes():
+        if same != "equal":
+            # The things come last: "a hot mug" is a mug.
+            here = telling[j1:j2]
+            paired = len(here) == i2 - i1
+            for word in reversed(wanted[i1:i2]):
+                if here and word in marks:
+                    bound.setdefault(marks[word], here.pop())
+                elif here and paired:
+                    here.pop()
+            spare += here
+    for slot in reversed(by_slot):
+        if slot not in bound:
+            if not spare:
+                return None
+            bound[slot] = spare.pop()
+    things = {slot: bound[slot] for slot in by_slot}
+    said = Counter(word for word in theirs if word not in marks)
+    asked = Counter(ours) - Counter(things.values())
+    cost = _cost(asked - said, UNMET) + _cost(said - asked, EXTRA)
+    return tuple(sorted(things.items())), cost
+
+
+def _cost(words: Counter[str], each: float) -> float:
+    return sum(n * (SMALL_WORD if word in _SMALL else each) for word, n in words.items())
 
 
 def follow(view: View) -> list[Proposal]:
@@ -140,7 +175,7 @@ class Playbook:
         if found is None:
             return None
         action, fit, why = found
-        return Proposal(action, f"{why} (entry {plan.id}).", fit + plan.score - ODD_WORD * bound[1])
+        return Proposal(action, f"{why} (entry {plan.id}).", fit + plan.score - bound[1])
 
     # --- how far the plan has got -------------------------------------------------------------------------------------
 
