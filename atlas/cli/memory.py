@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atlas.cli import memory_judge, memory_transfer, memory_versions
+from atlas.cli import memory_distil, memory_judge, memory_transfer, memory_versions
 from atlas.cli.memory_common import item as the_item
 from atlas.cli.memory_common import opened
 
@@ -36,6 +36,7 @@ for part in (
     memory_versions.admit,
     memory_versions.quarantine,
     memory_versions.remove,
+    memory_distil.distil,
     memory_judge.judge,
     memory_transfer.export_memory,
     memory_transfer.import_memory,

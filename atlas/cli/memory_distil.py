@@ -1,0 +1,123 @@
+"""``atlas memory distil``: what stored episodes teach, into a memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from atlas.cli.memory_common import MEMORY, counted, memory_file
+
+if TYPE_CHECKING:
+    from atlas.evaluators.verdict import Verdict
+    from atlas.memory.distil import Distiller
+    from atlas.traces import Run
+
+
+@click.command("distil")
+@click.argument("run", type=str)
+@click.option(
+    "--into", type=click.Path(path_type=Path), help=f"The memory. [default: {MEMORY} in the run's folder; made if new]"
+)
+@click.option(
+    "--distiller", default="scripted", show_default=True, help="A language model (one call per episode), or scripted."
+)
+@click.option("--price", help="Dollars per million tokens of that model: PROMPT/COMPLETION[/CACHED].")
+@click.option("--arm", help="Only this arm.")
+@click.option("--judge", help="Hash of a judge's verdicts beside the run. [default: the environment's score]")
+@click.option("--embedder", default="minilm", show_default=True, help="minilm, hash, or sentence-transformers/NAME.")
+@click.option("--cap", default=1_000, type=click.IntRange(min=1), show_default=True, help="Entries kept at most.")
+@click.option("--concurrency", default=8, type=click.IntRange(1, 256), show_default=True, help="Episodes at once.")
+@click.option("--retry", is_flag=True, help="Ask again where a paid call came to nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of sentences.")
+def distil(
+    run: str,
+    into: Path | None,
+    distiller: str,
+    price: str | None,
+    arm: str | None,
+    judge: str | None,
+    embedder: str,
+    cap: int,
+    concurrency: int,
+    retry: bool,
+    as_json: bool,
+) -> None:
+    """Learn entries from the judged episodes of RUN: each once, also when the command is killed and called again."""
+    from atlas.cli.tables import console, money, plain
+    from atlas.distil import distil_run, distiller_hash, paid, read_lessons
+    from atlas.memory.pamphlets import PamphletStore
+    from atlas.records import total
+    from atlas.regrade import finished
+    from atlas.traces import find_run
+
+    found = find_run(run)
+    writer = _distiller(distiller, price)
+    episodes = finished(found, arm)
+    verdicts = _verdicts(found, judge)
+    path = memory_file(into or found.folder)
+    out = console(stderr=as_json)
+
+    def seen(done: int, of: int) -> None:
+        if done == of or not done % (10 * concurrency):
+            out.print(f"{done:,} of {of:,} episodes", style="dim", markup=False)
+
+    with PamphletStore(path, embedder, cap=cap) as memory:
+        before = len(memory)
+        lessons = asyncio.run(
+            distil_run(found, writer, episodes, memory, verdicts=verdicts, batch=concurrency, retry=retry, seen=seen)
+        )
+        held = len(memory)
+    spend = total(paid(read_lessons(found.folder, distiller_hash(writer))))
+    written = sum(len(lesson.distilled.entries) for lesson in lessons)
+    dropped = [why for lesson in lessons for why in lesson.distilled.dropped]
+    if as_json:
+        told = {
+            "memory": str(path),
+            "episodes": len(episodes),
+            "taught": len(lessons),
+            "written": written,
+            "dropped": dropped,
+            "entries": held,
+            "new": held - before,
+            "calls": spend.calls,
+            "dollars": spend.dollars,
+        }
+        click.echo(json.dumps(told, indent=2))
+        return
+    cost = f"{spend.calls:,} calls, {money(spend.dollars)}" if spend.calls else "no model asked"
+    out.print(
+        plain(
+            f"{len(lessons):,} of {len(episodes):,} episodes taught something: {counted(written, 'entry')} written, "
+            f"{len(dropped)} dropped; {path} holds {counted(held, 'entry')}, {held - before:+d} ({cost})"
+        )
+    )
+    for why, count in sorted({why: dropped.count(why) for why in dropped}.items(), key=lambda row: -row[1])[:5]:
+        out.print(plain(f"  dropped {count}: {why}", "dim"))
+
+
+def _distiller(name: str, price: str | None) -> Distiller:
+    if name == "scripted":
+        from atlas.memory.distil_scripted import ScriptedDistiller
+
+        return ScriptedDistiller()
+    from atlas.memory.distil_model import ModelDistiller
+    from atlas.models import load
+
+    return ModelDistiller(load(name, price=price))
+
+
+def _verdicts(run: Run, judge: str | None) -> dict[str, Verdict] | None:
+    """The newest verdicts of a judge, by episode. ConfigError where it gave none."""
+    from atlas.errors import ConfigError
+    from atlas.traces.verdicts import newest, read_verdicts
+
+    if judge is None:
+        return None
+    lines = [line for line in read_verdicts(run.folder) if line.config.startswith(judge)]
+    if not lines:
+        raise ConfigError(f"no verdict beside {run.folder} is of a judge {judge!r}: 'atlas regrade' prints its hash")
+    return {episode: line.verdict for episode, line in newest(lines).items()}
