@@ -14,7 +14,11 @@ from atlas.actions import ChatActions
 from atlas.benchmarks.alfworld.env import HouseholdEnv
 from atlas.benchmarks.alfworld.homes import homes
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.policies import Cascade, Solo
+from atlas.loop import Rollout
+from atlas.memory import DemonstrationStore
+from atlas.memory.demonstration import from_episode
+from atlas.policies import Cascade, Recall, Solo
+from atlas.protocols import Policy
 from atlas.records import (
     TEACHER,
     Ask,
@@ -49,6 +53,17 @@ TOOLS: list[dict[str, Any]] = [
     }
     for name in ("look_up", "refund")
 ]
+
+
+class Says:
+    """The expert as a model that reads its prompt."""
+
+    name = "openai/small"
+    shares_prompt = False
+
+    def __init__(self, expert: ScriptedExpert) -> None:
+        self.price = expert.price
+        self.sample = expert.sample
 
 
 def homes_run(
@@ -91,6 +106,25 @@ def homes_run(
             for game in homes("train", games)
         ]
         asyncio.run(play(jobs, recorder=writer, run=writer.name, max_steps=5 if wrong else 40, concurrency=1))
+    return folder
+
+
+def recall_run(folder: Path, games: int) -> Path:
+    """A teacher's episodes become demonstrations; a student that is shown one of them plays the same games."""
+    expert = ScriptedExpert()
+    with RunWriter(folder, {}) as writer, DemonstrationStore(":memory:", embedder="hash") as memory:
+
+        def learn(episode: Episode, rollout: Rollout) -> None:
+            memory.add(from_episode(episode, rollout.steps))
+
+        def jobs(arm: str, policy: Policy) -> list[Job]:
+            made = homes("train", games)
+            return [Job(arm, game.id, policy, partial(HouseholdEnv, game, split="homes")) for game in made]
+
+        taught = jobs("collect", Solo(expert, actor=TEACHER))
+        asyncio.run(play(taught, recorder=writer, max_steps=40, concurrency=1, done=learn))
+        shown = jobs("icd", Recall(Solo(Says(expert)), memory, k=1))
+        asyncio.run(play(shown, recorder=writer, max_steps=40, concurrency=1))
     return folder
 
 

@@ -27,7 +27,7 @@ from atlas.export.holdout import part_of, position
 from atlas.export.rows import Row
 from atlas.testing.runs import Arm, write_run
 from atlas.traces import Run, RunWriter
-from tests.export_fixtures import desk_run, homes_run, lines, write_steps
+from tests.export_fixtures import desk_run, homes_run, lines, recall_run, write_steps
 
 MADE_UP = ("made-up*",)
 
@@ -94,6 +94,25 @@ def test_all_tasks_of_an_incident_stay_together(tmp_path: Path) -> None:
         assert row.group == row.family
         sides.setdefault(row.family, set()).add(row.part)
     assert len(sides) > 1 and all(len(parts) == 1 for parts in sides.values())
+
+
+def test_no_row_to_train_on_shows_a_demonstration_of_a_held_out_task(tmp_path: Path) -> None:
+    run = Run(recall_run(tmp_path / "run", games=8))
+    plan = Plan(format="trl-sft", holdout=0.3, keep_duplicates=True, permitted=("*",))
+    manifest = export([run], tmp_path / "out", plan)
+    held = {e.task.goal for e in run.episodes() if part_of(e.task.id, 0.3) == "holdout"}
+    assert held and manifest.left_out["its prompt shows a demonstration of a held-out task"].rows > 0
+    for line in lines(tmp_path / "out" / "train.jsonl"):
+        assert not [goal for goal in held if f"] Task: {goal}" in line["prompt"][-1]["content"]]
+    shown = [line for line in lines(tmp_path / "out" / "train.jsonl") if "[example 1]" in line["prompt"][-1]["content"]]
+    assert shown, "others still show theirs"
+    bare = export([run], tmp_path / "bare", plan.model_copy(update={"without": ("demonstrations",)}))
+    assert not any("demonstration" in reason for reason in bare.left_out) and not manifest.notes
+
+
+def test_demonstrations_that_cannot_be_traced_are_told(made: Run, tmp_path: Path) -> None:
+    plan = Plan(format="trl-sft", holdout=0.3, permitted=MADE_UP, filters=Filters(arms=("icd",)))
+    assert "whose task these runs do not tell" in export([made], tmp_path / "out", plan).notes[0]
 
 
 # --- duplicates -------------------------------------------------------------------------------------------------------

@@ -179,5 +179,7 @@ def _print(out: Path, manifest: Manifest) -> None:
         console.print(left)
     for model, why in manifest.permitted.items():
         console.print(tables.plain(f"training on {model or 'an unnamed model'}: {why}", "dim"))
+    for note in manifest.notes:
+        console.print(tables.plain(note, "yellow"))
     if manifest.rows_with_secrets:
         console.print(tables.plain(f"secrets were hidden in {manifest.rows_with_secrets:,} {unit}", "yellow"))

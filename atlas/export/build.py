@@ -14,12 +14,13 @@ from atlas.export.clean import Cleaner
 from atlas.export.duplicates import Duplicates, States
 from atlas.export.folder import MANIFEST, Folder, file_hash
 from atlas.export.formats import FORMATS, Format, Sink, encoded
+from atlas.export.leaks import Shown
 from atlas.export.manifest import File, Manifest, Source, Tally
 from atlas.export.permitted import Permissions, permissions
 from atlas.export.rows import PARTS, Row, episode_rows
 from atlas.export.select import Filters, Scores, episode_permission_reason, episode_reason, row_reason
 from atlas.export.whole import Whole
-from atlas.records import Record
+from atlas.records import Record, Task
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.verdicts import VERDICTS
 from atlas.traces.writer import TRACE
@@ -74,8 +75,8 @@ def export(runs: Sequence[Run], out: str | Path, plan: Plan, seen: Seen = lambda
     chosen = plan.check()
     unique = list({run.folder.resolve(): run for run in runs}.values())
     with Folder(out) as folder:
-        making = _Making(plan, chosen, chosen.sink(folder))
         found = [(run, run.episodes()) for run in unique]
+        making = _Making(plan, chosen, chosen.sink(folder), [episode for _, episodes in found for episode in episodes])
         total = sum(len(episodes) for _, episodes in found)
         done = 0
         for run, episodes in found:
@@ -98,7 +99,7 @@ _NO_PAIR = "no state at which student and teacher differ"
 class _Making:
     """An export under way."""
 
-    def __init__(self, plan: Plan, chosen: Format, sink: Sink) -> None:
+    def __init__(self, plan: Plan, chosen: Format, sink: Sink, episodes: Sequence[StoredEpisode]) -> None:
         self.plan = plan
         self.format = chosen
         self.sink = sink
@@ -112,6 +113,8 @@ class _Making:
         self.filters = asked.model_copy(update={"success": success, "permitted_only": permitted_only})
         self._clean = Cleaner()
         self._seen = Duplicates(plan.near) if trains and not plan.keep_duplicates else None
+        rendered = trains and "demonstrations" not in plan.without
+        self._shown = Shown(episodes, self._group, plan.holdout, rendered=rendered)
 
     @property
     def deduplicates(self) -> bool:
@@ -124,8 +127,7 @@ class _Making:
         if reason is not None or result is None:
             self.tally.leave(reason or "unfinished", rows=result.steps if result else 0, episodes=1)
             return
-        task = episode.task
-        group = task.id if self.plan.group == "task" else (task.family or task.id)
+        group = self._group(episode.task)
         about = {
             "group": group,
             "part": holdout.part_of(group, self.plan.holdout),
@@ -144,6 +146,15 @@ class _Making:
             self.tally.leave(reason, rows=len(rows), episodes=1)
         else:
             self._whole(self.format.whole(Whole(run.name, result, copy.steps, rows, self.plan.without)), rows)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the manifest has to know besides."""
+        unknown = self._shown.unknown
+        told = f"{unknown} rows to train on show demonstrations whose task these runs do not tell: it may be held out"
+        return (told,) if unknown else ()
+
+    def _group(self, task: Task) -> str:
+        return task.id if self.plan.group == "task" else (task.family or task.id)
 
     def _whole(self, record: dict[str, Any], rows: Sequence[Row]) -> None:
         first = rows[0]
@@ -177,7 +188,7 @@ class _Making:
     def _step(self, row: Row, state: duplicates.Signature) -> Iterator[_Made]:
         """What a step gives: records, or the reason why it gives none."""
         assert self.format.steps is not None
-        left = row_reason(row, self.filters)
+        left = row_reason(row, self.filters) or self._shown.reason(row)
         if left is not None and not self.format.keeps_episodes:
             yield _Made(row, left=left)
             return
@@ -245,6 +256,7 @@ def _manifest(plan: Plan, making: _Making, folder: Folder, runs: Sequence[Run]) 
         holdout={"share": plan.holdout, "group": plan.group, "method": holdout.METHOD},
         duplicates=method,
         rows_with_secrets=tally.secrets,
+        notes=making.notes(),
         sources=tuple(_source(run, plan) for run in runs),
     )
 
