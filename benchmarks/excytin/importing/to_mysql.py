@@ -17,6 +17,8 @@ from atlas.errors import ConfigError, DataError
 
 _MARK = "atlas import "
 _BATCH = 500
+_COMMIT = 100
+"""Batches in a transaction."""
 _ROWS = 20_000
 """Rows read back at a time."""
 
@@ -139,11 +141,16 @@ class MysqlTarget:
         with self._connection.cursor() as cursor:
             self._connection.begin()
             batch: list[Fields] = []
+            filled = 0
             for row in rows:
                 batch.append(row)
                 if len(batch) == _BATCH:
                     cursor.executemany(insert, batch)
-                    batch = []
+                    batch, filled = [], filled + 1
+                    # Nobody sees the table yet, and a transaction of gigabytes takes as long to take back.
+                    if filled % _COMMIT == 0:
+                        self._connection.commit()
+                        self._connection.begin()
             if batch:
                 cursor.executemany(insert, batch)
             self._connection.commit()
