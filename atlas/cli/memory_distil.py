@@ -52,7 +52,7 @@ def distil(
     from atlas.memory.pamphlets import PamphletStore
     from atlas.records import total
     from atlas.regrade import finished
-    from atlas.traces import find_run
+    from atlas.traces.reader import find_run
 
     found = find_run(run)
     writer = _distiller(distiller, price)
@@ -119,5 +119,5 @@ def _verdicts(run: Run, judge: str | None) -> dict[str, Verdict] | None:
         return None
     lines = [line for line in read_verdicts(run.folder) if line.config.startswith(judge)]
     if not lines:
-        raise ConfigError(f"no verdict beside {run.folder} is of a judge {judge!r}: 'atlas regrade' prints its hash")
+        raise ConfigError(f"no verdict beside {run.folder} is of a judge {judge!r}: 'atlas regrade --json' tells it as config")
     return {episode: line.verdict for episode, line in newest(lines).items()}
