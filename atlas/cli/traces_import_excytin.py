@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 @click.command("excytin")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/excytin-logged"),
+    show_default=True,
+    help="Folder of the run.",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with questions/, by which tasks are numbered.")
 @click.option("--memory", type=click.Path(path_type=Path), help="Also put what train incidents teach into this memory.")
 @click.option(
