@@ -57,6 +57,13 @@ _MARK = re.compile(
 )
 
 
+_TOKEN = re.compile(
+    r"<(\s*[|\uff5c][^<>\n]{0,60}[|\uff5c]\s*)>|<(/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|im_start|im_end))>"
+    r"|\[(/?INST)\]|<<(/?SYS)>>"
+)
+"""What tokenizers of local models read as one special token wherever it stands."""
+
+
 def clean(text: str) -> str:
     """``text`` without what a reader would not see: control, zero-width, bidirectional and tag characters, smuggled
     variation selectors, terminal escapes, comments and hidden markup. Ordinary text comes back as it is, and cleaning
@@ -89,7 +96,13 @@ def defang(text: str) -> str:
     """
     if "<" not in text and "[" not in text:
         return text
-    return _MARK.sub(lambda match: f"\u2039{next(part for part in match.groups() if part is not None)}\u203a", text)
+    return _MARK.sub(_typographic, text)
+
+
+def untokened(text: str) -> str:
+    """``text`` in which the tokenizer of a local model finds no special token: for the turns its template is filled
+    with. Unlike :func:`defang` it leaves the marks of frames alone."""
+    return _TOKEN.sub(_typographic, text) if "<" in text or "[" in text else text
 
 
 def quoted(text: str) -> str:
@@ -106,6 +119,10 @@ def frame(kind: str, head: str, parts: str) -> str:
     """``parts``, made of quoted texts, between the fences of ``kind``, after the sentence ``head``, which says what
     it is and that it is data. The closing fence stands in a paragraph of its own."""
     return f"{head}\n<{kind}>\n{parts}\n\n</{kind}>"
+
+
+def _typographic(mark: re.Match[str]) -> str:
+    return f"\u2039{next(part for part in mark.groups() if part is not None)}\u203a"
 
 
 def _once(text: str) -> str:

@@ -2,8 +2,8 @@
 
 A file says which memory it is of, and at which version. Reading it back into that memory compares with that version:
 what a person changed, added or left out is done as one new version, and what the memory has learned meanwhile stays.
-Where both changed the same thing nothing is done at all. Read into another memory, it only adds, and what
-looks as if it wanted to instruct its readers is quarantined.
+Where both changed the same thing nothing is done at all. Read into another memory, it only adds. In both cases what is
+new and looks as if it wanted to instruct its readers is quarantined; who then writes ``admitted`` has looked at it.
 """
 
 from __future__ import annotations
@@ -246,6 +246,8 @@ class _Plan:
             return
         if listed.record.id != given:
             self.writes.append(Write(listed.kind, given, "removed"))
+        if not same:
+            status = self._vetted(listed) or status
         record = base.record if same else listed.record.model_dump_json()
         self.writes.append(Write(listed.kind, listed.record.id, status, record))
 
@@ -270,8 +272,8 @@ class _Plan:
         if now is not None and now.status in EXPORTED and listed.status in (None, now.status):
             self.same += 1
         else:
-            # Who writes a status has looked at it.
-            self._add(listed, listed.status or self._vetted(listed) or "admitted")
+            # Also in what says that it is an export of this memory: anybody who was given one can write into it.
+            self._add(listed, self._vetted(listed) or listed.status or "admitted")
 
     def _only_add(self, listed: Listed) -> None:
         name = listed.record.id

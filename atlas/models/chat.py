@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from atlas.framing import untokened
 from atlas.records import Ask, Message
 
 
@@ -40,6 +41,8 @@ def plain_turns(messages: Iterable[Message]) -> list[dict[str, str]]:
             role = "user"
         lines = [message.content, *(f"{call.name}({call.arguments})" for call in message.tool_calls)]
         content = "\n".join(line for line in lines if line)
+        if message.role != "system":  # a turn may hold what a world or a tool wrote
+            content = untokened(content)
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += f"\n\n{content}"
         else:
