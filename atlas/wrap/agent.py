@@ -7,29 +7,23 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from atlas.actions import Actions, ChatActions
 from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError, FrozenMemory
 from atlas.loop import Unrecorded
-from atlas.memory.demonstration import Demonstration, from_episode
-from atlas.memory.history import History
-from atlas.policies import Cascade, Coach, LaneRules, Lanes, Paired, Probe, Recall, Solo, TeacherReview
-from atlas.policies.probe import outcome
-from atlas.protocols import Demonstrations, Model, Policy, Recorder
-from atlas.records import INTERRUPTED, TEACHER, Episode, Step, Task
+from atlas.memory import DemonstrationStore
+from atlas.memory.demonstration import from_episode
+from atlas.policies import LaneRules
+from atlas.protocols import Model, Policy, Recorder
+from atlas.records import Episode, Step, Task
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.given import trust_for
 from atlas.wrap.background import Background
+from atlas.wrap.compose import Books, Composer, Memory
 from atlas.wrap.decorate import Wrap
 from atlas.wrap.wrapped import WrappedEpisode
-
-
-class Memory(Demonstrations, Protocol):
-    """A demonstration memory that also takes new ones."""
-
-    def add(self, demo: Demonstration) -> bool: ...
 
 
 class Agent:
@@ -60,6 +54,8 @@ class Agent:
         actions: Actions | None = None,
         learn: bool = True,
         lanes: bool | LaneRules = False,
+        guidance: int = 300,
+        trials: float = 0.2,
         success_score: float = 1.0,
         budget: Budget | None = None,
         run_budget: Budget | None = None,
@@ -78,6 +74,9 @@ class Agent:
         lanes: choose the supervision of each episode (auto, paired, coach) by how tasks like it went: the student with
             what is recalled alone, with its answer validated, or with every step looked at by the teacher. Needs a
             student, a teacher and a memory; rules say which lanes are forced, forbidden or budgeted.
+        guidance: how many tokens of a prompt the entries of pamphlets in the memory may take; 0 shows none.
+        trials: the share of episodes in which a coin decides for each entry whether it is shown: what its evidence
+            rests on ('atlas memory judge').
         success_score: the score from which an episode counts as successful.
         budget, run_budget: for each episode, and for all episodes of this agent together.
         """
@@ -88,16 +87,16 @@ class Agent:
         self.memory = self._memory(memory)
         if policy is not None and (student is not None or teacher is not None):
             raise ConfigError("an agent has a policy, or a student and a teacher: give one of the two")
-        self.history: History | None = None
-        if lanes is not False and policy is not None:
+        self.books = Books(self.memory, trials) if isinstance(self.memory, DemonstrationStore) else None
+        self.policy: Policy
+        if policy is None:
+            composer = Composer(self.memory, self.books, self.actions, samples, k, max_tokens, guidance)
+            given = _model(student), _model(teacher)
+            self.policy = composer.lanes(*given, lanes) if lanes else composer.plain(*given, _trust(student))
+        elif lanes:
             raise ConfigError("lanes are a policy: give lanes with a student and a teacher, or a policy of your own")
-        if lanes is not False:
-            rules = LaneRules() if lanes is True else lanes
-            self.policy: Policy = self._in_lanes(_model(student), _model(teacher), rules, k, max_tokens)
         else:
-            self.policy = policy or self._compose(
-                _model(student), _model(teacher), samples, k, max_tokens, _trust(student)
-            )
+            self.policy = policy
         self.arm = arm
         self.learn = learn
         self.taught = teacher is not None
@@ -129,13 +128,14 @@ class Agent:
         return Wrap(self.episode, goal, score)
 
     def learn_from(self, episode: Episode, steps: Sequence[Step]) -> bool:
-        """Keep a successful episode as a demonstration; whether the memory took it. With lanes, keep how it went.
+        """Keep a successful episode as a demonstration; whether the memory took it.
 
-        A frozen memory is used and takes nothing.
+        How it went is kept whatever it was: evidence for the entries it was shown, and what lanes are chosen by. A
+        frozen memory is used and takes nothing.
         """
         try:
-            if self.history is not None and episode.stop not in INTERRUPTED:
-                self.history.add(outcome(episode, steps))
+            if self.books is not None:
+                self.books.keep(episode, steps)
             informative = episode.teacher_steps > 0 or episode.asked_steps > 0 or not self.taught
             if not (self.learn and self.memory is not None and episode.success and steps and informative):
                 return False
@@ -158,43 +158,9 @@ class Agent:
         _current.reset(self._tokens.pop())
         self.close()
 
-    def _compose(
-        self, student: Model | None, teacher: Model | None, samples: int, k: int, max_tokens: int, trust: Trust
-    ) -> Policy:
-        inner: Policy
-        if student is not None and teacher is not None:
-            inner = Cascade(student, teacher, samples=samples, max_tokens=max_tokens, actions=self.actions, trust=trust)
-        elif student is not None:
-            inner = Solo(student, max_tokens=max_tokens, actions=self.actions)
-        elif teacher is not None:
-            # Collecting: the teacher needs no demonstrations.
-            return Solo(teacher, actor=TEACHER, max_tokens=max_tokens, actions=self.actions)
-        else:
-            raise ConfigError("an agent needs someone who acts: a student, a teacher, or a policy")
-        return inner if self.memory is None else Recall(inner, self.memory, k)
-
-    def _in_lanes(
-        self, student: Model | None, teacher: Model | None, rules: LaneRules, k: int, max_tokens: int
-    ) -> Policy:
-        from atlas.memory import DemonstrationStore
-
-        if student is None or teacher is None or not isinstance(self.memory, DemonstrationStore):
-            raise ConfigError("lanes need a student, a teacher and a memory (a path, or a DemonstrationStore)")
-        self.history = History(self.memory.database, self.memory.embedder)
-        auto = Recall(Solo(student, max_tokens=max_tokens, actions=self.actions), self.memory, k)
-        return Lanes(
-            auto,
-            Coach(auto, teacher, max_tokens=max_tokens),
-            Probe(self.history),
-            paired=Paired(auto, TeacherReview(teacher)),
-            rules=rules,
-        )
-
     def _memory(self, given: Memory | str | Path | None) -> Memory | None:
         if not isinstance(given, str | Path):
             return given
-        from atlas.memory import DemonstrationStore
-
         store = DemonstrationStore(given)
         self._owned.append(store.close)
         return store
