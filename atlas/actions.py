@@ -17,10 +17,14 @@ from atlas.records import Reply, ToolCall, View
 
 MAX_ACTION = 400
 """Characters. Longer text is prose, not an action."""
+MAX_CALL = 10_000
+"""Characters of an action with brackets, such as ``execute[SELECT ...]``, whose argument may be long."""
 
 # Each match stays within one line: a pattern that may cross lines takes quadratic time on a reply of many empty ones.
 _ACTION = re.compile(r"^[^\w\n]*action[^\w\n]*?:[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
 _THOUGHT = re.compile(r"^[^\w\n]*(?:thought|think|reason(?:ing)?)[^\w\n]*?:[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
+_CALL = re.compile(r"\w+\[")
+_FENCE = re.compile(r"\A\s*```\w*\n")
 _MARKS = "`\"'*_.>,;: \t\r\n"
 
 
@@ -54,13 +58,17 @@ class TextActions:
     """Text actions, one per reply, as ``Thought: ... / Action: ...`` or as a bare line.
 
     Where the environment lists admissible actions, a reply that equals one of them up to spelling becomes it. Anything
-    else is passed on as written: the environment's answer to a wrong action is part of the experience.
+    else is passed on as written: the environment's answer to a wrong action is part of the experience. Where it lists
+    none, an action with brackets (``execute[SELECT ...]``) may go over several lines.
     """
 
     def parse(self, reply: Reply, view: View) -> Parsed:
         text = reply.text.strip()
         thought = " ".join(m.strip() for m in _THOUGHT.findall(text)).strip()
         found = _ACTION.search(text)
+        begins = found.start(1) if found else 0
+        if not view.admissible and (called := _called(text[begins:])):
+            return Parsed(called, normalise(called), thought)
         candidates = [found.group(1)] if found else text.splitlines()
         by_key = {_offered(a): a for a in view.admissible}
         for line in candidates:
@@ -72,6 +80,21 @@ class TextActions:
         if not action or len(action) > MAX_ACTION:
             return Parsed(None, None, thought)
         return Parsed(action, normalise(action), thought)
+
+
+def _called(text: str) -> str | None:
+    """The action with brackets that ``text`` begins with, to the end of the first line that closes it."""
+    taken: list[str] = []
+    open_ = 0
+    for line in _FENCE.sub("", text, count=1).lstrip(_MARKS).splitlines():
+        taken.append(line)
+        if not _CALL.match(taken[0]):
+            return None
+        open_ += line.count("[") - line.count("]")
+        if open_ <= 0 and line.rstrip(_MARKS).endswith("]"):
+            call = "\n".join(taken).strip(_MARKS)
+            return call if len(call) <= MAX_CALL else None
+    return None
 
 
 def canonical_call(call: ToolCall) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from atlas.actions import TextActions
 from atlas.benchmarks.arms import Cast
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.benchmarks.excytin.data import SUBSET
@@ -21,7 +22,7 @@ from atlas.errors import ConfigError, DataError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.models import load
 from atlas.models.nearest import Nearest
-from atlas.records import STUDENT, TEACHER, Episode, Spend, Stop, Task, Usage
+from atlas.records import STUDENT, TEACHER, Episode, Reply, Spend, Stop, Task, Usage, View
 from atlas.testing import ScriptedModel
 from tests.excytin_fixtures import write_folder
 
@@ -272,3 +273,28 @@ async def test_a_run_with_a_model_as_judge_says_so_in_its_name(tmp_path: Path) -
     model = ScriptedModel(lambda ask: "Analysis: no.\nIs_Answer_Correct: False", name="provider/judge")
     suite = Excytin(write_folder(tmp_path / "data"), 7, judge=Metered(ExcytinModelJudge(model)))
     assert suite.name == "excytin-7-judged-excytin-provider-judge"
+
+
+# --- replies of language models ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "action"),
+    [
+        ("Thought: look\nAction: execute[SELECT a\nFROM t\nWHERE b = 1;]", "execute[SELECT a\nFROM t\nWHERE b = 1;]"),
+        ("Action:\n```sql\nexecute[SELECT 1]\n```", "execute[SELECT 1]"),
+        ("Action: `execute[SHOW TABLES]`\nObservation: [('x',)]", "execute[SHOW TABLES]"),
+        ("execute[SELECT JSON_EXTRACT(a, '$[0]')\nFROM t]", "execute[SELECT JSON_EXTRACT(a, '$[0]')\nFROM t]"),
+        ("Action: submit[10.0.0.1]", "submit[10.0.0.1]"),
+        ("Action: execute[SELECT 1\nand it never ends", "execute[SELECT 1"),
+        (f"Action: execute[SELECT {'x, ' * 300}y]", f"execute[SELECT {'x, ' * 300}y]"),
+    ],
+)
+def test_a_query_may_go_over_several_lines(reply: str, action: str) -> None:
+    seen = View(task=Task(id="t", goal=""), opening="")
+    assert TextActions().parse(Reply(text=reply), seen).action == action
+
+
+def test_where_actions_are_listed_a_reply_is_still_one_line() -> None:
+    seen = View(task=Task(id="t", goal=""), opening="", admissible=("click[Buy Now]",))
+    assert TextActions().parse(Reply(text="Action: click[buy now]"), seen).action == "click[Buy Now]"
