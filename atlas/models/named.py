@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from atlas.errors import ConfigError, DataError
 from atlas.records import Record
@@ -45,7 +45,7 @@ class Named(Record):
 class Names(Record):
     """The file."""
 
-    names: dict[str, Named] = {}
+    names: dict[str, Named] = Field(default_factory=dict)
 
 
 def names_file() -> Path:
@@ -85,7 +85,7 @@ def give(name: str, model: str, *, why: str = "", trust: dict[str, Any] | None =
         before = known.get(name)
         if before is not None and new:
             raise ConfigError(
-                f"the name {name!r} stands for {before.now.model}: choose another, or 'atlas models remove {name}' first"
+                f"the name {name!r} stands for {before.now.model}: choose another, or 'atlas models remove {name}' it"
             )
         past = (*before.before, before.now) if before is not None else ()
         known[name] = Named(now=Meaning(model=model, since=time.time(), why=why, trust=trust), before=past)

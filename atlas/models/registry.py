@@ -33,7 +33,7 @@ class Entry(Record):
 
     name: str
     kind: str
-    """``copying``, ``embedded``, ``scripted``, ``named`` by the user, ``hosted``, or ``file`` for weights of your own."""
+    """``copying``, ``embedded``, ``scripted``, ``named`` by the user, ``hosted``, or ``file`` for your own weights."""
     what: str
     licence: str = ""
     size: int | None = None
@@ -49,10 +49,10 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
     """The model that ``spec`` names.
 
     ``nearest``; ``smollm2-135m``, ``qwen2.5-coder-1.5b`` (embedded, fetched on first use); ``gguf:PATH``;
-    ``hf:PATH_OR_NAME``; ``scratch:PATH`` (a student of ``atlas train``); ``scripted:alfworld``; ``PROVIDER/MODEL`` for
-    every provider that litellm knows; and names that the user gave (:mod:`atlas.models.named`). ``price`` overrides what is known of its price; ``options`` go to the model's
-    class. Raises ConfigError for a name that does not exist, MissingExtra where packages are missing, DataError for
-    weights that cannot be had.
+    ``hf:PATH_OR_NAME``; ``scratch:PATH`` (a student of ``atlas train``); ``scripted:BENCHMARK``; ``PROVIDER/MODEL`` for
+    every provider that litellm knows; and names that the user gave (:mod:`atlas.models.named`). ``price`` overrides
+    what is known of its price; ``options`` go to the model's class. Raises ConfigError for a name that does not exist,
+    MissingExtra where packages are missing, DataError for weights that cannot be had.
     """
     chosen = parse_price(price) if isinstance(price, str) else price
     kind, _, rest = spec.partition(":")
