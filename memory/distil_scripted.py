@@ -231,7 +231,9 @@ def _for_the_teacher(steps: Sequence[Step]) -> Iterator[Entry]:
         done = skeleton(decision.action)
         if not wanted or done in wanted:
             continue
-        last, wrong, right = skeleton(before.decision.action), wanted.most_common(1)[0][0], done
+        (wrong, times), last, right = wanted.most_common(1)[0], skeleton(before.decision.action), done
+        if times < min(2, wanted.total()):
+            continue  # samples that all differ say that it knew nothing, not that it was wrong in a way of its own
         yield Entry(
             cue=f'the student has just done "{_blanks(last)}"',
             action=f'expect it to want "{_blanks(wrong)}" where "{_blanks(right)}" is called for',

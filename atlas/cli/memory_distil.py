@@ -119,5 +119,7 @@ def _verdicts(run: Run, judge: str | None) -> dict[str, Verdict] | None:
         return None
     lines = [line for line in read_verdicts(run.folder) if line.config.startswith(judge)]
     if not lines:
-        raise ConfigError(f"no verdict beside {run.folder} is of a judge {judge!r}: 'atlas regrade --json' tells it as config")
+        raise ConfigError(
+            f"no verdict beside {run.folder} is of a judge {judge!r}: 'atlas regrade --json' tells it as config"
+        )
     return {episode: line.verdict for episode, line in newest(lines).items()}

@@ -58,8 +58,9 @@ def reason_for(item: Item, history: Sequence[tuple[Version, Change]]) -> str:
 def learned(entry: Entry) -> str:
     """How often and from whom an entry was learned."""
     tasks = len(entry.tasks - {""})
+    more = " or more" if entry.support > len(entry.origins) else ""
     return f"learned {entry.support} time{'s' if entry.support != 1 else ''}" + (
-        f", from {tasks} task{'s' if tasks != 1 else ''}" if tasks else ""
+        f", from {tasks}{more} task{'s' if tasks != 1 or more else ''}" if tasks else ""
     )
 
 
@@ -107,9 +108,10 @@ def playbook(
 
 
 def rank(item: Item, entry: Entry, found: Evidence | None) -> tuple[Any, ...]:
-    """Admitted first, then by the least it is worth, then by how often it was learned."""
+    """Admitted first, then by the least it is worth; of equals plans and warnings before single facts, and what was
+    learned more often first."""
     least = found.reward.low if found is not None and found.trials else -2.0
-    return ORDER.index(item.status), -least, -entry.support, item.seq
+    return ORDER.index(item.status), -least, entry.kind == "principle", -entry.support, item.seq
 
 
 def statuses(items: Sequence[Item]) -> str:
