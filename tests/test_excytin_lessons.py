@@ -124,9 +124,9 @@ def test_a_success_teaches_where_such_an_answer_stands() -> None:
     found = InvestigationDistiller().lessons(case(*TALK), success=True)
     (place,) = [entry for entry in found.entries if entry.kind == Kind.SCHEMA]
     assert place.cue == "what is the IP address"
-    assert "search SigninLogs by UserPrincipalName" in place.action
+    assert place.action == "search SigninLogs for values that the question names"
     assert place.effect == "the answer stood in IPAddress"
-    assert place.pattern == ("execute[SELECT IPAddress FROM SigninLogs WHERE UserPrincipalName LIKE '%{value}%']",)
+    assert place.pattern == ("execute[SELECT IPAddress FROM SigninLogs WHERE {column} LIKE '%{value}%']",)
 
 
 def test_a_column_that_is_not_there_teaches_what_worked() -> None:

@@ -132,25 +132,25 @@ def _columns(queries: Sequence[_Query]) -> Iterator[Entry]:
         if wrong and later and wrong[1] not in later.by:
             yield Entry(
                 cue=f"you want the column {wrong[1]} of {query.table}",
-                action=f"{query.table} has no {wrong[1]}: search it by {_listed(later.by)}",
+                action=f"{query.table} has no {wrong[1]}: search it by {later.by[0]}",
                 kind=Kind.FAILURE,
             )
 
 
 def _place(case: Case, queries: Sequence[_Query]) -> Entry | None:
-    """Where an answer of this kind stood, and by which columns that was found."""
+    """Where an answer of this kind stood."""
     fields = asked_for((sentences(case.task.goal) or [""])[-1])
     found = next((q for q in queries if q.found and q.by and _holds(q.observed, case.answer)), None)
     if not fields or found is None:
         return None
     stood = _columns_of(found, case.answer)
-    shown = ", ".join(stood or found.columns[:_MOST]) or "*"
-    pattern = f"execute[SELECT {shown} FROM {found.table} WHERE {found.by[0]} LIKE '%{{value}}%']"
-    where = f" in {_listed(stood)}" if stood else ""
+    shown = ", ".join(stood) or "*"
+    # By which column it was found differs from question to question: left open, the same lesson is learned more often.
+    pattern = f"execute[SELECT {shown} FROM {found.table} WHERE {{column}} LIKE '%{{value}}%']"
     return Entry(
         cue=f"what is the {fields[0].name}",
-        action=f"search {found.table} by {_listed(found.by)} for values that the question names",
-        effect=f"the answer stood{where or ' there'}",
+        action=f"search {found.table} for values that the question names",
+        effect=f"the answer stood in {_listed(stood)}" if stood else "the answer stood there",
         pattern=(pattern,) if len(pattern) <= LONGEST_STEP else (),
         kind=Kind.SCHEMA,
     )
