@@ -33,7 +33,7 @@ _LIMIT = 300.0
 
 
 def measure(rows: int = 1_000_000) -> Table:
-    """Each query's least of three rounds on a generated incident; recorded queries once each."""
+    """The least of three rounds of each query, on a generated incident and on the recorded rows."""
     url = os.environ.get("ATLAS_MYSQL")
     made = incident(Spec(split="test", index=0, rows=rows))
     queries = _queries(made)
@@ -121,7 +121,7 @@ def _recorded(url: str | None) -> list[list[float]]:
     columns: list[list[float]] = []
     for number in sorted({query.incident for query in queries}):
         chosen = [query.sql for query in queries if query.incident == number][:RECORDED]
-        for column, more in enumerate(_on(database(number, root), chosen, url, 1)):
+        for column, more in enumerate(_on(database(number, root), chosen, url, ROUNDS)):
             columns[column : column + 1] = [[*(columns[column] if column < len(columns) else ()), *more]]
     return columns
 
