@@ -57,8 +57,10 @@ def reason_for(item: Item, history: Sequence[tuple[Version, Change]]) -> str:
 
 def learned(entry: Entry) -> str:
     """How often and from whom an entry was learned."""
+    from atlas.memory.pamphlet import MOST_ORIGINS
+
     tasks = len(entry.tasks - {""})
-    more = " or more" if entry.support > len(entry.origins) else ""
+    more = " or more" if len(entry.origins) == MOST_ORIGINS and entry.support > MOST_ORIGINS else ""
     return f"learned {entry.support} time{'s' if entry.support != 1 else ''}" + (
         f", from {tasks}{more} task{'s' if tasks != 1 or more else ''}" if tasks else ""
     )
