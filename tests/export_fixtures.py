@@ -161,10 +161,11 @@ def write_steps(
     *,
     attempts: Sequence[int] = (),
     seen: str = "a room",
+    split: str = "",
     **parts: str,
 ) -> None:
     """An episode of a scripted teacher, won at its end; ``seen`` is shown at every step, ``parts`` in its prompt."""
-    task = Task(id=name, goal="win the game", family="games")
+    task = Task(id=name, goal="win the game", family="games", split=split)
     writer.start(name, "teacher", task, 0, "c")
     spend = Spend(actor=TEACHER, model="scripted-player", usage=Usage(calls=1, prompt_tokens=5, completion_tokens=2))
     for index, action in enumerate(actions):

@@ -149,6 +149,17 @@ def test_models_that_ran_here_are_permitted_but_not_on_the_word_of_an_imported_r
         export([elsewhere], tmp_path / "out2", Plan(format="rows"))
 
 
+def test_a_benchmarks_test_tasks_do_not_slip_in_unseen(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "run") as writer:
+        write_steps(writer, "e1", ["look"], split="train")
+        write_steps(writer, "e2", ["go"], split="valid_unseen")
+    run = Run(tmp_path / "run")
+    (note,) = export([run], tmp_path / "out", Plan(format="trl-sft")).notes
+    assert "train, valid_unseen" in note and "--split" in note
+    chosen = export([run], tmp_path / "out", Plan(format="trl-sft", filters=Filters(splits=("train",))))
+    assert chosen.notes == () and chosen.rows == 1 and chosen.left_out["another split"].episodes == 1
+
+
 def test_a_judges_scores_count_instead_of_the_environments(made: Run, tmp_path: Path) -> None:
     run = Run(write_run(tmp_path / "run", {"teacher": Arm(4, 0.0, teacher=1.0)}))
     for i, result in enumerate(run.results()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -194,6 +195,15 @@ def test_trl_rows_carry_tool_arguments_as_objects(desk: Run, tmp_path: Path) -> 
 # --- OpenTelemetry ----------------------------------------------------------------------------------------------------
 
 
+def with_base64_ids(line: dict[str, Any]) -> dict[str, Any]:
+    """OTLP/JSON writes ids in hex, where JSON of protocol buffers has base64: all else is the same."""
+    for span in line["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        for name in ("traceId", "spanId", "parentSpanId"):
+            if name in span:
+                span[name] = base64.b64encode(bytes.fromhex(span[name])).decode()
+    return line
+
+
 def test_otlp_json_is_parsed_by_opentelemetry_and_names_what_the_conventions_name(
     desk: Run, homes: Run, tmp_path: Path
 ) -> None:
@@ -203,13 +213,14 @@ def test_otlp_json_is_parsed_by_opentelemetry_and_names_what_the_conventions_nam
     known = {value for name, value in vars(names).items() if name.startswith("GEN_AI_")}
     for run in (desk, homes):
         for line in exported(run, tmp_path / run.name, "otel-json"):
-            request = json_format.Parse(json.dumps(line), proto.ExportTraceServiceRequest())
+            request = json_format.Parse(json.dumps(with_base64_ids(line)), proto.ExportTraceServiceRequest())
             scope = request.resource_spans[0].scope_spans[0]
             assert scope.schema_url == "https://opentelemetry.io/schemas/1.41.0"
             spans = list(scope.spans)
             root, *rest = spans
             assert root.name.startswith("invoke_agent ") and not root.parent_span_id
             assert len({s.span_id for s in spans}) == len(spans) and len({s.trace_id for s in spans}) == 1
+            assert {(len(s.trace_id), len(s.span_id)) for s in spans} == {(16, 8)}
             assert all(s.parent_span_id == root.span_id for s in rest)
             assert {s.name.split()[0] for s in rest} == {"chat", "execute_tool"}
             for span in spans:

@@ -149,9 +149,14 @@ class _Making:
 
     def notes(self) -> tuple[str, ...]:
         """What a reader of the manifest has to know besides."""
-        unknown = self._shown.unknown
-        told = f"{unknown} rows to train on show demonstrations whose task these runs do not tell: it may be held out"
-        return (told,) if unknown else ()
+        found = []
+        if unknown := self._shown.unknown:
+            found.append(f"{unknown} rows show demonstrations whose task these runs do not tell: it may be held out")
+        splits = self.tally.counts().by_split
+        if self.format.trains and len(splits) > 1 and not self.filters.splits:
+            names = ", ".join(name or "none" for name in splits)
+            found.append(f"tasks of several splits are in it ({names}): choose with --split what may be trained on")
+        return tuple(found)
 
     def _group(self, task: Task) -> str:
         return task.id if self.plan.group == "task" else (task.family or task.id)
