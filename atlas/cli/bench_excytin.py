@@ -165,8 +165,8 @@ def _show(found: list[Row], label: str, judge: Metered | None) -> None:
     table.add_column("arm", style="bold", no_wrap=True)
     phases = max((row.phases for row in found), key=lambda those: len(those), default=())
     heads = [f"tokens/q. {phase.first}-{phase.last}" for phase in phases]
-    for name in ("n", "reward [95 %]", "success [95 %]", "right", *heads, "$/q., all actors", "of it the teacher"):
-        table.add_column(name, justify="right")
+    for name in ("n", "reward [95 %]", "success [95 %]", "right", *heads, "$/q. of all", "teacher's"):
+        table.add_column(name, justify="right", no_wrap=name.endswith("[95 %]"))
     for row in found:
         tokens = {phase.first: f"{phase.tokens:,.0f}" for phase in row.phases}
         teacher = sum(s.usage.dollars or 0.0 for s in row.spend if s.actor == "teacher")
