@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from atlas.cli import app, main
 from atlas.cli.export import NAMES
-from atlas.errors import ConfigError, StoreError
+from atlas.errors import ConfigError
 from atlas.export import Filters, Plan, export, read_rows
 from atlas.export.clean import Cleaner
 from atlas.export.duplicates import signature, similarity
@@ -229,10 +229,14 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is_touched(made: Run,
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    for target in ("mine", "mine/thesis.txt"):
-        with pytest.raises((ConfigError, StoreError), match="choose another"):
+    (tmp_path / "mine" / "manifest.json").write_text('{"files": {"thesis.txt": 1}}')
+    (tmp_path / "out" / "notes").mkdir()
+    (tmp_path / "out" / "notes" / "mine.md").write_text("what I found")
+    for target, named in (("mine", "manifest.json"), ("mine/thesis.txt", "a file"), ("out", "notes/mine.md")):
+        with pytest.raises(ConfigError, match=f"holds {named}, which no export wrote: choose another folder with -o"):
             export([made], tmp_path / target, Plan(format="rows", permitted=MADE_UP))
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert (tmp_path / "out" / "notes" / "mine.md").exists() and (tmp_path / "out" / "train.jsonl").exists()
 
 
 EXPORTER = """

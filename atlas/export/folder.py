@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -38,10 +39,8 @@ class Folder:
     def __enter__(self) -> Self:
         with self.told():
             self._heal()
-            if self.path.exists() and not self._is_export():
-                raise ConfigError(
-                    f"{self.path} is no folder of an earlier export: choose another with -o, or empty it first"
-                )
+            if (found := self._strange()) is not None:
+                raise ConfigError(f"{self.path} holds {found}, which no export wrote: choose another folder with -o")
             self._work.mkdir(parents=True)
         return self
 
@@ -116,8 +115,22 @@ class Folder:
             if not _alive(left.name.rpartition("-")[2]):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def _is_export(self) -> bool:
-        return self.path.is_dir() and ((self.path / MANIFEST).is_file() or not any(self.path.iterdir()))
+    def _strange(self) -> str | None:
+        """Something at the path that is not of an earlier export; None where there is nothing of the kind."""
+        if not self.path.exists():
+            return None
+        if not self.path.is_dir():
+            return "a file"
+        files = {p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if not p.is_dir()}
+        return min(files - self._written(), default=None)
+
+    def _written(self) -> set[str]:
+        """The files that an earlier export wrote, by its manifest."""
+        try:
+            manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+            return {MANIFEST, *manifest["files"]} if {"atlas", "format"} <= manifest.keys() else set()
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return set()
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
