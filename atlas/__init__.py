@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     from atlas.loop import Rollout as Rollout
     from atlas.memory import Demonstration as Demonstration
     from atlas.memory import DemonstrationStore as DemonstrationStore
+    from atlas.memory.pamphlet import Entry as Entry
+    from atlas.memory.pamphlets import PamphletStore as PamphletStore
     from atlas.models import load as load
     from atlas.policies import Cascade as Cascade
+    from atlas.policies import Guided as Guided
     from atlas.policies import RandomRoute as RandomRoute
     from atlas.policies import Recall as Recall
     from atlas.policies import Solo as Solo
     from atlas.protocols import Demonstrations as Demonstrations
     from atlas.protocols import Environment as Environment
     from atlas.protocols import Model as Model
+    from atlas.protocols import Pamphlets as Pamphlets
     from atlas.protocols import Policy as Policy
     from atlas.records import Ask as Ask
     from atlas.records import Completion as Completion
@@ -62,9 +66,11 @@ _NAMES = {
     "atlas.errors": "AtlasError BudgetExceeded ConfigError ModelError",
     "atlas.loop": "Rollout",
     "atlas.memory": "Demonstration DemonstrationStore",
+    "atlas.memory.pamphlet": "Entry",
+    "atlas.memory.pamphlets": "PamphletStore",
     "atlas.models": "load",
-    "atlas.policies": "Cascade RandomRoute Recall Solo",
-    "atlas.protocols": "Demonstrations Environment Model Policy",
+    "atlas.policies": "Cascade Guided RandomRoute Recall Solo",
+    "atlas.protocols": "Demonstrations Environment Model Pamphlets Policy",
     "atlas.records": "Ask Completion Decision DemoStep Episode Message Observation Price Prompt Reply Spend Step Stop "
     "Task ToolCall Turn Usage View Window",
     "atlas.runner": "Job play",
