@@ -335,9 +335,11 @@ def test_no_success_no_student() -> None:
 # --- the trainer ------------------------------------------------------------------------------------------------------
 
 
-def test_a_resumed_training_gives_the_very_same_student(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", [None, "family"])
+def test_a_resumed_training_gives_the_very_same_student(tmp_path: Path, way: str | None) -> None:
     from atlas.train.recipes import SftSuccess
     from atlas.train.scratch import ScratchBase
+    from atlas.train.select import Select
     from atlas.train.trainer import Progress, Settings, Trainer
 
     data = [errand(i) for i in range(60)]
@@ -346,7 +348,14 @@ def test_a_resumed_training_gives_the_very_same_student(tmp_path: Path) -> None:
         settings = Settings(epochs=4, batch_tokens=256, save_seconds=0.0)
         base = ScratchBase.new("tiny", data)
         return Trainer(
-            base=base, recipe=SftSuccess(), train=data, held_out=data[:5], out=out, settings=settings, seen=seen
+            base=base,
+            recipe=SftSuccess(),
+            train=data,
+            held_out=data[:5],
+            out=out,
+            settings=settings,
+            select=Select(way) if way else None,
+            seen=seen,
         )
 
     def stop(progress: Progress) -> None:
