@@ -17,13 +17,12 @@ from atlas.benchmarks.arms import GROWING, ROUTED, ROUTES, Cast, build, needs_de
 from atlas.benchmarks.growing import Growing, Learner
 from atlas.benchmarks.guided_arms import GUIDED_ARMS, ON_TRIAL
 from atlas.benchmarks.library import Library
-from atlas.benchmarks.suite import Suite, TaskRef
+from atlas.benchmarks.suite import Suite, TaskRef, distiller_of
 from atlas.budget import Budget, Meter
 from atlas.distil import distil_run
 from atlas.errors import ConfigError, DataError
 from atlas.loop import Rollout
 from atlas.memory import DemonstrationStore, load_embedder
-from atlas.memory.distil_scripted import ScriptedDistiller
 from atlas.memory.evidence import EvidenceTable, trials_of
 from atlas.memory.pamphlets import PamphletStore
 from atlas.policies import Solo
@@ -185,7 +184,7 @@ class Bench:
         def seen(done: int, of: int) -> None:
             self.seen(f"{doing}: {done:,} of {of:,}", self._episodes)
 
-        lessons = await distil_run(run, ScriptedDistiller(), collected, pamphlets, seen=seen)
+        lessons = await distil_run(run, distiller_of(self.suite), collected, pamphlets, seen=seen)
         if not len(pamphlets):
             raise ConfigError("there are no pamphlets to read: give --demos N to collect and distil some, or --memory")
         return Library(memory, pamphlets, lessons, embedder)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from atlas.memory.distil import Distiller
+from atlas.memory.distil_scripted import ScriptedDistiller
 from atlas.protocols import Environment
 
 
@@ -31,3 +33,10 @@ class Suite(Protocol):
     def demo_tasks(self, split: str, n: int, seed: int = 0) -> Sequence[TaskRef]:
         """``n`` tasks to collect demonstrations on when ``split`` is to be tested: never tasks of ``split``."""
         ...
+
+
+def distiller_of(suite: Suite) -> Distiller:
+    """The rules that turn its episodes into entries: its own where it has a method ``distiller``, else those for worlds
+    whose environment lists what can be done."""
+    own: Callable[[], Distiller] | None = getattr(suite, "distiller", None)
+    return own() if own is not None else ScriptedDistiller()

@@ -14,7 +14,7 @@ from atlas.benchmarks.excytin.logged.files import read_file
 from atlas.benchmarks.excytin.logged.importing import import_runs
 from atlas.benchmarks.excytin.logged.memory import LONGEST, Built, build_memory
 from atlas.cli import main
-from atlas.distil import distil_run
+from atlas.distil import distil_run, read_lessons
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Case
 from atlas.memory.pamphlet import Kind
@@ -159,3 +159,15 @@ def test_it_distils_stored_runs_like_any_distiller(run: Run) -> None:
 def test_an_investigation_without_queries_teaches_nothing() -> None:
     assert InvestigationDistiller().lessons(case(), success=True).entries == ()
     assert InvestigationDistiller().lessons(case(("SHOW TABLES", "[]"), answer=""), success=True).entries == ()
+
+
+def test_a_bench_distils_its_demonstrations_by_these_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sqlglot", reason="the extra excytin is not installed")
+    monkeypatch.setenv("ATLAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ATLAS_DATA", raising=False)
+    small = ["--rows", "100", "--embedder", "hash", "--demos", "3", "--n", "1"]
+    main(["bench", "excytin", *small, "--arms", "pamphlets", "-o", str(tmp_path / "run"), "--json"])
+    lessons = [lesson for lesson in read_lessons(tmp_path / "run") if lesson.distilled.entries]
+    assert lessons and all(entry.kind == Kind.SCHEMA for lesson in lessons for entry in lesson.distilled.entries)

@@ -15,10 +15,12 @@ from atlas.benchmarks.excytin.incidents import FIRST, LABEL, PER_SPLIT, ROWS, Sp
 from atlas.benchmarks.excytin.incidents.names import Split
 from atlas.benchmarks.excytin.judge import RuleJudge
 from atlas.benchmarks.excytin.layers import Layer
+from atlas.benchmarks.excytin.lessons import InvestigationDistiller
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.benchmarks.suite import TaskRef
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Judge
+from atlas.memory.distil import Distiller
 
 INCIDENTS: dict[Split, int] = {"test": 6, "train": 12}
 """Generated incidents of a split, where not more are needed: each shape of attack once, or twice."""
@@ -110,6 +112,10 @@ class Excytin:
             found = self._about(source, "train")
         random.Random(seed).shuffle(found)
         return [self._ref(question) for question in found[:n]]
+
+    def distiller(self) -> Distiller:
+        """The rules by which investigations become entries of a pamphlet."""
+        return InvestigationDistiller()
 
     def _questions(self, split: str, n: int | None, seed: int) -> list[Question]:
         if split not in files.SPLITS:
