@@ -142,8 +142,8 @@ def parameter(call: ast.Call) -> str:
 
 
 def used(path: Path, name: str, function: ast.FunctionDef) -> bool:
-    """Whether the function reads its argument, or the module ``options["name"]`` where it takes them all at once."""
-    if function.args.kwarg is None:
+    """Whether the function reads its argument, or the module ``options["name"]`` where it takes it among others."""
+    if name in {arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)}:
         nodes = [node for part in function.body for node in ast.walk(part)]
         return any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in nodes)
     keys = [node.slice for node in ast.walk(tree(path)) if isinstance(node, ast.Subscript)]
