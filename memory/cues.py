@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 
 from atlas.memory.pamphlet import SLOT
@@ -64,18 +64,3 @@ def rarity(cues: Iterable[str]) -> dict[str, float]:
         for word in content_words(cue):
             counts[word] = counts.get(word, 0) + 1
     return {word: math.log(1 + size / count) for word, count in counts.items()}
-
-
-def overlap(cue: str, text: str, weights: Mapping[str, float]) -> float:
-    """How much of ``cue`` stands in ``text``, and of ``text`` in it, by the words that the memory's cues know; 0 to 1.
-
-    The first counts twice: a cue of which all stands there applies, also where there is more to be said. The second
-    tells "put a hot cup in the cabinet" apart from "put a cup in the cabinet".
-    """
-    wanted, said = content_words(cue), content_words(text)
-    shared = sum(weights.get(word, 0.0) for word in wanted & said)
-    if not shared:
-        return 0.0
-    precision = shared / sum(weights.get(word, 0.0) for word in wanted)
-    recall = shared / sum(weights.get(word, 0.0) for word in said if word in weights)
-    return (2 * precision + precision * recall) / 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from atlas.memory.cues import quoted
 from atlas.memory.pamphlet import MOST_ORIGINS, SLOT, Entry, Origin
@@ -18,32 +17,28 @@ SAME_ACTION = 0.85
 SPARED = 0.1
 """The share of a full store that is kept for what was learned last: nothing new would ever gather support otherwise."""
 
+Signature = tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, ...]]
+
 _NAME = re.compile(r"\w*(?:\d|_\w|[a-z][A-Z])\w*|\b[A-Z]{2,}\w*")
 
 
-def comparable(one: Entry, other: Entry) -> bool:
-    """Whether likeness of their texts may merge them: for the same reader and scope, about the same names, with
-    patterns that do the same, and, where they quote, with the same quotation."""
+def signature(entry: Entry) -> Signature:
+    """Likeness of their texts may merge entries of equal signature: for the same reader and scope, about the same
+    names, with patterns that do the same, and, where they quote, with the same quotation."""
     return (
-        one.audience == other.audience
-        and one.kind == other.kind
-        and sorted(one.scope) == sorted(other.scope)
-        and quoted(one.cue).casefold() == quoted(other.cue).casefold()
-        and _names(f"{one.cue} {one.action}") == _names(f"{other.cue} {other.action}")
-        and essence(one.pattern) == essence(other.pattern)
+        entry.audience,
+        entry.kind,
+        tuple(sorted(entry.scope)),
+        quoted(entry.cue).casefold(),
+        tuple(sorted(set(_NAME.findall(f"{entry.cue} {entry.action}")))),
+        essence(entry.pattern),
     )
 
 
-@lru_cache(maxsize=16_384)
 def essence(pattern: tuple[str, ...]) -> tuple[str, ...]:
     """The steps of a pattern that join things, and its last: how one gets from one to the next may differ."""
     steps = [" ".join(step.casefold().split()) for step in pattern]
     return tuple(s for i, s in enumerate(steps) if len(SLOT.findall(s)) != 1 or i == len(steps) - 1)
-
-
-@lru_cache(maxsize=16_384)
-def _names(text: str) -> frozenset[str]:
-    return frozenset(_NAME.findall(text))
 
 
 def join(old: Entry, new: Entry) -> Entry:

@@ -6,7 +6,7 @@ The entries lie in the same file, under the same versions, as the demonstrations
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,17 +16,19 @@ from atlas.errors import ConfigError, StoreError
 from atlas.memory.cues import plain
 from atlas.memory.database import Database, Item, Write
 from atlas.memory.embed import load_embedder
-from atlas.memory.merge import SAME_ACTION, SAME_CUE, comparable, join, surplus
+from atlas.memory.merge import SAME_ACTION, SAME_CUE, Signature, join, signature, surplus
 from atlas.memory.pamphlet import Entry
 from atlas.memory.retrieve import Ranking, Shelf, chosen
 from atlas.memory.safety import vet
 from atlas.memory.texts import TextVectors
-from atlas.memory.vectors import Floats
+from atlas.memory.vectors import Buffer, Floats, inner
 from atlas.protocols import Embedder
 from atlas.records import Guidance, View
 
 CAP = 1_000
 """Entries that a memory keeps at most, where not told otherwise."""
+
+Embed = Callable[[Sequence[str]], Floats]
 
 _LEARNED = "CREATE TABLE learned (source TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
 
@@ -74,6 +76,7 @@ class PamphletStore:
         self._head = 0
         self._items: dict[str, tuple[Item, Entry]] = {}
         self._shelf: Shelf | None = None
+        self._vectors: dict[str, Floats] = {}
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -102,11 +105,16 @@ class PamphletStore:
             if self.has_learned(source):
                 return None
             added = self.add_many(entries, author=f"trace:{source}", reason="distilled")
-            self.database.execute("INSERT INTO learned VALUES (?, ?)", (source, self.database.head()))
+            self.database.execute("INSERT OR REPLACE INTO learned VALUES (?, ?)", (source, self.database.head()))
             return added
 
     def has_learned(self, source: str) -> bool:
-        return bool(self.database.execute("SELECT 1 FROM learned WHERE source = ?", (source,)))
+        """Whether what ``source`` taught was taken in, and no rollback has undone that since."""
+        query = """
+            SELECT 1 FROM learned l WHERE source = ? AND NOT EXISTS (
+                SELECT 1 FROM versions v WHERE v.number > l.version AND v.action LIKE 'rollback to %'
+                AND CAST(substr(v.action, 13) AS INTEGER) < l.version)"""
+        return bool(self.database.execute(query, (source,)))
 
     def _take(self, entry: Entry, taken: _Taken, reasons: list[str]) -> None:
         if entry.id in taken.entries:
@@ -125,23 +133,20 @@ class PamphletStore:
         # Cleaning may have made it one that is there.
         same = entry.id if entry.id in taken.entries else self._same(entry, taken)
         if same is None:
-            taken.add(entry)
+            taken.add(entry, self._embed)
         else:
             taken.join(same, entry)
 
     def _same(self, entry: Entry, taken: _Taken) -> str | None:
-        """The id of an entry that says the same in other words; the likest, then the first by id."""
-        near = [(key, other) for key, other in taken.entries.items() if comparable(entry, other)]
-        if not near:
+        """The id of an entry that says the same in other words: the likest, then the first by id."""
+        group = taken.group(entry, self._embed)
+        if not group.keys:
             return None
-        cues = self._embed([plain(entry.cue), *(plain(other.cue) for _, other in near)])
-        actions = self._embed([entry.action, *(other.action for _, other in near)])
-        cue, action = cues[1:] @ cues[0], actions[1:] @ actions[0]
-        found = [
-            (-round(float(cue[i] + action[i]), 5), key)
-            for i, (key, _) in enumerate(near)
-            if cue[i] >= SAME_CUE and action[i] >= SAME_ACTION
-        ]
+        cue, action = self._embed([plain(entry.cue), entry.action])
+        cues, actions = inner(group.cues.view(), cue), inner(group.actions.view(), action)
+        likeness = np.round(cues + actions, 5)
+        near = np.flatnonzero((cues >= SAME_CUE) & (actions >= SAME_ACTION)).tolist()
+        found = [(-float(likeness[place]), group.keys[place]) for place in near]
         return min(found)[1] if found else None
 
     def _make_room(self, taken: _Taken) -> list[str]:
@@ -229,7 +234,27 @@ class PamphletStore:
         self._stamp = stamp
 
     def _embed(self, texts: Sequence[str]) -> Floats:
-        return self._texts.embed(texts) if texts else np.empty((0, self._embedder.dim), np.float32)
+        """``(len(texts), dim)``; what was embedded before is remembered."""
+        unknown = list(dict.fromkeys(text for text in texts if text not in self._vectors))
+        if unknown:
+            if len(self._vectors) > 8 * self.cap:
+                self._vectors.clear()
+                unknown = list(dict.fromkeys(texts))
+            self._vectors.update(zip(unknown, self._texts.embed(unknown), strict=True))
+        return np.stack([self._vectors[t] for t in texts]) if texts else np.empty((0, self._embedder.dim), np.float32)
+
+
+class _Group:
+    """Entries of one signature, with the embeddings of their cues and actions."""
+
+    def __init__(self, dim: int) -> None:
+        self.keys: list[str] = []
+        self.cues, self.actions = Buffer(np.float32, dim), Buffer(np.float32, dim)
+
+    def extend(self, keys: Sequence[str], entries: Sequence[Entry], embed: Embed) -> None:
+        self.keys += keys
+        self.cues.extend(embed([plain(entry.cue) for entry in entries]))
+        self.actions.extend(embed([entry.action for entry in entries]))
 
 
 class _Taken:
@@ -240,10 +265,26 @@ class _Taken:
         self.new: dict[str, None] = {}
         self.changed: dict[str, None] = {}
         self.quarantined: dict[str, Entry] = {}
+        self._signed: dict[Signature, list[str]] | None = None
+        self._groups: dict[Signature, _Group] = {}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, embed: Embed) -> None:
+        self.group(entry, embed).extend([entry.id], [entry], embed)
         self.entries[entry.id] = entry
         self.new[entry.id] = self.changed[entry.id] = None
+
+    def group(self, entry: Entry, embed: Embed) -> _Group:
+        """The entries that ``entry`` may be merged with."""
+        if self._signed is None:
+            self._signed = {}
+            for key, known in self.entries.items():
+                self._signed.setdefault(signature(known), []).append(key)
+        sign = signature(entry)
+        if sign not in self._groups:
+            keys = self._signed.get(sign, [])
+            self._groups[sign] = _Group(embed([entry.action]).shape[1])
+            self._groups[sign].extend(keys, [self.entries[key] for key in keys], embed)
+        return self._groups[sign]
 
     def join(self, key: str, entry: Entry) -> None:
         joined = join(self.entries[key], entry)

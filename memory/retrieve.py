@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.memory.cues import content_words, overlap, rarity, says, template
+from atlas.memory.cues import content_words, rarity, says, template
 from atlas.memory.pamphlet import Entry, only_from
 from atlas.memory.vectors import Floats, inner
 from atlas.models.tokens import estimate_tokens
-from atlas.prompts import guidance_part
+from atlas.prompts import guidance_part, guidance_text
 from atlas.records import TEACHER, Guidance, View
 
 FLOOR = 0.45
@@ -24,6 +25,8 @@ SUPPORT = 0.02
 """Added to the score for each e-fold of support: it decides between entries that fit equally."""
 WEIGHTS = {"goal": 1.0, "thought": 1.0, "observation": 0.8}
 """A cue may be about the task, about what was thought last, or about what was just seen, which says many things."""
+_MISSES = 3
+"""So many that did not fit end the search for smaller ones."""
 TEACHERS_PART = 1 / 3
 """Of the budget, where entries for both readers are wanted."""
 
@@ -44,11 +47,16 @@ class Shelf:
         self._entries = list(entries)
         self._vectors = vectors
         self._rarity = rarity(entry.cue for _, entry in entries)
-        self._by_word: dict[str, list[int]] = {}
         self._quoting = [place for place, (_, entry) in enumerate(entries) if template(entry.cue)]
+        self._scoped = any(entry.scope for _, entry in entries)
+        places: dict[str, list[int]] = {}
         for place, (_, entry) in enumerate(entries):
             for word in content_words(entry.cue):
-                self._by_word.setdefault(word, []).append(place)
+                places.setdefault(word, []).append(place)
+        self._places = {word: np.array(found, np.intp) for word, found in places.items()}
+        self._weights = np.zeros(len(self._entries))
+        for word, found in self._places.items():
+            self._weights[found] += self._rarity[word]
 
     def texts(self, view: View) -> dict[str, str]:
         """What cues are compared with."""
@@ -67,7 +75,7 @@ class Shelf:
             if any(says(self._entries[place][1].cue, text) for text in moment.texts.values()):
                 scores[place] = 1.0
         task = moment.view.task
-        known = _task_text(moment.view) if any(entry.scope for _, entry in self._entries) else ""
+        known = _task_text(moment.view) if self._scoped else ""
         found = []
         for place in np.flatnonzero(scores >= FLOOR).tolist():
             key, entry = self._entries[place]
@@ -85,12 +93,22 @@ class Shelf:
         return best
 
     def _overlap(self, texts: Mapping[str, str]) -> NDArray[np.float64]:
+        """How much of each cue stands in the texts, and of these in it, by the words that the cues know; 0 to 1.
+
+        The first counts twice: a cue of which all stands there applies, also where there is more to be said. The second
+        tells "put a hot cup in the cabinet" apart from "put a cup in the cabinet".
+        """
         best = np.zeros(len(self._entries))
         for name, text in texts.items():
-            places = {place for word in content_words(text) for place in self._by_word.get(word, ())}
-            for place in places:
-                fits = WEIGHTS[name] * overlap(self._entries[place][1].cue, text, self._rarity)
-                best[place] = max(best[place], fits)
+            known = [word for word in content_words(text) if word in self._places]
+            if not known:
+                continue
+            shared = np.zeros(len(self._entries))
+            for word in known:
+                shared[self._places[word]] += self._rarity[word]
+            precision = shared / np.maximum(self._weights, 1e-9)
+            recall = shared / sum(self._rarity[word] for word in known)
+            np.maximum(best, WEIGHTS[name] * (2 * precision + precision * recall) / 3, out=best)
         return best
 
 
@@ -117,15 +135,35 @@ def _fill(kept: list[Guidance], rows: Sequence[tuple[Entry, Guidance]], tokens: 
     kinds: dict[str, list[Guidance]] = {}
     for entry, guidance in rows:
         kinds.setdefault(entry.kind, []).append(guidance)
+    kept = list(kept)
+    left = tokens - _frame() - sum(_cost(guidance_text(guidance)) for guidance in kept)
     misses = 0
     for turn in zip_longest(*kinds.values()):
         for guidance in turn:
             if guidance is None:
                 continue
-            if estimate_tokens(guidance_part([*kept, guidance])) <= tokens:
-                kept = [*kept, guidance]
+            cost = _cost(guidance_text(guidance))
+            if cost <= left:
+                kept.append(guidance)
+                left -= cost
             else:
                 misses += 1
-        if misses > 3:
+        if misses > _MISSES:
             break
+    # The parts were counted one by one; what counts is the whole.
+    while kept and estimate_tokens(guidance_part(kept)) > tokens:
+        kept.pop()
     return kept
+
+
+@lru_cache(maxsize=16_384)
+def _cost(line: str) -> int:
+    """Tokens of an entry's line, with the end of the line."""
+    return estimate_tokens(line) + 1
+
+
+@lru_cache(maxsize=1)
+def _frame() -> int:
+    """Tokens of what stands around the entries."""
+    one = Guidance(id="x", cue="x", action="x")
+    return estimate_tokens(guidance_part([one])) - estimate_tokens(guidance_text(one))

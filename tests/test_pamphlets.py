@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from atlas.errors import ConfigError, StoreError
 from atlas.memory import HashEmbedder
-from atlas.memory.cues import content_words, overlap, rarity, says
+from atlas.memory.cues import content_words, rarity, says
 from atlas.memory.database import Write
-from atlas.memory.merge import comparable, essence, join, surplus
+from atlas.memory.merge import essence, join, signature, surplus
 from atlas.memory.pamphlet import MOST_ORIGINS, Entry, Kind, Origin, only_from
 from atlas.memory.pamphlets import PamphletStore
+from atlas.memory.versions import rollback
 from atlas.models.tokens import estimate_tokens
 from atlas.prompts import guidance_part
 from atlas.records import Task, Turn, View
@@ -75,12 +76,16 @@ def test_a_quotation_is_matched_as_it_is_with_a_thing_for_each_slot() -> None:
     assert not says('the task is "put a {object} in {place}"', "put a hot mug in cabinet.")
 
 
-def test_rare_words_of_a_cue_weigh_more_and_missing_ones_cost() -> None:
+def test_words_that_say_something_and_how_rare_they_are() -> None:
     weights = rarity(["you need a mug", "you need a cup", "put a hot {object} in {place}", "put a {object} in {place}"])
-    goal = "put a hot mug in cabinet"
-    hot, cold = overlap("put a hot {object}", goal, weights), overlap("put a {object}", goal, weights)
-    assert hot > cold > 0 and overlap("you need a cup", goal, weights) == 0
+    assert set(weights) == {"mug", "cup", "put", "hot"} and weights["mug"] == weights["hot"] > weights["put"]
     assert content_words("You need THE {mug} mug!") == {"mug"}
+
+
+def test_what_a_cue_says_has_to_be_there_and_what_is_there_should_be_said() -> None:
+    memory = store(*(entry(cue, f"do {cue}") for cue in ("put hot ones away", "put ones away", "take cold ones out")))
+    assert found(memory, view("put hot ones away")) == ["do put hot ones away", "do put ones away"]
+    assert found(memory, view("put ones away")) == ["do put ones away", "do put hot ones away"]
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
@@ -205,11 +210,11 @@ def test_other_words_for_the_same_are_merged_and_other_things_are_not() -> None:
 def test_names_quotations_and_what_a_pattern_does_keep_entries_apart() -> None:
     plan = ("go to {somewhere}", "take {o} from {somewhere}", "go to {p}", "move {o} to {p}")
     assert essence(plan) == essence((*plan[:2], "go to {p}", "open {p}", "move {o} to {p}")) == (plan[1], plan[3])
-    assert comparable(entry(pattern=plan), entry(pattern=plan[1:]))
-    assert not comparable(entry(pattern=plan), entry(pattern=(*plan[:3], "heat {o} with {p}")))
-    assert not comparable(entry("join AlertInfo"), entry("join AlertEvidence"))
-    assert not comparable(entry('it says "hot {o}"'), entry('it says "cool {o}"'))
-    assert not comparable(entry(scope=("sql",)), entry())
+    assert signature(entry(pattern=plan)) == signature(entry(pattern=plan[1:]))
+    assert signature(entry(pattern=plan)) != signature(entry(pattern=(*plan[:3], "heat {o} with {p}")))
+    assert signature(entry("join AlertInfo")) != signature(entry("join AlertEvidence"))
+    assert signature(entry('it says "hot {o}"')) != signature(entry('it says "cool {o}"'))
+    assert signature(entry(scope=("sql",))) != signature(entry())
 
 
 def test_origins_are_bounded_and_name_as_many_tasks_as_they_can() -> None:
@@ -251,6 +256,17 @@ def test_an_episode_is_learned_once_and_the_version_names_it() -> None:
     assert memory.learn("run/e1", [entry()]) is not None and memory.learn("run/e1", [entry()]) is None
     assert memory.learn("run/e2", []) is not None and memory.has_learned("run/e2")
     assert memory.database.versions()[0].author == "trace:run/e1" and memory.all()[0].support == 1
+
+
+def test_what_a_rollback_undid_may_be_learned_again() -> None:
+    memory = store(entry("a lamp is off", "turn the lamp on"))
+    memory.learn("run/e1", [entry()])
+    memory.learn("run/e2", [entry(task="t2")])
+    rollback(memory.database, 2, author="person:a", reason="e2 was wrong")
+    assert memory.has_learned("run/e1") and not memory.has_learned("run/e2")
+    rollback(memory.database, 1, author="person:a", reason="e1 too")
+    assert memory.learn("run/e1", [entry()]) is not None and memory.has_learned("run/e1")
+    assert [one.support for one in memory.all()] == [1, 1]
 
 
 def test_what_others_change_is_seen_at_the_next_search(tmp_path: Path) -> None:
