@@ -254,6 +254,20 @@ def test_what_is_no_trajectory_is_said_and_nothing_is_written(content: str, said
     assert not (tmp_path / "run").exists()
 
 
+def test_costs_and_scores_that_are_no_amounts_are_said(tmp_path: Path) -> None:
+    wrong = json.loads(json.dumps(OTHERS))
+    wrong["steps"][2]["metrics"]["cost_usd"] = float("nan")
+    (tmp_path / "one.json").write_text(json.dumps(wrong))
+    with pytest.raises(DataError, match="cost_usd"):
+        import_into(tmp_path / "run", [tmp_path / "one.json"])
+    (tmp_path / "one.json").write_text(json.dumps(OTHERS))
+    (tmp_path / "scores.json").write_text('{"t1": NaN}')
+    command = ["traces", "import", "atif", str(tmp_path / "one.json"), "-o", str(tmp_path / "run")]
+    with pytest.raises(DataError, match="t1 is no finite number"):
+        CliRunner().invoke(app, [*command, "--scores", str(tmp_path / "scores.json")], catch_exceptions=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_wrong_names_are_said(tmp_path: Path) -> None:
     def fails(*arguments: str) -> str:
         with pytest.raises(AtlasError) as error:

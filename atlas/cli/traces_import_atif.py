@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import click
@@ -35,7 +36,10 @@ def _scores(path: Path) -> dict[str, float]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it is not one JSON object")
-        return {str(name): float(score) for name, score in content.items()}
+        found = {str(name): float(score) for name, score in content.items()}
+        if odd := [name for name, score in found.items() if not math.isfinite(score)]:
+            raise ValueError(f"the score of {odd[0]} is no finite number")
+        return found
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} does not map trajectories to scores ({reason}): write JSON {{id: score}}") from error

@@ -54,10 +54,10 @@ class Observed(Lenient):
 class Metrics(Lenient):
     """Tokens and dollars of a step; ``cached_tokens`` are part of ``prompt_tokens``."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
-    cost_usd: float | None = None
+    prompt_tokens: int | None = Field(default=None, ge=0)
+    completion_tokens: int | None = Field(default=None, ge=0)
+    cached_tokens: int | None = Field(default=None, ge=0)
+    cost_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 class Turn(Lenient):

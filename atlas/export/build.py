@@ -163,8 +163,7 @@ class _Making:
 
     def _whole(self, record: dict[str, Any], rows: Sequence[Row]) -> None:
         first = rows[0]
-        cleaned = self._clean.value(record)
-        hidden = cleaned != record
+        cleaned, hidden = self._clean.record(record)
         file = self.sink.add(first.part, f"{first.run}.{first.episode}", self.format.finish(cleaned))
         for i, row in enumerate(rows):
             self.tally.take(row, file, count=int(i == 0), hidden=i == 0 and hidden)
@@ -200,14 +199,14 @@ class _Making:
         found = False
         for action, record in self.format.steps(row, self.plan.without):
             found = True
-            cleaned = self._clean.value(record)
+            cleaned, hidden = self._clean.record(record)
             if left is None and self._seen is not None:
                 content = encoded(self.format.says(cleaned))
                 episode = f"{row.run}/{row.episode}"
                 again = self._seen.reason(content, state, action, episode=episode, part=row.part)
-                yield _Made(row, cleaned, cleaned != record, again)
+                yield _Made(row, cleaned, hidden, again)
             else:
-                yield _Made(row, cleaned, cleaned != record, left)
+                yield _Made(row, cleaned, hidden, left)
         if not found:
             yield _Made(row, left=_NO_PAIR if self.format.unit == "pair" else "no action")
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from typing import Any
 
 from atlas.redact import HIDDEN, names_secret, scrubber
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class Cleaner:
     """:func:`atlas.redact.scrub` for whole JSON values. Texts that come again (histories do) are remembered."""
 
     def __init__(self) -> None:
-        self._text = lru_cache(maxsize=1 << 15)(scrubber())
+        scrub = scrubber()
+        # Half a surrogate pair, which environments do show, is no text for any reader of an export.
+        self._text = lru_cache(maxsize=1 << 15)(lambda text: scrub(_HALF.sub("\ufffd", text)))
+
+    def record(self, value: Any) -> tuple[Any, bool]:
+        """A record without secrets, and whether one was hidden."""
+        cleaned = self.value(value)
+        return cleaned, cleaned != value and HIDDEN in repr(cleaned)
 
     def value(self, value: Any) -> Any:
         """``value`` without secrets; names of fields stay."""

@@ -78,12 +78,8 @@ class JsonFiles:
 
 
 def encoded(record: Any) -> bytes:
-    """A record as JSON, the same bytes for the same content; half a surrogate pair is written as its escape."""
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(record, separators=(",", ":")).encode()
+    """A record as JSON: the same bytes for the same content."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _parquet(folder: Folder) -> Sink:
