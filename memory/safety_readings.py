@@ -53,6 +53,9 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _BASE32 = re.compile(r"\b[A-Z2-7]{24,}={0,6}")
 _HEX = re.compile(r"(?:\b|0x|\\x)(?:[0-9a-fA-F]{2}[\s:,]?(?:0x|\\x)?){10,}")
 _BINARY = re.compile(r"(?:[01]{8}[\s,]?){6,}")
+_ASCII85 = re.compile(r"<~[!-uz\s]{10,}~>")
+_BASE85 = re.compile(r"[0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-]{25,}")
+_MORSE = re.compile(r"(?:[.\-]{1,5}(?: / | |/|$)){10,}")
 _DECIMAL = re.compile(r"(?:\b(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6])\b[\s,;]+){8,}\d{2,3}")
 _ESCAPED = re.compile(r"\\u\{?([0-9a-fA-F]{4,6})\}?|\\x([0-9a-fA-F]{2})")
 _ROT13 = ("vtaber", "qvfertneq", "sbetrg", "flfgrz", "cebzcg", "vafgehpgvba", "cerivbhf", "cnffjbeq", "frperg")
@@ -159,6 +162,18 @@ def _decimal(piece: str) -> bytes:
     return bytes(int(number) for number in re.findall(r"\d+", piece))
 
 
+def _ascii85(piece: str) -> bytes:
+    return base64.a85decode(piece, adobe=True)
+
+
+def _morse(text: str) -> str:
+    words = []
+    for match in _MORSE.finditer(text):
+        found = ("".join(_LETTERS.get(sign, "") for sign in word.split()) for word in match[0].split("/"))
+        words.append(" ".join(found))
+    return "\n".join(words)
+
+
 def _unescaped(text: str) -> str:
     def char(match: re.Match[str]) -> str:
         code = int(match[1] or match[2], 16)
@@ -172,9 +187,22 @@ def _rot13(text: str) -> str:
     return codecs.encode(text, "rot13") if any(word in lowered for word in _ROT13) else ""
 
 
+_LETTERS = dict(
+    zip(
+        (
+            ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- "
+            "-. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
+        ).split(),
+        "abcdefghijklmnopqrstuvwxyz",
+        strict=True,
+    )
+)
 _DECODERS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("base64", _pieces(_BASE64, _base64)),
     ("base32", _pieces(_BASE32, _base32)),
+    ("ascii85", _pieces(_ASCII85, _ascii85)),
+    ("base85", _pieces(_BASE85, lambda piece: base64.b85decode(piece))),
+    ("Morse code", _morse),
     ("hex", _pieces(_HEX, _hex)),
     ("binary", _pieces(_BINARY, _binary)),
     ("character codes", _pieces(_DECIMAL, _decimal)),

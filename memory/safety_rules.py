@@ -60,7 +60,8 @@ _EARLIER = (
     r"|system)"
 )
 _ORDERS = (
-    r"(?:instructions?|directions?|directives?|rules?|prompts?|guidelines?|guidance|orders?|commands?|constraints?"
+    r"(?:\w{0,3}nstructi?ons?|directions?|directives?|rules?|prompts?|guidelines?|guidance|orders?|commands?|"
+    r"constraints?"
     r"|restrictions?|messages?|context|programming|training|policy|policies|safeguards?|task|goal|advice)"
 )
 _DROP = (
@@ -105,7 +106,51 @@ _OVERRIDE = (
     r"(?:you (?:must|should|will|shall)|do|please|go|put|take|send|call|submit|write|say)",
     r"\b(?:end|stop|start|begin) of (?:system |user |the )?(?:prompt|instructions|conversation|context|examples|"
     r"notes)\b",
+    # who reads this is taken for a machine, and asked to change what it does
+    r"\b(?:if you (?:are|re)|to any|for any|for all|to all|note (?:to|for)(?: the| any| all)?|notice to(?: any| "
+    r"all)?|attention|"
+    r"dear|hey|hello) (?:an? |the )?(?:ai|llm|large language model|language model|coding|autonomous)? ?(?:ai|llm|"
+    r"language model|"
+    r"assistants?|agents?|bots?|chat ?bots?)\b(?! (?:logs?|id|version|name|install))",
+    r"\b(?:ai|llm)(?: coding)? (?:assistants?|agents?|systems?|models?) (?:reading|processing|reviewing|"
+    r"integrating|summari[sz]ing|"
+    r"parsing|handling|using) (?:this|these)",
+    r"\bbefore (?:you )?(?:can )?(?:solv|continu|complet|proceed|start|finish|repl|respond|answer)\w*(?: to| with)? "
+    r"(?:the |your |my |this )?(?:\w+ ){0,2}(?:task|user|reply|answer|question that i)\b",
+    r"\b(?:please )?do the following (?:first|instead|now|before)\b|\bthe task (?:that )?i gave you\b",
+    r"\b(?:append|add|include|insert|repeat|put|write|attach|mention) (?:\w+ ){0,8}(?:in|to|at|into) (?:the end of )?"
+    r"(?:your|every|each|all) (?:\w+ ){0,2}(?:summary|repl(?:y|ies)|responses?|answers?|review|output|messages?)\b",
+    r"\b(?:respond|answer|reply|act|operate|behave|pretend|proceed|continue|output|you (?:are|have|now|can)|ai) "
+    r"(?:\w+ ){0,6}"
+    r"(?:without|with no|has no|have no|no|free (?:of|from)) (?:any |more |further )?(?:\w+ )?(?:rules|filters?|"
+    r"restrictions?|limits|"
+    r"limitations|content policy|guidelines|censorship|ethics)\b",
+    r"\b(?:uncensored|unrestricted|unfiltered|restricted|forbidden) (?:ai|model|assistant|response|answer|output|"
+    r"content|mode)\b",
+    r"\b(?:safety|security|content) (?:protocols?|guidelines?|filters?|rules|policy|policies|restrictions) (?:are "
+    r"|were |is |have been |has been )?"
+    r"(?:now )?(?:disabled|off|lifted|suspended|not meant|do not apply|don t apply|no longer)",
+    r"\b(?:decode|decipher|decrypt|translate|unscramble) (?:\w+ ){0,8}(?:and|then) (?:\w+ ){0,2}(?:execute|follow|"
+    r"do (?:what|exactly|it)|"
+    r"run|obey|carry out)\b",
+    r"\b(?:new|next) (?:directive|instruction|order|rule)s? (?:\w+ ){0,2}(?:supersedes?|replaces?|overrides?|"
+    r"cancels?)\b",
     # the same in other languages
+    r"\b(?:neue (?:an)?weisung(?:en)?|nouvelles? (?:instructions?|consignes?)|nuevas? instrucci\w+|nuov[ae] "
+    r"istruzion[ei]|"
+    r"novas? instruç\w+)\s*:",
+    r"\b(?:vergiss|vergessen sie) (?:alles|jede)|\boublie[zr]? tout|\bolvida(?:te)? (?:de )?todo|"
+    r"\bdimentica(?:te)? tutt[oi]|"
+    r"\besque[çc]a tudo",
+    r"\b(?:ignor|missacht|verg[ie]ss|umgeh|contourn|oublie|olvida|dimentica)\w*\W(?:\w+\W+){0,5}(?:richtlinien|"
+    r"pautas|directrices|"
+    r"linee guida|lignes directrices|diretrizes)",
+    r"\b(?:du bist (?:jetzt|nun|ab sofort)|(?:ahora|ya) est[áa]s|ahora eres|tu es (?:maintenant|désormais)|(?:ora|"
+    r"adesso) sei|sei (?:ora|"
+    r"adesso))\W(?:\w+\W+){0,4}(?:un(?:einge|be)schränkt|ohne|sin|sans|senza|modo|modus|mode|dan|befolgst|keine)\b",
+    r"\b(?:sicherheitsrichtlinien|r[èe]gles de s[ée]curit[ée]|reglas de seguridad|linee guida di "
+    r"sicurezza)\W(?:\w+\W+){0,4}(?:nicht|"
+    r"pas|no|non)\b",
     r"\bignor(?:iere|ieren sie|iert|a|e|ar|ez|er|ate|i)\W(?:\w+\W+){0,5}(?:anweisung|instruccion|instruç|"
     r"instrução|instruction|"
     r"istruzion|consigne|regel|regole|reglas|regras|règles|regles|vorgaben|directives|indicazion)",
@@ -134,7 +179,8 @@ _REVEAL = (
     r"paste|recite|append|state|summari[sz]e|translate|encode|submit) (?:\w+ ){0,5}(?:your|the) (?:\w+ ){0,2}"
     r"(?:system (?:prompt|message|instructions)|hidden (?:prompt|instructions)|initial (?:prompt|instructions)|"
     r"prompt (?:verbatim|above|text)|instructions (?:above|verbatim|you were given))",
-    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|paste|reply|respond|"
+    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
+    r"paste|reply|respond|"
     r"append|exfiltrate|submit) (?:\w+ ){0,5}(?:your|the agent s|the user s|the operator s|my) (?:\w+ ){0,2}"
     r"(?:api ?keys?|access tokens?|secrets?|passwords?|credentials?|private keys?|environment variables?|env vars?|"
     r"conversation|chat history|memory|cookies?)\b",
@@ -142,8 +188,24 @@ _REVEAL = (
     r"\brepeat (?:all |everything |the (?:words|text|lines) )?(?:the )?(?:text |words |lines )?above (?:verbatim|"
     r"starting|word for)",
 )
+_REVEAL_MORE = (
+    r"\b(?:output|print|dump|reveal|forward|show|leak|give|repeat|summari[sz]e|add) (?:\w+ ){0,6}(?:everything in "
+    r"your|your context|"
+    r"your (?:operating )?instructions|internal (?:config\w*|instructions|data)|instructions you (?:were|have "
+    r"been) given|"
+    r"all (?:of the )?(?:internal|customer|order|user) (?:data|records|configuration))",
+    r"\b(?:verrat\w*|zeig\w*|nenn\w*|gib)\W(?:\w+\W+){0,4}(?:system(?:anweisung|prompt|nachricht)\w*|anweisungen|"
+    r"internen daten)",
+    r"\b(?:révèle|montre|affiche|donne|répète)\w*\W(?:\w+\W+){0,4}(?:instructions|invite|prompt) (?:du )?syst[èe]me",
+    r"\b(?:revel[ae]|muestra|dime|repite)\w*\W(?:\w+\W+){0,4}(?:instrucciones|prompt) (?:del )?sistema",
+    r"\b(?:rivel[ae]|mostra|dimmi|ripeti)\w*\W(?:\w+\W+){0,4}(?:istruzioni|prompt) (?:di |del )?sistema",
+    r"\b(?:am ende jeder|à la fin de (?:toute|chaque)|al final de (?:cualquier|cada)|alla fine di (?:ogni|"
+    r"qualsiasi)) "
+    r"(?:antwort|réponse|respuesta|risposta)",
+)
 _REVEAL_STRICT = (
-    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|paste|reply|respond|"
+    r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
+    r"paste|reply|respond|"
     r"append|exfiltrate|read|collect|find|submit|type) (?:\w+ ){0,5}"
     r"(?:api ?keys?|access tokens?|secret keys?|passwords?|credentials?|private keys?|environment variables?|env "
     r"vars?|"
@@ -198,6 +260,8 @@ _AUTHORITY = (
     r"\byou (?:must|have to|are required to|are obliged to|shall) (?:immediately|now|unconditionally|strictly) "
     r"?(?:obey|comply|do|follow|"
     r"send|call|run|execute|stop|go|submit)",
+    r"\b(?:important|urgent) (?:message|notice|information|note) (?:from|for|to) (?:me|you|your|the user|the "
+    r"owner)\b",
     r"\b(?:trust|believe|obey) (?:only )?(?:me|this note|this message|this entry)\b",
 )
 _ROLE = (
@@ -214,6 +278,13 @@ _ROLE = (
     r"\b(?:begin|start|end) (?:of )?(?:system|assistant|developer) (?:prompt|message|turn|instructions)\b",
     r"</\s*(?:examples|notes|advice|guidance|observation|data|untrusted)\s*>",
 )
+_ROLE_MORE = (
+    r"#{2,}\s*[(\[]\s*(?:system|instruction|assistant)",
+    r"</?\s*(?:think|thinking|reasoning|scratchpad|inner_?monologue)\s*>",
+    r"\b(?:reasoning|thoughts?)(?: trace)?\s*\(?\s*(?:assistant|ai|agent|model)\s*\)?\s*:",
+    r"\b(?:system(?:hinweis|nachricht|meldung|anweisung)|note (?:du )?système|nota (?:del|di) sistema|mensaje del "
+    r"sistema)\s*:",
+)
 _ROLE_STRICT = (
     r"(?:^|\n)[\x20\t>*_\"'`(\[-]{0,6}(?:user|tool|function|observation|thought|action|instruction|teacher|student)"
     r"[\x20\t*_\])]{0,4}:[\x20\t*]*\w",
@@ -228,6 +299,11 @@ _TOOL = (
     r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input|"
     r"tool_input)[\"']\s*:",
     r"\b(?:to=)?functions\.\w+\s*\(|\bto\s*=\s*functions\.",
+)
+_TOOL_MORE = (
+    r"\b(?:call|invoke) (?:the )?[`\"']?(?:delete|remove|drop|send|transfer|exec|execute|write|upload|pay|share|"
+    r"reset)_\w+",
+    r"\byou (?:should|must|have to) use the (?:tool|function) [`\"']?\w+[`\"']? with\b",
 )
 _TOOL_STRICT = (
     r"\b(?:call|invoke|trigger|execute) (?:the |your |an? )?[`\"']?[\w.-]{2,40}[`\"']? (?:tool|function|plugin|"
@@ -299,13 +375,16 @@ def _compiled(pattern: str, *, leet: bool = False) -> re.Pattern[str]:
 RULES: tuple[Rule, ...] = (
     *_rules(OVERRIDE, _OVERRIDE, lenient=True),
     *_rules(REVEAL, _REVEAL, lenient=True),
+    *_rules(REVEAL, _REVEAL_MORE, lenient=True),
     *_rules(REVEAL, _REVEAL_STRICT, lenient=False),
     *_rules(MEMORY, _MEMORY, lenient=True),
     *_rules(MEMORY, _MEMORY_STRICT, lenient=False),
     *_rules(AUTHORITY, _AUTHORITY, lenient=False),
     *_rules(ROLE, _ROLE, lenient=True),
+    *_rules(ROLE, _ROLE_MORE, lenient=True),
     *_rules(ROLE, _ROLE_STRICT, lenient=False),
     *_rules(TOOL, _TOOL, lenient=True),
+    *_rules(TOOL, _TOOL_MORE, lenient=True),
     *_rules(TOOL, _TOOL_STRICT, lenient=False),
     *_rules(EXFILTRATION, _EXFILTRATION, lenient=True),
     *_rules(EXFILTRATION, _EXFILTRATION_STRICT, lenient=False),
