@@ -228,7 +228,7 @@ def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: So
     best: tuple[int, int, Leaf] | None = None
     for leaf in (leaf for leaf in there.leaves if leaf.text == source.value):
         for number, (words, _) in enumerate(_readings(window.goal, view.task.goal)):
-            place = _place(there, leaf, words)
+            place = _places(there, leaf, words)[leaf.row]
             if best is None or (place, number) < best[:2]:
                 best = (place, number, leaf)
     if best is None:
@@ -236,24 +236,26 @@ def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: So
     place, number, then = best
     words = _readings(window.goal, view.task.goal)[number][1]
     new = source.value.casefold() not in window.goal.casefold()
+    places = _places(here, then, words)
     candidates = [
-        (abs(_place(here, leaf, words) - place), order, leaf)
+        (abs(places[leaf.row] - place), -like, order, leaf)
         for order, leaf in enumerate(here.leaves)
-        if leaf.role == then.role and not (new and leaf.text.casefold() in view.task.goal.casefold())
+        if (like := leaf.alike(then)) and not (new and leaf.text.casefold() in view.task.goal.casefold())
     ]
     if not candidates:
         return None
-    off, _, leaf = min(candidates, key=lambda one: one[:2])
+    off, _, _, leaf = min(candidates, key=lambda one: one[:3])
     loose = off > 0 or kind_of(leaf.text) != kind_of(source.value)
-    ours = {one.role: one.text for one in here.leaves if one.row == leaf.row}
-    renamed = {one.text: ours[one.role] for one in there.leaves if one.row == then.row and one.role in ours}
+    ours = {(one.path, one.marks): one.text for one in here.leaves if one.row == leaf.row}
+    pairs = ((one.text, ours.get((one.path, one.marks))) for one in there.leaves if one.row == then.row)
+    renamed = {text: name for text, name in pairs if name is not None}
     return Carried(leaf.text, NOT_SO if loose else 0.0, {**renamed, source.value: leaf.text})
 
 
-def _place(seen: Shown, leaf: Leaf, words: frozenset[str]) -> int:
-    """The place of the leaf's row, by what it says of ``words``, among the rows that have such a leaf."""
-    rows = sorted({one.row for one in seen.leaves if one.role == leaf.role})
-    return ranks(words, [seen.rows[row] for row in rows])[rows.index(leaf.row)]
+def _places(seen: Shown, part: Leaf, words: frozenset[str]) -> dict[int, int]:
+    """The rows that have something to play ``part``, and the place of each by what it says of ``words``."""
+    rows = sorted({one.row for one in seen.leaves if one.alike(part)})
+    return dict(zip(rows, ranks(words, [seen.rows[row] for row in rows]), strict=True))
 
 
 def _corresponding(view: View, theirs: Sequence[Moment], step: int) -> str | None:

@@ -1,8 +1,8 @@
 """Values in texts, and the part each of them plays: what it takes to do again what was done about other things.
 
 A value in a task is known by its kind, its place and the words around it; a value in an observation by where it stands
-in its structure (Python's or JSON's, whichever it is in): the column, the keys that lead to it, and what its neighbours
-are called. No benchmark's names are known here.
+in its structure (Python's or JSON's, whichever it is in): the column, the keys that lead to it, and what sort of thing
+it belongs to. No benchmark's names are known here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ _DEEP = 12
 LONGEST = 200_000
 """Characters of an observation that are taken apart; what is longer plays no part."""
 
-Role = tuple[object, ...]
+_INNER = re.compile(r'(?<![{\[,:])"(?![:,}\]])')
+"""A quotation mark that neither begins nor ends a string of JSON."""
+_LIKE = 0.5
+"""From what share of common marks two things of a structure are of one sort."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,20 @@ class Leaf:
     """A value in an observation."""
 
     text: str
-    role: Role
+    path: tuple[str | int, ...]
+    """Columns and keys that lead to it; ``*`` for a place in a list."""
+    marks: frozenset[str]
+    """What the mapping that it stands in is recognised by: its keys, and what it says of its own type."""
     row: int
     """Which of the observation's rows it stands in; 0 where it has none."""
+
+    def alike(self, other: Leaf) -> float:
+        """How much both play the same part, from 0 to 1."""
+        if self.path != other.path:
+            return 0.0
+        union = self.marks | other.marks
+        share = len(self.marks & other.marks) / len(union) if union else 1.0
+        return share if share >= _LIKE and _types(self.marks) == _types(other.marks) else 0.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,9 @@ def shown(text: str) -> Shown:
         return Shown((), (), words[0] if words else "nothing")
     rows = content if isinstance(content, list) else [content]
     leaves = tuple(
-        Leaf(value, role, number) for number, row in enumerate(rows) for value, role in _leaves(row, (), _DEEP)
+        Leaf(value, path, marks, number)
+        for number, row in enumerate(rows)
+        for value, path, marks in _leaves(row, (), frozenset(), _DEEP)
     )
     said = tuple(frozenset().union(*(stems(cell) for cell in _prose(row))) for row in rows)
     return Shown(leaves, said, "rows" if rows else "nothing")
@@ -144,27 +160,47 @@ def _content(text: str) -> Any:
     return None
 
 
-def _leaves(value: Any, role: Role, deep: int) -> Iterator[tuple[str, Role]]:
+def _leaves(
+    value: Any, path: tuple[str | int, ...], marks: frozenset[str], deep: int
+) -> Iterator[tuple[str, tuple[str | int, ...], frozenset[str]]]:
     if deep == 0:
         return
     if isinstance(value, dict):
-        like = tuple(sorted(str(key) for key in value))
+        own = frozenset(str(key) for key in value) | _types_of(value)
         for key, part in value.items():
-            yield from _leaves(part, (*role, like, str(key)), deep - 1)
+            yield from _leaves(part, (*path, str(key)), own, deep - 1)
     elif isinstance(value, tuple):
         for number, part in enumerate(value):
-            yield from _leaves(part, (*role, number), deep - 1)
+            yield from _leaves(part, (*path, number), marks, deep - 1)
     elif isinstance(value, list):
         for part in value:
-            yield from _leaves(part, (*role, "*"), deep - 1)
+            yield from _leaves(part, (*path, "*"), marks, deep - 1)
     elif isinstance(value, str) and value:
-        inner = _content(value) if value[0] in "[{" else None
+        inner = loose_json(value) if value[0] in "[{" and len(value) <= LONGEST else None
         if isinstance(inner, list | dict):
-            yield from _leaves(inner, role, deep - 1)
+            yield from _leaves(inner, path, marks, deep - 1)
         else:
-            yield value, role
+            yield value, path, marks
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield str(value), role
+        yield str(value), path, marks
+
+
+def _types_of(value: dict[Any, Any]) -> frozenset[str]:
+    return frozenset(f"{key}={said}" for key, said in value.items() if str(key).casefold() in ("type", "kind"))
+
+
+def _types(marks: frozenset[str]) -> frozenset[str]:
+    return frozenset(mark for mark in marks if "=" in mark)
+
+
+def loose_json(text: str) -> Any:
+    """What JSON holds, also where it lost its escapes on its way through a CSV file; None where it is none."""
+    for form in (text, _INNER.sub("'", text.replace("\\", "\\\\")).replace("''", "")):
+        try:
+            return json.loads(form)
+        except (ValueError, RecursionError):
+            continue
+    return None
 
 
 def _prose(row: Any) -> list[str]:

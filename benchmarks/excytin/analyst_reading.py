@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 import re
 from collections import Counter, deque
@@ -11,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from atlas.models.copying_values import loose_json
 
 _QUOTED = re.compile(r"`([^`]+)`")
 _VALUES = (
@@ -31,8 +32,6 @@ _STOP = frozenset(
     "other activity activities associated related detected observed account name address following during into about "
     "potential potentially possible possibly indicating suspicious".split()
 )
-_INNER = re.compile(r'(?<![{\[,:])"(?![:,}\]])')
-"""A quotation mark that neither begins nor ends a string of JSON."""
 _STEM = 6
 """Letters of a word that count: ``downloaded`` and ``download`` are one word."""
 
@@ -99,18 +98,8 @@ def alerts(text: str) -> tuple[Found, ...]:
 
 
 def _entities(text: str) -> Iterator[dict[str, Any]]:
-    for form in (text, _mended(text)):
-        try:
-            content = json.loads(form)
-        except (ValueError, RecursionError):
-            continue
-        yield from _walk(content)
-        return
-
-
-def _mended(text: str) -> str:
-    """JSON that lost its escapes on its way through a CSV file, as the benchmark's tables have it, made readable."""
-    return _INNER.sub("'", text.replace("\\", "\\\\")).replace("''", "")
+    # The benchmark's tables went through CSV files, and lost the escapes.
+    yield from _walk(loose_json(text))
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:
