@@ -294,6 +294,10 @@ def test_the_tables_of_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert "no files of 5" in rows[model, None]["compared"]
     assert {c["rule"] for c in report["cascades"]} == {"agree", "agree, loosely", "answered"}
     assert all(c["questions"] == 11 and c["priced"] for c in report["cascades"])
+    tables.main([str(tmp_path / "run"), "--json", "--held-out"], standalone_mode=False)
+    part = json.loads(capsys.readouterr().out)
+    assert part["means"] == report["means"] and "not tuned on" in part["notes"][-1]
+    assert all(0 < c["questions"] < 11 for c in part["cascades"])
 
 
 def test_tables_of_a_run_without_such_questions_say_so(tmp_path: Path) -> None:

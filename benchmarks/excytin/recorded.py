@@ -6,7 +6,7 @@ import hashlib
 import json
 import lzma
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def _verdict(agent: str, question: dict[str, Any], info: dict[str, Any]) -> Reco
     golden = str(question["answer"])
     return RecordedVerdict(
         agent=agent,
-        question=_question_hash(question),
+        question=question_hash(question),
         submitted=str(info["submitted_answer"]),
         golden=golden,
         solution=solution,
@@ -77,7 +77,8 @@ def _verdict(agent: str, question: dict[str, Any], info: dict[str, Any]) -> Reco
     )
 
 
-def _question_hash(question: dict[str, Any]) -> str:
+def question_hash(question: Mapping[str, Any]) -> str:
+    """The identity of a question, by its context, text and golden answer."""
     text = json.dumps([question["context"], question["question"], question["answer"]])
     return hashlib.sha256(text.encode()).hexdigest()
 

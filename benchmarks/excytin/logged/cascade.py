@@ -10,6 +10,9 @@ Three rules decide whether the cheap answer is taken:
 - ``agree, loosely``: one of the two answers says what the other says, by the benchmark's rule judge.
 - ``answered``: one cheap run submitted an answer that does not say that nothing was found.
 
+The last two read answers by rules that were tuned on the recorded verdicts of half of the questions. What they gain on
+those promises too much: ``--held-out`` of :mod:`atlas.benchmarks.excytin.logged.tables` leaves them away.
+
 With two cheap runs the second one's answer is taken. The control is random routing (every question goes to the strong
 model with the same chance, otherwise to that second model alone): once at the cascade's share of strong questions, once
 at its dollars. Its score is its expectation, so it has no luck.

@@ -9,12 +9,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from atlas.benchmarks.excytin import data as data_files
+from atlas.benchmarks.excytin.agreement import held_out
 from atlas.benchmarks.excytin.logged.cascade import CascadeRow, cascade_rows, runs_of
 from atlas.benchmarks.excytin.logged.means import MeanRow, mean_rows
+from atlas.benchmarks.excytin.logged.published import QUESTIONS
+from atlas.benchmarks.excytin.recorded import question_hash
 from atlas.errors import AtlasError, ConfigError
 from atlas.stats import Interval
 from atlas.traces.reader import find_run
@@ -114,35 +119,56 @@ def _figure(interval: Interval, *, sign: bool = False) -> str:
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 
+def _held_out(folder: Path | None) -> set[str]:
+    """The ids of the questions that the rule judge was not tuned on."""
+    place = data_files.folder(folder)
+    return {
+        q.id
+        for split in data_files.SPLITS
+        for number in QUESTIONS
+        if any((place / "questions" / split).glob(f"incident_{number}_*.json"))
+        for q in data_files.questions(number, split, place)
+        if held_out(question_hash(q.model_dump()))
+    }
+
+
 @click.command(name="tables")
 @click.argument("run", type=str)
 @click.option(
     "--cheap", multiple=True, default=CHEAP, show_default=True, help="A cheap model; the last one's word counts."
 )
 @click.option("--strong", default=STRONG, show_default=True, help="The model that is asked where they give cause.")
+@click.option("--held-out", "only_held_out", is_flag=True, help="Cascades: only questions that no rule was tuned on.")
+@click.option("--data", type=click.Path(path_type=Path), help="With --held-out: folder with questions/.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
-def command(run: str, cheap: tuple[str, ...], strong: str, as_json: bool) -> None:
-    """Show mean rewards beside the published ones, and cascades, from the logged runs in RUN."""
+def command(
+    run: str, cheap: tuple[str, ...], strong: str, only_held_out: bool, data: Path | None, as_json: bool
+) -> None:
+    """Show mean rewards beside the published ones, and cascades, from the logged runs in RUN.
+
+    What rules read in answers was tuned on some of the very questions that were logged: see --held-out.
+    """
     opened = find_run(run)
     episodes = opened.episodes()
     means = mean_rows([e.result for e in episodes if e.result is not None])
     if not means:
         raise ConfigError(f"the run {opened.name} has no scored question of the benchmark: import logged runs first")
-    runs = runs_of([e for e in episodes if e.arm in (*cheap, strong)])
+    asked = [e for e in episodes if e.arm in (*cheap, strong)]
+    if only_held_out:
+        kept = _held_out(data)
+        asked = [e for e in asked if e.task.id in kept]
+    runs = runs_of(asked)
     # The trials of a cheap model are cheap runs of their own: where there are several, it may agree with itself.
     actors = [actor for model in cheap for actor in runs if actor.split("#")[0] == model]
     cascades = cascade_rows(runs, actors, strong) if strong in runs else []
     notes = [str(note) for note in opened.about.get("notes") or ()]
+    if only_held_out:
+        notes.append("cascades: only the questions that the rules which read answers were not tuned on")
+    if not cascades:
+        notes.append(f"no cascade: the run has no questions that {strong} and one of {', '.join(cheap)} were asked")
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "notes": notes,
-                    "means": [m.model_dump() for m in means],
-                    "cascades": [c.model_dump() for c in cascades],
-                }
-            )
-        )
+        rows = {"means": [m.model_dump() for m in means], "cascades": [c.model_dump() for c in cascades]}
+        click.echo(json.dumps({"notes": notes, **rows}))
     else:
         _print(means, cascades, notes)
 
