@@ -120,9 +120,9 @@ _OVERRIDE = (
     r"\b(?:please )?do the following (?:first|instead|now|before)\b|\bthe task (?:that )?i gave you\b",
     r"\b(?:append|add|include|insert|repeat|put|write|attach|mention) (?:\w+ ){0,8}(?:in|to|at|into) (?:the end of )?"
     r"(?:your|every|each|all) (?:\w+ ){0,2}(?:summary|repl(?:y|ies)|responses?|answers?|review|output|messages?)\b",
-    r"\b(?:respond|answer|reply|act|operate|behave|pretend|proceed|continue|output|you (?:are|have|now|can)|ai) "
+    r"\b(?:respond|answer|reply|act|operate|behave|pretend|proceed|continue|output|you (?:are|have|now|can)|ai)\b "
     r"(?:\w+ ){0,6}"
-    r"(?:without|with no|has no|have no|no|free (?:of|from)) (?:any |more |further )?(?:\w+ )?(?:rules|filters?|"
+    r"\b(?:without|with no|has no|have no|no|free (?:of|from))\b (?:any |more |further )?(?:\w+ )?(?:rules|filters?|"
     r"restrictions?|limits|"
     r"limitations|content policy|guidelines|censorship|ethics)\b",
     r"\b(?:uncensored|unrestricted|unfiltered|restricted|forbidden) (?:ai|model|assistant|response|answer|output|"
