@@ -124,6 +124,13 @@ async def test_a_student_that_dithers_in_unison_is_helped_one_step_at_a_time_to_
     assert {step.decision.actor for step in rollout.steps if step.decision.reason == "loop"} == {"teacher"}
 
 
+async def test_a_teacher_may_act_for_several_steps_in_a_row() -> None:
+    rollout, teacher = await played(steps=3)
+    reasons = [step.decision.reason for step in rollout.steps]
+    assert reasons == (["solo"] * 3 + ["loop"] * 3) * 3 + ["solo"] * 3 + ["loop"]
+    assert len(teacher.asks) == 10
+
+
 async def test_a_teacher_that_does_not_help_is_asked_ever_more_rarely() -> None:
     rollout, _ = await played(stuck=True)
     at = [step.index for step in rollout.steps if step.decision.actor == "teacher"]
@@ -156,6 +163,8 @@ def test_wrong_settings_are_refused_and_right_ones_told() -> None:
         Loop(turns=0)
     with pytest.raises(ConfigError, match="without triggers"):
         Watch(Solo(ScriptedModel([])), ScriptedModel([]), triggers=[])
+    with pytest.raises(ConfigError, match="1 step or more"):
+        Watch(Solo(ScriptedModel([])), ScriptedModel([]), steps=0)
     with pytest.raises(ConfigError, match="rests"):
         Watch(Solo(ScriptedModel([])), ScriptedModel([]), rest=-1)
     config = Watch(Solo(ScriptedModel([])), ScriptedModel([], name="big"), triggers=[Stall(turns=9)]).config()

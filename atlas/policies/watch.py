@@ -14,11 +14,13 @@ from atlas.records import TEACHER, Decision, View
 
 
 class Watch:
-    """``inner`` decides, unless one of ``triggers`` fires: then ``teacher`` decides this step, with its name as reason.
+    """``inner`` decides, unless one of ``triggers`` fires: then ``teacher`` decides, with its name as reason.
 
-    After that the signs look only at what happened since, so the teacher acts at most once in as many turns as a sign
-    needs. Where its step led to nothing new it waits: after ``k`` steps in a row that did not help, at least
-    ``rest * 2**(k - 1)`` turns. Something new to see (an observation not seen before in the episode) ends the waiting.
+    It decides this step, or ``steps`` in a row: a student that undoes one step of its teacher may be left where it can
+    go on by itself after several. After that the signs look only at what happened since, so the teacher comes back once
+    in as many turns as a sign needs, at most. Where its steps led to nothing new it waits: after ``k`` times in a row
+    that did not help, at least ``rest * 2**(k - 1)`` turns. Something new to see (an observation not seen before in the
+    episode) ends the waiting.
 
     All of this follows from the view alone, so one policy serves any number of episodes at once.
     """
@@ -29,17 +31,21 @@ class Watch:
         teacher: Model,
         *,
         triggers: Sequence[Trigger] = DEFAULT,
+        steps: int = 1,
         rest: int = 4,
         max_tokens: int = 256,
         actions: Actions | None = None,
     ) -> None:
         if rest < 0:
             raise ConfigError(f"the teacher rests for 0 turns or more, not {rest}")
+        if steps < 1:
+            raise ConfigError(f"the teacher acts for 1 step or more, not {steps}")
         if not triggers:
             raise ConfigError("a watch without triggers never acts: give one, or leave the watch out")
         self.inner = inner
         self.teacher = teacher
         self.triggers = tuple(triggers)
+        self.steps = steps
         self.rest = rest
         self.max_tokens = max_tokens
         self.actions = actions or TextActions()
@@ -63,7 +69,7 @@ class Watch:
         Which of the past steps were the teacher's follows from the turns before them, so they are gone through again.
         """
         seen = {view.opening}
-        since, failed = 0, 0
+        since, failed, held = 0, 0, 0
         found: str | None = None
         for index in range(view.index + 1):
             past = view.replace(turns=view.turns[:index])
@@ -72,11 +78,14 @@ class Watch:
                 if newest not in seen:
                     failed = 0
                 seen.add(newest)
+            if held:
+                since, held = index + 1, held - 1
+                continue
             rested = not failed or index - since >= self.rest * 2 ** (failed - 1)
             found = next((t.name for t in self.triggers if t.fires(past, since)), None) if rested else None
             if found is not None:
                 # The turn at this index is the teacher's; what it leads to is looked at from the next one on.
-                since, failed = index + 1, failed + 1
+                since, failed, held = index + 1, failed + 1, self.steps - 1
         return found
 
     def config(self) -> dict[str, object]:
@@ -84,6 +93,7 @@ class Watch:
             "policy": "watch",
             "teacher": self.teacher.name,
             "triggers": [trigger.config() for trigger in self.triggers],
+            "steps": self.steps,
             "rest": self.rest,
             "max_tokens": self.max_tokens,
             "inner": self.inner.config(),
