@@ -436,6 +436,20 @@ def test_where_nothing_can_be_written_the_old_student_stays(tmp_path: Path, monk
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
 
 
+def test_a_loss_that_is_no_number_ends_the_training_and_the_old_student_stays(tmp_path: Path) -> None:
+    from atlas.train.recipes import SftSuccess
+
+    class Broken(SftSuccess):
+        def loss(self, *args: Any) -> Any:
+            return super().loss(*args) * float("nan")
+
+    old = trained(tmp_path, epochs=1).out / "weights.safetensors"
+    before = old.read_bytes()
+    with pytest.raises(DataError, match="lower --lr"):
+        trained(tmp_path, Broken(), epochs=1)
+    assert old.read_bytes() == before
+
+
 def test_broken_students_are_named(tmp_path: Path) -> None:
     from atlas.models import load
     from atlas.train.scratch import ScratchBase

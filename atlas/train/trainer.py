@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import atlas
+from atlas.errors import DataError
 from atlas.protocols import Model
 from atlas.records import Record
 from atlas.train import checkpoint
@@ -179,6 +180,11 @@ class Trainer:
             group["lr"] = self.settings.lr * _schedule(share, self._step)
         self.base.net.train()
         loss = self.recipe.loss(self.base, batch, share)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DataError(
+                f"the loss of step {self._step + 1} is {value}: train with a lower --lr; {self.out} is as it was"
+            )
         self.base.net.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.base.net.parameters(), 1.0)
@@ -186,7 +192,6 @@ class Trainer:
             optimizer.step()
         self._step += 1
         self._tokens += sum(map(len, batch))
-        value = float(loss.detach())
         self._sum, self._count = self._sum + value, self._count + 1
         return value
 
