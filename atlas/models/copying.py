@@ -28,6 +28,8 @@ AROUND = 0.5
 NOT_SO = 2.0
 """What a value costs that plays its part only loosely."""
 AGAIN = 6.0
+_OCCURRENCES = 20
+"""Places of a value in an observation that are looked at."""
 MOMENTS = 4
 """How many moments of a demonstration are carried over at most: the best by state."""
 
@@ -140,7 +142,7 @@ def _bare(action: str, start: int, end: int) -> tuple[int, int]:
 def _source(value: str, goal: str, steps: Sequence[DemoStep], number: int) -> Source | None:
     """The newest observation that has the value, or else the task."""
     for step in range(number, 0, -1):
-        if any(leaf.text == value for leaf in shown(steps[step].observation).leaves):
+        if value in shown(steps[step].observation).by_text:
             return Source(value, step)
     return Source(value, -1) if _told_of(value, goal) is not None else None
 
@@ -226,7 +228,7 @@ def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: So
     there = shown(window.steps[source.step].observation)
     here = shown(seen)
     best: tuple[int, int, Leaf] | None = None
-    for leaf in (leaf for leaf in there.leaves if leaf.text == source.value):
+    for leaf in there.by_text.get(source.value, ())[:_OCCURRENCES]:
         for number, (words, _) in enumerate(_readings(window.goal, view.task.goal)):
             place = _places(there, leaf, words)[leaf.row]
             if best is None or (place, number) < best[:2]:
@@ -239,7 +241,7 @@ def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: So
     places = _places(here, then, words)
     candidates = [
         (abs(places[leaf.row] - place), -like, order, leaf)
-        for order, leaf in enumerate(here.leaves)
+        for order, leaf in enumerate(here.by_path.get(then.path, ()))
         if (like := leaf.alike(then)) and not (new and leaf.text.casefold() in view.task.goal.casefold())
     ]
     if not candidates:
@@ -254,7 +256,7 @@ def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: So
 
 def _places(seen: Shown, part: Leaf, words: frozenset[str]) -> dict[int, int]:
     """The rows that have something to play ``part``, and the place of each by what it says of ``words``."""
-    rows = sorted({one.row for one in seen.leaves if one.alike(part)})
+    rows = sorted({one.row for one in seen.by_path.get(part.path, ()) if one.alike(part)})
     return dict(zip(rows, ranks(words, [seen.rows[row] for row in rows]), strict=True))
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -89,6 +89,8 @@ class Shown:
     """The words of each row."""
     outcome: str
     """``rows``, ``nothing``, or the first word of a text, such as an error's name."""
+    by_path: Mapping[tuple[str | int, ...], Sequence[Leaf]]
+    by_text: Mapping[str, Sequence[Leaf]]
 
 
 def stems(text: str) -> frozenset[str]:
@@ -134,7 +136,7 @@ def shown(text: str) -> Shown:
     content = _content(text)
     if content is None:
         words = _WORD.findall(text.casefold())
-        return Shown((), (), words[0] if words else "nothing")
+        return Shown((), (), words[0] if words else "nothing", {}, {})
     rows = content if isinstance(content, list) else [content]
     leaves = tuple(
         Leaf(value, path, marks, number)
@@ -142,7 +144,12 @@ def shown(text: str) -> Shown:
         for value, path, marks in _leaves(row, (), frozenset(), _DEEP)
     )
     said = tuple(frozenset().union(*(stems(cell) for cell in _prose(row))) for row in rows)
-    return Shown(leaves, said, "rows" if rows else "nothing")
+    by_path: dict[tuple[str | int, ...], list[Leaf]] = {}
+    by_text: dict[str, list[Leaf]] = {}
+    for leaf in leaves:
+        by_path.setdefault(leaf.path, []).append(leaf)
+        by_text.setdefault(leaf.text, []).append(leaf)
+    return Shown(leaves, said, "rows" if rows else "nothing", by_path, by_text)
 
 
 def _content(text: str) -> Any:
