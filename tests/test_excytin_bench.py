@@ -91,6 +91,17 @@ def test_the_recorded_subset_says_what_it_is(tmp_path: Path) -> None:
     assert Excytin(rows=ROWS).label() == "generated"
 
 
+def test_a_report_of_the_recorded_subset_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, run = write_folder(tmp_path / "data"), tmp_path / "run"
+    arguments = ["--data", data, "--incident", 7, "--arms", "teacher", "--demos", 0, "-o", run, *SMALL]
+    assert atlas(capsys, *arguments)[0] == 0
+    main(["report", str(run), "-o", str(tmp_path / "report.html")])
+    assert SUBSET in (tmp_path / "report.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    main(["traces", "show", str(run)])
+    assert SUBSET in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_analyst_is_named_like_other_models_and_has_a_stated_price() -> None:
     model = load("scripted:excytin")
     assert isinstance(model, ScriptedAnalyst)

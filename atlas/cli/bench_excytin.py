@@ -70,6 +70,8 @@ def excytin(**options: Any) -> None:
         suite.demo_tasks(options["split"], options["demos"], options["tasks_seed"])
     bench = bench_of(suite, options)
     if label := suite.label():
+        # A note of the run: reports and 'atlas traces show' tell it too.
+        bench.about["notes"] = [f"Rows: {label}."]
         click.echo(f"Rows: {label}.", err=True)
     if not played(bench, as_json=options["as_json"]):
         say_unplayed(bench)
