@@ -33,7 +33,7 @@ class StoredEpisode:
     config: str
     result: Episode | None = None
     retrieved: bool = False
-    """Whether any step was shown demonstrations."""
+    """Whether any step was shown demonstrations, or entries of pamphlets, which are learned from them."""
     _trace: Path = field(default=Path(), repr=False)
     _offsets: list[int] = field(default_factory=list, repr=False)
     """Where the lines of its steps begin in the file."""
@@ -106,7 +106,8 @@ class Run:
                 if episode is not None:
                     episode._offsets.append(offset)
                     # Quotes within texts are escaped, so this stands nowhere but in a decision.
-                    episode.retrieved = episode.retrieved or b'"retrieved":[{' in line
+                    used = b'"retrieved":[{' in line or b'"guidance":[{' in line
+                    episode.retrieved = episode.retrieved or used
             elif (event := _parsed(line)) is not None:
                 try:
                     self._take(event, found, texts)
