@@ -59,6 +59,11 @@ def _print_step(out: Console, step: Step, prompts: bool) -> None:
         shown = "  ".join(f"{h.demo_id}[{h.start}:{h.start + h.length}] {h.score:.2f}" for h in hits)
         more = len(decision.retrieved) - len(hits)
         _line(out, "recalls", f"{shown}  and {more} more" if more else shown, "dim")
+    if decision.guidance:
+        notes = decision.guidance if prompts else decision.guidance[:HITS]
+        shown = "  ".join(f"{c.id[:8]} {c.score:.2f}{'' if c.shown else ' withheld'}" for c in notes)
+        more = len(decision.guidance) - len(notes)
+        _line(out, "notes", f"{shown}  and {more} more" if more else shown, "dim")
     if decision.thought:
         _line(out, "thinks", shorten(decision.thought, 300), "italic")
     colour = "magenta" if decision.actor == TEACHER else "cyan"
