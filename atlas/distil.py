@@ -119,7 +119,7 @@ async def distil_run(
             if lesson is not None and not lesson.distilled.missing:
                 found[lesson.episode] = lesson
                 if memory is not None:
-                    memory.learn(f"{run.name}/{lesson.episode}", lesson.distilled.entries)
+                    memory.learn(f"{run.name}/{lesson.episode}", lesson.distilled.entries, distiller=config)
         seen(start + len(part), len(episodes))
     return list(found.values())
 

@@ -99,22 +99,24 @@ class PamphletStore:
         new = tuple(key for key in taken.new if key not in gone)
         return Added(new, merged, tuple(taken.quarantined), tuple(key for key in gone if key not in taken.new))
 
-    def learn(self, source: str, entries: Iterable[Entry]) -> Added | None:
-        """Take in what an episode taught, once: None where ``source`` (``RUN/EPISODE``) was learned before."""
+    def learn(self, source: str, entries: Iterable[Entry], *, distiller: str = "") -> Added | None:
+        """Take in what ``distiller`` made of an episode, once: None where this was learned from ``source``
+        (``RUN/EPISODE``) before."""
         with self._lock, self.database.transaction():
-            if self.has_learned(source):
+            if self.has_learned(source, distiller=distiller):
                 return None
             added = self.add_many(entries, author=f"trace:{source}", reason="distilled")
-            self.database.execute("INSERT OR REPLACE INTO learned VALUES (?, ?)", (source, self.database.head()))
+            row = (_learned(source, distiller), self.database.head())
+            self.database.execute("INSERT OR REPLACE INTO learned VALUES (?, ?)", row)
             return added
 
-    def has_learned(self, source: str) -> bool:
+    def has_learned(self, source: str, *, distiller: str = "") -> bool:
         """Whether what ``source`` taught was taken in, and no rollback has undone that since."""
         query = """
             SELECT 1 FROM learned l WHERE source = ? AND NOT EXISTS (
                 SELECT 1 FROM versions v WHERE v.number > l.version AND v.action LIKE 'rollback to %'
                 AND CAST(substr(v.action, 13) AS INTEGER) < l.version)"""
-        return bool(self.database.execute(query, (source,)))
+        return bool(self.database.execute(query, (_learned(source, distiller),)))
 
     def _take(self, entry: Entry, taken: _Taken, reasons: list[str]) -> None:
         if entry.id in taken.entries:
@@ -242,6 +244,10 @@ class PamphletStore:
                 unknown = list(dict.fromkeys(texts))
             self._vectors.update(zip(unknown, self._texts.embed(unknown), strict=True))
         return np.stack([self._vectors[t] for t in texts]) if texts else np.empty((0, self._embedder.dim), np.float32)
+
+
+def _learned(source: str, distiller: str) -> str:
+    return f"{source} {distiller}".strip()
 
 
 class _Group:

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import atlas.models
+from atlas.cli import app
 from atlas.distil import LESSONS, distil_run, paid, read_lessons
 from atlas.errors import ConfigError, ModelError, StoreError
 from atlas.evaluators.verdict import Case, Verdict
@@ -29,6 +32,7 @@ from atlas.records import TEACHER, Decision, Observation, Spend, Step, Task, Usa
 from atlas.testing import FlakyModel, ScriptedModel
 from atlas.testing.runs import ARMS, write_run
 from atlas.traces import Run
+from atlas.traces.verdicts import read_verdicts
 
 ROOM = "You are in a room. You see a cabinet 1, a countertop 1, a countertop 2, a fridge 1, and a shelf 1."
 COOL = [
@@ -348,3 +352,35 @@ def test_killed_at_any_moment_it_goes_on_and_pays_for_what_was_not_kept_alone(ru
     assert len(set(asked)) == 12 and len(asked) <= 14, "at most the one call under way is lost with a kill"
     with PamphletStore(memory, HashEmbedder()) as store:
         assert store.all()[0].support == 12
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def call(*arguments: str) -> str:
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["memory", "distil", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_command_learns_into_the_memory_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = call(str(run.folder), "--embedder", "hash")
+    assert "12 of 12 episodes taught something" in told and "no model asked" in told
+    with PamphletStore(run.folder / "memory.sqlite", HashEmbedder()) as memory:
+        assert f"holds {len(memory)} entr" in told
+    bad = {**GOOD, "cue": "a dragon"}
+    model = ScriptedModel(lambda ask: json.dumps({"entries": [{**GOOD, "cue": "a clean mug"}, bad]}))
+    monkeypatch.setattr(atlas.models, "load", lambda name, price: {"small": model}[name])
+    arguments = (str(run.folder), "--distiller", "small", "--embedder", "hash", "--arm", "cascade", "--json")
+    first, again = (json.loads(call(*arguments)) for _ in range(2))
+    assert (first["episodes"], first["written"], first["new"], first["calls"]) == (12, 12, 1, 12)
+    assert len(first["dropped"]) == 12 and first["dollars"] > 0
+    assert again == {**first, "new": 0} and len(model.asks) == 12
+
+
+def test_the_command_takes_the_verdicts_of_a_judge(run: Run) -> None:
+    assert CliRunner().invoke(app, ["regrade", str(run.folder), "--judge", "outcome"]).exit_code == 0
+    (judge,) = {line.config for line in read_verdicts(run.folder)}
+    assert "12 of 12" in call(str(run.folder), "--judge", judge[:8], "--embedder", "hash")
+    with pytest.raises(ConfigError, match="of a judge 'nobody'"):
+        call(str(run.folder), "--judge", "nobody", "--embedder", "hash")
