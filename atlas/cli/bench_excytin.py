@@ -162,12 +162,14 @@ def _show(found: list[Row], label: str, judge: Metered | None) -> None:
 
     from atlas.cli.tables import console, money, percent_interval, plain
 
-    title = "As in the paper: success at a reward of 0.4" + (f"   ({label})" if label else "")
+    title = "As in the paper: success at a reward of 0.4; tokens and dollars a question" + (
+        f"   ({label})" if label else ""
+    )
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", style="bold", no_wrap=True)
     phases = max((row.phases for row in found), key=lambda those: len(those), default=())
-    heads = [f"tokens/q. {phase.first}-{phase.last}" for phase in phases]
-    for name in ("n", "reward [95 %]", "success [95 %]", "right", *heads, "$/q. of all", "teacher's"):
+    heads = [f"tokens\n{phase.first}-{phase.last}" for phase in phases]
+    for name in ("n", "reward [95 %]", "success [95 %]", "right", *heads, "dollars\nof all", "teacher's\nshare"):
         table.add_column(name, justify="right", no_wrap=name.endswith("[95 %]"))
     for row in found:
         tokens = {phase.first: f"{phase.tokens:,.0f}" for phase in row.phases}
