@@ -6,7 +6,7 @@ not undo what was observed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from atlas.evaluators import success
 from atlas.memory.database import Database, Write
@@ -93,19 +93,20 @@ class EvidenceTable:
         """What is known of each entry that has trials."""
         return {entry: self.of(entry, alpha=alpha) for entry in self._entries()}
 
-    def verdicts(self, rule: Rule) -> dict[str, Gated]:
-        """What ``rule`` says of the entries whose status it would change."""
+    def verdicts(self, rule: Rule, only: Collection[str] | None = None) -> dict[str, Gated]:
+        """What ``rule`` says of the entries whose status it would change, of all or of ``only`` some."""
         statuses = {item.id: item.status for item in self._db.rows("entry") if item.searched}
-        entries = [entry for entry in self._entries() if entry in statuses]
+        entries = [e for e in self._entries() if e in statuses and (only is None or e in only)]
         said = {entry: gate(statuses[entry], self.of(entry, alpha=rule.alpha), rule) for entry in entries}
         return {entry: verdict for entry, verdict in said.items() if verdict is not None}
 
-    def judge(self, rule: Rule) -> dict[str, Gated]:
-        """Give the entries the status that ``rule`` says, each as a version of its own with its reason; what changed.
-        Raises StoreError when the memory is frozen."""
+    def judge(self, rule: Rule, only: Collection[str] | None = None) -> dict[str, Gated]:
+        """Give the entries (all, or ``only`` some) the status that ``rule`` says, each as a version of its own with its
+        reason; what changed. The intervals stay valid however often this is done. Raises StoreError when the memory is
+        frozen."""
         # In one transaction, so that no status is overruled that a person gives meanwhile.
         with self._db.transaction():
-            changed = self.verdicts(rule)
+            changed = self.verdicts(rule, only)
             for entry, said in changed.items():
                 self._db.write([Write("entry", entry, status=said.status)], author=AUTHOR, reason=said.reason)
         return changed

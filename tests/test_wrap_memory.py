@@ -85,3 +85,21 @@ def test_a_frozen_memory_is_read_and_keeps_nothing(memory: Path) -> None:
     assert any(ask.prompt.guidance for ask in student.asks)
     assert EvidenceTable(database).trials(ENTRY.id) == []
     database.close()
+
+
+def test_an_entry_that_helps_is_admitted_and_one_that_harms_is_quarantined(memory: Path) -> None:
+    """The loop succeeds if and only if it was told to count twice and not told to guess."""
+    harmful = Entry(cue="someone asks how many boxes there are", action="guess a number without looking at anything")
+    student = ScriptedModel(lambda ask: "There are two.")
+    with atlas.DemonstrationStore(memory, embedder="hash") as m, PamphletStore(m.database, "hash") as pamphlets:
+        pamphlets.add_many([harmful], author="person:me", reason="a bad rule")
+        with atlas.Agent(student, memory=m, trials=1.0, learn=False) as agent:
+            for number in range(160):
+                goal = f"someone asks how many boxes there are in room {number}"
+                with agent.episode(goal) as episode:
+                    episode.client.chat.completions.create(model="any", messages=[{"role": "user", "content": goal}])
+                    told = student.asks[-1].prompt.guidance
+                    episode.score(float("count the boxes twice" in told and "guess" not in told))
+        rows = {item.id: item for item in m.database.rows("entry")}
+        assert (rows[ENTRY.id].status, rows[harmful.id].status) == ("admitted", "quarantined")
+        assert all(version.author.startswith("rule:") for version in m.database.versions()[-2:])

@@ -60,7 +60,10 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
     result = _trial(present.model, spec, folder, options)
     if result.promoted:
         why = f"{result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks, {folder.name}"
-        give(role, spec, why=why, trust=result.trust.model_dump(mode="json"))
+        certificate = result.trust.certificate
+        certified = certificate is not None and certificate.certified
+        # What is not certified is no reason to leave unanimity for.
+        give(role, spec, why=why, trust=result.trust.model_dump(mode="json") if certified else None)
     _told(role, candidate, result, folder, as_json=options["as_json"])
     if not result.promoted:
         raise click.exceptions.Exit(1)
@@ -140,6 +143,8 @@ def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json
     )
     certificate = result.trust.certificate
     if certificate is not None:
-        sure = "certified" if certificate.certified else "not certified"
-        out.print(plain(f"In a cascade it is trusted by {result.trust.name} ({sure}: {certificate.target})."))
+        trusted = (
+            f"by {result.trust.name}, certified for" if certificate.certified else "when unanimous; not certified is"
+        )
+        out.print(plain(f"In a cascade it is trusted {trusted}: {certificate.target}."))
     out.print(f"Run: {folder}   (atlas promote {role} --undo takes it back)", markup=False)

@@ -11,6 +11,7 @@ from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.evidence import EvidenceTable, trials_of
+from atlas.memory.gate import Rule
 from atlas.memory.history import History
 from atlas.memory.pamphlets import PamphletStore
 from atlas.policies import Cascade, Coach, Guided, LaneRules, Lanes, Paired, Probe, Recall, Solo, TeacherReview
@@ -30,19 +31,24 @@ class Memory(Demonstrations, Protocol):
 
 
 class Books:
-    """What is kept in a memory's file of every episode: its outcome, and evidence for the entries it was shown."""
+    """What is kept in a memory's file of every episode: its outcome, and evidence for the entries it was shown, which
+    are admitted or quarantined as soon as it suffices."""
 
     def __init__(self, memory: DemonstrationStore, trials: float) -> None:
         self.trials = trials
         self.pamphlets = PamphletStore(memory.database, memory.embedder)
         self.history = History(memory.database, memory.embedder)
         self._evidence = EvidenceTable(memory.database)
+        self._rule = Rule()
 
     def keep(self, episode: Episode, steps: Sequence[Step]) -> None:
         """Keep what an episode says. Raises FrozenMemory where nothing may be written."""
         if episode.stop not in INTERRUPTED:
             self.history.add(outcome(episode, steps))
-            self._evidence.add(trials_of(episode, steps, COIN))
+            trials = trials_of(episode, steps, COIN)
+            self._evidence.add(trials)
+            if trials:
+                self._evidence.judge(self._rule, {trial.entry for trial in trials})
 
 
 @dataclass(frozen=True)
