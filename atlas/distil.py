@@ -78,6 +78,7 @@ async def distil_run(
     batch: int = 8,
     retry: bool = False,
     seen: Callable[[int, int], None] = lambda done, of: None,
+    missed: Callable[[str], None] = lambda why: None,
 ) -> list[Lesson]:
     """Distil those of ``episodes`` that were not yet, put what they teach into ``memory``, and return the lessons of
     all of them, in order.
@@ -87,6 +88,7 @@ async def distil_run(
     batch: episodes that are distilled at once.
     retry: ask again where a paid call came to nothing.
     seen: called with how many are done, of how many.
+    missed: called with the reason for each episode that taught nothing because it could not be distilled.
     """
     config = distiller_hash(distiller)
     known = {lesson.episode: lesson for lesson in read_lessons(run.folder, config)}
@@ -116,7 +118,9 @@ async def distil_run(
     for start in range(0, len(episodes), batch):
         part = episodes[start : start + batch]
         for lesson in await asyncio.gather(*map(taught, part)):
-            if lesson is not None and not lesson.distilled.missing:
+            if lesson is not None and lesson.distilled.missing:
+                missed(lesson.distilled.missing)
+            elif lesson is not None:
                 found[lesson.episode] = lesson
                 if memory is not None:
                     memory.learn(f"{run.name}/{lesson.episode}", lesson.distilled.entries, distiller=config)

@@ -15,17 +15,25 @@ COMMANDS = {
     "data": ("atlas.cli.data", "Prepare the data of benchmarks."),
     "demo": ("atlas.cli.demo", "Watch a student learn from its teacher on generated homes; writes a report."),
     "export": ("atlas.cli.export", "Turn runs into training data, or into what other tools read."),
-    "memory": ("atlas.cli.memory", "Read a memory like a playbook; its versions, gates, export and import."),
-    "models": ("atlas.cli.models", "List the models that can be named, fetch embedded ones."),
+    "memory": ("atlas.cli.memory", "Look into a memory, change it by hand, take changes back; learn from episodes."),
+    "models": ("atlas.cli.models", "List the models that can be named, fetch embedded ones, give names."),
     "play": ("atlas.cli.play", "Play one task of a benchmark by hand or from a file of commands."),
     "promote": ("atlas.cli.promote", "Let a trained student take the place of the present one, where it is not worse."),
     "regrade": ("atlas.cli.regrade", "Judge the stored episodes of a run again, without running the agent."),
     "report": ("atlas.cli.report", "Turn a run into one self-contained HTML page."),
-    "traces": ("atlas.cli.traces", "List runs and read episodes."),
+    "traces": ("atlas.cli.traces", "List runs and read episodes; import runs of other programs."),
     "train": ("atlas.cli.train", "Train a local student from traces."),
     "trust": ("atlas.cli.trust", "Calibrate when a cascade's student acts alone; audit what it did."),
 }
 """Name -> (module that defines a click command called ``command``, one line of help)."""
+
+SECTIONS = {
+    "Run": ("demo", "bench", "play", "data"),
+    "Look": ("traces", "report", "regrade"),
+    "Remember and supervise": ("memory", "trust"),
+    "Train and choose models": ("export", "train", "promote", "models"),
+}
+"""The order in which ``atlas --help`` lists them: that in which they are used."""
 
 
 class Lazy(click.Group):
@@ -41,8 +49,10 @@ class Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+        width = max(map(len, COMMANDS))
+        for section, names in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name.ljust(width), COMMANDS[name][1]) for name in names])
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

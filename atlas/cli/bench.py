@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,10 @@ def command() -> None:
 
 @command.command("alfworld")
 @click.option(
-    "--split", default="homes", show_default=True, help="valid_unseen, valid_seen, train, or homes (generated)."
+    "--split",
+    default="homes",
+    show_default=True,
+    help="valid_unseen, valid_seen or train; homes or homes-blocks (generated).",
 )
 @click.option(
     "--arms",
@@ -77,7 +81,13 @@ def command() -> None:
 @click.option(
     "--samples", default=3, type=click.IntRange(min=1), show_default=True, help="Student samples per step in a cascade."
 )
-@click.option("--temperature", default=0.1, show_default=True, help="Of the student's samples in a cascade.")
+@click.option(
+    "--temperature",
+    default=0.1,
+    type=click.FloatRange(min=0),
+    show_default=True,
+    help="Of the student's samples in a cascade.",
+)
 @click.option(
     "--audit",
     default=0.0,
@@ -113,12 +123,12 @@ def command() -> None:
 @click.option("--max-steps", type=click.IntRange(min=1), help="Actions per episode. [default: 50]")
 @click.option("--embedder", default="minilm", show_default=True, help="minilm, hash, or sentence-transformers/NAME.")
 @click.option("--concurrency", default=8, type=click.IntRange(min=1), show_default=True, help="Episodes in flight.")
-@click.option("--budget-dollars", type=float, help="Of the whole run; resume with more to go on.")
-@click.option("--budget-tokens", type=int, help="Of the whole run.")
-@click.option("--episode-dollars", type=float, help="Of each episode.")
-@click.option("--episode-tokens", type=int, help="Of each episode.")
+@click.option("--budget-dollars", type=click.FloatRange(min=0), help="Of the whole run; resume with more to go on.")
+@click.option("--budget-tokens", type=click.IntRange(min=0), help="Of the whole run.")
+@click.option("--episode-dollars", type=click.FloatRange(min=0), help="Of each episode.")
+@click.option("--episode-tokens", type=click.IntRange(min=0), help="Of each episode.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the official games. [default: ALFWORLD_DATA]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder; an existing one is resumed.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder; an existing one is resumed.")
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output, progress on standard error.")
 def alfworld(**options: Any) -> None:
     """Household games: official splits, or generated homes that need no download."""
@@ -190,7 +200,7 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
         memory=str(options["memory"].resolve()) if options["memory"] else None,
         max_steps=options["max_steps"],
     )
-    folder = options["output"] or Path("runs") / f"{suite.name}-{plan.split}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = options["out"] or new_folder(f"{suite.name}-{plan.split}")
     return Bench(
         suite=suite,
         cast=cast,
@@ -201,6 +211,13 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
         run_budget=Budget(dollars=options["budget_dollars"], tokens=options["budget_tokens"]),
         about={"command": shlex.join(["atlas", *sys.argv[1:]])},
     )
+
+
+def new_folder(name: str) -> Path:
+    """A run's folder below ./runs that is not there yet, also where another run began in the same second."""
+    stamped = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    others = (stamped.with_name(f"{stamped.name}-{number}") for number in count(2))
+    return next(folder for folder in chain([stamped], others) if not folder.exists())
 
 
 def _lane_rules(options: dict[str, Any]) -> LaneRules:
@@ -258,7 +275,7 @@ def _live_table(out: Any) -> Iterator[Seen]:
                 return
             shown = time.monotonic()
             usage = spent(episodes)
-            status = f"{doing}   so far: {len(episodes)} episodes, {money(usage.dollars)}, {usage.tokens:,} tokens"
+            status = f"{doing}   so far: {len(episodes):,} episodes, {money(usage.dollars)}, {usage.tokens:,} tokens"
             live.update(Group(arms_table(arm_rows(episodes)), Text(status, style="dim")), refresh=True)
 
         yield seen
@@ -278,7 +295,7 @@ def _lines(out: Any) -> Seen:
         last, shown = part, time.monotonic()
         usage = spent(episodes)
         out.print(
-            f"{doing}: {len(episodes)} episodes so far, {money(usage.dollars)}, {usage.tokens:,} tokens", markup=False
+            f"{doing}: {len(episodes):,} episodes so far, {money(usage.dollars)}, {usage.tokens:,} tokens", markup=False
         )
 
     return seen

@@ -52,7 +52,13 @@ def _shared() -> list[click.Parameter]:
 )
 @click.option("--judge", "judged_by", help="A model that judges answers, in place of rules: see 'atlas models ls'.")
 @click.option("--judge-price", help="Dollars per million tokens: PROMPT/COMPLETION[/CACHED].")
-@click.option("--layer", type=click.Choice(("alert", "log", "alert_only")), default="alert", show_default=True)
+@click.option(
+    "--layer",
+    type=click.Choice(("alert", "log", "alert_only")),
+    default="alert",
+    show_default=True,
+    help="Tables the agent sees, as the benchmark names them.",
+)
 @click.option("--mysql", help="URL of a MySQL or MariaDB database with the incident's tables, in place of the files.")
 @click.option(
     "--rows", type=click.IntRange(min=0), default=5_000, show_default=True, help="Noise in a generated incident."

@@ -28,18 +28,30 @@ NOTES = [
 
 
 @click.command(help="Watch a student learn from its teacher on generated homes; writes a report.")
-@click.option("-o", "--output", default="demo", type=click.Path(path_type=Path), show_default=True, help="Run folder.")
-@click.option("--homes", default=40, show_default=True, help="Unseen homes each arm plays.")
-@click.option("--demos", default=DEMOS, show_default=True, help="Homes the teacher demonstrates first.")
-@click.option("--lm-seconds", default=75, show_default=True, help="Time for the language model; 0 leaves it out.")
-@click.option("--embedder", default="minilm", show_default=True)
+@click.option("-o", "--out", default="demo", type=click.Path(path_type=Path), show_default=True, help="Run folder.")
+@click.option("--homes", default=40, type=click.IntRange(min=1), show_default=True, help="Unseen homes each arm plays.")
+@click.option(
+    "--demos",
+    default=DEMOS,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="Homes the teacher demonstrates first.",
+)
+@click.option(
+    "--lm-seconds",
+    default=75,
+    type=click.IntRange(min=0),
+    show_default=True,
+    help="Time for the language model; 0 leaves it out.",
+)
+@click.option("--embedder", default="minilm", show_default=True, help="minilm, hash, or sentence-transformers/NAME.")
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
-def command(output: Path, homes: int, demos: int, lm_seconds: int, embedder: str, as_json: bool) -> None:
+def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, as_json: bool) -> None:
     from atlas.cli.bench import live, summary
     from atlas.report import write_report
     from atlas.traces import Run, RunWriter
 
-    copying = _copying(output, homes, demos, embedder)
+    copying = _copying(out, homes, demos, embedder)
     parts = [copying]
     if lm_seconds:
         parts.append(_language_model(copying, lm_seconds))
@@ -48,7 +60,7 @@ def command(output: Path, homes: int, demos: int, lm_seconds: int, embedder: str
         "notes": NOTES if lm_seconds else NOTES[:-1],
         **{part.group or "nearest": part.settings() for part in parts},
     }
-    with RunWriter(output, settings, {"command": f"atlas demo -o {output}"}) as writer:
+    with RunWriter(out, settings, {"command": f"atlas demo -o {out}"}) as writer:
         for part in parts:
             if part.group:
                 part.until = time.monotonic() + lm_seconds
@@ -56,12 +68,12 @@ def command(output: Path, homes: int, demos: int, lm_seconds: int, embedder: str
             with live(as_json=as_json) as seen:
                 part.seen = seen
                 asyncio.run(part.play_into(writer))
-    summary(output, as_json=as_json)
-    page = write_report(Run(output), output / "report.html")
+    summary(out, as_json=as_json)
+    page = write_report(Run(out), out / "report.html")
     click.echo(f"Open {page} in a browser.", err=as_json)
 
 
-def _copying(output: Path, homes: int, demos: int, embedder: str) -> Bench:
+def _copying(out: Path, homes: int, demos: int, embedder: str) -> Bench:
     from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
     from atlas.benchmarks.arms import Cast
     from atlas.benchmarks.bench import Bench, Plan
@@ -78,7 +90,7 @@ def _copying(output: Path, homes: int, demos: int, embedder: str) -> Bench:
         window=1_000,
     )
     cast = Cast(student=load("nearest"), teacher=load("scripted:alfworld"), k=40)
-    return Bench(suite=Alfworld(), cast=cast, plan=plan, folder=output)
+    return Bench(suite=Alfworld(), cast=cast, plan=plan, folder=out)
 
 
 def _language_model(copying: Bench, seconds: int) -> Bench:

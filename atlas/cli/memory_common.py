@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MEMORY = "memory.sqlite"
 """The name of the memory in a run's folder."""
+MOST = 60
+"""Changes that a command tells of one by one."""
 
 
 def memory_file(path: Path) -> Path:
@@ -102,12 +104,14 @@ def rows(changes: Sequence[Change]) -> list[dict[str, Any]]:
 
 
 def tell(changes: Sequence[Change], last: str, nothing: str) -> None:
-    """A line per change and a last one; ``nothing`` where there are none."""
+    """A line per change, up to ``MOST`` of them, and a last one; ``nothing`` where there are none."""
     from atlas.cli.tables import console, plain
 
     out = console()
-    for change in changes:
+    for change in changes[:MOST]:
         out.print(plain(line(change)))
+    if len(changes) > MOST:
+        out.print(plain(f"and {len(changes) - MOST:,} more: --json lists all", "dim"))
     out.print(plain(last if changes else nothing))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ def distil(
     """Learn entries from the judged episodes of RUN: each once, also when the command is killed and called again."""
     from atlas.cli.tables import console, money, plain
     from atlas.distil import distil_run, distiller_hash, paid, read_lessons
+    from atlas.errors import ConfigError
     from atlas.memory.pamphlets import PamphletStore
     from atlas.records import total
     from atlas.regrade import finished
@@ -58,7 +60,12 @@ def distil(
     writer = _distiller(distiller, price)
     episodes = finished(found, arm)
     verdicts = _verdicts(found, judge)
+    if not episodes:
+        raise ConfigError(
+            f"the run {found.name} has no finished episode{f' of the arm {arm!r}' if arm else ''} to distil"
+        )
     path = memory_file(into or found.folder)
+    missed: Counter[str] = Counter()
     out = console(stderr=as_json)
 
     def seen(done: int, of: int) -> None:
@@ -68,9 +75,21 @@ def distil(
     with PamphletStore(path, embedder, cap=cap) as memory:
         before = len(memory)
         lessons = asyncio.run(
-            distil_run(found, writer, episodes, memory, verdicts=verdicts, batch=concurrency, retry=retry, seen=seen)
+            distil_run(
+                found,
+                writer,
+                episodes,
+                memory,
+                verdicts=verdicts,
+                batch=concurrency,
+                retry=retry,
+                seen=seen,
+                missed=lambda why: missed.update([why]),
+            )
         )
         held = len(memory)
+    if not lessons and missed:
+        raise ConfigError(f"none of {counted(len(episodes), 'episode')} was distilled: {missed.most_common(1)[0][0]}")
     spend = total(paid(read_lessons(found.folder, distiller_hash(writer))))
     written = sum(len(lesson.distilled.entries) for lesson in lessons)
     dropped = [why for lesson in lessons for why in lesson.distilled.dropped]
@@ -80,6 +99,7 @@ def distil(
             "episodes": len(episodes),
             "taught": len(lessons),
             "written": written,
+            "missed": dict(missed),
             "dropped": dropped,
             "entries": held,
             "new": held - before,
@@ -95,7 +115,9 @@ def distil(
             f"{len(dropped)} dropped; {path} holds {counted(held, 'entry')}, {held - before:+d} ({cost})"
         )
     )
-    for why, count in sorted({why: dropped.count(why) for why in dropped}.items(), key=lambda row: -row[1])[:5]:
+    for why, count in missed.most_common(5):
+        out.print(plain(f"  not distilled {count}: {why}", "dim"))
+    for why, count in Counter(dropped).most_common(5):
         out.print(plain(f"  dropped {count}: {why}", "dim"))
 
 

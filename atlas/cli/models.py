@@ -72,7 +72,9 @@ def add_local(name: str, path: Path) -> None:
 def add_alias(name: str, model: str) -> None:
     """NAME a role, such as clerk, that MODEL has for now: 'atlas promote' may give it to another."""
     from atlas.models.named import meaning
+    from atlas.models.registry import check_name
 
+    check_name(model)
     known = meaning(model)
     _give(name, known.model if known is not None else model)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.bench import new_folder
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--teacher", default="scripted:alfworld", show_default=True, help="A model.")
 @click.option("--memory", type=click.Path(path_type=Path, exists=True), help="Demonstrations that both recall.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the official games. [default: ALFWORLD_DATA]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder; an existing one is resumed.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder; an existing one is resumed.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 def command(role: str, candidate: str | None, undo: bool, **options: Any) -> None:
     """ROLE is a name of yours ('atlas models add alias clerk openai/gpt-4.1-mini'), CANDIDATE any model.
@@ -56,7 +56,7 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
         raise ConfigError(f"nobody is {role} yet: 'atlas models add alias {role} MODEL' says who is")
     known = meaning(candidate)
     spec = known.model if known is not None else candidate
-    folder = options["output"] or Path("runs") / f"promote-{role}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = options["out"] or new_folder(f"promote-{role}")
     result = _trial(present.model, spec, folder, options)
     if result.promoted:
         why = f"{result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks, {folder.name}"

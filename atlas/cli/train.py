@@ -38,7 +38,7 @@ RECIPES = (
     show_default=True,
     help="scratch, scratch:SIZE, hf:PATH_OR_NAME, gguf:PATH, smollm2-135m, or the folder of a trained student.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the student.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the student.")
 @click.option("--games", type=click.IntRange(min=1), help="Train on N episodes only, drawn by a fixed order.")
 @click.option("--epochs", default=8, type=click.IntRange(min=1), show_default=True, help="Passes over the data.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate. [default: by the base]")

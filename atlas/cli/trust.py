@@ -23,14 +23,14 @@ def command() -> None:
 @click.option("--within", type=float, help="Target: success at most this share below the teacher's; 0.02 is 2 points.")
 @click.option("--at-most-dollars", type=float, help="Target: at most so many dollars per episode on average.")
 @click.option("--delta", default=0.1, show_default=True, help="Chance that the target is missed.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the trust here, as JSON.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the trust here, as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 def calibrate(
     run: str,
     within: float | None,
     at_most_dollars: float | None,
     delta: float,
-    output: Path | None,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Choose the threshold that meets a target from a RUN with the arms teacher and cascade:T for several T.
@@ -44,14 +44,14 @@ def calibrate(
     opened = find_run(run)
     target = Target(within=within, dollars=at_most_dollars)
     trust = choose(opened.results(), target, delta=delta, run=opened.name, settings=opened.settings)
-    if output is not None:
-        trust.save(output)
+    if out is not None:
+        trust.save(out)
     if as_json:
         click.echo(trust.model_dump_json())
         return
     _print(trust)
-    if output is not None:
-        click.echo(f"Written: {output}   (atlas trust show {output}; in Python: Cascade(..., trust=Trust.load(...)))")
+    if out is not None:
+        click.echo(f"Written: {out}   (atlas trust show {out}; in Python: Cascade(..., trust=Trust.load(...)))")
 
 
 @command.command("show")
@@ -70,7 +70,13 @@ def show(file: Path, as_json: bool) -> None:
 
 @command.command("audit")
 @click.argument("run")
-@click.option("--differences", default=3, show_default=True, help="How many such steps to list per arm.")
+@click.option(
+    "--differences",
+    default=3,
+    type=click.IntRange(min=0),
+    show_default=True,
+    help="How many such steps to list per arm.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 def audit(run: str, differences: int, as_json: bool) -> None:
     """Show how often the student of a cascade acted where the teacher would have acted otherwise.
@@ -170,7 +176,7 @@ def _print_audit(rows: list[AuditRow], differences: int) -> None:
         )
     out.print(table)
     for row in rows:
-        for found in row.differences[: max(0, differences)]:
+        for found in row.differences[:differences]:
             text = f"{row.arm} {found.episode} step {found.index}: {shorten(found.goal, 60)}"
             out.print(plain(f"{text}: student {found.student!r}, teacher {found.teacher!r}", "dim"))
 

@@ -67,6 +67,14 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
     return model
 
 
+def check_name(spec: str) -> None:
+    """Raise ConfigError where :func:`load` knows no such name. Nothing is loaded, nothing looked for on the disk."""
+    kind, _, rest = spec.partition(":")
+    hosted = "/" in spec and not spec.startswith(("/", "./", "../", "~"))
+    if not (spec in names() or hosted or (kind in ("gguf", "hf", "scratch") and rest) or meaning(spec) is not None):
+        raise ConfigError(f"there is no model named {spec!r}{_nearest_name(spec)}: {_what_exists()}")
+
+
 def _build(spec: str, kind: str, rest: str, options: dict[str, Any]) -> Model:
     if spec == "nearest":
         from atlas.models.nearest import Nearest
