@@ -1,13 +1,9 @@
-"""Wrapping an agent's loop: what a user's own code sees, and what is recorded and learned."""
+"""Wrapping an agent's loop: the client that a user's own code sees, who answers, and the ways to wrap."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,52 +11,14 @@ import pytest
 
 import atlas
 from atlas.actions import ChatActions
-from atlas.budget import Budget
-from atlas.errors import BudgetExceeded, ConfigError, ModelError
+from atlas.errors import ConfigError, ModelError
 from atlas.memory import DemonstrationStore
 from atlas.models.hosted import Hosted
 from atlas.policies import Cascade, Solo
-from atlas.records import Ask, Price, Reply, Stop, ToolCall
+from atlas.records import Price, Reply, Stop, ToolCall
 from atlas.testing import ChatServer, FlakyModel, Say, ScriptedModel, SlowModel
 from atlas.traces.reader import Run
-
-TOOLS: list[dict[str, Any]] = [
-    {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("look_up", "refund")
-]
-
-
-def call(name: str, arguments: str = "{}", id: str = "") -> Reply:
-    return Reply(text="", tool_calls=(ToolCall(id=id, name=name, arguments=arguments),))
-
-
-def says(text: str) -> Callable[[Ask], str]:
-    return lambda ask: text
-
-
-def split(ask: Ask) -> list[str]:
-    """Samples that never agree."""
-    return [f"guess {ask.first + i}" for i in range(ask.n)]
-
-
-def user(text: str = "hello") -> list[Any]:
-    return [{"role": "user", "content": text}]
-
-
-def two_step_loop(client: Any) -> str:
-    """A tool call, then an answer: as people write it for openai.OpenAI."""
-    messages: list[Any] = [{"role": "system", "content": "Serve."}, *user("refund A1")]
-    for _ in range(5):
-        message = client.chat.completions.create(model="gpt-x", messages=messages, tools=TOOLS).choices[0].message
-        messages.append(message)
-        if not message.tool_calls:
-            return str(message.content)
-        for made in message.tool_calls:
-            messages.append({"role": "tool", "tool_call_id": made.id, "content": f"{made.function.name} ok"})
-    raise AssertionError("the loop never ended")
-
-
-def in_two_steps(ask: Ask) -> Reply:
-    return call("refund", '{"order": "A1"}') if ask.view.index == 0 else Reply(text="Refunded.")
+from tests.wrap_fixtures import TOOLS, call, in_two_steps, says, split, two_step_loop, user
 
 
 @pytest.fixture
@@ -249,225 +207,6 @@ def test_an_agent_may_survive_a_model_that_failed_once() -> None:
         episode.client.chat.completions.create(messages=user())
         episode.succeed()
     assert episode.result is not None and episode.result.stop is Stop.DONE and episode.result.steps == 1
-
-
-# --- scores, failures, budgets ----------------------------------------------------------------------------------------
-
-
-def test_an_exception_of_the_users_code_is_recorded_without_secrets_and_raised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: DemonstrationStore
-) -> None:
-    monkeypatch.setenv("SHOP_API_KEY", "very-secret-value")
-    agent = atlas.Agent(ScriptedModel(says("hi")), memory=memory, run=tmp_path / "run")
-    with pytest.raises(KeyError, match="very-secret"), agent, agent.episode(goal="g") as episode:
-        episode.client.chat.completions.create(messages=user())
-        episode.succeed()
-        raise KeyError("no order for very-secret-value")
-    stored = Run(tmp_path / "run").results()[0]
-    assert stored.stop is Stop.ERROR and stored.steps == 1
-    assert stored.failure is not None and (stored.failure.kind, stored.failure.where) == ("KeyError", "agent")
-    assert "very-secret-value" not in (tmp_path / "run" / "trace.jsonl").read_text()
-
-
-def test_an_unscored_episode_has_no_score_and_teaches_nothing(memory: DemonstrationStore) -> None:
-    with atlas.Agent(ScriptedModel(says("hi")), memory=memory) as agent, agent.episode(goal="g") as episode:
-        episode.client.chat.completions.create(messages=user())
-    assert episode.result is not None
-    assert (episode.result.score, episode.result.success, episode.result.stop) == (None, None, Stop.DONE)
-    assert len(memory) == 0
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_score_is_a_finite_number(value: float) -> None:
-    with atlas.Agent(ScriptedModel(says("hi"))) as agent, agent.episode(goal="g") as episode:
-        episode.score(0.5)
-        with pytest.raises(ConfigError, match="finite"):
-            episode.score(value)
-    assert episode.result is not None and episode.result.score == 0.5
-
-
-def test_the_episodes_budget_stops_the_users_loop() -> None:
-    agent = atlas.Agent(ScriptedModel(says("word " * 50)), budget=Budget(tokens=60))
-    with pytest.raises(BudgetExceeded, match="60 tokens"), agent, agent.episode(goal="g") as episode:
-        for _ in range(10):
-            episode.client.chat.completions.create(messages=user())
-    assert episode.result is not None and episode.result.stop is Stop.BUDGET and episode.result.failure is None
-    assert 1 <= episode.result.steps < 10
-
-
-def test_a_loop_that_catches_the_budget_may_still_score() -> None:
-    agent = atlas.Agent(ScriptedModel(says("word " * 50)), run_budget=Budget(dollars=0.00001))
-    with agent:
-        with agent.episode(goal="g") as episode:
-            episode.client.chat.completions.create(messages=user())
-            with pytest.raises(BudgetExceeded):
-                episode.client.chat.completions.create(messages=user())
-            episode.fail()
-        with pytest.raises(BudgetExceeded), agent.episode(goal="g2") as second:
-            second.client.chat.completions.create(messages=user())
-    assert episode.result is not None and (episode.result.stop, episode.result.score) == (Stop.RUN_BUDGET, 0.0)
-    assert second.result is not None and second.result.steps == 0
-
-
-async def test_a_cancelled_task_is_recorded_as_cancelled() -> None:
-    agent = atlas.Agent(SlowModel(ScriptedModel(says("hi")), latency=30))
-    episode = agent.episode(goal="g")
-
-    async def serve() -> None:
-        async with episode:
-            await episode.async_client.chat.completions.create(messages=user())
-
-    task = asyncio.create_task(serve())
-    await asyncio.sleep(0.05)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert episode.result is not None and episode.result.stop is Stop.CANCELLED
-
-
-def test_an_episode_is_used_once() -> None:
-    with atlas.Agent(ScriptedModel(says("hi"))) as agent:
-        with agent.episode(goal="g") as episode:
-            pass
-        with pytest.raises(ConfigError, match="used once"), episode:
-            pass
-
-
-# --- learning ---------------------------------------------------------------------------------------------------------
-
-
-def test_only_success_with_something_new_is_learned_and_the_student_is_shown_it(memory: DemonstrationStore) -> None:
-    student = ScriptedModel(lambda ask: in_two_steps(ask) if ask.view.retrieved else split(ask))
-    teacher = ScriptedModel(in_two_steps)
-    with atlas.Agent(student, teacher, memory=memory) as agent:
-        for score, known, asked in ((0.0, 0, 2), (1.0, 1, 2), (1.0, 1, 0)):
-            with agent.episode(goal="refund A1") as episode:
-                two_step_loop(episode.client)
-                episode.score(score)
-            assert episode.result is not None
-            assert (len(memory), episode.result.teacher_steps) == (known, asked)
-    demo = memory.all()[0]
-    assert [(s.observation, s.action) for s in demo.steps] == [
-        ("refund A1", 'refund({"order": "A1"})'),
-        ("refund ok", "Refunded."),
-    ]
-    assert demo.source.actor == "teacher"
-    shown = student.asks[-1].prompt.messages()[-1].content
-    assert "refund A1" in shown and "calling your tools" in shown
-
-
-def test_its_own_task_is_never_shown_to_a_named_task(memory: DemonstrationStore) -> None:
-    student = ScriptedModel(in_two_steps)
-    with atlas.Agent(student, memory=memory) as agent:
-        for task in ("same", "same", "other"):
-            with agent.episode(goal="refund A1", task=task) as episode:
-                two_step_loop(episode.client)
-                episode.succeed()
-    assert [bool(ask.view.retrieved) for ask in student.asks] == [False, False, False, False, True, True]
-
-
-def test_learning_can_be_switched_off(memory: DemonstrationStore) -> None:
-    agent = atlas.Agent(ScriptedModel(in_two_steps), memory=memory, learn=False)
-    with agent, agent.episode(goal="refund A1") as episode:
-        two_step_loop(episode.client)
-        episode.succeed()
-    assert len(memory) == 0
-
-
-# --- many at once -----------------------------------------------------------------------------------------------------
-
-
-def test_many_threads_share_an_agent(tmp_path: Path, memory: DemonstrationStore) -> None:
-    agent = atlas.Agent(
-        ScriptedModel(split),
-        ScriptedModel(in_two_steps),
-        memory=memory,
-        run=tmp_path / "run",
-        run_budget=Budget(tokens=10**9),
-    )
-
-    def serve(number: int) -> None:
-        with agent.episode(goal=f"refund {number}", task=str(number)) as episode:
-            two_step_loop(episode.client)
-            episode.succeed()
-
-    with agent, ThreadPoolExecutor(8) as pool:
-        list(pool.map(serve, range(40)))
-    episodes = Run(tmp_path / "run").episodes()
-    assert len(episodes) == len(memory) == 40
-    assert all([s.index for s in e.steps] == [0, 1] and e.result and e.result.success for e in episodes)
-    spent = sum(s.usage.tokens for e in episodes for s in e.spend)
-    assert agent.meter.used.tokens == spent
-
-
-async def test_many_tasks_share_an_agent() -> None:
-    model = SlowModel(ScriptedModel(says("hi")), latency=0.05)
-    agent = atlas.Agent(model)
-
-    async def serve(number: int) -> atlas.Episode | None:
-        async with agent.episode(goal=str(number)) as episode:
-            await episode.async_client.chat.completions.create(messages=user())
-            episode.succeed()
-        return episode.result
-
-    results = await asyncio.gather(*(serve(i) for i in range(50)))
-    assert all(r is not None and r.success and r.steps == 1 for r in results)
-    assert model.most > 10
-
-
-async def test_conversations_held_at_once_in_one_episode_find_their_own_outcomes() -> None:
-    model = SlowModel(ScriptedModel(lambda a: call("look_up", json.dumps({"q": a.view.opening}))), latency=0.01)
-    agent = atlas.Agent(model)
-    async with agent.episode(goal="g") as episode:
-        create = episode.async_client.chat.completions.create
-
-        async def subagent(name: str) -> None:
-            messages = user(name)
-            for _ in range(2):
-                message = (await create(messages=messages, tools=TOOLS)).choices[0].message
-                assert message.tool_calls
-                messages += [
-                    message,
-                    {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": f"saw {name}"},
-                ]
-
-        await asyncio.gather(subagent("left"), subagent("right"))
-    known = [s for s in episode.steps if s.outcome.text]
-    assert len(episode.steps) == 4 and len(known) == 2
-    assert all(f'"{s.outcome.text.removeprefix("saw ")}"' in s.decision.action for s in known)
-
-
-def test_text_agents_that_edit_their_words_find_their_outcomes() -> None:
-    model = ScriptedModel(says("Thought: look\nAction: look\nObservation: made up"))
-    with atlas.Agent(model) as agent, agent.episode(goal="g") as episode:
-        messages = user()
-        for answer in ("a room", "a door"):
-            text = episode.client.chat.completions.create(messages=messages).choices[0].message.content or ""
-            cut = text.partition("\nObservation:")[0]
-            messages += [{"role": "assistant", "content": cut}, {"role": "user", "content": answer}]
-    assert [s.outcome.text for s in episode.steps] == ["a room", ""]
-
-
-def test_a_closed_agent_leaves_no_thread_and_serves_again() -> None:
-    agent = atlas.Agent(ScriptedModel(says("hi")))
-    for _ in range(2):
-        with agent.episode(goal="g") as episode:
-            episode.client.chat.completions.create(messages=user())
-        agent.close()
-        assert not [t for t in threading.enumerate() if t.name == "atlas-wrap"]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_an_agent_made_before_a_fork_serves_in_the_child() -> None:
-    agent = atlas.Agent(ScriptedModel(says("hi")))
-    with agent, agent.episode(goal="g") as episode:
-        episode.client.chat.completions.create(messages=user())
-        child = os.fork()
-        if child == 0:
-            reply = episode.client.chat.completions.create(messages=user())
-            os._exit(0 if reply.choices[0].message.content == "hi" else 1)
-        assert os.waitpid(child, 0)[1] == 0
 
 
 # --- the decorator and atlas.episode ----------------------------------------------------------------------------------

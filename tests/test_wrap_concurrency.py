@@ -1,0 +1,122 @@
+"""Wrapped agents under many threads, tasks, conversations and processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import atlas
+from atlas.budget import Budget
+from atlas.memory import DemonstrationStore
+from atlas.testing import ScriptedModel, SlowModel
+from atlas.traces.reader import Run
+from tests.wrap_fixtures import TOOLS, call, in_two_steps, says, split, two_step_loop, user
+
+
+@pytest.fixture
+def memory() -> Iterator[DemonstrationStore]:
+    with DemonstrationStore(":memory:", embedder="hash") as store:
+        yield store
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_many_threads_share_an_agent(tmp_path: Path, memory: DemonstrationStore) -> None:
+    agent = atlas.Agent(
+        ScriptedModel(split),
+        ScriptedModel(in_two_steps),
+        memory=memory,
+        run=tmp_path / "run",
+        run_budget=Budget(tokens=10**9),
+    )
+
+    def serve(number: int) -> None:
+        with agent.episode(goal=f"refund {number}", task=str(number)) as episode:
+            two_step_loop(episode.client)
+            episode.succeed()
+
+    with agent, ThreadPoolExecutor(8) as pool:
+        list(pool.map(serve, range(40)))
+    episodes = Run(tmp_path / "run").episodes()
+    assert len(episodes) == len(memory) == 40
+    assert all([s.index for s in e.steps] == [0, 1] and e.result and e.result.success for e in episodes)
+    spent = sum(s.usage.tokens for e in episodes for s in e.spend)
+    assert agent.meter.used.tokens == spent
+
+
+async def test_many_tasks_share_an_agent() -> None:
+    model = SlowModel(ScriptedModel(says("hi")), latency=0.05)
+    agent = atlas.Agent(model)
+
+    async def serve(number: int) -> atlas.Episode | None:
+        async with agent.episode(goal=str(number)) as episode:
+            await episode.async_client.chat.completions.create(messages=user())
+            episode.succeed()
+        return episode.result
+
+    results = await asyncio.gather(*(serve(i) for i in range(50)))
+    assert all(r is not None and r.success and r.steps == 1 for r in results)
+    assert model.most > 10
+
+
+async def test_conversations_held_at_once_in_one_episode_find_their_own_outcomes() -> None:
+    model = SlowModel(ScriptedModel(lambda a: call("look_up", json.dumps({"q": a.view.opening}))), latency=0.01)
+    agent = atlas.Agent(model)
+    async with agent.episode(goal="g") as episode:
+        create = episode.async_client.chat.completions.create
+
+        async def subagent(name: str) -> None:
+            messages = user(name)
+            for _ in range(2):
+                message = (await create(messages=messages, tools=TOOLS)).choices[0].message
+                assert message.tool_calls
+                messages += [
+                    message,
+                    {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": f"saw {name}"},
+                ]
+
+        await asyncio.gather(subagent("left"), subagent("right"))
+    known = [s for s in episode.steps if s.outcome.text]
+    assert len(episode.steps) == 4 and len(known) == 2
+    assert all(f'"{s.outcome.text.removeprefix("saw ")}"' in s.decision.action for s in known)
+
+
+def test_text_agents_that_edit_their_words_find_their_outcomes() -> None:
+    model = ScriptedModel(says("Thought: look\nAction: look\nObservation: made up"))
+    with atlas.Agent(model) as agent, agent.episode(goal="g") as episode:
+        messages = user()
+        for answer in ("a room", "a door"):
+            text = episode.client.chat.completions.create(messages=messages).choices[0].message.content or ""
+            cut = text.partition("\nObservation:")[0]
+            messages += [{"role": "assistant", "content": cut}, {"role": "user", "content": answer}]
+    assert [s.outcome.text for s in episode.steps] == ["a room", ""]
+
+
+def test_a_closed_agent_leaves_no_thread_and_serves_again() -> None:
+    agent = atlas.Agent(ScriptedModel(says("hi")))
+    for _ in range(2):
+        with agent.episode(goal="g") as episode:
+            episode.client.chat.completions.create(messages=user())
+        agent.close()
+        assert not [t for t in threading.enumerate() if t.name == "atlas-wrap"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_agent_made_before_a_fork_serves_in_the_child() -> None:
+    agent = atlas.Agent(ScriptedModel(says("hi")))
+    with agent, agent.episode(goal="g") as episode:
+        episode.client.chat.completions.create(messages=user())
+        child = os.fork()
+        if child == 0:
+            reply = episode.client.chat.completions.create(messages=user())
+            os._exit(0 if reply.choices[0].message.content == "hi" else 1)
+        assert os.waitpid(child, 0)[1] == 0

@@ -1,0 +1,147 @@
+"""Episodes of a wrapped agent: scores, failures, budgets, and what is learned from them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import atlas
+from atlas.budget import Budget
+from atlas.errors import BudgetExceeded, ConfigError
+from atlas.memory import DemonstrationStore
+from atlas.records import Stop
+from atlas.testing import ScriptedModel, SlowModel
+from atlas.traces.reader import Run
+from tests.wrap_fixtures import in_two_steps, says, split, two_step_loop, user
+
+
+@pytest.fixture
+def memory() -> Iterator[DemonstrationStore]:
+    with DemonstrationStore(":memory:", embedder="hash") as store:
+        yield store
+
+
+# --- scores, failures, budgets ----------------------------------------------------------------------------------------
+
+
+def test_an_exception_of_the_users_code_is_recorded_without_secrets_and_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: DemonstrationStore
+) -> None:
+    monkeypatch.setenv("SHOP_API_KEY", "very-secret-value")
+    agent = atlas.Agent(ScriptedModel(says("hi")), memory=memory, run=tmp_path / "run")
+    with pytest.raises(KeyError, match="very-secret"), agent, agent.episode(goal="g") as episode:
+        episode.client.chat.completions.create(messages=user())
+        episode.succeed()
+        raise KeyError("no order for very-secret-value")
+    stored = Run(tmp_path / "run").results()[0]
+    assert stored.stop is Stop.ERROR and stored.steps == 1
+    assert stored.failure is not None and (stored.failure.kind, stored.failure.where) == ("KeyError", "agent")
+    assert "very-secret-value" not in (tmp_path / "run" / "trace.jsonl").read_text()
+
+
+def test_an_unscored_episode_has_no_score_and_teaches_nothing(memory: DemonstrationStore) -> None:
+    with atlas.Agent(ScriptedModel(says("hi")), memory=memory) as agent, agent.episode(goal="g") as episode:
+        episode.client.chat.completions.create(messages=user())
+    assert episode.result is not None
+    assert (episode.result.score, episode.result.success, episode.result.stop) == (None, None, Stop.DONE)
+    assert len(memory) == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_is_a_finite_number(value: float) -> None:
+    with atlas.Agent(ScriptedModel(says("hi"))) as agent, agent.episode(goal="g") as episode:
+        episode.score(0.5)
+        with pytest.raises(ConfigError, match="finite"):
+            episode.score(value)
+    assert episode.result is not None and episode.result.score == 0.5
+
+
+def test_the_episodes_budget_stops_the_users_loop() -> None:
+    agent = atlas.Agent(ScriptedModel(says("word " * 50)), budget=Budget(tokens=60))
+    with pytest.raises(BudgetExceeded, match="60 tokens"), agent, agent.episode(goal="g") as episode:
+        for _ in range(10):
+            episode.client.chat.completions.create(messages=user())
+    assert episode.result is not None and episode.result.stop is Stop.BUDGET and episode.result.failure is None
+    assert 1 <= episode.result.steps < 10
+
+
+def test_a_loop_that_catches_the_budget_may_still_score() -> None:
+    agent = atlas.Agent(ScriptedModel(says("word " * 50)), run_budget=Budget(dollars=0.00001))
+    with agent:
+        with agent.episode(goal="g") as episode:
+            episode.client.chat.completions.create(messages=user())
+            with pytest.raises(BudgetExceeded):
+                episode.client.chat.completions.create(messages=user())
+            episode.fail()
+        with pytest.raises(BudgetExceeded), agent.episode(goal="g2") as second:
+            second.client.chat.completions.create(messages=user())
+    assert episode.result is not None and (episode.result.stop, episode.result.score) == (Stop.RUN_BUDGET, 0.0)
+    assert second.result is not None and second.result.steps == 0
+
+
+async def test_a_cancelled_task_is_recorded_as_cancelled() -> None:
+    agent = atlas.Agent(SlowModel(ScriptedModel(says("hi")), latency=30))
+    episode = agent.episode(goal="g")
+
+    async def serve() -> None:
+        async with episode:
+            await episode.async_client.chat.completions.create(messages=user())
+
+    task = asyncio.create_task(serve())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert episode.result is not None and episode.result.stop is Stop.CANCELLED
+
+
+def test_an_episode_is_used_once() -> None:
+    with atlas.Agent(ScriptedModel(says("hi"))) as agent:
+        with agent.episode(goal="g") as episode:
+            pass
+        with pytest.raises(ConfigError, match="used once"), episode:
+            pass
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_success_with_something_new_is_learned_and_the_student_is_shown_it(memory: DemonstrationStore) -> None:
+    student = ScriptedModel(lambda ask: in_two_steps(ask) if ask.view.retrieved else split(ask))
+    teacher = ScriptedModel(in_two_steps)
+    with atlas.Agent(student, teacher, memory=memory) as agent:
+        for score, known, asked in ((0.0, 0, 2), (1.0, 1, 2), (1.0, 1, 0)):
+            with agent.episode(goal="refund A1") as episode:
+                two_step_loop(episode.client)
+                episode.score(score)
+            assert episode.result is not None
+            assert (len(memory), episode.result.teacher_steps) == (known, asked)
+    demo = memory.all()[0]
+    assert [(s.observation, s.action) for s in demo.steps] == [
+        ("refund A1", 'refund({"order": "A1"})'),
+        ("refund ok", "Refunded."),
+    ]
+    assert demo.source.actor == "teacher"
+    shown = student.asks[-1].prompt.messages()[-1].content
+    assert "refund A1" in shown and "calling your tools" in shown
+
+
+def test_its_own_task_is_never_shown_to_a_named_task(memory: DemonstrationStore) -> None:
+    student = ScriptedModel(in_two_steps)
+    with atlas.Agent(student, memory=memory) as agent:
+        for task in ("same", "same", "other"):
+            with agent.episode(goal="refund A1", task=task) as episode:
+                two_step_loop(episode.client)
+                episode.succeed()
+    assert [bool(ask.view.retrieved) for ask in student.asks] == [False, False, False, False, True, True]
+
+
+def test_learning_can_be_switched_off(memory: DemonstrationStore) -> None:
+    agent = atlas.Agent(ScriptedModel(in_two_steps), memory=memory, learn=False)
+    with agent, agent.episode(goal="refund A1") as episode:
+        two_step_loop(episode.client)
+        episode.succeed()
+    assert len(memory) == 0
