@@ -6,11 +6,25 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from atlas.report.facts import Arm, Curve, Group, Growth
-from atlas.report.svg import Box, Canvas, Kind, Scale, log_ticks, marker, place, spread, text_width, ticks
+from atlas.report.svg import Box, Canvas, Kind, Scale, cents, log_ticks, marker, place, spread, text_width, ticks
 from atlas.stats import Interval
-from atlas.words import clean, money, money_interval, percent, percent_interval
+from atlas.words import clean, money_interval, percent, percent_interval
 
-SLOTS = {"student": 0, "icd": 1, "cascade": 2, "teacher": 3, "random-route": 4, "cascade-nodemos": 5, "online": 6}
+SLOTS = {
+    "student": 0,
+    "icd": 1,
+    "cascade": 2,
+    "teacher": 3,
+    "random-route": 4,
+    "cascade-nodemos": 5,
+    "online": 6,
+    "lanes": 6,
+    "cascade-pamphlets": 5,
+    "pamphlets": 7,
+    "both": 8,
+    "cascade-both": 9,
+}
+"""Arms that are seldom in one run share a colour."""
 HUES = 10
 
 MARK, LABEL, WHISKER = 4.0, 6.0, 0.7
@@ -28,12 +42,6 @@ def slot(name: str) -> int:
 def whole(value: float) -> str:
     """A share as a whole percentage, for axes."""
     return f"{100 * value:.0f} %"
-
-
-def cents(value: float) -> str:
-    """Dollars for axes, without idle zeros."""
-    text = money(value)
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def responsive(draw: Callable[[int, int], str], *, height: int = 400, narrow: int = 360) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atlas.records import Record
 from atlas.report.facts import Arm, Facts, Group
+from atlas.report.supervision import mean_asked, mean_dollars
 from atlas.traces.account import Pair
 from atlas.words import money, percent, percent_interval, points_interval
 
@@ -20,7 +21,11 @@ def sentences(facts: Facts) -> list[str]:
     group = facts.groups[0] if facts.groups else None
     if group is None:
         return [f"{facts.demonstrations} demonstrations were collected; nothing was tested yet."]
-    said = [text for text in (_levels(facts, group), _cascade(group), _control(facts, group)) if text]
+    said = [
+        text
+        for text in (_levels(facts, group), _cascade(group), _pamphlets(group), _control(facts, group), *_lanes(group))
+        if text
+    ]
     return said or [_plainly(group)]
 
 
@@ -62,6 +67,33 @@ def _control(facts: Facts, group: Group) -> str:
     return (
         f"The cascade and random routing{share} differ by {gap} points on the same {n} tasks: not told apart from none."
     )
+
+
+def _pamphlets(group: Group) -> str:
+    """Entries alone, beside their control: the same entries with each other's advice."""
+    alone, shuffled = group.arm("pamphlets"), group.arm("pamphlets-shuffled")
+    if alone is None:
+        return ""
+    control = f"; with each entry given another's advice, {_won(shuffled)}" if shuffled else ""
+    return f"With pamphlets in place of demonstrations it won {_won(alone)}{control}."
+
+
+def _lanes(group: Group) -> list[str]:
+    """Whether supervision fell as tasks were mastered: the first third of each task family against its last third."""
+    said = []
+    for found in group.supervised:
+        arm = next(arm for arm in group.arms if arm.row.arm == found.arm)
+        begun = [episode for block in found.blocks for episode in block.part(0)]
+        mastered = [episode for block in found.blocks for episode in block.part(2)]
+        early, late = mean_dollars(begun), mean_dollars(mastered)
+        paid = "" if early is None or late is None else f", and an episode cost {money(early)}, then {money(late)}"
+        kinds = "each task family" if len(found.blocks) > 1 else "the episodes"
+        said.append(
+            f"With lanes chosen by how the student did, {arm.name} won {_won(arm)}. From the first third of {kinds} to "
+            f"the last, the teacher's calls per step went from {percent(mean_asked(begun))} to "
+            f"{percent(mean_asked(mastered))}{paid}."
+        )
+    return said
 
 
 def _pair(facts: Facts, first: str, second: str) -> Pair | None:

@@ -60,7 +60,8 @@ def _tile(tile: headline.Tile) -> str:
 def _pictures(facts: Facts, group: Group) -> str:
     parts = []
     of = f" · {text(group.name)}" if group.name else ""
-    if group.arms:
+    # One arm alone is compared with nothing; where it has a picture of its own, that one says more.
+    if len(group.arms) > 1 or (group.arms and not group.supervised):
         parts.append(f"<h2>Success against cost{of}</h2>{_scatter(group)}")
     if group.curves:
         parts.append(f"<h2>As demonstrations grow{of}</h2>{_learning(group)}")
@@ -126,7 +127,8 @@ def _supervised(facts: Supervision) -> str:
     return _figure(
         charts.responsive(partial(lanes_chart, facts), height=470, narrow=430),
         f"{text(facts.arm)}: which lane each episode had (a cross is a failure), how often the teacher was called, and "
-        f"what an episode cost, averaged over up to {WINDOW} episodes. Dotted lines are where the task family changes.",
+        f"what an episode cost, averaged over up to {WINDOW} episodes. Dotted lines are where the task family changes; "
+        "the numbers are those of the table.",
     ) + tables.blocks_table(facts)
 
 
@@ -143,7 +145,8 @@ def _transcripts(episodes: Sequence[StoredEpisode]) -> str:
     shown = "".join(transcript(e, opened=i == 0) for i, e in enumerate(chosen))
     return (
         '<section><h2>One episode, step by step</h2><p class="intro">What was seen, what was done and by whom, how '
-        "the samples voted, and which demonstrations were recalled. It was chosen as an example; "
+        "the samples voted, which demonstrations were recalled, and which entries of pamphlets were shown. It was "
+        "chosen as an example; "
         f"{others}all are in the trace.</p>{shown}</section>"
     )
 

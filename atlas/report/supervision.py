@@ -7,7 +7,7 @@ from itertools import groupby
 
 from atlas.policies.probe import LANES
 from atlas.records import Episode, Record, total
-from atlas.report.svg import Box, Canvas, Scale, text_width, ticks
+from atlas.report.svg import Box, Canvas, Scale, cents, text_width, ticks
 from atlas.stats import Interval, wilson
 from atlas.traces.account import asked
 from atlas.words import money, percent
@@ -96,11 +96,10 @@ def lanes_chart(facts: Supervision, width: int, height: int) -> str:
         if episode.lane in rows:
             canvas.add(_mark(x(episode.number), rows[episode.lane], episode))
     _panel(canvas, facts, upper, x, "teacher's calls per step", 1.0, percent, lambda e: e.asked, 3)
-    priced = [e.dollars for e in served if e.dollars is not None]
-    if len(priced) == len(served):
-        _panel(
-            canvas, facts, lower, x, "dollars per episode", max([*priced, 1e-9]) * 0.6, money, lambda e: e.dollars, 1
-        )
+    if all(e.dollars is not None for e in served):
+        highest = max(mean for block in facts.blocks for mean in _moving(block, lambda e: e.dollars))
+        top = 1.05 * max(highest, 1e-9)
+        _panel(canvas, facts, lower, x, "dollars per episode", top, cents, lambda e: e.dollars, 1)
     values = [1.0, *(v for v in ticks(1, len(served), 8 if width > 500 else 4) if v > 1 and v == int(v))]
     canvas.frame = lower
     canvas.x_axis(x, values, "episodes served", lambda n: f"{n:.0f}")
@@ -108,16 +107,22 @@ def lanes_chart(facts: Supervision, width: int, height: int) -> str:
 
 
 def _blocks(canvas: Canvas, facts: Supervision, x: Scale, frame: Box) -> None:
-    """Where a family begins, with its name as far as there is room for it."""
+    """Where a family begins: its number, and its name where there is room for all of them."""
     starts = [block.episodes[0].number for block in facts.blocks]
-    for block, start, end in zip(facts.blocks, starts, [*starts[1:], len(facts.episodes) + 1], strict=True):
-        left, right = x(start - 0.5) if start > 1 else frame.x, x(end - 0.5)
-        if start > 1:
+    ends = [*starts[1:], len(facts.episodes) + 1]
+    lefts = [x(start - 0.5) if start > 1 else frame.x for start in starts]
+    names = [block_name(number, block) for number, block in enumerate(facts.blocks, 1)]
+    rooms = [x(end - 0.5) - left for left, end in zip(lefts, ends, strict=True)]
+    whole = all(text_width(name, 9.5) <= room for name, room in zip(names, rooms, strict=True))
+    for number, (left, name) in enumerate(zip(lefts, names, strict=True), 1):
+        if number > 1:
             canvas.line(left, frame.y - 12, left, frame.y + frame.h, "break")
-        name = block.family.replace("_", " ")
-        while name and text_width(name, 9.5) > right - left:
-            name = name[:-1]
-        canvas.text(left + 3, frame.y - 14, name, "tick")
+        canvas.text(left + 3, frame.y - 14, name if whole else f"{number}.", "tick")
+
+
+def block_name(number: int, block: Block) -> str:
+    """A block as the picture and the table call it."""
+    return f"{number}. {block.family.replace('_', ' ')}".strip()
 
 
 def _mark(x: float, y: float, episode: Served) -> str:

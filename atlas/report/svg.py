@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
 
-from atlas.words import clean
+from atlas.words import clean, money
 
 Kind = Literal["linear", "log", "log1p"]
 
@@ -41,6 +41,12 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
     return [step * i for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def cents(value: float) -> str:
+    """Dollars for axes, without idle zeros."""
+    text = money(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -152,7 +158,7 @@ def place(x: float, y: float, w: float, h: float, taken: Sequence[tuple[Box, flo
     """
     options = [
         Box(x + dx if side > 0 else x - w / 2 if side == 0 else x - dx - w, y + dy - h / 2, w, h)
-        for reach in (0.0, 14.0, 28.0, 44.0)
+        for reach in (0.0, 14.0, 28.0, 44.0, 60.0)
         for side, dx, dy in (
             (1, 11 + reach / 2, -reach),
             (-1, 11 + reach / 2, -reach),

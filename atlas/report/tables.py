@@ -10,7 +10,7 @@ from atlas.policies.probe import LANES
 from atlas.records import Spend
 from atlas.report.charts import slot
 from atlas.report.facts import Facts
-from atlas.report.supervision import Block, Supervision, block_success, mean_asked, mean_dollars
+from atlas.report.supervision import Block, Supervision, block_name, block_success, mean_asked, mean_dollars
 from atlas.stats import Interval
 from atlas.traces.account import ArmRow, Pair
 from atlas.words import (
@@ -147,14 +147,15 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
 
 def blocks_table(facts: Supervision) -> str:
     """A row per block: lanes, success, dollars, and how the teacher's calls fell from its first third to its last."""
-    head = ["tasks", "n", *LANES, "success [95 %]", "$ / episode", "first third", "last third", "calls: first", "last"]
-    return table(head, (_row(block) for block in facts.blocks))
+    head = ["tasks", "n", *LANES, "success [95 %]", "$ / episode"]
+    head += ["$, first third", "$, last third", "calls, first third", "calls, last third"]
+    return table(head, (_row(number, block) for number, block in enumerate(facts.blocks, 1)))
 
 
-def _row(block: Block) -> list[str]:
+def _row(number: int, block: Block) -> list[str]:
     first, last = block.part(0), block.part(2)
     return [
-        row_head(block.family.replace("_", " ")),
+        row_head(block_name(number, block)),
         cell(len(block.episodes)),
         *(cell(sum(e.lane == lane for e in block.episodes)) for lane in LANES),
         cell(percent_interval(block_success(block))),

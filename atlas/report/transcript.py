@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
-from atlas.records import STUDENT, TEACHER, Decision, Step, Vote, total
+from atlas.records import STUDENT, TEACHER, Decision, Review, Step, Vote, total
 from atlas.report.charts import SLOTS
 from atlas.traces.account import COLLECT
 from atlas.traces.reader import StoredEpisode
@@ -61,12 +61,13 @@ def transcript(episode: StoredEpisode, *, opened: bool = False) -> str:
     if len(episode.steps) > MOST_STEPS:
         steps += f'<li class="more">{len(episode.steps) - MOST_STEPS} more steps are in the trace.</li>'
     last = f'<p class="last">{_foreign(episode.steps[-1].outcome.text)}</p>' if episode.steps else ""
+    reviews = "".join(f'<p class="last">{_said(review)}</p>' for review in result.reviews)
     failure = f'<p class="last">{_foreign(result.failure.message)}</p>' if result.failure else ""
     meta = f"{_foreign(episode.arm)} · {won} ({result.stop.value}) · {figures} · {_foreign(episode.task.id, 60)}"
     goal = f'<span class="goal">{_foreign(episode.task.goal)}</span>'
     return (
         f'<details class="episode"{" open" if opened else ""}><summary>{goal}<span class="meta">{meta}</span></summary>'
-        f"{_plan(result.plan)}<ol>{steps}</ol>{last}{failure}</details>"
+        f"{_plan(result.plan)}<ol>{steps}</ol>{last}{reviews}{failure}</details>"
     )
 
 
@@ -84,7 +85,7 @@ def _step(step: Step) -> str:
         f'<p class="act"><span class="actor h{SLOTS[actor]}">{_foreign(decision.actor)}</span> '
         f"<code>{_foreign(decision.action or '(no action)')}</code></p>{thought}"
         f'<p class="why"><span>{_foreign(why(decision))} · {usage.tokens:,} tokens · {money(usage.dollars)}</span> '
-        f"{_votes(decision.votes)}</p>{_recalled(decision)}</li>"
+        f"{_votes(decision.votes)}</p>{_supervised(decision)}{_cited(decision)}{_recalled(decision)}</li>"
     )
 
 
@@ -101,6 +102,35 @@ def _votes(votes: Sequence[Vote]) -> str:
     return chips
 
 
+def _supervised(decision: Decision) -> str:
+    """The lane where it was chosen, what the student was told, and what reviewers said of the answer."""
+    told = []
+    if decision.lane is not None:
+        told.append(f"<b>Lane {_foreign(decision.lane.lane)}.</b> {_foreign(decision.lane.reason)}")
+    if decision.advice:
+        told.append(f"<b>Advice.</b> {_foreign(decision.advice)}")
+    told += [_said(review) for review in decision.reviews]
+    return "".join(f'<p class="told">{text}</p>' for text in told)
+
+
+def _said(review: Review) -> str:
+    verdict = {True: "approved", False: "not approved", None: "no verdict"}[review.approved]
+    return f"<b>Review: {verdict}.</b> {_foreign(review.feedback)}"
+
+
+def _cited(decision: Decision) -> str:
+    """The entries of pamphlets that were shown, by id; those that a coin withheld are counted."""
+    shown = [c for c in decision.guidance if c.shown]
+    withheld = sum(c.randomised and not c.shown for c in decision.guidance)
+    if not shown and not withheld:
+        return ""
+    hits = " ".join(f'<span class="hit">{escape(shorten(c.id, 9))} <b>{c.score:.2f}</b></span>' for c in shown[:BEST])
+    more = f" and {len(shown) - BEST} more" if len(shown) > BEST else ""
+    aside = f" ({withheld} withheld by a coin)" if withheld else ""
+    count = f"{len(shown)} {'entry' if len(shown) == 1 else 'entries'} shown{aside}"
+    return f'<p class="recalled">{count}{": " if hits else ""}{hits}{more}</p>'
+
+
 def _recalled(decision: Decision) -> str:
     if not decision.retrieved:
         return ""
@@ -114,7 +144,8 @@ def _recalled(decision: Decision) -> str:
         hits += f" and {len(decision.retrieved) - BEST} more"
     shown = decision.prompt.retrieved
     text = f"<pre>{_foreign(shown, 3000)}</pre>" if shown else ""
-    head = f"{len(decision.retrieved)} demonstrations recalled: {hits}"
+    count = len(decision.retrieved)
+    head = f"{count} demonstration{'' if count == 1 else 's'} recalled: {hits}"
     return f'<details class="recalled"><summary>{head}</summary>{text}</details>'
 
 
