@@ -100,7 +100,7 @@ print(atlas.__file__)
     where = run(installed / "python", "-c", code, cwd=tmp_path).strip()
     assert Path(where).is_relative_to(installed.parent), "the fresh environment imported another atlas"
     assert run(installed / "atlas", "--version", cwd=tmp_path).startswith("atlas, version ")
-    assert "Commands" in run(installed / "atlas", "--help", cwd=tmp_path)
+    assert "bench" in run(installed / "atlas", "--help", cwd=tmp_path)
 
 
 def test_installs_expose_no_top_level_memory(installed: Path, tmp_path: Path) -> None:
