@@ -95,6 +95,11 @@ def test_a_distiller_that_cannot_be_asked_is_no_success(
     assert "none of 1 episode was distilled" in said and "could not be asked" in said
 
 
+def test_logged_runs_that_are_not_there(fails: Fails) -> None:
+    assert "nowhere cannot be read" in fails("traces", "import", "excytin", "nowhere", "-o", "imported")
+    assert not Path("imported").exists()
+
+
 def test_an_audit_lists_no_negative_number_of_steps(fails: Fails, run: Path) -> None:
     assert "--differences" in fails("trust", "audit", run, "--differences", "-1")
 

@@ -78,10 +78,11 @@ def arms_table(rows: Sequence[ArmRow], *, planned: Mapping[str, int] | None = No
 
 
 def pairs_table(pairs: Sequence[Pair], *, title: str | None = None) -> Table:
-    """A row per comparison, paired by task: first minus second."""
+    """A row per comparison, paired by task: first minus second. ``won alone``: tasks that only one of them won, first
+    and second."""
     table = _table(title)
     table.add_column("first - second", style="bold")
-    for name in ("tasks", "success, points [95 %]", "$/episode [95 %]", "only first", "only second", "p (McNemar)"):
+    for name in ("tasks", "points [95 %]", "$/episode [95 %]", "won alone", "McNemar p"):
         table.add_column(name, justify="right")
     for pair in pairs:
         clear = pair.tasks > 0 and (pair.success.low > 0 or pair.success.high < 0)
@@ -90,8 +91,7 @@ def pairs_table(pairs: Sequence[Pair], *, title: str | None = None) -> Table:
             str(pair.tasks),
             plain(points_interval(pair.success), "bold" if clear else ""),
             money_interval(pair.dollars),
-            str(pair.only_first),
-            str(pair.only_second),
+            f"{pair.only_first} : {pair.only_second}",
             p_value(pair.p),
         )
     return table

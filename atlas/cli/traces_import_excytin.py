@@ -69,7 +69,7 @@ def command(
     from atlas.benchmarks.excytin.logged.importing import import_runs
 
     paths = _below(files)
-    with click.progressbar(paths, label=f"Reading {len(paths)} files of logged runs", file=sys.stderr) as shown:
+    with click.progressbar(paths, label=f"Reading logged runs ({len(paths)})", file=sys.stderr) as shown:
         read = [read_file(path) for path in shown]
     imported = import_runs(read, out, data)
     built = None
@@ -91,8 +91,10 @@ def _below(given: tuple[Path, ...]) -> list[Path]:
             if not found:
                 raise DataError(f"below {path} there is no agent_incident_N.json and no env_incident_N.json")
             paths += found
-        else:
+        elif path.exists():
             paths.append(path)
+        else:
+            raise DataError(f"{path} cannot be read, as it is not there: name logged runs, or a folder that holds them")
     return list(dict.fromkeys(p.resolve() for p in paths))
 
 

@@ -102,7 +102,7 @@ def _print(trust: Trust) -> None:
 
     out = console()
     found = trust.certificate
-    out.print(plain(f"Trust {trust.name}", "bold"), plain(_meaning(trust)))
+    out.print(plain(f"Trust {trust.name}:", "bold"), plain(_meaning(trust)))
     if found is None:
         out.print("It was not calibrated.")
         return

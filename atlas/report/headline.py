@@ -101,7 +101,12 @@ def _pair(facts: Facts, first: str, second: str) -> Pair | None:
 
 
 def _plainly(group: Group) -> str:
-    return "; ".join(f"{arm.name} won {_won(arm)}" for arm in group.arms) + "."
+    return "; ".join(f"{arm.name} won {_won(arm)}{_cost(arm, _other(arm, group))}" for arm in group.arms) + "."
+
+
+def _other(arm: Arm, group: Group) -> Arm | None:
+    """The teacher, to compare ``arm`` with; None for the teacher itself."""
+    return group.teacher if group.teacher is not arm else None
 
 
 def _won(arm: Arm) -> str:
