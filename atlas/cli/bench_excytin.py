@@ -19,12 +19,23 @@ if TYPE_CHECKING:
 SEED, TRANSFER = "seed-then-evaluate", "frozen-transfer"
 _OTHERWISE: dict[str, dict[str, Any]] = {
     "split": {"default": "test", "help": "test or train questions."},
-    "arms": {"default": None, "show_default": DEFAULT_ARMS},
+    "arms": {
+        "default": None,
+        "show_default": False,
+        "help": "Comma-separated; NAME@N uses the first N demos, cascade:T trusts the student from score T on. "
+        f"[default: {DEFAULT_ARMS}]",
+    },
     "teacher": {"default": "scripted:excytin"},
-    "demos": {"default": None, "show_default": "200; with a preset, all train questions"},
+    "demos": {
+        "default": None,
+        "show_default": False,
+        "help": "Train tasks the teacher demonstrates first. [default: 200; with a preset, all train questions]",
+    },
     "tasks_seed": {"help": "Which incidents are generated, which train questions come first."},
     "max_steps": {"help": "Actions per episode. [default: 25]"},
-    "data": {"help": "Folder with questions/ and db/. [default: incidents are generated]"},
+    "data": {
+        "help": "Folder with questions/ and db/. [default: ATLAS_DATA for --incident below 10,000; else generated]"
+    },
 }
 """What the options shared with ``atlas bench alfworld`` are here."""
 _ALL = 1_000_000
