@@ -63,6 +63,7 @@ def command(recipe: str, **options: Any) -> None:
     need_torch()
     import torch
 
+    from atlas.train import distributed
     from atlas.train.bases import base_of, default_lr
     from atlas.train.checkpoint import place_of
     from atlas.train.reward import playing
@@ -71,6 +72,7 @@ def command(recipe: str, **options: Any) -> None:
     from atlas.train.trainer import Settings, Trainer
     from atlas.train.trajectories import read
 
+    distributed.join()
     out: Path = options["out"]
     if place_of(out).exists() and not options["resume"]:
         raise ConfigError(
@@ -105,13 +107,18 @@ def command(recipe: str, **options: Any) -> None:
         reward=reward,
         select=Select(options["select"]) if options["select"] else None,
         about={"command": shlex.join(["atlas", *sys.argv[1:]]), "reward": options["reward"]},
-        seen=_lines(),
+        seen=_lines() if distributed.first() else lambda now: None,
     )
-    click.echo(
-        f"{recipe}: {len(train):,} episodes, {len(held_out):,} held out; {base.config()['parameters']:,} parameters",
-        err=True,
-    )
-    _told(trainer.run(resume=options["resume"]), out, as_json=options["as_json"])
+    if distributed.first():
+        click.echo(
+            f"{recipe}: {len(train):,} episodes, {len(held_out):,} held out; "
+            f"{base.config()['parameters']:,} parameters",
+            err=True,
+        )
+    history = trainer.run(resume=options["resume"])
+    if distributed.first():
+        _told(history, out, as_json=options["as_json"])
+    distributed.leave()
 
 
 def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 import atlas
-from atlas.errors import DataError
+from atlas.errors import ConfigError, DataError
 from atlas.protocols import Model
 from atlas.records import Record
-from atlas.train import checkpoint
+from atlas.train import checkpoint, distributed
 from atlas.train.base import Base, batches
 from atlas.train.recipes import SftSuccess
 from atlas.train.select import Select
@@ -99,6 +99,8 @@ class Trainer:
 
         ``resume`` goes on from the last checkpoint of the same training. Raises DataError where nothing can be written.
         """
+        if distributed.world() > 1 and self.settings.max_minutes is not None:
+            raise ConfigError("several processes keep no common clock: train for a number of epochs, not of minutes")
         config = self.config()
         path = checkpoint.place_of(self.out)
         state = checkpoint.load(path, config) if resume else None
@@ -135,8 +137,9 @@ class Trainer:
                 break
         if self._best is not None:
             self.base.net.load_state_dict(self._best)
-        self.base.save(self.out, self._told(why))
-        path.unlink(missing_ok=True)
+        if distributed.first():
+            self.base.save(self.out, self._told(why))
+            path.unlink(missing_ok=True)
         return self._history
 
     def config(self) -> dict[str, Any]:
@@ -148,6 +151,7 @@ class Trainer:
             **base,
             **self.recipe.config(),
             "select": self.select.way if self.select else None,
+            "processes": distributed.world(),
             "data": fingerprint(self.train),
             "held_out": fingerprint(self.held_out),
         }
@@ -162,7 +166,7 @@ class Trainer:
         # Drawn anew, as a resumed epoch does not select again.
         rng = random.Random(f"{self.settings.seed}/{epoch}/order")
         items = self.recipe.examples(self.base, chosen, rng)
-        groups = list(batches(items, self.settings.batch_tokens, rng))
+        groups = distributed.share(list(batches(items, self.settings.batch_tokens, rng)))
         for i, batch in enumerate(groups[skip:], skip):
             share = (epoch + i / len(groups)) / self.settings.epochs
             if self.settings.max_minutes is not None:
@@ -187,6 +191,7 @@ class Trainer:
             )
         self.base.net.zero_grad(set_to_none=True)
         loss.backward()
+        distributed.average_gradients(self.base.net.parameters())
         torch.nn.utils.clip_grad_norm_(self.base.net.parameters(), 1.0)
         for optimizer in self._optimizers:
             optimizer.step()
@@ -225,6 +230,9 @@ class Trainer:
         return fell and all((m.reward or 0.0) <= best for m in recent)
 
     def _checkpoint(self, epoch: int, position: int) -> None:
+        self._saved = time.monotonic()
+        if not distributed.first():
+            return
         state = {
             "config": self._config,
             "net": self.base.net.state_dict(),
@@ -240,7 +248,6 @@ class Trainer:
             "seconds": self._seconds(),
         }
         checkpoint.save(self._path, state)
-        self._saved = time.monotonic()
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began
