@@ -191,4 +191,7 @@ def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"student": str(out), "measured": [m.model_dump() for m in history]}, indent=2))
         return
-    click.echo(f"It is in {out} ({_measured(history[-1])} at the end). As a model, a student is named scratch:{out}")
+    from atlas.train.student import about
+
+    kind = "hf" if about(out).get("base") == "hf" else "scratch"
+    click.echo(f"It is in {out} ({_measured(history[-1])} at the end). As a model, a student is named {kind}:{out}")
