@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+from pydantic import ValidationError
+
 from atlas.framing import clean as clean
 from atlas.framing import hidden, smuggled
 from atlas.memory.database import Status
@@ -116,7 +118,11 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
         for finding in look(text, profile):
             found.setdefault(finding.kind, finding)
     mended = {text: shown for text in texts if (shown := scrub(clean(text)) if secret else clean(text)) != text}
-    kept = type(item).model_validate(_replaced(fields, mended)) if mended else item
+    try:
+        kept = type(item).model_validate(_replaced(fields, mended)) if mended else item
+    except ValidationError:
+        # A part that has to say something consisted of what nobody sees.
+        return Vetted(item, "quarantined", "nothing that can be read is left of it")
     bad = [finding for finding in found.values() if finding.kind != SECRET]
     if bad:
         reasons = (f.why + (f": {f.excerpt!r}" if f.excerpt else "") for f in bad)

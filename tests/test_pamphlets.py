@@ -339,3 +339,12 @@ def test_a_store_needs_room() -> None:
         PamphletStore(":memory:", EMBEDDER, cap=0)
     with pytest.raises(StoreError, match="no entry abc"):
         store().get("abc")
+
+
+def test_an_entry_of_which_nothing_can_be_read_is_quarantined_and_spares_the_others() -> None:
+    unseen = Entry(cue="\u200b\u2060", action="open the window of the room")
+    seen = Entry(cue="the room is hot", action="open the window of the room")
+    with PamphletStore(":memory:", "hash") as store:
+        added = store.add_many([unseen, seen], author="person:me", reason="by hand")
+        assert added.new == (seen.id,) and added.quarantined == (unseen.id,)
+        assert [entry.id for entry in store.all()] == [seen.id]
