@@ -12,6 +12,7 @@ from atlas.models.hf import HF
 from atlas.models.ranking import trie
 from atlas.prompts import render, reply_text
 from atlas.records import Ask, Prompt, Task, Turn, View
+from tests.tiny_llama import write_tiny_llama
 
 torch = pytest.importorskip("torch", reason="needs the extra transformers")
 transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
@@ -29,31 +30,7 @@ TASK = Task(id="t", goal="put a mug in a drawer", instructions="You act in a hou
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> HF:
     folder = tmp_path_factory.mktemp("tiny")
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {token: i for i, token in enumerate(["</s>", *letters])}
-    raw = Tokenizer(models.BPE(vocab=vocab, merges=[]))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    raw.add_special_tokens(["</s>"])
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</s>")
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(vocab),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        initializer_range=0.3,
-        eos_token_id=0,
-        bos_token_id=None,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    write_tiny_llama(folder, TEMPLATE, hidden_size=32, intermediate_size=64, initializer_range=0.3)
     return HF(folder, device="cpu")
 
 

@@ -24,7 +24,7 @@ from atlas.train import distributed
 from atlas.train.recipes import SftSuccess
 from atlas.train.scratch import ScratchBase
 from atlas.train.trainer import Settings, Trainer
-from test_train import errand
+from train_fixtures import errand
 
 torch.set_num_threads(1)
 distributed.join()

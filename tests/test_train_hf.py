@@ -14,6 +14,7 @@ from atlas.errors import ConfigError, DataError
 from atlas.prompts import REPLY_FORMAT, render
 from atlas.records import Ask, Task, Turn, View
 from atlas.train.trajectories import Moment, Trajectory
+from tests.tiny_llama import write_tiny_llama
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 transformers = pytest.importorskip("transformers", reason="needs the extra train")
@@ -30,32 +31,9 @@ COLOURS = ("red", "blue", "green", "black")
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama of two layers that reads letters, with random weights."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
     folder = tmp_path_factory.mktemp("tiny")
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {token: i for i, token in enumerate(["</s>", *letters])}
-    raw = Tokenizer(models.BPE(vocab=vocab, merges=[]))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    raw.add_special_tokens(["</s>"])
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</s>")
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
+    write_tiny_llama(folder, TEMPLATE, hidden_size=48, intermediate_size=96)
     torch.set_num_threads(1)
-    config = transformers.LlamaConfig(
-        vocab_size=len(vocab),
-        hidden_size=48,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        eos_token_id=0,
-        bos_token_id=None,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
 
