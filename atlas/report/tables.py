@@ -147,8 +147,8 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
 
 def blocks_table(facts: Supervision) -> str:
     """A row per block: lanes, success, dollars, and how the teacher's calls fell from its first third to its last."""
-    head = ["tasks", "n", *LANES, "success [95 %]", "$ / episode"]
-    head += ["$, first third", "$, last third", "calls, first third", "calls, last third"]
+    thirds = "first to last third"
+    head = ["tasks", "n", *LANES, "success [95 %]", "$ / episode", f"$, {thirds}", f"calls, {thirds}"]
     return table(head, (_row(number, block) for number, block in enumerate(facts.blocks, 1)))
 
 
@@ -160,8 +160,6 @@ def _row(number: int, block: Block) -> list[str]:
         *(cell(sum(e.lane == lane for e in block.episodes)) for lane in LANES),
         cell(percent_interval(block_success(block))),
         cell(money(mean_dollars(block.episodes))),
-        cell(money(mean_dollars(first))),
-        cell(money(mean_dollars(last))),
-        cell(percent(mean_asked(first))),
-        cell(percent(mean_asked(last))),
+        cell(f"{money(mean_dollars(first))} to {money(mean_dollars(last))}"),
+        cell(f"{percent(mean_asked(first))} to {percent(mean_asked(last))}"),
     ]
