@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import signal
 import subprocess
@@ -112,12 +113,31 @@ def test_training_without_its_packages_says_what_to_install(fails: Fails, run: P
 
 def test_two_runs_of_one_second_have_folders_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "strftime", lambda form: "20260101-000000")
-    found = []
-    for _ in range(3):
-        folder = new_folder("alfworld-homes")
-        folder.mkdir(parents=True)
-        found.append(folder.name.removeprefix("alfworld-homes-"))
+    found = [new_folder("alfworld-homes").name.removeprefix("alfworld-homes-") for _ in range(3)]
     assert found == ["20260101-000000", "20260101-000000-2", "20260101-000000-3"]
+
+
+def test_processes_that_begin_together_take_folders_of_their_own() -> None:
+    code = (
+        "import sys, time; from atlas.cli.bench import new_folder; time.strftime = lambda form: 'now'; "
+        "print('ready', flush=True); sys.stdin.readline(); print([new_folder('run').name for _ in range(50)])"
+    )
+    command = [sys.executable, "-c", code]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(2)
+    ]
+    for process in started:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+    taken = [name for process in started for name in ast.literal_eval(process.communicate(timeout=60)[0])]
+    assert len(taken) == len(set(taken)) == 100
+
+
+def test_where_no_run_folder_can_be_made(fails: Fails) -> None:
+    Path("runs").write_text("in the way")
+    assert "choose one with -o" in fails(*BENCH)
 
 
 def test_every_command_stands_in_one_section_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:

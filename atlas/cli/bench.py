@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atlas.errors import ConfigError
+from atlas.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from atlas.benchmarks.bench import Bench
@@ -214,10 +214,25 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
 
 
 def new_folder(name: str) -> Path:
-    """A run's folder below ./runs that is not there yet, also where another run began in the same second."""
+    """Make a run's folder below ./runs that was not there yet, also where another run begins in the same second."""
     stamped = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     others = (stamped.with_name(f"{stamped.name}-{number}") for number in count(2))
-    return next(folder for folder in chain([stamped], others) if not folder.exists())
+    try:
+        stamped.parent.mkdir(exist_ok=True)
+        # Made, not looked for: of two processes that want the same name one gets it.
+        return next(folder for folder in chain([stamped], others) if _made(folder))
+    except OSError as error:
+        raise StoreError(
+            f"no run folder can be made below {stamped.parent.resolve()} ({error.strerror}): choose one with -o"
+        ) from error
+
+
+def _made(folder: Path) -> bool:
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _lane_rules(options: dict[str, Any]) -> LaneRules:

@@ -56,8 +56,7 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
         raise ConfigError(f"nobody is {role} yet: 'atlas models add alias {role} MODEL' says who is")
     known = meaning(candidate)
     spec = known.model if known is not None else candidate
-    folder = options["out"] or new_folder(f"promote-{role}")
-    result = _trial(present.model, spec, folder, options)
+    folder, result = _trial(role, present.model, spec, options)
     if result.promoted:
         why = f"{result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks, {folder.name}"
         certificate = result.trust.certificate
@@ -69,7 +68,8 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
         raise click.exceptions.Exit(1)
 
 
-def _trial(present: str, candidate: str, folder: Path, options: dict[str, Any]) -> Promotion:
+def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> tuple[Path, Promotion]:
+    """The run's folder and what came of it."""
     from atlas.benchmarks.alfworld.suite import Alfworld
     from atlas.benchmarks.promotion import Trial
     from atlas.cli.bench import live, numbers
@@ -100,6 +100,8 @@ def _trial(present: str, candidate: str, folder: Path, options: dict[str, Any]) 
         **{key: options[key] for key in ("split", "n", "seeds", "tasks_seed")},
     }
     try:
+        # A run that cannot begin leaves no folder behind.
+        folder: Path = options["out"] or new_folder(f"promote-{role}")
         with RunWriter(folder, settings) as writer, live(as_json=options["as_json"]) as seen:
             episodes = asyncio.run(
                 trial.play(
@@ -115,7 +117,7 @@ def _trial(present: str, candidate: str, folder: Path, options: dict[str, Any]) 
     finally:
         if kept is not None:
             kept.close()
-    return trial.judge(episodes, run=folder.name)
+    return folder, trial.judge(episodes, run=folder.name)
 
 
 def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json: bool) -> None:
