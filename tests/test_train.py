@@ -139,6 +139,56 @@ def test_a_resumed_training_gives_the_very_same_student(tmp_path: Path, way: str
     assert not list(tmp_path.glob("*.training.pt*"))
 
 
+@pytest.mark.parametrize("way", [None, "family"])
+def test_the_same_tokens_are_the_same_work_whatever_the_recipe(tmp_path: Path, way: str | None) -> None:
+    from atlas.train.guided import Internalise
+    from atlas.train.recipes import Rationale, SftSuccess
+    from atlas.train.scratch import ScratchBase
+    from atlas.train.select import Select
+    from atlas.train.trainer import Settings, Trainer
+
+    told = [errand(i) for i in range(80)]
+    note = {"guidance": "take what the goal names"}
+    data = [t.model_copy(update={"moments": tuple(m.model_copy(update=note) for m in t.moments)}) for t in told]
+    steps = []
+    for recipe in (SftSuccess(), Rationale(), Internalise()):
+        trainer = Trainer(
+            base=ScratchBase.new("tiny", data, thoughts=True),
+            recipe=recipe,
+            train=recipe.prepare(data),
+            held_out=data[:4],
+            out=tmp_path / recipe.name,
+            settings=Settings(tokens=9_000, batch_tokens=256),
+            select=Select(way) if way else None,
+        )
+        last = trainer.run()[-1]
+        assert 9_000 <= last.work < 9_000 + 3 * 256 + (2_000 if way else 0)
+        assert last.share == 1.0
+        steps.append(last.step)
+    assert steps[0] > steps[2], "each step of internalise reads its episodes twice"
+
+
+def test_the_student_is_an_average_and_training_goes_on_from_its_own_weights() -> None:
+    from atlas.train.average import Average
+
+    net = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        net.weight.fill_(0.0)
+    average = Average(net)
+    for value in range(1, 200):
+        with torch.no_grad():
+            net.weight.fill_(float(value))
+        average.update(net)
+    with average.worn(net):
+        inside = float(net.weight)
+    assert 100 < inside < 199
+    assert float(net.weight) == 199.0
+    other = Average(net)
+    other.restore(average.state())
+    with other.worn(net):
+        assert float(net.weight) == inside
+
+
 def test_it_stops_when_the_loss_falls_and_the_reward_does_not(tmp_path: Path) -> None:
     from atlas.train.recipes import SftSuccess
     from atlas.train.scratch import ScratchBase

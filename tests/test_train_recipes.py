@@ -179,7 +179,7 @@ def test_selecting_takes_more_of_what_is_hard_and_as_many_as_there_are(tmp_path:
     base = ScratchBase.load(trained(tmp_path, epochs=15).out)
     easy = [errand(i).model_copy(update={"family": "easy"}) for i in range(50)]
     hard = [errand(i, success=False).model_copy(update={"family": "hard"}) for i in range(50)]
-    nll = surprise(base, easy + hard, 512)
+    nll = surprise(base, [base.encode(t) for t in easy + hard], 512)
     assert sum(nll[:50]) < sum(nll[50:])
     for way in ("family", "uncertain"):
         select = Select(way)

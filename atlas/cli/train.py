@@ -40,7 +40,12 @@ RECIPES = (
 )
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the student.")
 @click.option("--games", type=click.IntRange(min=1), help="Train on N episodes only, drawn by a fixed order.")
-@click.option("--epochs", default=8, type=click.IntRange(min=1), show_default=True, help="Passes over the data.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data. [default: 8]")
+@click.option(
+    "--tokens",
+    type=click.IntRange(min=1),
+    help="End the schedule after so many tokens, whatever the recipe and the data: equal compute. Not with --epochs.",
+)
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate. [default: by the base]")
 @click.option("--lora", type=click.IntRange(min=1), help="Train adapters of this rank, not all weights.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights and of the order of the data.")
@@ -74,6 +79,8 @@ def command(recipe: str, **options: Any) -> None:
 
     distributed.join()
     out: Path = options["out"]
+    if options["epochs"] and options["tokens"]:
+        raise ConfigError("--epochs and --tokens both say when to end: leave one of them out")
     if place_of(out).exists() and not options["resume"]:
         raise ConfigError(
             f"{place_of(out)} is left from a training that did not end: add --resume to go on, or remove "
@@ -91,7 +98,8 @@ def command(recipe: str, **options: Any) -> None:
         train = _some(train, options["games"])
     base = base_of(options["base"], train, thoughts=learnt.thoughts, seed=options["seed"], lora=options["lora"])
     settings = Settings(
-        epochs=options["epochs"],
+        epochs=options["epochs"] or Settings.epochs,
+        tokens=options["tokens"],
         lr=options["lr"] or default_lr(options["base"], options["lora"]),
         batch_tokens=options["batch_tokens"],
         seed=options["seed"],

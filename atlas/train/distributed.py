@@ -51,6 +51,12 @@ def share(items: Sequence[T]) -> list[T]:
     return list(items) if many == 1 else list(items[rank() : len(items) - len(items) % many : many])
 
 
+def steps(items: Sequence[Sequence[T]]) -> list[list[T]]:
+    """What all processes together see at each step."""
+    many = world()
+    return [[x for item in items[i : i + many] for x in item] for i in range(0, len(items) - len(items) % many, many)]
+
+
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replace every gradient by its mean over the processes."""
     many = world()

@@ -14,7 +14,7 @@ from atlas.errors import ConfigError, DataError
 from atlas.records import STUDENT
 from atlas.train import losses
 from atlas.train.base import Base, Scores
-from atlas.train.recipes import SftSuccess
+from atlas.train.recipes import FORWARD, SftSuccess
 from atlas.train.trajectories import Trajectory
 from atlas.train.vocabulary import Encoded
 
@@ -47,6 +47,9 @@ class Internalise(SftSuccess):
         plain, guided = _both(base, batch)
         return losses.joint(guided.logits, plain.logits, plain.targets, plain.weights, alpha=self.alpha, beta=self.beta)
 
+    def work(self, item: Encoded) -> float:
+        return len(item) + sum(map(len, item.twins))
+
     def config(self) -> dict[str, Any]:
         return {"recipe": self.name, "alpha": self.alpha, "beta": self.beta}
 
@@ -77,6 +80,9 @@ class OnPolicy(SftSuccess):
     def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
         plain, guided = _both(base, batch, self._teacher)
         return losses.reverse_kl(plain.logits, guided.logits, plain.weights)
+
+    def work(self, item: Encoded) -> float:
+        return len(item) + FORWARD * sum(map(len, item.twins))
 
 
 def _guided(trajectories: Sequence[Trajectory], recipe: str) -> list[Trajectory]:

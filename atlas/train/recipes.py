@@ -20,6 +20,10 @@ from atlas.train.trajectories import Trajectory
 from atlas.train.vocabulary import Encoded
 
 
+FORWARD = 1 / 3
+"""The work of reading a token, where that of learning it is 1: a backward pass costs about two forward passes."""
+
+
 class SftSuccess:
     """``sft-success``: what was done in episodes that succeeded, by maximum likelihood.
 
@@ -50,6 +54,10 @@ class SftSuccess:
     def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
         """How wrong ``base`` is on ``batch``; ``progress`` of the training goes from 0 to 1."""
         return _nll(base.scores(batch))
+
+    def work(self, item: Encoded) -> float:
+        """What a sequence costs, in tokens read and learnt by the network that is trained; padding is not counted."""
+        return len(item)
 
     def held_out(self, base: Base, batch: Sequence[Encoded]) -> tuple[float, int]:
         """The sum over the targets of what is measured on held-out episodes, and how many targets there are."""
@@ -160,6 +168,9 @@ class Redi(SftSuccess):
             before = _per_sequence(self._before.scores(batch), len(batch)).detach()
         return losses.redi(now[good], now[bad], before[bad], alpha=self.alpha, clamp=self.clamp)
 
+    def work(self, item: Encoded) -> float:
+        return len(item) * (1 + FORWARD if item.kind == "bad" else 1)
+
     def config(self) -> dict[str, Any]:
         return {"recipe": self.name, "alpha": self.alpha, "clamp": self.clamp}
 
@@ -175,6 +186,8 @@ class KdWhitebox(SftSuccess):
     def __init__(self, teacher: Base, start: float = 0.4) -> None:
         self.teacher = teacher.frozen()
         self.start = start
+        self._size = sum(p.numel() for p in teacher.net.parameters())
+        self._reading = FORWARD
 
     def begin(self, base: Base) -> None:
         known, own = getattr(self.teacher, "vocabulary", None), getattr(base, "vocabulary", None)
@@ -183,6 +196,10 @@ class KdWhitebox(SftSuccess):
                 f"the teacher knows other words than the student ({len(known or ())} and {len(own or ())} tokens): "
                 "kd-whitebox needs a teacher with the student's own vocabulary, so train both on the same data"
             )
+        self._reading = FORWARD * self._size / sum(p.numel() for p in base.net.parameters())
+
+    def work(self, item: Encoded) -> float:
+        return len(item) * (1 + self._reading)
 
     def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
         scores, taught = base.scores(batch), self.teacher.scores(batch)

@@ -13,6 +13,7 @@ from atlas.errors import ConfigError
 from atlas.train import losses
 from atlas.train.base import Base, batches
 from atlas.train.trajectories import Trajectory
+from atlas.train.vocabulary import Encoded
 
 WAYS = ("family", "uncertain")
 
@@ -33,10 +34,14 @@ class Select:
         self.way = way
         self.rates: dict[str, float] = {}
         """Of the families, from one epoch to the next."""
+        self.read = 0
+        """Tokens that the last draw had to read."""
 
     def draw(self, base: Base, trajectories: Sequence[Trajectory], tokens: int, rng: random.Random) -> list[int]:
         """Indices of the trajectories of the next epoch."""
-        nll = surprise(base, trajectories, tokens)
+        items = [base.encode(trajectory) for trajectory in trajectories]
+        self.read = sum(len(item) for own in items for item in own)
+        nll = surprise(base, items, tokens)
         if self.way == "family":
             weights = self._by_family(trajectories, nll)
         else:
@@ -58,19 +63,17 @@ class Select:
         return [self.rates[t.family] / len(members[t.family]) for t in trajectories]
 
 
-def surprise(base: Base, trajectories: Sequence[Trajectory], tokens: int) -> list[float]:
-    """For each trajectory the mean negative log-likelihood of a token of its actions."""
+def surprise(base: Base, encoded: Sequence[Sequence[Encoded]], tokens: int) -> list[float]:
+    """For each trajectory, given as its sequences, the mean negative log-likelihood of a token of its actions."""
     found: dict[int, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-    items = [item for trajectory in trajectories for item in base.encode(trajectory)]
-    owners = {id(item): i for i, item in enumerate(items)}
-    belongs = [i for i, trajectory in enumerate(trajectories) for _ in base.encode(trajectory)]
+    owners = {id(item): i for i, own in enumerate(encoded) for item in own}
     base.net.eval()
     with torch.no_grad():
-        for batch in batches(items, tokens, random.Random(0)):
+        for batch in batches([item for own in encoded for item in own], tokens, random.Random(0)):
             scores = base.scores(batch)
             values = (-losses.logprobs(scores.logits, scores.targets)).tolist()
             for value, row in zip(values, scores.owners.tolist(), strict=True):
-                index = belongs[owners[id(batch[row])]]
+                index = owners[id(batch[row])]
                 total, count = found[index]
                 found[index] = (total + value, count + 1)
-    return [found[i][0] / max(found[i][1], 1) for i in range(len(trajectories))]
+    return [found[i][0] / max(found[i][1], 1) for i in range(len(encoded))]

@@ -18,8 +18,9 @@ from atlas.errors import ConfigError, DataError
 from atlas.protocols import Model
 from atlas.records import Record
 from atlas.train import checkpoint, distributed
+from atlas.train.average import Average
 from atlas.train.base import Base, batches
-from atlas.train.recipes import SftSuccess
+from atlas.train.recipes import FORWARD, SftSuccess
 from atlas.train.select import Select
 from atlas.train.trajectories import Trajectory, fingerprint
 from atlas.train.vocabulary import Encoded
@@ -33,12 +34,15 @@ class Settings:
     """How long and how fast."""
 
     epochs: int = 8
+    tokens: int | None = None
+    """Ends the schedule after about so much work in place of ``epochs``: see :meth:`SftSuccess.work`. Two recipes with
+    the same number have been given the same compute."""
     lr: float = 3e-3
-    """At its highest: it rises over the first steps and falls as half a cosine to a tenth."""
+    """At its highest: it rises over the first steps and falls in a straight line to 0 (arXiv 2502.15938)."""
     batch_tokens: int = 3072
     seed: int = 0
     evaluations: int = 10
-    """How often it is measured: after every so many epochs, at most after each."""
+    """How often it is measured, at most after each epoch; it always is at the end."""
     patience: int = 3
     """Measurements over which the loss falls and the reward does not rise before it stops."""
     max_minutes: float | None = None
@@ -51,7 +55,11 @@ class Measured(Record):
     """How good the student was after some epochs."""
 
     epoch: int
+    share: float
+    """Of the schedule that was behind."""
     step: int
+    work: int
+    """Tokens that the network was trained on, see :meth:`SftSuccess.work`."""
     seconds: float
     loss: float | None
     """Of the training batches since the last measurement; None where a resumed training had none left."""
@@ -79,7 +87,10 @@ class Progress:
 
 @dataclass
 class Trainer:
-    """One training of ``base`` by ``recipe``. The student goes to ``out``; what was there stays until it is whole."""
+    """One training of ``base`` by ``recipe``. The student goes to ``out``; what was there stays until it is whole.
+
+    The student is the average of the weights over the last steps, see :class:`atlas.train.average.Average`.
+    """
 
     base: Base
     recipe: SftSuccess
@@ -108,8 +119,9 @@ class Trainer:
         self._history: list[Measured] = []
         self._best: dict[str, Any] | None = None
         self._drawn: list[int] = []
-        self._tokens, self._step, self._spent, epoch, skip = 0, 0, 0.0, 0, 0
+        self._tokens, self._step, self._spent, self._work, epoch, skip = 0, 0, 0.0, 0.0, 0, 0
         self.recipe.begin(self.base)
+        self._average = Average(self.base.net)
         if state is not None:
             self.base.net.load_state_dict(state["net"])
             for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
@@ -118,22 +130,25 @@ class Trainer:
             if self.select is not None:
                 self.select.rates = state["rates"]
             torch.set_rng_state(state["rng"])
+            self._average.restore(state["average"])
             self._best, self._step, self._spent = state["best"], state["step"], state["seconds"]
+            self._work = state["work"]
             self._history = [Measured.model_validate(m) for m in state["history"]]
             epoch, skip = state["epoch"], state["position"]
         self._began = time.monotonic() - self._spent
         self._saved = time.monotonic()
         self._config, self._path = config, path
-        why = "all epochs"
+        why = "the schedule came to its end"
         self._sum, self._count = 0.0, 0
-        while epoch < self.settings.epochs:
+        over = False
+        while not over:
             over = self._epoch(epoch, skip)
             epoch, skip = epoch + 1, 0
-            if over or self._due(epoch):
+            if over or self._due(self._share(epoch, 0.0)):
                 self._measure(epoch)
             self._checkpoint(epoch, 0)
-            if over or self._hopeless():
-                why = "the time was spent" if over else "the loss fell and the reward did not rise"
+            if self._hopeless():
+                why = "the loss fell and the reward did not rise"
                 break
         if self._best is not None:
             self.base.net.load_state_dict(self._best)
@@ -157,27 +172,36 @@ class Trainer:
         }
 
     def _epoch(self, epoch: int, skip: int) -> bool:
-        """One pass over the data, less its first ``skip`` batches; whether the time was spent."""
+        """One pass over the data, less its first ``skip`` batches; whether the schedule has come to its end."""
         # All randomness of an epoch derives from its number, so that a resumed one has the same batches.
         rng = random.Random(f"{self.settings.seed}/{epoch}")
         if self.select is not None and not skip:
             self._drawn = self.select.draw(self.base, self.train, self.settings.batch_tokens, rng)
+            self._work += self.select.read * FORWARD
         chosen = [self.train[i] for i in self._drawn] if self.select else self.train
         # Drawn anew, as a resumed epoch does not select again.
         rng = random.Random(f"{self.settings.seed}/{epoch}/order")
         items = self.recipe.examples(self.base, chosen, rng)
-        groups = distributed.share(list(batches(items, self.settings.batch_tokens, rng)))
-        for i, batch in enumerate(groups[skip:], skip):
-            share = (epoch + i / len(groups)) / self.settings.epochs
-            if self.settings.max_minutes is not None:
-                share = max(share, self._seconds() / (60 * self.settings.max_minutes))
-                if share >= 1:
-                    return True
+        groups = list(batches(items, self.settings.batch_tokens, rng))
+        # Of all processes, so that each of them ends at the same step.
+        work = [sum(map(self.recipe.work, group)) for group in distributed.steps(groups)]
+        own = distributed.share(groups)
+        for i, batch in enumerate(own[skip:], skip):
+            share = self._share(epoch, i / len(own))
+            if share >= 1:
+                return True
             loss = self._update(batch, share)
+            self._work += work[i]
             self._tell(epoch, share, loss)
             if time.monotonic() - self._saved > self.settings.save_seconds:
                 self._checkpoint(epoch, i + 1)
-        return False
+        return self._share(epoch + 1, 0.0) >= 1
+
+    def _share(self, epoch: int, part: float) -> float:
+        """How much of the schedule is behind: 1 is its end."""
+        told = self.settings
+        share = (epoch + part) / told.epochs if told.tokens is None else self._work / told.tokens
+        return share if told.max_minutes is None else max(share, self._seconds() / (60 * told.max_minutes))
 
     def _update(self, batch: Sequence[Encoded], share: float) -> float:
         for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
@@ -195,30 +219,35 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.base.net.parameters(), 1.0)
         for optimizer in self._optimizers:
             optimizer.step()
+        self._average.update(self.base.net)
         self._step += 1
         self._tokens += sum(map(len, batch))
         self._sum, self._count = self._sum + value, self._count + 1
         return value
 
-    def _due(self, epoch: int) -> bool:
-        every = self.settings.epochs / min(self.settings.evaluations, self.settings.epochs)
-        return math.floor(epoch / every) > math.floor((epoch - 1) / every)
+    def _due(self, share: float) -> bool:
+        measured = math.floor(self._history[-1].share * self.settings.evaluations + 1e-9) if self._history else 0
+        return math.floor(share * self.settings.evaluations + 1e-9) > measured
 
     def _measure(self, epoch: int) -> None:
         self.base.net.eval()
-        measured = Measured(
-            epoch=epoch,
-            step=self._step,
-            seconds=self._seconds(),
-            loss=self._sum / self._count if self._count else None,
-            held_out=held_out_loss(self.base, self.recipe, self.held_out, self.settings.batch_tokens),
-            reward=self.reward(self.base.model()) if self.reward else None,
-        )
+        share = min(self._share(epoch, 0.0), 1.0)
+        with self._average.worn(self.base.net):
+            measured = Measured(
+                epoch=epoch,
+                share=share,
+                step=self._step,
+                work=round(self._work),
+                seconds=self._seconds(),
+                loss=self._sum / self._count if self._count else None,
+                held_out=held_out_loss(self.base, self.recipe, self.held_out, self.settings.batch_tokens),
+                reward=self.reward(self.base.model()) if self.reward else None,
+            )
+            if all(_goodness(measured) > _goodness(other) for other in self._history):
+                self._best = {k: v.detach().cpu().clone() for k, v in self.base.net.state_dict().items()}
         self._sum, self._count = 0.0, 0
-        if all(_goodness(measured) > _goodness(other) for other in self._history):
-            self._best = {k: v.detach().cpu().clone() for k, v in self.base.net.state_dict().items()}
         self._history.append(measured)
-        self._tell(epoch - 1, epoch / self.settings.epochs, measured.loss or 0.0, measured)
+        self._tell(epoch - 1, share, measured.loss or 0.0, measured)
 
     def _hopeless(self) -> bool:
         """Whether imitation got better and play did not, for ``patience`` measurements (teacher hacking)."""
@@ -236,6 +265,7 @@ class Trainer:
         state = {
             "config": self._config,
             "net": self.base.net.state_dict(),
+            "average": self._average.state(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "drawn": self._drawn,
             "rates": self.select.rates if self.select else {},
@@ -246,6 +276,7 @@ class Trainer:
             "position": position,
             "step": self._step,
             "seconds": self._seconds(),
+            "work": self._work,
         }
         checkpoint.save(self._path, state)
 
@@ -274,6 +305,7 @@ class Trainer:
             "stopped": why,
             "seconds": round(self._seconds(), 1),
             "steps": self._step,
+            "work": round(self._work),
             "trajectories": len(self.train),
             "measured": [m.model_dump() for m in self._history],
             "versions": {"atlas": atlas.__version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -295,5 +327,5 @@ def _goodness(measured: Measured) -> tuple[float, float]:
 
 
 def _schedule(share: float, step: int, warmup: int = 30) -> float:
-    """From 0 up over the first ``warmup`` steps, and half a cosine down to a tenth."""
-    return min(1.0, (step + 1) / warmup) * (0.1 + 0.45 * (1 + math.cos(math.pi * min(share, 1.0))))
+    """From 0 up over the first ``warmup`` steps, and in a straight line down to 0."""
+    return min(1.0, (step + 1) / warmup) * max(1 - share, 0.0)
