@@ -16,10 +16,10 @@ DECAY = 0.998
 class Average:
     """Exponential moving average of the weights that are trained.
 
-    In imitation a small slip early in an episode grows, so the success of neighbouring checkpoints differs by many points
-    while their loss does not; averaging takes most of that away (Butterfly Effects of SGD Noise, arXiv 2310.11428).
-    After ``t`` updates the decay is ``min(DECAY, (1 + t) / (10 + t))``, so that a short training is not held back by the
-    weights it began with.
+    In imitation a small slip early in an episode grows, so the success of neighbouring checkpoints differs by many
+    points while their loss does not; averaging takes most of that away (Butterfly Effects of SGD Noise, arXiv
+    2310.11428). After ``t`` updates the decay is ``min(DECAY, (1 + t) / (10 + t))``, so that a short training is not
+    held back by the weights it began with.
     """
 
     def __init__(self, net: Any) -> None:

@@ -19,7 +19,6 @@ from atlas.train.base import Base, Scores
 from atlas.train.trajectories import Trajectory
 from atlas.train.vocabulary import Encoded
 
-
 FORWARD = 1 / 3
 """The work of reading a token, where that of learning it is 1: a backward pass costs about two forward passes."""
 
