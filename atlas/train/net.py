@@ -105,9 +105,10 @@ class Block(nn.Module):  # type: ignore[misc]
 def attention(q: Tensor, k: Tensor, v: Tensor, sees: Tensor) -> Tensor:
     """``softmax(q k' / sqrt(width)) v`` over what each token sees.
 
-    Written out: on a CPU in bfloat16 it takes half the time of torch's fused attention at these widths.
+    Written out: on a CPU in bfloat16 it takes half the time of torch's fused attention at these widths. The queries are
+    scaled, not the scores, of which there are more.
     """
-    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     return scores.masked_fill(~sees, -torch.inf).softmax(-1) @ v
 
 
