@@ -1,0 +1,60 @@
+"""Recipes side by side: what is made in which order, and what a failure leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from atlas.benchmarks.recipes import ENTRIES, Job, Plan, work
+from atlas.errors import DataError
+
+
+def plan(tmp: Path, **changes: object) -> Plan:
+    told: dict[str, object] = {"tokens": 1000, "seeds": [0, 1], "split": "valid_unseen", "games": 10, **changes}
+    return Plan(out=tmp, traces=tmp / "teacher", **told)  # type: ignore[arg-type]
+
+
+def test_every_job_comes_after_what_it_needs_and_writes_where_no_other_does(tmp_path: Path) -> None:
+    jobs = plan(tmp_path, kd_teacher=tmp_path / "large").make()
+    seen: set[str] = set()
+    for name, job in jobs.items():
+        assert set(job.needs) <= seen, f"{name} comes too early"
+        seen.add(name)
+    assert len({job.made for job in jobs.values()}) == len(jobs)
+    assert {f"{entry.name}-s1" for entry in ENTRIES} <= seen
+
+
+def test_recipes_with_one_start_get_the_same_tokens(tmp_path: Path) -> None:
+    jobs = plan(tmp_path).make()
+    given = {name: job.argv[job.argv.index("--tokens") + 1] for name, job in jobs.items() if job.argv[0] == "train"}
+    for entry in ENTRIES:
+        if entry.control and f"{entry.name}-s0" in given:
+            assert given[f"{entry.name}-s0"] == given[f"{entry.control}-s0"]
+
+
+def test_a_part_brings_what_it_needs_and_no_more(tmp_path: Path) -> None:
+    jobs = plan(tmp_path, only=["redi"], seeds=[0]).make()
+    trained = {name for name, job in jobs.items() if job.argv[0] == "train"}
+    assert trained == {"sft-success-s0", "more-sft-s0", "redi-s0"}
+    assert "own-s0" in jobs
+    assert not any("pamphlets" in job.argv for job in jobs.values())
+    with pytest.raises(DataError, match="no entry best: choose among sft-success"):
+        plan(tmp_path, only=["best"]).make()
+
+
+def test_a_failed_job_stops_only_what_needs_it(tmp_path: Path) -> None:
+    def job(name: str, *argv: str, needs: tuple[str, ...] = ()) -> Job:
+        return Job(name, argv, tmp_path / name / "done", needs)
+
+    (tmp_path / "good").mkdir()
+    jobs = {
+        "bad": job("bad", "play", "nowhere"),
+        "after": job("after", "--version", needs=("bad",)),
+        "good": job("good", "--version"),
+    }
+    failed = work(jobs, 2)
+    assert set(failed) == {"bad", "after"}
+    assert failed["after"] == "needs bad, which failed"
+    assert "nowhere" in (tmp_path / "bad.log").read_text()
+    assert (tmp_path / "good" / "done").exists()
