@@ -169,9 +169,7 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
     from atlas.models import load
     from atlas.trust.given import trust_for
 
-    arms = tuple(dict.fromkeys(a.strip() for a in options["arms"].split(",") if a.strip()))
-    if not arms:
-        raise ConfigError("--arms names no arm")
+    arms = arms_of(options)
     copies = options["student"] == "nearest"
     cast = Cast(
         student=load(options["student"], price=options["student_price"]),
@@ -211,6 +209,18 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
         run_budget=Budget(dollars=options["budget_dollars"], tokens=options["budget_tokens"]),
         about={"command": shlex.join(["atlas", *sys.argv[1:]])},
     )
+
+
+def arms_of(options: dict[str, Any]) -> tuple[str, ...]:
+    """The arms to be played, each once. Raises ConfigError where there is none, and for an option of the present
+    command that none of them reads."""
+    from atlas.cli.bench_options import check_read
+
+    arms = tuple(dict.fromkeys(a.strip() for a in options["arms"].split(",") if a.strip()))
+    if not arms:
+        raise ConfigError("--arms names no arm")
+    check_read(arms)
+    return arms
 
 
 def new_folder(name: str) -> Path:

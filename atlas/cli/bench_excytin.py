@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atlas.cli.bench import DEFAULT_ARMS, alfworld, bench_of, played, say_unplayed, summary
+from atlas.cli.bench import DEFAULT_ARMS, alfworld, arms_of, bench_of, played, say_unplayed, summary
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def _shared() -> list[click.Parameter]:
 def excytin(**options: Any) -> None:
     """Questions about security incidents, answered by SQL: the benchmark's, or generated ones without a download."""
     _apply_preset(options)
+    arms_of(options)  # before incidents are generated
     judge = _judge(options["judged_by"], options["judge_price"])
     suite = _suite(options, judge)
     # Written and checked before there is a run: an incident that does not exist leaves no folder behind.
