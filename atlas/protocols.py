@@ -57,6 +57,9 @@ class ReadsView:
     Which windows were retrieved stands in the step's hits.
     """
 
+    reads_guidance = False
+    """Whether it reads the entries of pamphlets too: then the trace keeps them, for a student that is to learn them."""
+
 
 class RanksActions:
     """Base of models that choose among :attr:`View.admissible` by likelihood.
@@ -108,6 +111,18 @@ class Reviewer(Protocol):
         ...
 
     def config(self) -> dict[str, object]: ...
+
+
+class JudgesSteps(Protocol):
+    """Says of an action, before it is taken, how likely the episode is to succeed."""
+
+    name: str
+    """Which judge this is: stands in the configuration of the policies that ask it."""
+
+    def chance(self, view: View, action: str) -> float:
+        """The probability, from 0 to 1, that the episode succeeds if ``action`` is taken now. Called in threads, for
+        several episodes at once."""
+        ...
 
 
 class Embedder(Protocol):

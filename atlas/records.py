@@ -253,6 +253,9 @@ class Vote(Record):
     """The action in canonical form; None where the reply held none."""
     text: str = ""
     logprob: float | None = None
+    chance: float | None = None
+    """What a judge of steps said: the probability that the episode succeeds if this action is taken. None where it was
+    not asked."""
 
 
 class Hit(Record):

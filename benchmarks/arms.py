@@ -1,7 +1,9 @@
 """The arms of an experiment: each is a policy, composed in one line.
 
 ``name@N`` is the arm with the first N demonstrations only: a point of its learning curve. ``cascade:T`` is the cascade
-whose student acts where its score reaches T: its votes alone, or ``cascade:votes+similarity:T``.
+whose student acts where its score reaches T: its votes alone, or ``cascade:votes+similarity:T``. ``cascade:judge:T``
+defers to the teacher where a trained judge of steps puts the chance of success below T. ``random-route:judge:T`` is the
+control of that cascade: the teacher acts on as many steps, at random. ``-nodemos`` arms are named in the same way.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore
 from atlas.memory.irrelevant import Irrelevant
 from atlas.policies import Cascade, LaneRules, RandomRoute, Recall, Solo, Watch
-from atlas.protocols import Demonstrations, Model, Policy
+from atlas.protocols import Demonstrations, JudgesSteps, Model, Policy
 from atlas.records import TEACHER
 from atlas.trust import UNANIMITY, Trust
 
@@ -39,6 +41,8 @@ GROWING = (ONLINE, LANES)
 """Arms whose memory is empty at first and grows while they serve, one episode after the other."""
 ROUTED = "random-route"
 ROUTES = (ROUTED, f"{ROUTED}-nodemos")
+TRUSTED = ("cascade", "cascade-nodemos", *ROUTES)
+"""Arms whose name may say by what the student is trusted; a route's is that of the cascade it is the control of."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Cast:
     """Share of the steps on which a cascade lets the student act that the teacher is asked about as well."""
     trust: Trust = UNANIMITY
     """By what the student of a cascade is trusted, in arms that do not say."""
+    judge: JudgesSteps | None = None
+    """What the signal ``judge`` of a trust asks."""
     rules: LaneRules = field(default_factory=LaneRules)
     """Which lanes are forced, forbidden or budgeted."""
     guidance_tokens: int = 300
@@ -86,9 +92,14 @@ def trust_of(arm: str) -> Trust:
         found = Trust.named(trust)
     except ValueError:
         found = None
-    if found is None or name != "cascade":
+    if found is None or name not in TRUSTED:
         raise ConfigError(f"the arm {arm!r} is no cascade with a threshold, such as cascade:0.67 or cascade:votes:0.67")
     return found
+
+
+def needs_judge(arm: str) -> bool:
+    """Whether the arm asks a judge of steps. A control at a cascade's share asks none."""
+    return split_name(arm)[0] not in ROUTES and trust_of(arm).needs_judge
 
 
 def needs_demos(arm: str) -> bool:
@@ -110,14 +121,20 @@ def build(
     with pamphlets read."""
     name, count = split_name(arm)
     student = Solo(cast.student, temperature=0.0, max_tokens=cast.max_tokens)
+    trust = trust_of(arm) if ":" in arm and name not in ROUTES else cast.trust
+    if trust.needs_judge and cast.judge is None:
+        raise ConfigError(
+            f"the student of {arm!r} is trusted by a judge of steps: give the folder of one as --step-judge"
+        )
     cascade = Cascade(
         cast.student,
         cast.teacher,
         samples=cast.samples,
         temperature=cast.temperature,
         max_tokens=cast.max_tokens,
-        trust=trust_of(arm) if ":" in arm else cast.trust,
+        trust=trust,
         audit=cast.audit,
+        judge=cast.judge if "judge" in trust.signals else None,
     )
     if name == "student":
         return student
@@ -129,7 +146,7 @@ def build(
     if name in ROUTES:
         if share is None:
             raise ConfigError(
-                f"{name} needs the cascade's share: add the arm {name.replace(ROUTED, 'cascade')!r}, or give --share"
+                f"{arm} needs the cascade's share: add the arm {arm.replace(ROUTED, 'cascade')!r}, or give --share"
             )
         routed = RandomRoute(cast.student, cast.teacher, share=share, max_tokens=cast.max_tokens)
         if name != ROUTED:

@@ -107,6 +107,7 @@ class Bench:
             "plan": cast.plan,
             **({"audit": cast.audit} if cast.audit else {}),
             **({"trust": cast.trust.name} if cast.trust != UNANIMITY else {}),
+            **({"judge": cast.judge.name} if cast.judge is not None else {}),
             "lanes": cast.rules.model_dump(mode="json", exclude_defaults=True),
             **({"trials": cast.trials} if cast.trials else {}),
             **({"guidance_tokens": cast.guidance_tokens} if self._guided else {}),

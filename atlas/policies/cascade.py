@@ -2,17 +2,26 @@
 
 In-context distillation with self-consistency cascades, arXiv 2512.02543: N samples over the same retrieved examples;
 agreement is unanimity, not majority. Other rules of trust, calibrated to a target, are in :mod:`atlas.trust`.
+
+One of them is learning to defer: a trained judge of steps says how likely success is if the student has its way, and
+below a threshold the teacher acts. It is a signal of trust and not a policy of its own, so that it is calibrated,
+audited, combined with votes and written in traces as the other signals are; with one sample and the signal ``judge``
+alone it is a deferral rule around a student that acts by itself. The judge is trained apart from the student (post hoc:
+Jitkrittum et al., arXiv 2307.02764), not with it (Mozannar and Sontag, arXiv 2006.01862).
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
+import time
+from dataclasses import replace
 
 from atlas.actions import Actions, TextActions
 from atlas.errors import ConfigError, ModelError
 from atlas.policies.consult import Answer, consult
 from atlas.policies.solo import decision
-from atlas.protocols import Model
+from atlas.protocols import JudgesSteps, Model
 from atlas.records import STUDENT, TEACHER, Decision, View
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.score import Score, score
@@ -26,6 +35,9 @@ class Cascade:
 
     ``audit`` is the share of the student's steps for which the teacher is asked too, at random: the student's action is
     taken all the same, and both stand in the votes. See :mod:`atlas.traces.audit` for what they say.
+
+    ``judge`` is asked about the leading action where ``trust`` names the signal ``judge`` and the other signals do not
+    rule the student out already; what it says stands in the votes.
 
     Reasons: ``agreed`` and ``trusted`` (the student acts, with one voice or not), ``split``, ``student-no-action`` and
     ``distrusted`` (the teacher acts: samples differ, one holds no action, or they agree and the score is too low).
@@ -42,8 +54,13 @@ class Cascade:
         teacher_sees_demos: bool = False,
         trust: Trust = UNANIMITY,
         audit: float = 0.0,
+        judge: JudgesSteps | None = None,
         actions: Actions | None = None,
     ) -> None:
+        if trust.needs_judge and judge is None:
+            raise ConfigError(f"the trust {trust.name} is by a judge of steps, and there is none: give one as judge")
+        if judge is not None and "judge" not in trust.signals:
+            raise ConfigError(f"the trust {trust.name} never asks the judge: name the signal judge, or leave it out")
         if samples < 1:
             raise ConfigError(f"a cascade needs at least 1 sample, not {samples}")
         if not 0.0 <= audit <= 1.0:
@@ -56,20 +73,49 @@ class Cascade:
         self.teacher_sees_demos = teacher_sees_demos
         self.trust = trust
         self.audit = audit
+        self.judge = judge
         self.actions = actions or TextActions()
 
     async def decide(self, view: View) -> Decision:
         if self.trust.threshold is None:
             return decision(await self._teacher(view, None), reason="distrusted")
         answer, scored = await self._vote(view)
+        judged: dict[str, float] = {}
+        if self.judge is not None and self._open(answer, scored):
+            began = time.perf_counter()
+            answer = await self._judged(self.judge, view, answer, scored.lead)
+            scored = self._score(answer, view)
+            judged = {"judge": time.perf_counter() - began}
+        decided = await self._decided(view, answer, scored)
+        return decided.model_copy(update={"seconds": {**decided.seconds, **judged}}) if judged else decided
+
+    async def _decided(self, view: View, answer: Answer, scored: Score) -> Decision:
         known = [p.key for p in answer.parsed]
-        if scored.value >= self.trust.threshold and known[scored.lead] is not None:
+        if scored.value >= (self.trust.threshold or 0.0) and known[scored.lead] is not None:
             one_voice = len(known) >= self.samples and len(set(known)) == 1
             decided = decision(answer, reason="agreed" if one_voice else "trusted", chosen=scored.lead)
             return await self._audited(view, answer, decided)
         teacher = await self._teacher(view, answer)
         reason = "student-no-action" if None in known else "split" if len(set(known)) > 1 else "distrusted"
         return decision(teacher, reason=reason, before=answer)
+
+    def _open(self, answer: Answer, scored: Score) -> bool:
+        """Whether it is for the judge to say: there is an action, and what the other signals say is enough."""
+        has_action = answer.parsed[scored.lead].action is not None
+        return has_action and scored.best >= (self.trust.threshold or 0.0)
+
+    async def _judged(self, judge: JudgesSteps, view: View, answer: Answer, lead: int) -> Answer:
+        """``answer``, with the judge's chance beside each vote for the leading action."""
+        # In a thread, so that other episodes go on.
+        chance = await asyncio.to_thread(judge.chance, view, answer.parsed[lead].action or "")
+        if not 0.0 <= chance <= 1.0:
+            raise ModelError(
+                f"the judge {judge.name} said {chance}, and a chance is a number from 0 to 1: mend the judge",
+                spend=(answer.spend,),
+            )
+        leading = answer.votes[lead].action
+        votes = (v.model_copy(update={"chance": chance}) if v.action == leading else v for v in answer.votes)
+        return replace(answer, votes=tuple(votes))
 
     async def _audited(self, view: View, answer: Answer, decided: Decision) -> Decision:
         """``decided``, with the teacher's vote beside it where chance wants the step looked at."""
@@ -139,4 +185,5 @@ class Cascade:
             "teacher_sees_demos": self.teacher_sees_demos,
             "trust": {"signals": list(self.trust.signals), "threshold": self.trust.threshold},
             "audit": self.audit,
+            **({"judge": self.judge.name} if self.judge is not None else {}),
         }

@@ -22,7 +22,7 @@ from atlas.errors import ConfigError, DataError
 from atlas.records import INTERRUPTED, Episode, content_hash, total
 from atlas.trust.record import Certificate, Signal, Tested, Trust
 
-CASCADE_ARM, TEACHER_ARM = "cascade:", "teacher"
+CASCADE_ARMS, TEACHER_ARM = ("cascade:", "cascade-nodemos:"), "teacher"
 FEWEST = 30
 """Tasks below which an asymptotic p-value is not given."""
 
@@ -71,14 +71,19 @@ def calibrate(
 ) -> Trust:
     """The cheapest certified threshold for a target of success, the most successful one for a target of dollars.
 
-    ``episodes`` hold the arm ``teacher`` and arms ``cascade:T`` on the same tasks. Where none passes, the trust that
-    comes back is not certified: the teacher always acts for a target of success, and for one of dollars it is the
-    cheapest that was played. Several sets of signals share ``delta`` equally.
+    ``episodes`` hold the arm ``teacher`` and arms ``cascade:T`` (or ``cascade-nodemos:T``) on the same tasks. Where
+    none passes, the trust that comes back is not certified: the teacher always acts for a target of success, and for
+    one of dollars it is the cheapest that was played. Several sets of signals share ``delta`` equally.
     """
     _check(target, delta)
     teacher = _by_task(episodes, TEACHER_ARM)
     # Points of a learning curve (``cascade:0.8@50``) have another memory than the run.
-    names = [arm for arm in dict.fromkeys(e.arm for e in episodes) if arm.startswith(CASCADE_ARM) and "@" not in arm]
+    names = [arm for arm in dict.fromkeys(e.arm for e in episodes) if arm.startswith(CASCADE_ARMS) and "@" not in arm]
+    if len({arm.partition(":")[0] for arm in names}) > 1:
+        raise ConfigError(
+            f"the run {run} has cascades with demonstrations and without, and a trust is for one of them: play each "
+            "beside the teacher in a run of its own"
+        )
     arms = {arm: _named(arm) for arm in names}
     if not teacher or not arms:
         raise ConfigError(
@@ -188,7 +193,7 @@ def _choose(tested: Sequence[Tested], target: Target) -> Tested:
 
 def _named(arm: str) -> Trust:
     try:
-        return Trust.named(arm.removeprefix(CASCADE_ARM))
+        return Trust.named(arm.partition(":")[2])
     except ValueError as error:
         raise DataError(f"the arm {arm!r} of the run is no cascade with a threshold: {error}") from error
 

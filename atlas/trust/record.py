@@ -10,11 +10,12 @@ from pydantic import Field, ValidationError, field_validator
 from atlas.errors import DataError
 from atlas.records import Record
 
-Signal = Literal["votes", "similarity", "probability"]
-SIGNALS: tuple[Signal, ...] = ("votes", "similarity", "probability")
+Signal = Literal["votes", "similarity", "probability", "judge"]
+SIGNALS: tuple[Signal, ...] = ("votes", "similarity", "probability", "judge")
 """What a score is made of. ``votes``: the share of the samples that name the leading action. ``similarity``: half
 the score of the best retrieved window; 0 where nothing was retrieved. ``probability``: the geometric mean of the
-probabilities that the student gave to the leading action; 0 where it tells none."""
+probabilities that the student gave to the leading action; 0 where it tells none. ``judge``: the chance of success that
+a judge of steps gives to the leading action."""
 
 
 class Tested(Record):
@@ -79,6 +80,11 @@ class Trust(Record):
         if threshold is not None and not 0.0 <= threshold <= 1.0:
             raise ValueError(f"a threshold lies between 0 and 1, not at {threshold}")
         return threshold
+
+    @property
+    def needs_judge(self) -> bool:
+        """Whether a cascade has to ask a judge of steps to act by it."""
+        return "judge" in self.signals and self.threshold is not None
 
     @property
     def name(self) -> str:

@@ -19,11 +19,11 @@ class Score(NamedTuple):
     """What a step's samples came to."""
 
     value: float
-    """In [0, 1]: the product of the trust's signals. 0 where no sample holds an action."""
+    """In [0, 1]: the product of the trust's signals. 0 where no sample holds an action, or before a judge was asked."""
     lead: int
     """Index of the first sample that names the leading action; 0 where none does."""
     best: float
-    """The highest value that the samples still to be drawn could make of it."""
+    """The highest value that the samples still to be drawn, and a judge still to be asked, could make of it."""
 
 
 def score(trust: Trust, votes: Sequence[Vote], samples: int, retrieved: Sequence[Window]) -> Score:
@@ -48,7 +48,12 @@ def score(trust: Trust, votes: Sequence[Vote], samples: int, retrieved: Sequence
     if "probability" in trust.signals:
         value *= _probability([vote.logprob for vote in votes if vote.action == leading])
     lead = next(i for i, vote in enumerate(votes) if vote.action == leading)
-    return Score(value, lead, best if len(votes) < samples else value)
+    best = best if len(votes) < samples else value
+    if "judge" in trust.signals:
+        chance = votes[lead].chance
+        value *= chance or 0.0
+        best = best if chance is None or len(votes) < samples else value
+    return Score(value, lead, best)
 
 
 def _probability(logprobs: Sequence[float | None]) -> float:
