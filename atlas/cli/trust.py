@@ -1,4 +1,4 @@
-"""``atlas trust``: how far a student is trusted, calibrated to a target; audits of what it did alone."""
+"""``atlas trust``: how far a student is trusted, calibrated to a target; audits of what it did; what agreement says."""
 
 from __future__ import annotations
 
@@ -8,14 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.trust_judge import judge
+
 if TYPE_CHECKING:
+    from atlas.stats import Interval
     from atlas.traces.audit import AuditRow
     from atlas.trust import Trust
+    from atlas.trust.agreement import AgreementRow, SignalQuality
+
+RIGHT = (
+    "Right: the student's first choice, which most of its samples name, is what the teacher did. Another action that "
+    "would have been as good counts as wrong, another order of search too."
+)
+METHOD = (
+    "AUROC: ties count half. ECE: a bin per share of samples; of probabilities 10 bins of equal width. Intervals: "
+    "bootstrap over tasks."
+)
 
 
-@click.group(help="Calibrate when a cascade's student acts alone; look at audits of what it did.")
+@click.group(help="Calibrate when a cascade's student acts alone; look at audits, and at what its agreement is worth.")
 def command() -> None:
     pass
+
+
+command.add_command(judge)
 
 
 @command.command("calibrate")
@@ -95,6 +111,30 @@ def audit(run: str, differences: int, as_json: bool) -> None:
         click.echo(f"no step of {opened.name} was audited: play it with --audit 0.02, or Cascade(audit=0.02)")
         return
     _print_audit(rows, differences)
+
+
+@command.command("agreement")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
+def agreement(runs: tuple[str, ...], as_json: bool) -> None:
+    """Show how well agreement of a cascade's student tells where it is right, in one RUN or in several side by side.
+
+    Such a run is made by: atlas bench alfworld --arms cascade --audit 1 -o runs/before
+    """
+    from atlas.traces.reader import find_run
+    from atlas.trust.agreement import agreement_rows
+
+    opened = [find_run(run) for run in dict.fromkeys(runs)]
+    names = [run.name for run in opened]
+    rows = [
+        row
+        for run in opened
+        for row in agreement_rows(run.name if names.count(run.name) == 1 else str(run.folder), run.episodes())
+    ]
+    if as_json:
+        click.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
+    else:
+        _print_agreement(rows)
 
 
 def _print(trust: Trust) -> None:
@@ -179,6 +219,74 @@ def _print_audit(rows: list[AuditRow], differences: int) -> None:
         for found in row.differences[:differences]:
             text = f"{row.arm} {found.episode} step {found.index}: {shorten(found.goal, 60)}"
             out.print(plain(f"{text}: student {found.student!r}, teacher {found.teacher!r}", "dim"))
+
+
+def _print_agreement(rows: list[AgreementRow]) -> None:
+    from atlas.cli.tables import console, percent, percent_interval, plain
+
+    def rate(interval: Interval | None) -> str:
+        return "-" if interval is None else percent_interval(interval)
+
+    out = console()
+    names = ("run/arm", "steps\nknown", "unanimous", "right if\nunanimous", "right if\nsplit", "AUROC", "ECE")
+    table = _figures("Agreement of the student's samples as a signal that it is right [95 %]", *names)
+    for row in rows:
+        known = f"{row.known:,}" if row.known == row.steps else f"{row.known:,} of {row.steps:,}"
+        rates = (percent_interval(row.unanimous), rate(row.right_unanimous), rate(row.right_split))
+        table.add_row(plain(_name(row)), known, *rates, *_signal(row.votes))
+    out.print(table)
+    if any(row.probability for row in rows):
+        table = _figures(
+            "The student's probability of its first choice as such a signal", names[0], names[1], *names[5:]
+        )
+        for row in rows:
+            if row.probability is not None:
+                table.add_row(plain(_name(row)), f"{row.probability_steps:,}", *_signal(row.probability))
+        out.print(table)
+    table = _figures("Right, by share of the samples (of known steps)", "share")
+    for row in rows:
+        table.add_column(plain(_name(row)), justify="right", overflow="fold")
+    for share in sorted({level.share for row in rows for level in row.levels}):
+        levels = [next((x for x in row.levels if x.share == share), None) for row in rows]
+        table.add_row(percent(share), *(f"{percent(x.right)} ({x.steps:,})" if x else "" for x in levels))
+    out.print(table)
+    for row in rows:
+        for note in _notes(row):
+            out.print(plain(f"{_name(row)}: {note}.", "yellow"))
+    out.print(plain(f"{RIGHT} {METHOD}", "dim"))
+
+
+def _figures(title: str, *names: str) -> Any:
+    """A table whose first column says what the figures in the others are of."""
+    table = _table(title)
+    for index, name in enumerate(names):
+        table.add_column(name, justify="right" if index else "left", overflow="fold")
+    return table
+
+
+def _notes(row: AgreementRow) -> list[str]:
+    """What the reader of a row has to know besides."""
+    notes = []
+    if row.right is None:
+        notes.append("the student acted, and what the teacher would have done is not known: play it with --audit 1")
+    elif row.audited < row.acted:
+        notes.append(f"{row.audited:,} of {row.acted:,} steps of the student were audited, and stand for all of them")
+    if row.unread:
+        notes.append(f"the teacher named no action at {row.unread:,} steps, which are in no rate")
+    if row.stopped:
+        notes.append(f"drawing stopped early at {row.stopped:,} steps: the shares are of the samples drawn")
+    return notes
+
+
+def _name(row: AgreementRow) -> str:
+    return f"{row.run}/{row.arm}"
+
+
+def _signal(signal: SignalQuality) -> tuple[str, str]:
+    def shown(interval: Interval | None) -> str:
+        return "-" if interval is None else f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+    return shown(signal.auroc), shown(signal.ece)
 
 
 def _table(title: str) -> Any:
