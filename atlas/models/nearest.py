@@ -53,6 +53,7 @@ class Nearest(ReadsView):
     """A student that copies. ``temperature`` 0 takes the whole vote, anything else draws bootstrap samples."""
 
     shares_prompt = True
+    reads_guidance = True
 
     def __init__(self, *, doubt: float = 10.0, draws: int = 5, price: Price | None = None) -> None:
         self.name = "nearest"

@@ -17,7 +17,8 @@ from atlas.prompts import reply_text
 from atlas.protocols import RanksActions, ReadsView
 from atlas.records import Ask, Completion, Price, Reply, Usage
 from atlas.train.trajectories import from_view
-from atlas.train.vocabulary import SEE, Reader, Vocabulary, encode
+from atlas.train.vocabulary import SEE, Reader, Vocabulary
+from atlas.train.vocabulary import prompt as prompt_of
 
 if TYPE_CHECKING:
     from atlas.train.net import Net
@@ -31,6 +32,8 @@ class Scratch(ReadsView, RanksActions):
     """Where the environment lists its actions, they are ranked: all of them in the pass that reads the new observation.
 
     A reply's ``logprob`` is that of its action among those listed. Without a list the action is written word by word.
+    Entries of pamphlets are read by a student whose training held some (``reads_guidance``), before the action that
+    they stand beside; what was read up to them is kept for the next step, and they are not.
     """
 
     shares_prompt = True
@@ -39,9 +42,11 @@ class Scratch(ReadsView, RanksActions):
         """``folder`` is what ``atlas train`` wrote. Raises DataError for a broken one, MissingExtra without torch."""
         from atlas.train.student import about, load
 
-        if about(folder).get("training", {}).get("recipe") == "judge":
+        training = about(folder).get("training", {})
+        if training.get("recipe") == "judge":
             raise DataError(f"{folder} holds a judge, which does not act: give the folder of a student")
         self._use(*load(folder), name=Path(folder).expanduser().resolve().name, price=price)
+        self.reads_guidance = bool(training.get("reads_guidance"))
 
     @classmethod
     def of(cls, net: Net, vocabulary: Vocabulary, *, name: str = "scratch", price: Price = LOCAL) -> Scratch:
@@ -61,7 +66,7 @@ class Scratch(ReadsView, RanksActions):
         if ask.purpose == "plan":
             return Completion(replies=(Reply(text=""),) * ask.n)
         reader = Reader(self._vocabulary)
-        prompt = encode(from_view(ask.view), reader).tokens
+        prompt = prompt_of(from_view(ask.view), reader, guided=self.reads_guidance)
         if ask.view.admissible:
             return self._rank(ask, reader, prompt)
         return self._write(ask, reader, prompt)

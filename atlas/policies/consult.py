@@ -59,8 +59,7 @@ async def consult(
     """
     began = time.perf_counter()
     view = view.replace(guidance=tuple(entry for entry in view.guidance if entry.audience == actor))
-    shown = view.replace(retrieved=(), guidance=(), advice="") if isinstance(model, ReadsView) else view
-    prompt = render(shown, list_actions=not isinstance(model, RanksActions))
+    prompt = render(_read(model, view), list_actions=not isinstance(model, RanksActions))
     limit = int(view.options.get("max_tokens", max_tokens))
     ask = Ask(view=view, prompt=prompt, n=n, first=first, temperature=temperature, max_tokens=limit)
     try:
@@ -82,6 +81,13 @@ async def consult(
         prompt=prompt,
         seconds=time.perf_counter() - began,
     )
+
+
+def _read(model: Model, view: View) -> View:
+    """``view`` less what ``model`` does not read."""
+    if not isinstance(model, ReadsView):
+        return view
+    return view.replace(retrieved=(), advice="", guidance=view.guidance if model.reads_guidance else ())
 
 
 def _sayable(reply: Reply) -> Reply:

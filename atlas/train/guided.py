@@ -51,7 +51,8 @@ class Internalise(SftSuccess):
         return len(item) + sum(map(len, item.twins))
 
     def config(self) -> dict[str, Any]:
-        return {"recipe": self.name, "alpha": self.alpha, "beta": self.beta}
+        # With alpha 0 nothing teaches how guidance is read.
+        return {"recipe": self.name, "alpha": self.alpha, "beta": self.beta, "reads_guidance": self.alpha > 0}
 
 
 class OnPolicy(SftSuccess):
@@ -84,6 +85,9 @@ class OnPolicy(SftSuccess):
     def work(self, item: Encoded) -> float:
         return len(item) + FORWARD * sum(map(len, item.twins))
 
+    def config(self) -> dict[str, Any]:
+        return {"recipe": self.name, "reads_guidance": True}
+
 
 def _guided(trajectories: Sequence[Trajectory], recipe: str) -> list[Trajectory]:
     if not any(m.guidance for t in trajectories for m in t.moments):
@@ -105,7 +109,8 @@ def _twins(base: Base, trajectories: Sequence[Trajectory]) -> list[Encoded]:
 
 
 def _targets(item: Encoded) -> int:
-    return sum(weight > 0 for weight in item.weights)
+    weights = (item.weights, *(branch.weights for branch in item.branches))
+    return sum(weight > 0 for own in weights for weight in own)
 
 
 def _both(base: Base, batch: Sequence[Encoded], teacher: Base | None = None) -> tuple[Scores, Scores]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from atlas.errors import ConfigError
 from atlas.models.scratch import Scratch as Student
@@ -16,7 +17,7 @@ from atlas.train import student
 from atlas.train.base import Scores
 from atlas.train.net import SIZES, Net
 from atlas.train.trajectories import Trajectory
-from atlas.train.vocabulary import PAD, Encoded, Reader, Vocabulary, encode, encode_reason, renaming
+from atlas.train.vocabulary import PAD, Encoded, Reader, Vocabulary, encode, encode_guided, encode_reason, renaming
 
 CONTEXT = 0.2
 """Weight of the other tokens while training. To foretell what is seen next teaches how words are copied, which actions
@@ -55,24 +56,50 @@ class ScratchBase:
     def encode(
         self, trajectory: Trajectory, rng: random.Random | None = None, *, guided: bool = False
     ) -> list[Encoded]:
-        if rng is None:
-            return [encode(trajectory, Reader(self.vocabulary), guided=guided)]
-        share = SHARE if rng.random() < RENAMED else 0.0
-        return [encode(trajectory, renaming(trajectory, self.vocabulary, rng, share), context=CONTEXT, guided=guided)]
+        share = SHARE if rng is not None and rng.random() < RENAMED else 0.0
+        reader = Reader(self.vocabulary) if rng is None else renaming(trajectory, self.vocabulary, rng, share)
+        if guided:
+            return [encode_guided(trajectory, reader)]
+        return [encode(trajectory, reader, context=0.0 if rng is None else CONTEXT)]
 
     def encode_reason(self, trajectory: Trajectory, index: int) -> Encoded:
         return encode_reason(trajectory, index, Reader(self.vocabulary))
 
     def scores(self, batch: Sequence[Encoded]) -> Scores:
-        width = max(map(len, batch))
-        tokens = torch.tensor([item.tokens + [PAD] * (width - len(item)) for item in batch], device=self.device)
-        weights = torch.tensor([item.weights + [0.0] * (width - len(item)) for item in batch], device=self.device)
+        tokens = self._padded([item.tokens for item in batch])
+        if any(item.branches for item in batch):
+            return self._branched(batch, tokens)
+        weights = self._padded([item.weights for item in batch])
         # In half precision only where it is quick and enough: weights, norms and the loss stay in float32.
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             hidden, _ = self.net(tokens[:, :-1])
             rows, columns = weights[:, 1:].nonzero(as_tuple=True)
             logits = self.net.logits(hidden[rows, columns])
         return Scores(logits.float(), tokens[rows, columns + 1], weights[rows, columns + 1], rows)
+
+    def _branched(self, batch: Sequence[Encoded], trunks: Tensor) -> Scores:
+        """The trunks are read once; then all branches, each after the keys and values of its trunk."""
+        owners = torch.tensor([i for i, item in enumerate(batch) for _ in item.branches], device=self.device)
+        branches = [branch for item in batch for branch in item.branches]
+        tokens = self._padded([branch.tokens for branch in branches])
+        weights = self._padded([branch.weights for branch in branches])
+        after = torch.tensor([branch.after for branch in branches], device=self.device)[:, None, None]
+        trunk, width = trunks.shape[1], tokens.shape[1] - 1
+        # (branches, heads, tokens) and (branches, heads, tokens, what they see): all heads alike.
+        places = after + torch.arange(width, device=self.device)
+        own = torch.ones(width, width, dtype=torch.bool, device=self.device).tril().expand(len(branches), 1, -1, -1)
+        before = (torch.arange(trunk, device=self.device) < after)[:, None].expand(-1, -1, width, -1)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            _, kept = self.net(trunks)
+            past = [(keys[owners], values[owners]) for keys, values in kept]
+            hidden, _ = self.net(tokens[:, :-1], places=places, past=past, sees=torch.cat([before, own], -1))
+            rows, columns = weights[:, 1:].nonzero(as_tuple=True)
+            logits = self.net.logits(hidden[rows, columns])
+        return Scores(logits.float(), tokens[rows, columns + 1], weights[rows, columns + 1], owners[rows])
+
+    def _padded(self, lists: Sequence[Sequence[float]]) -> Tensor:
+        width = max(map(len, lists))
+        return torch.tensor([[*numbers, *[PAD] * (width - len(numbers))] for numbers in lists], device=self.device)
 
     def optimizers(self, lr: float) -> list[Any]:
         """Muon for the matrices between layers (arXiv 2502.16982), AdamW for the embedding and the norms.

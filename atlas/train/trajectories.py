@@ -13,6 +13,7 @@ from pathlib import Path
 
 from atlas.errors import DataError
 from atlas.export import Row, read_rows, run_rows
+from atlas.prompts import guidance_part
 from atlas.records import STUDENT, Record, View
 from atlas.traces.reader import Run
 from atlas.traces.writer import MANIFEST
@@ -112,10 +113,13 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
 
 
 def from_view(view: View) -> Trajectory:
-    """The past of a view: what a student is shown when it is asked for the next action, which is left empty."""
+    """The past of a view: what a student is shown when it is asked for the next action, which is left empty.
+
+    Its guidance is that of the next action: what stood beside earlier ones, a view does not hold.
+    """
     seen = [view.opening, *(turn.observation for turn in view.turns)]
-    done = [*(turn.action for turn in view.turns), ""]
-    moments = tuple(Moment(observation=o, action=a) for o, a in zip(seen, done, strict=True))
+    past = [Moment(observation=o, action=t.action) for o, t in zip(seen, view.turns, strict=False)]
+    moments = (*past, Moment(observation=seen[-1], action="", guidance=guidance_part(view.guidance)))
     return Trajectory(task=view.task.id, goal=view.task.goal, moments=moments)
 
 

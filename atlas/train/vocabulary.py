@@ -19,9 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atlas.errors import DataError
+from atlas.framing import NOTES
+from atlas.prompts import NOTES_HEAD
 from atlas.train.trajectories import Trajectory
 
 _TOKEN = re.compile(r" ?(?:[^\W\d_]+|\d+|[^\w\s]|_)")
+_ID = re.compile(r"^\[[^\]]*\]")
+_FENCES = (NOTES_HEAD, f"<{NOTES}>", f"</{NOTES}>")
 _SKIPPED = frozenset(" a an the A An The".split())
 PAD, GOAL, NOTE, SEE, ACT, WHY, GOOD, BAD = range(8)
 """What the next tokens are: the goal, guidance, something seen, an action, a reason. ``SEE`` also ends what is written.
@@ -29,7 +33,8 @@ PAD, GOAL, NOTE, SEE, ACT, WHY, GOOD, BAD = range(8)
 _FIRST = 8
 PLACEHOLDERS = 32
 LONGEST = 192
-"""Tokens of one observation: of a longer one the first two thirds and the last third are kept."""
+"""Tokens of one observation: of a longer one the first two thirds and the last third are kept. Of the guidance of one
+step so many are read, and what comes after them is not: the entries that fit best come first."""
 
 
 def words(text: str) -> list[str]:
@@ -39,11 +44,23 @@ def words(text: str) -> list[str]:
 
 def seen_words(text: str) -> list[str]:
     """The tokens of an observation that are kept."""
-    kept = [w for w in words(text) if w.strip() not in _SKIPPED and w.strip().isalnum()]
+    kept = _plain(text)
     if len(kept) <= LONGEST:
         return kept
     tail = LONGEST // 3
     return kept[: LONGEST - tail] + kept[-tail:]
+
+
+def noted_words(text: str) -> list[list[str]]:
+    """The tokens of each entry of the guidance that a prompt held: without the frame around them, which is always the
+    same, and the entries' ids, which mean nothing."""
+    lines = (line for line in text.split("\n") if line not in _FENCES)
+    entries = (_plain(_ID.sub("", line)) for line in lines)
+    return [entry for entry in entries if entry]
+
+
+def _plain(text: str) -> list[str]:
+    return [w for w in words(text) if w.strip() not in _SKIPPED and w.strip().isalnum()]
 
 
 class Vocabulary:
@@ -70,7 +87,7 @@ class Vocabulary:
         for trajectory in trajectories:
             found = set(words(trajectory.goal))
             for moment in trajectory.moments:
-                found.update(seen_words(moment.observation), words(moment.action), seen_words(moment.guidance))
+                found.update(seen_words(moment.observation), words(moment.action), *noted_words(moment.guidance))
                 if thoughts:
                     found.update(words(moment.thought))
             counts.update(found)
@@ -114,8 +131,17 @@ class Reader:
     def seen(self, text: str) -> list[int]:
         return [SEE, *map(self.number, seen_words(text))]
 
-    def note(self, text: str) -> list[int]:
-        return [NOTE, *map(self.number, seen_words(text))]
+    def notes(self, text: str) -> list[int]:
+        """The guidance of one step, a mark before each entry, at most :data:`LONGEST` tokens; empty for none.
+
+        A word that is neither in the vocabulary nor was met in this episode is left out. It would tell nothing, and a
+        placeholder for it would be missing later, or stand for another word than without guidance.
+        """
+        tokens: list[int] = []
+        for entry in noted_words(text):
+            found = (self.renamed.get(word, self.vocabulary.numbers.get(word)) for word in entry)
+            tokens += [NOTE, *(number for number in found if number is not None)]
+        return tokens[:LONGEST]
 
     def written(self, text: str) -> list[int]:
         """An action or a thought, without the mark before it."""
@@ -130,6 +156,15 @@ class Reader:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """Tokens that are read after the first ``after`` tokens of a sequence, and by nothing else in it."""
+
+    after: int
+    tokens: list[int]
+    weights: list[float]
+
+
+@dataclass(frozen=True)
 class Encoded:
     """A sequence of tokens, and what is learnt of it."""
 
@@ -140,27 +175,23 @@ class Encoded:
     """``action``, ``reason`` for a sequence that ends in a thought, ``bad`` for one of an episode that failed."""
     twins: tuple[Encoded, ...] = ()
     """Sequences with the same targets in the same order, and guidance before them."""
+    branches: tuple[Branch, ...] = ()
+    """Where it has any, they hold all targets."""
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.tokens) + sum(len(branch.tokens) for branch in self.branches)
 
 
-def encode(trajectory: Trajectory, reader: Reader, *, context: float = 0.0, guided: bool = False) -> Encoded:
+def encode(trajectory: Trajectory, reader: Reader, *, context: float = 0.0) -> Encoded:
     """One episode as one sequence: goal, observation, action, observation... A single pass trains all its steps.
 
-    Targets are the tokens of the actions and the ``SEE`` that ends each; ``context`` is the weight of all others but
-    guidance, which is read only where ``guided``. A last moment with an empty action, as a view has it, ends in
-    ``ACT``: the model is to go on from there.
+    Targets are the tokens of the actions and the ``SEE`` that ends each; ``context`` is the weight of all others. A
+    last moment with an empty action, as a view has it, ends in ``ACT``: the model is to go on from there.
     """
     tokens = reader.goal(trajectory.goal)
     weights = [context] * len(tokens)
-    noted, before = "", context
+    before = context
     for moment in trajectory.moments:
-        if guided and moment.guidance != noted:
-            note = reader.note(moment.guidance)
-            tokens += note
-            weights += [before] + [0.0] * (len(note) - 1)
-            noted, before = moment.guidance, 0.0
         seen = reader.seen(moment.observation)
         written = reader.written(moment.action)
         tokens += [*seen, ACT, *written]
@@ -170,6 +201,34 @@ def encode(trajectory: Trajectory, reader: Reader, *, context: float = 0.0, guid
         tokens.append(SEE)
         weights.append(before)
     return Encoded(tokens, weights)
+
+
+def encode_guided(trajectory: Trajectory, reader: Reader) -> Encoded:
+    """One episode as it is read with guidance: the sequence of :func:`encode`, and a branch for each step that counts.
+
+    The guidance of a step stands in one place, before its ``ACT``, and no other step reads it: prompts show it so, and
+    a view knows the guidance of its own step alone. Each branch goes on from what was seen as :func:`prompt` does, and
+    what stands before it is the same with and without guidance, so its keys and values are too.
+    """
+    tokens = reader.goal(trajectory.goal)
+    branches = []
+    for moment in trajectory.moments:
+        tokens += reader.seen(moment.observation)
+        notes = reader.notes(moment.guidance)
+        written = reader.written(moment.action)
+        if moment.weight:
+            weights = [0.0] * (len(notes) + 1) + [moment.weight] * (len(written) + 1)
+            branches.append(Branch(len(tokens), [*notes, ACT, *written, SEE], weights))
+        tokens += [ACT, *written]
+    return Encoded(tokens, [0.0] * len(tokens), branches=tuple(branches))
+
+
+def prompt(trajectory: Trajectory, reader: Reader, *, guided: bool = False) -> list[int]:
+    """The tokens up to the ``ACT`` of the last moment, whose action is still empty; its guidance where ``guided``."""
+    tokens = encode(trajectory, reader).tokens
+    if guided:
+        tokens[-1:] = [*reader.notes(trajectory.moments[-1].guidance), ACT]
+    return tokens
 
 
 def encode_reason(trajectory: Trajectory, index: int, reader: Reader) -> Encoded:
