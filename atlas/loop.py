@@ -51,7 +51,8 @@ class Rollout:
 
     ``run_meter`` is shared by all episodes of a run; the episode's own budget is its alone. An attempt that
     ``reviewer`` rejects is followed by one retry in the fresh environment that ``again`` makes, told what the reviewer
-    said; the retry is reviewed too, and its score is the episode's.
+    said; the retry is reviewed too, and its score is the episode's. ``retries`` is the id of the episode that ended
+    with an error and that this one plays again.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Rollout:
         run_meter: Meter | None = None,
         reviewer: Reviewer | None = None,
         again: Callable[[], Environment] | None = None,
+        retries: str = "",
     ) -> None:
         if max_steps < 1:
             raise ConfigError(f"an episode needs at least 1 step, not {max_steps}")
@@ -80,6 +82,7 @@ class Rollout:
         self.recorder: Recorder = recorder or Unrecorded()
         self.reviewer = reviewer
         self.again = again
+        self.retries = retries
         self.meters = [Meter(budget), *([run_meter] if run_meter else [])]
         self.id = uuid.uuid4().hex[:12]
         self.steps: list[Step] = []
@@ -132,6 +135,7 @@ class Rollout:
             asked_steps=sum(any(s.actor == TEACHER for s in step.decision.spend) for step in self.steps),
             reviews=tuple(self.reviews),
             failure=failure,
+            retries=self.retries,
         )
         self.recorder.end(episode)
         if cancelled is not None:

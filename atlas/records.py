@@ -5,6 +5,7 @@ They hold data only. Live objects (models, stores, environments) implement the p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -342,7 +343,8 @@ class Decision(Record):
 
 
 class Stop(StrEnum):
-    """Why an episode ended. Every episode has one. ``run_budget`` and ``cancelled`` are played again on resume."""
+    """Why an episode ended. Every episode has one. ``run_budget`` and ``cancelled`` are played again on
+    resume, and so is ``error``, which is a result until then."""
 
     DONE = "done"
     MAX_STEPS = "max_steps"
@@ -408,3 +410,18 @@ class Episode(Record):
     reviews: tuple[Review, ...] = ()
     """One per attempt that was reviewed; the score is the last attempt's."""
     failure: Failure | None = None
+    retries: str = ""
+    """Id of the episode that ended with an error and that this one plays again; empty for a first one."""
+
+
+def retried(episodes: Iterable[Episode]) -> set[str]:
+    """The ids of the episodes that ended with an error and were played again to a result: what they cost was paid, and
+    the later one counts."""
+    return {e.retries for e in episodes if e.retries and e.stop not in INTERRUPTED}
+
+
+def counted(episodes: Iterable[Episode]) -> list[Episode]:
+    """``episodes`` without those that :func:`retried` names."""
+    found = list(episodes)
+    again = retried(found)
+    return [e for e in found if e.id not in again] if again else found

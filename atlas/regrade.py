@@ -24,11 +24,11 @@ class Reference(Record):
 
 
 def finished(run: Run, arm: str | None = None) -> list[StoredEpisode]:
-    """The episodes of a run that can be judged: those with a result that will not be played again."""
+    """The episodes of a run that can be judged: those with a result that was not and will not be played again."""
     return [
         e
         for e in run.episodes()
-        if e.result is not None and e.result.stop not in INTERRUPTED and (arm is None or e.arm == arm)
+        if e.result is not None and e.result.stop not in INTERRUPTED and not e.retried and (arm is None or e.arm == arm)
     ]
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atlas.budget import Budget, Meter
 from atlas.errors import AtlasError
 from atlas.loop import Rollout
 from atlas.protocols import Environment, Policy, Recorder, Reviewer
-from atlas.records import INTERRUPTED, Episode
+from atlas.records import INTERRUPTED, Episode, Stop, counted
 
 _COLLECT_AFTER = 100_000
 """Objects made and not yet freed before the cycle collector looks at them; Python's own 700 suits programs with few."""
@@ -31,6 +31,8 @@ class Job:
     environment: Callable[[], Environment]
     seed: int = 0
     reviewer: Reviewer | None = None
+    retries: str = ""
+    """Id of the episode that ended with an error and that this job plays again."""
 
     @property
     def key(self) -> Key:
@@ -40,6 +42,33 @@ class Job:
 def settled(episodes: Iterable[Episode]) -> set[Key]:
     """The keys that need not be played again: all that ended for a reason of their own."""
     return {(e.arm, e.task.id, e.seed) for e in episodes if e.stop not in INTERRUPTED}
+
+
+def failed(episodes: Iterable[Episode]) -> dict[Key, str]:
+    """The keys whose result is an error, and the id of the episode that it is. An error is an outage more often than
+    not, so a resumed run plays them again."""
+    results = counted(episodes)
+    over = settled(e for e in results if e.stop is not Stop.ERROR)
+    errors = {(e.arm, e.task.id, e.seed): e.id for e in results if e.stop is Stop.ERROR}
+    return {key: found for key, found in errors.items() if key not in over}
+
+
+def remaining(jobs: Iterable[Job], episodes: Iterable[Episode], again: Mapping[Key, str] | None = None) -> list[Job]:
+    """The ``jobs`` of a run with the results ``episodes`` that are still to be played, and those of the keys ``again``,
+    which are given with the id of the episode that they retry: see :func:`failed`."""
+    again = again or {}
+    over = settled(episodes)
+    return [
+        replace(job, retries=again[job.key]) if job.key in again else job
+        for job in jobs
+        if job.key in again or job.key not in over
+    ]
+
+
+def retrying(jobs: Iterable[Job]) -> str:
+    """How many of ``jobs`` are played again, for the line that says what is being done; nothing where none is."""
+    again = sum(bool(job.retries) for job in jobs)
+    return f" ({again} again after an error)" if again else ""
 
 
 async def play(
@@ -77,6 +106,7 @@ async def play(
                 run_meter=meter,
                 reviewer=job.reviewer,
                 again=job.environment,
+                retries=job.retries,
             )
             episode = await rollout.play()
             finished.append(episode)

@@ -28,8 +28,8 @@ from atlas.memory.pamphlets import PamphletStore
 from atlas.policies import Solo
 from atlas.policies.guided import FAIR
 from atlas.protocols import Embedder, Policy, Reviewer
-from atlas.records import TEACHER, Episode, Stop, Usage, total
-from atlas.runner import Job, play, settled
+from atlas.records import TEACHER, Episode, Stop, Usage, counted, total
+from atlas.runner import Job, Key, failed, play, remaining, retrying, settled
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, arm_rows
 from atlas.trust import UNANIMITY
@@ -79,6 +79,8 @@ class Bench:
     cut: float | None = None
     """Time after which those under way are cancelled as well; a resumed run plays them again."""
     seen: Seen = lambda doing, episodes: None
+    retry_errors: bool = True
+    """Whether a resumed run plays again what ended with an error, which is an outage more often than not."""
     unplayed: int = field(default=0, init=False)
     """Episodes of the arms that :meth:`run` left to be played, because the budget or the time was spent."""
 
@@ -213,7 +215,7 @@ class Bench:
         """What the coins of the arm's episodes say of the entries, also of those that were played before a kill."""
         table = EvidenceTable(memory.database)
         for stored in Run(self.folder).episodes():
-            if stored.arm == self._name(arm) and stored.result is not None:
+            if stored.arm == self._name(arm) and stored.result is not None and not stored.retried:
                 table.add(trials_of(stored.result, stored.steps, p=FAIR))
 
     async def _growing(self, arm: str, tasks: Sequence[TaskRef], writer: RunWriter) -> None:
@@ -250,17 +252,20 @@ class Bench:
             if learns is not None:
                 learns.learn(episode, rollout.steps)
             self._episodes.append(episode)
+            if episode.retries:
+                self._episodes = counted(self._episodes)
             self.seen(doing, self._episodes)
 
+        left = remaining(jobs, self._episodes, self._again(jobs, in_order=learns is not None))
+        doing += retrying(left)
         self.seen(doing, self._episodes)
         if learns is not None:
             self._catch_up(jobs, learns)
-        over = settled(self._episodes)
         limit = None if self.cut is None else max(0.0, self.cut - time.monotonic())
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await play(
-                    self._in_time(job for job in jobs if job.key not in over),
+                    self._in_time(left),
                     recorder=writer,
                     run=self.folder.name,
                     concurrency=concurrency,
@@ -269,6 +274,21 @@ class Bench:
                     meter=self._meter,
                     done=done,
                 )
+
+    def _again(self, jobs: Sequence[Job], *, in_order: bool) -> dict[Key, str]:
+        """The episodes of ``jobs`` that ended with an error and are played again.
+
+        Where a memory learns from them in order it is those after the last other result only, and demonstrations only
+        as long as no arm has been played on them: what the memory held for a task stays what it held.
+        """
+        errors = failed(self._episodes) if self.retry_errors else {}
+        if not in_order or not errors:
+            return errors
+        if any(job.arm == COLLECT for job in jobs) and any(e.arm != COLLECT for e in self._episodes):
+            return {}
+        over = settled(self._episodes) - errors.keys()
+        last = max((i for i, job in enumerate(jobs) if job.key in over), default=-1)
+        return {job.key: errors[job.key] for job in jobs[last + 1 :] if job.key in errors}
 
     def _catch_up(self, jobs: Iterable[Job], learner: Learner) -> None:
         """Learn from what is in the trace but not in the memory: a kill may come between the two."""

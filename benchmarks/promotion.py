@@ -15,8 +15,8 @@ from atlas.benchmarks.suite import TaskRef
 from atlas.memory import DemonstrationStore
 from atlas.policies import Cascade, Recall, Solo
 from atlas.protocols import Model, Policy, Recorder
-from atlas.records import TEACHER, Episode, Record, total
-from atlas.runner import Job, play, settled
+from atlas.records import TEACHER, Episode, Record, counted, total
+from atlas.runner import Job, failed, play, remaining, retrying
 from atlas.stats import Interval, bootstrap
 from atlas.trust import Trust
 from atlas.trust.calibrate import Target, calibrate, success_p
@@ -94,25 +94,27 @@ class Trial:
         concurrency: int = 4,
         seen: Callable[[str, Sequence[Episode]], None] = lambda doing, episodes: None,
     ) -> list[Episode]:
-        """Play all arms; episodes of ``before`` are not played again. Returns those and the new ones."""
-        over, episodes = settled(before), list(before)
+        """Play all arms; episodes of ``before`` are not played again, but for those that ended with an error. Returns
+        the results of all."""
+        again, episodes = failed(before), list(before)
         for arm, policy in self.policies().items():
-            jobs = [Job(arm, ref.id, policy, ref.environment, seed) for ref in tasks for seed in seeds]
-            seen(f"{arm}: {len(jobs)} episodes", episodes)
+            every = [Job(arm, ref.id, policy, ref.environment, seed) for ref in tasks for seed in seeds]
+            jobs = remaining(every, before, again)
+            seen(f"{arm}: {len(every)} episodes{retrying(jobs)}", episodes)
 
             def done(episode: Episode, rollout: object, arm: str = arm) -> None:
                 episodes.append(episode)
                 seen(arm, episodes)
 
             await play(
-                (job for job in jobs if job.key not in over),
+                jobs,
                 recorder=recorder,
                 run=run,
                 concurrency=concurrency,
                 max_steps=max_steps,
                 done=done,
             )
-        return episodes
+        return counted(episodes)
 
     def judge(self, episodes: Sequence[Episode], *, run: str = "") -> Promotion:
         """Compare, and calibrate the candidate's cascade."""

@@ -129,6 +129,12 @@ def command() -> None:
 @click.option("--episode-tokens", type=click.IntRange(min=0), help="Of each episode.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the official games. [default: ALFWORLD_DATA]")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder; an existing one is resumed.")
+@click.option(
+    "--retry-errors/--keep-errors",
+    default=True,
+    show_default=True,
+    help="Whether a resumed run plays again what ended with an error.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output, progress on standard error.")
 def alfworld(**options: Any) -> None:
     """Household games: official splits, or generated homes that need no download."""
@@ -208,6 +214,7 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
         budget=Budget(dollars=options["episode_dollars"], tokens=options["episode_tokens"]),
         run_budget=Budget(dollars=options["budget_dollars"], tokens=options["budget_tokens"]),
         about={"command": shlex.join(["atlas", *sys.argv[1:]])},
+        retry_errors=options["retry_errors"],
     )
 
 

@@ -60,8 +60,7 @@ def _runs(root: Path) -> tuple[list[Run], list[str]]:
 
 def _summary(run: Run) -> dict[str, Any]:
     episodes = run.episodes()
-    results = [e.result for e in episodes if e.result is not None]
-    rows = arm_rows(results)
+    rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)
     planned = _planned(run)
     return {
         "name": run.name,
@@ -184,13 +183,17 @@ def _show_episodes(episodes: list[StoredEpisode], *, as_json: bool) -> None:
             tables.plain(row["id"]),
             tables.plain(row["arm"]),
             tables.plain(tables.shorten(row["goal"], 60)),
-            tables.plain(row["stop"] or "open", "red" if row["stop"] == "error" else ""),
+            tables.plain(_ended(row), "red" if row["stop"] == "error" else ""),
             "-" if row["score"] is None else f"{row['score']:g}",
             str(row["steps"]),
             str(row["teacher_steps"]),
             tables.money(row["dollars"]),
         )
     tables.console().print(table)
+
+
+def _ended(row: dict[str, Any]) -> str:
+    return f"{row['stop']}, retried" if row["retried"] else row["stop"] or "open"
 
 
 def _episode_row(episode: StoredEpisode) -> dict[str, Any]:
@@ -202,6 +205,7 @@ def _episode_row(episode: StoredEpisode) -> dict[str, Any]:
         "task": episode.task.id,
         "goal": episode.task.goal,
         "stop": result.stop.value if result else None,
+        "retried": episode.retried,
         "success": result.success if result else None,
         "score": result.score if result else None,
         "steps": result.steps if result else len(steps),
@@ -212,11 +216,12 @@ def _episode_row(episode: StoredEpisode) -> dict[str, Any]:
 
 def _show_run(run: Run, *, as_json: bool) -> None:
     episodes = run.episodes()
-    rows = arm_rows(e.result for e in episodes if e.result is not None)
+    rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)
     even = break_even(rows, using=demo_users(episodes))
     lost, lost_usage = cut_off(episodes)
     running = sum(e.result is None for e in lost)
     interrupted = sum(e.result is not None and e.result.stop in INTERRUPTED for e in lost)
+    again = sum(e.retried for e in lost)
     if as_json:
         account = {
             "name": run.name,
@@ -224,7 +229,12 @@ def _show_run(run: Run, *, as_json: bool) -> None:
             "settings": run.settings,
             "arms": [row.model_dump() for row in rows],
             "break_even": [row.model_dump() for row in even],
-            "cut_off": {"open": running, "interrupted": interrupted, "usage": lost_usage.model_dump()},
+            "cut_off": {
+                "open": running,
+                "interrupted": interrupted,
+                "retried": again,
+                "usage": lost_usage.model_dump(),
+            },
         }
         click.echo(json.dumps(account))
         return
@@ -235,10 +245,10 @@ def _show_run(run: Run, *, as_json: bool) -> None:
     else:
         _print_account(out, rows, even, _planned(run))
     if lost:
-        text = (
-            f"{running} open or killed, {interrupted} interrupted: {tables.money(lost_usage.dollars)}, in no row above"
-        )
-        out.print(tables.plain(f"attempts without an end: {text}", "yellow"))
+        kinds = {"open or killed": running, "interrupted": interrupted, "played again after an error": again}
+        said = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number)
+        cost = tables.money(lost_usage.dollars)
+        out.print(tables.plain(f"attempts without a result: {said}: {cost}, in no row above", "yellow"))
 
 
 def _print_head(out: Any, run: Run) -> None:

@@ -127,10 +127,11 @@ def stripped(prompt: Prompt, without: Collection[str]) -> Prompt:
 
 
 def run_rows(run: Run, *, permitted: Sequence[str] = ()) -> Iterator[Row]:
-    """The rows of all finished episodes of ``run``, episode by episode. ``permitted`` are model names or patterns."""
+    """The rows of all finished episodes of ``run``, episode by episode, without those that were played again after an
+    error. ``permitted`` are model names or patterns."""
     rules = permissions(run.about, permitted)
     for episode in run.episodes():
-        if episode.result is not None and episode.result.stop not in INTERRUPTED:
+        if episode.result is not None and episode.result.stop not in INTERRUPTED and not episode.retried:
             # A copy, so that its steps are let go with it: those of thousands of episodes do not fit in memory.
             yield from episode_rows(run.name, replace(episode), episode.result, rules)
 

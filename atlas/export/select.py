@@ -74,6 +74,8 @@ def episode_reason(episode: StoredEpisode, score: float | None, filters: Filters
         return "unfinished: the run was killed or goes on"
     if result.stop in INTERRUPTED:
         return "interrupted: it is played again when the run resumes"
+    if episode.retried:
+        return "ended with an error and was played again"
     if filters.arms and episode.arm not in filters.arms:
         return "another arm"
     if filters.splits and task.split not in filters.splits:

@@ -114,7 +114,7 @@ def gather(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Facts:
     Raises :class:`~atlas.errors.DataError` where no episode has ended yet.
     """
     stored = run.episodes() if stored is None else stored
-    episodes = [e.result for e in stored if e.result is not None]
+    episodes = [e.result for e in stored if e.result is not None and not e.retried]
     rows = arm_rows(episodes)
     if not rows:
         raise DataError(f"the run {run.folder} has no finished episode yet: report it when one has ended")

@@ -172,7 +172,8 @@ def _tables(facts: Facts) -> str:
         parts.append(tables.break_even(facts))
     if facts.cut_off:
         parts.append(
-            f'<p class="note">{facts.cut_off} attempts have no end (killed, interrupted or still running). They used '
+            f'<p class="note">{facts.cut_off} attempts have no result of their own (killed, interrupted, still '
+            f"running, or played again after an error). They used "
             f"{money(facts.cut_off_usage.dollars)}, which no row above holds.</p>"
         )
     parts.append(f"<h2>What this is</h2>{tables.about(facts)}")

@@ -205,6 +205,7 @@ def break_even(
 
 
 def cut_off(episodes: Iterable[StoredEpisode]) -> tuple[list[StoredEpisode], Usage]:
-    """Attempts that were killed or interrupted, and what they cost: paid, though no arm shows it."""
-    lost = [e for e in episodes if e.result is None or e.result.stop in INTERRUPTED]
+    """Attempts that were killed, interrupted, or played again after an error, and what they cost: paid, though no arm
+    shows it."""
+    lost = [e for e in episodes if e.result is None or e.result.stop in INTERRUPTED or e.retried]
     return lost, total(s for e in lost for s in e.spend)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import StoreError
-from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor
+from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor, counted, retried
 from atlas.traces.format import unpack_prompt
 from atlas.traces.writer import MANIFEST, TRACE, read_manifest
 
@@ -34,6 +34,8 @@ class StoredEpisode:
     result: Episode | None = None
     retrieved: bool = False
     """Whether any step was shown demonstrations, or entries of pamphlets, which are learned from them."""
+    retried: bool = False
+    """Whether it ended with an error and was played again to a result: it is an earlier attempt, and counts in none."""
     _trace: Path = field(default=Path(), repr=False)
     _offsets: list[int] = field(default_factory=list, repr=False)
     """Where the lines of its steps begin in the file."""
@@ -113,10 +115,14 @@ class Run:
                     self._take(event, found, texts)
                 except (KeyError, ValueError) as error:
                     raise self._damaged(number) from error
+        for again in retried(e.result for e in found.values() if e.result is not None):
+            if again in found:
+                found[again].retried = True
         return list(found.values())
 
     def results(self) -> list[Episode]:
-        """The results of all finished episodes, in order of their end."""
+        """The results of all finished episodes, in order of their end, without those that were played again after an
+        error."""
         results = []
         for number, _, line in self._lines():
             event = None if _STEP.match(line) else _parsed(line)
@@ -125,7 +131,7 @@ class Run:
                     results.append(_result(event))
                 except ValueError as error:
                     raise self._damaged(number) from error
-        return results
+        return counted(results)
 
     def _take(self, event: dict[str, Any], found: dict[str, StoredEpisode], texts: dict[str, str]) -> None:
         """Add one event to the episodes ``found`` and the stable ``texts`` so far."""
