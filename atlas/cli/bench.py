@@ -95,6 +95,11 @@ def command() -> None:
     show_default=True,
     help="Share of the student's steps in a cascade that the teacher is asked about too: see 'atlas trust audit'.",
 )
+@click.option(
+    "--step-judge",
+    type=click.Path(path_type=Path),
+    help="Folder that 'atlas train judge' wrote: arms such as cascade:judge:0.5 defer to the teacher by it.",
+)
 @click.option("--force-lane", help="In the arm lanes: auto, paired or coach, whatever the probe says.")
 @click.option("--forbid-lane", multiple=True, help="In the arm lanes: never this one; may be given twice.")
 @click.option("--lane-dollars", multiple=True, help="LANE=DOLLARS: the most that all episodes of a lane may cost.")
@@ -172,6 +177,7 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
     from atlas.benchmarks.arms import Cast
     from atlas.benchmarks.bench import Bench, Plan
     from atlas.budget import Budget
+    from atlas.cli.trust_judge import load_judge
     from atlas.models import load
     from atlas.trust.given import trust_for
 
@@ -189,6 +195,7 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
         audit=options["audit"],
         rules=_lane_rules(options),
         trust=trust_for(options["student"]),
+        judge=load_judge(options["step_judge"]) if options["step_judge"] else None,
     )
     plan = Plan(
         split=options["split"],
@@ -221,12 +228,13 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
 def arms_of(options: dict[str, Any]) -> tuple[str, ...]:
     """The arms to be played, each once. Raises ConfigError where there is none, and for an option of the present
     command that none of them reads."""
-    from atlas.cli.bench_options import check_read
+    from atlas.cli.bench_options import check_judge, check_read
 
     arms = tuple(dict.fromkeys(a.strip() for a in options["arms"].split(",") if a.strip()))
     if not arms:
         raise ConfigError("--arms names no arm")
     check_read(arms)
+    check_judge(arms, options["step_judge"])
     return arms
 
 

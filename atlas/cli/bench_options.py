@@ -57,3 +57,20 @@ def check_read(arms: Sequence[str]) -> None:
                 f"none of the arms {','.join(arms)} reads {param.opts[0]}: leave it out, or add to --arms one that "
                 f"does ({', '.join(readers)})"
             )
+
+
+def check_judge(arms: Sequence[str], folder: object) -> None:
+    """Raises ConfigError where none of ``arms`` asks the judge that is given, or one asks and there is none."""
+    from atlas.benchmarks.arms import needs_judge
+
+    asking = [arm for arm in arms if needs_judge(arm)]
+    if folder is not None and not asking:
+        raise ConfigError(
+            f"none of the arms {','.join(arms)} reads --step-judge: leave it out, or add to --arms one that does, such "
+            "as cascade:judge:0.5"
+        )
+    if folder is None and asking:
+        raise ConfigError(
+            f"the arm {asking[0]} asks a judge of steps: train one with 'atlas train judge' and give its folder as "
+            "--step-judge"
+        )

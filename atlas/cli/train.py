@@ -71,6 +71,7 @@ def command(recipe: str, **options: Any) -> None:
     from atlas.train import distributed
     from atlas.train.bases import base_of, default_lr
     from atlas.train.checkpoint import place_of
+    from atlas.train.judge import TASKS, marks
     from atlas.train.reward import playing
     from atlas.train.select import Select
     from atlas.train.split import split
@@ -105,6 +106,9 @@ def command(recipe: str, **options: Any) -> None:
         seed=options["seed"],
         max_minutes=options["max_minutes"],
     )
+    about: dict[str, Any] = {"command": shlex.join(["atlas", *sys.argv[1:]]), "reward": options["reward"]}
+    if recipe == "judge":
+        about[TASKS] = marks(train)
     trainer = Trainer(
         base=base,
         recipe=learnt,
@@ -114,7 +118,7 @@ def command(recipe: str, **options: Any) -> None:
         settings=settings,
         reward=reward,
         select=Select(options["select"]) if options["select"] else None,
-        about={"command": shlex.join(["atlas", *sys.argv[1:]]), "reward": options["reward"]},
+        about=about,
         seen=_lines() if distributed.first() else lambda now: None,
     )
     if distributed.first():
@@ -201,5 +205,9 @@ def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
         return
     from atlas.train.student import about
 
-    kind = "hf" if about(out).get("base") == "hf" else "scratch"
-    click.echo(f"It is in {out} ({_measured(history[-1])} at the end). As a model, a student is named {kind}:{out}")
+    told = about(out)
+    kind = "hf" if told.get("base") == "hf" else "scratch"
+    use = f"As a model, a student is named {kind}:{out}"
+    if told["training"]["recipe"] == "judge":
+        use = f"How good it is says 'atlas trust judge RUN --judge {out}'; 'atlas bench ... --step-judge {out}' uses it"
+    click.echo(f"It is in {out} ({_measured(history[-1])} at the end). {use}")

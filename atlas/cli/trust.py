@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.trust_judge import judge
+
 if TYPE_CHECKING:
     from atlas.stats import Interval
     from atlas.traces.audit import AuditRow
@@ -27,6 +29,9 @@ METHOD = (
 @click.group(help="Calibrate when a cascade's student acts alone; look at audits, and at what its agreement is worth.")
 def command() -> None:
     pass
+
+
+command.add_command(judge)
 
 
 @command.command("calibrate")

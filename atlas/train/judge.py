@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from atlas.errors import ConfigError, DataError
-from atlas.records import View
+from atlas.records import View, content_hash
 from atlas.train import losses, student
 from atlas.train.base import Base, Scores
 from atlas.train.recipes import SftSuccess
@@ -55,14 +55,26 @@ class Judge(SftSuccess):
         )
 
 
+TASKS = "tasks"
+"""Where a judge's folder says on which tasks it was trained."""
+
+
+def marks(trajectories: Sequence[Trajectory]) -> list[str]:
+    """The hashes of their tasks: what a judge's folder keeps, so that it is not measured on what it was trained on."""
+    return sorted({content_hash(t.task) for t in trajectories})
+
+
 class StepJudge:
-    """A trained judge: the chance of success after an action."""
+    """A trained judge: the chance of success after an action. Implements :class:`atlas.protocols.JudgesSteps`."""
 
     def __init__(self, folder: str | Path) -> None:
         """Raises DataError where the folder holds none."""
-        recipe = student.about(folder).get("training", {}).get("recipe")
+        told = student.about(folder)
+        recipe = told.get("training", {}).get("recipe")
         if recipe != Judge.name:
             raise DataError(f"{folder} holds no judge but a student ({recipe}): train one with 'atlas train judge'")
+        self.name = Path(folder).expanduser().resolve().name
+        self._trained_on = frozenset(told[TASKS]) if TASKS in told else None
         self._base = ScratchBase.load(folder)
         self._base.net.eval()
 
@@ -70,10 +82,18 @@ class StepJudge:
         """The probability, from 0 to 1, that the episode succeeds if ``action`` is taken now."""
         past = from_view(view)
         last = past.moments[-1].model_copy(update={"action": action})
-        whole = past.model_copy(update={"moments": (*past.moments[:-1], last)})
+        return self.chances(past.model_copy(update={"moments": (*past.moments[:-1], last)}))[-1]
+
+    def chances(self, trajectory: Trajectory) -> list[float]:
+        """The probability of success after each action, all read in one pass. The last moment needs an action."""
+        whole = trajectory.weighted(1.0 for _ in trajectory.moments)
         item = _ends(encode(whole, Reader(self._base.vocabulary)), good=True)
         with torch.no_grad():
-            return float(_margin(self._base.scores([item]))[-1].sigmoid())
+            return [float(p) for p in _margin(self._base.scores([item])).sigmoid()]
+
+    def knows(self, task: str) -> bool | None:
+        """Whether it was trained on the task; None where that is not on record (only ``atlas train`` records it)."""
+        return None if self._trained_on is None else content_hash(task) in self._trained_on
 
 
 def _ends(item: Encoded, good: bool) -> Encoded:

@@ -1,0 +1,146 @@
+"""How good a judge of steps is: what it said during episodes whose end is known, against that end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import log
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.records import Record
+from atlas.stats import Interval, bootstrap
+
+THIRDS = ("first", "second", "last")
+SAME_STEP = "same step"
+ALL = "all arms"
+_LEAST = 1e-7
+"""A chance nearer to 0 or 1 than this counts as this far from it, so that no loss is infinite."""
+
+Floats = NDArray[np.float64]
+
+
+class Judged(NamedTuple):
+    """An episode and what the judge said of it."""
+
+    arm: str
+    task: str
+    success: bool
+    chances: tuple[float, ...]
+    """After each action, in order: the probability that the episode succeeds."""
+
+
+class JudgeRow(Record):
+    """The judge on one part of the episodes of an arm.
+
+    The parts are the thirds of each episode, where an episode's chance is the mean over the steps, so that a long
+    episode counts no more than a short one; and ``same step``, where all steps are looked at and each is compared with
+    those of the same number in other episodes. Thirds are cut when the end is known, and failures are longer as a rule:
+    a third of a failure lies later, so that much can be told by counting. At the same step it cannot.
+
+    Intervals are 95 %, percentile bootstraps over tasks; those of AUROCs count episodes as ``n``, that of the loss
+    tasks. A judge that makes no mistake has an AUROC of 1 with a width of 0, which is honest about the sample only.
+    """
+
+    arm: str
+    part: str
+    """``first``, ``second`` or ``last`` third; ``same step``."""
+    episodes: int
+    """Those with a step in this part."""
+    tasks: int
+    succeeded: int
+    auroc: Interval | None
+    """The chance that a successful episode is given more than a failed one, ties half (Hanley and McNeil 1982). At the
+    same step: over all pairs of a success and a failure that both came so far. None where there is no pair."""
+    clock: Interval | None
+    """The same of a judge that only counts steps, fewer being better: the control of the thirds. None at the same step,
+    where it guesses."""
+    loss: Interval
+    """The logistic loss, ``-log`` of the chance given to what came: the mean over the steps, episodes, then tasks."""
+    base: float
+    """The logistic loss of always saying the share of these episodes that succeeded."""
+
+
+def judge_rows(judged: Iterable[Judged], *, resamples: int = 2_000, seed: int = 0) -> list[JudgeRow]:
+    """Four rows per arm in order of first appearance, and four for all of them where there are several. A third in
+    which no episode has a step has no row."""
+    arms: dict[str, list[Judged]] = defaultdict(list)
+    for episode in judged:
+        arms[episode.arm].append(episode)
+    if len(arms) > 1:
+        arms[ALL] = [episode for found in arms.values() for episode in found]
+    rows = []
+    for arm, episodes in arms.items():
+        for number, part in enumerate((*THIRDS, SAME_STEP)):
+            found = [(e, third_of(len(e.chances), number)) for e in episodes]
+            if part == SAME_STEP:
+                found = [(e, range(len(e.chances))) for e in episodes]
+            if any(steps for _, steps in found):
+                rows.append(_row(arm, part, [(e, steps) for e, steps in found if steps], resamples, seed))
+    return rows
+
+
+def third_of(steps: int, number: int) -> range:
+    """The indices of an episode's first (``number`` 0), second or last third; an episode of two steps has no last."""
+    return range(-(-steps * number // 3), -(-steps * (number + 1) // 3))
+
+
+def _row(arm: str, part: str, found: Sequence[tuple[Judged, range]], resamples: int, seed: int) -> JudgeRow:
+    names = {name: index for index, name in enumerate(dict.fromkeys(e.task for e, _ in found))}
+    won = np.array([e.success for e, _ in found], dtype=float)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples).astype(float)
+    # How often each episode counts: once as it was, then in each resample.
+    times = np.concatenate([np.ones((1, len(names))), drawn])[:, np.array([names[e.task] for e, _ in found])]
+    clock: Interval | None = None
+    if part == SAME_STEP:
+        longest = max(len(steps) for _, steps in found)
+        here = [[i for i, (_, steps) in enumerate(found) if step in steps] for step in range(longest)]
+        told = [(np.array([found[i][0].chances[step] for i in at]), np.array(at)) for step, at in enumerate(here)]
+    else:
+        everyone = np.arange(len(found))
+        told = [(np.array([fmean(e.chances[i] for i in steps) for e, steps in found]), everyone)]
+        clock = _auroc([(np.array([-fmean(steps) for _, steps in found]), everyone)], won, times)
+    losses: dict[str, list[float]] = defaultdict(list)
+    for e, steps in found:
+        losses[e.task].append(fmean(_loss(e.chances[i], e.success) for i in steps))
+    return JudgeRow(
+        arm=arm,
+        part=part,
+        episodes=len(found),
+        tasks=len(names),
+        succeeded=int(won.sum()),
+        auroc=_auroc(told, won, times),
+        clock=clock,
+        loss=bootstrap([fmean(values) for values in losses.values()], resamples=resamples, seed=seed),
+        base=fmean(_loss(float(won.mean()), e.success) for e, _ in found),
+    )
+
+
+def _auroc(told: Sequence[tuple[Floats, NDArray[np.int_]]], won: Floats, times: Floats) -> Interval | None:
+    """Over the pairs within each group of ``told``, which is scores and whose they are; both of shape (members,).
+
+    ``times``: how often each episode counts, shape (1 + resamples, episodes). The first row gives the estimate.
+    """
+    right, pairs = np.zeros(len(times)), np.zeros(len(times))
+    for scores, members in told:
+        order = np.argsort(scores, kind="stable")
+        _, begins = np.unique(scores[order], return_index=True)
+        weight, success = times[:, members[order]], won[members[order]]
+        good = np.add.reduceat(weight * success, begins, axis=1)
+        bad = np.add.reduceat(weight * (1.0 - success), begins, axis=1)
+        right += (good * (np.cumsum(bad, axis=1) - bad / 2)).sum(axis=1)
+        pairs += good.sum(axis=1) * bad.sum(axis=1)
+    if not pairs[0]:
+        return None
+    # A resample in which all ended alike tells nothing.
+    drawn = (right[1:] / np.where(pairs[1:] > 0, pairs[1:], 1.0))[pairs[1:] > 0]
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (0.0, 1.0)
+    return Interval(mean=float(right[0] / pairs[0]), low=float(low), high=float(high), n=len(won))
+
+
+def _loss(chance: float, success: bool) -> float:
+    return -log(min(1.0 - _LEAST, max(_LEAST, chance if success else 1.0 - chance)))
