@@ -132,6 +132,15 @@ async def test_a_step_on_which_a_majority_was_trusted_is_split_and_the_students(
     assert found is not None and (found.share, found.acted, found.right) == (2 / 3, True, False)
 
 
+async def test_a_share_is_of_the_samples_drawn_where_drawing_stopped_early() -> None:
+    one_by_one = ScriptedModel(["Action: a", "Action: a", "Action: b"])
+    early = await chosen(one_by_one, say("a"), samples=5)
+    assert early is not None and (early.samples, early.share, early.right) == (3, 2 / 3, True)
+    full = await chosen(say(*"aaaaa"), say("a"), samples=5)
+    assert full is not None
+    assert (row([early, full]).stopped, row([full, full]).stopped) == (1, 0)
+
+
 async def test_steps_of_other_policies_say_nothing() -> None:
     assert choice_of(made(Decision(action="a", actor="student", reason="solo")), "t", "e") is None
     assert await chosen(say(), say("a"), trust=Trust(threshold=None)) is None
