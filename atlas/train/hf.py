@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
+from atlas.assets import say
 from atlas.errors import ConfigError, DataError, MissingExtra
 from atlas.models.chat import end_of_turn
 from atlas.models.hf import HF
 from atlas.models.hf_engine import load
 from atlas.prompts import REPLY_FORMAT, reply_text
 from atlas.train.base import Scores
+from atlas.train.packing import keeps_apart, lay
 from atlas.train.student import ABOUT, write_folder
 from atlas.train.trajectories import Trajectory
 from atlas.train.vocabulary import Encoded
@@ -54,6 +56,7 @@ class HFBase:
         self.context = context
         self.lora = lora
         self.device = next(net.parameters()).device
+        self._apart: bool | None = None
         self._end = self._tokens(end_of_turn(self._template))[:1]
 
     @classmethod
@@ -152,26 +155,46 @@ class HFBase:
     # --- what the trainer asks for ------------------------------------------------------------------------------------
 
     def scores(self, batch: Sequence[Encoded]) -> Scores:
-        width = max(map(len, batch))
-        tokens = torch.tensor([item.tokens + [0] * (width - len(item)) for item in batch], device=self.device)
-        weights = torch.tensor([item.weights + [0.0] * (width - len(item)) for item in batch], device=self.device)
-        mask = torch.tensor([[1] * len(item) + [0] * (width - len(item)) for item in batch], device=self.device)
+        """One pass in bfloat16. Sequences share rows where that saves a tenth of them (:mod:`atlas.train.packing`).
+
+        Batches of sequences of about one length keep a row for each: padding stands on the right, where no token sees
+        it, so that attention needs no mask and torch takes its fastest kernel. Batches of mixed lengths, as all steps
+        of an episode with their notes, are packed. So it is on a CPU and on a GPU.
+        """
         whole = _plain(self.net)
+        # Nothing follows the last token: it is a target only.
+        layout = lay([item.tokens[:-1] for item in batch], pack=len(batch) > 1 and self._packs())
+        found = [
+            (layout.starts[owner][0], layout.starts[owner][1] + i, item.tokens[i + 1], owner)
+            for owner, item in enumerate(batch)
+            for i, weight in enumerate(item.weights[1:])
+            if weight
+        ]
+        rows, columns, targets, owners = torch.tensor(found, dtype=torch.long).view(-1, 4).to(self.device).unbind(1)
+        weights = torch.tensor([weight for item in batch for weight in item.weights[1:] if weight], device=self.device)
+        given = {} if layout.places is None else {"position_ids": layout.places.to(self.device)}
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            hidden = whole.get_decoder()(input_ids=tokens[:, :-1], attention_mask=mask[:, :-1]).last_hidden_state
-            rows, columns = weights[:, 1:].nonzero(as_tuple=True)
+            hidden = whole.get_decoder()(input_ids=layout.tokens.to(self.device), **given).last_hidden_state
             # Only where something is learnt: all logits of a batch would not fit.
             logits = whole.get_output_embeddings()(hidden[rows, columns])
-        return Scores(logits.float(), tokens[rows, columns + 1], weights[rows, columns + 1], rows)
+        return Scores(logits.float(), targets, weights, owners)
+
+    def _packs(self) -> bool:
+        if self._apart is None:
+            self._apart = keeps_apart(_plain(self.net).get_decoder(), self.device)
+            if not self._apart:
+                say(f"atlas: {self.name} does not keep sequences of one row apart: its batches are padded, not packed")
+        return self._apart
 
     def optimizers(self, lr: float) -> list[Any]:
-        """AdamW (arXiv 1711.05101), with weight decay of matrices only."""
+        """AdamW (arXiv 1711.05101), with weight decay of matrices only; on a GPU in one kernel for all parameters."""
         trained = [p for p in self.net.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in trained if p.dim() > 1], "weight_decay": DECAY},
             {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        return [torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(0.9, 0.95))]
+        fused = self.device.type == "cuda"
+        return [torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(0.9, 0.95), fused=fused)]
 
     def frozen(self) -> HFBase:
         other = copy.copy(self)
