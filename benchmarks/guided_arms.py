@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 GUIDED_ARMS = {
     "pamphlets": "the student with entries distilled from the demonstrations, and no demonstrations",
-    "pamphlets-shuffled": "the same, each cue with the advice of another entry: a control",
+    "pamphlets-sampled": "the same, each action drawn at --temperature: traces for 'atlas train internalise --joint'",
+    "pamphlets-shuffled": "pamphlets, each cue with the advice of another entry: a control",
     "both": "the student with demonstrations and entries",
     "both-shuffled": "the same, each cue with the advice of another entry: a control",
     "cascade-pamphlets": "pamphlets, and the teacher acts where the student's samples disagree",
@@ -31,6 +32,8 @@ ON_TRIAL = ("pamphlets", "both", "cascade-pamphlets", "cascade-both")
 def guided(name: str, count: int | None, cast: Cast, student: Solo, cascade: Cascade, library: Library) -> Policy:
     """The policy of the arm ``name`` with what the first ``count`` demonstrations taught."""
 
+    sampled = Solo(cast.student, temperature=cast.temperature, max_tokens=cast.max_tokens)
+
     def entries(inner: Policy, without: str = "", shuffled: bool = False) -> Guided:
         found = library.entries(count, without, shuffled=shuffled)
         return Guided(inner, found, cast.guidance_tokens, share=cast.trials)
@@ -41,6 +44,7 @@ def guided(name: str, count: int | None, cast: Cast, student: Solo, cascade: Cas
 
     arms: dict[str, Callable[[], Policy]] = {
         "pamphlets": lambda: entries(student),
+        "pamphlets-sampled": lambda: entries(sampled),
         "pamphlets-shuffled": lambda: entries(student, shuffled=True),
         "both": lambda: entries(demos(student)),
         "both-shuffled": lambda: entries(demos(student), shuffled=True),

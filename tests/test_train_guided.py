@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from collections.abc import Sequence
 from itertools import pairwise
@@ -240,3 +241,75 @@ def test_who_was_not_trained_with_guidance_does_not_read_it(one_thread: None, tm
     without, withit = (asyncio.run(plain.sample(question(data[0], shown))) for shown in ((), (STOP,)))
     assert without.replies == withit.replies
     assert without.usage.prompt_tokens == withit.usage.prompt_tokens
+
+
+# --- the joint objective ----------------------------------------------------------------------------------------------
+
+
+def played(i: int, *, success: bool = True, **changes: Any) -> Trajectory:
+    """What a student called ``own`` did: what the note says, or some other thing."""
+    right = hinted(i)
+    done = right.moments[0].action if success else hinted(i + 1).moments[0].action
+    moments = [m.model_copy(update={"model": "own", **changes}) for m in right.moments]
+    moments[0] = moments[0].model_copy(update={"action": done})
+    return right.model_copy(update={"success": success, "moments": tuple(moments), "task": f"hinted {i % 4}"})
+
+
+@pytest.mark.torch
+def test_joint_takes_what_the_student_played_won_and_lost(one_thread: None) -> None:
+    from atlas.errors import ConfigError, DataError
+    from atlas.train.guided import Joint
+
+    both = [played(0), played(4, success=False), played(8, success=False), played(1), played(2, success=False)]
+    prepared = Joint(player="own").prepare([*both, played(3, model="nearest"), played(3).weighted([0.0, 0.0])])
+    assert [t.advantage for t in prepared] == pytest.approx([1.0, -0.5, -0.5, 0.75, -0.5])
+    for found, message in (
+        ([t.model_copy(update={"moments": tuple(m.model_copy(update={"guidance": ""}) for m in t.moments)})
+          for t in both], "no prompt held guidance"),
+        ([played(0, model="nearest"), played(1, model="nearest", success=False)], "own's own.*are of nearest"),
+        ([played(0, actor=TEACHER)], "no step was own's own"),
+        ([played(0), played(1)], "all 2 episodes succeeded: play harder tasks"),
+        ([played(0, success=False)], "all 1 episodes failed: play easier tasks"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            Joint(player="own").prepare(found)
+    with pytest.raises(ConfigError, match="clip lies between"):
+        Joint(clip=0.0)
+
+
+@pytest.mark.torch
+def test_joint_makes_what_won_likelier_without_notes(reader: Any) -> None:
+    import torch
+
+    from atlas.train.guided import Joint
+    from atlas.train.losses import logprobs
+    from atlas.train.scratch import ScratchBase
+
+    base = ScratchBase(copy.deepcopy(reader.net), reader.vocabulary)
+    right, wrong = hinted(0), played(0, success=False)
+
+    def chance(trajectory: Trajectory) -> float:
+        with torch.no_grad():
+            scores = base.scores(base.encode(trajectory.weighted([1.0, 0.0])))
+        return float(logprobs(scores.logits, scores.targets).sum().exp())
+
+    before = chance(right), chance(wrong)
+    recipe = Joint(alpha=0.0, beta=0.05)
+    fitted(recipe, base, recipe.prepare([played(0), wrong] * 2), 10)
+    assert chance(right) > before[0]
+    assert chance(wrong) < before[1] or before[1] < 1e-3
+
+
+@pytest.mark.torch
+def test_joint_is_told_apart_on_the_command_line(
+    tmp_path: Path, one_thread: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from atlas.cli import main
+
+    rest = ["--data", str(tmp_path), "--joint", "-o", str(tmp_path / "s")]
+    with pytest.raises(SystemExit):
+        main(["train", "sft-success", *rest])
+    assert "belongs to internalise, not to sft-success" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "internalise", "--base", "scratch:tiny", *rest])
+    assert "begins from nothing: give the folder" in capsys.readouterr().err

@@ -124,3 +124,64 @@ def test_the_mean_of_a_sequence_is_over_its_own_targets() -> None:
 
     values, owners = torch.tensor([1.0, 3.0, 10.0]), torch.tensor([0, 0, 2])
     assert per_sequence(values, owners, 3).tolist() == [2.0, 0.0, 10.0]
+
+
+def test_the_joint_objective_is_the_score_function_where_the_student_just_played() -> None:
+    """On a categorical policy of which all actions are listed, against autograd of the exact expectations."""
+    from atlas.train.losses import joint_objective, kl
+
+    guided, plain = some(1, WORDS, seed=1), some(1, WORDS, seed=2)
+    rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+    alpha, beta, baseline = 0.3, 0.2, 0.4
+    t, s = guided.log_softmax(-1), plain.log_softmax(-1)
+    j_t = (t.exp() * rewards).sum() - beta * kl(t, s.detach())[0]
+    j_s = (t.detach().exp() * (s - t.detach()).exp() * rewards).sum() - beta * kl(t.detach(), s)[0]
+    wanted = torch.autograd.grad(-alpha * j_t - (1 - alpha) * j_s, [guided, plain])
+    # Every action once, in place of draws: each weighs as much as the chance that it was drawn. A baseline adds
+    # nothing. The clip is out of the way, as the student without guidance is far from who played.
+    every, played = torch.arange(WORDS), t.detach()[0]
+    rows = [z.expand(WORDS, WORDS) for z in (guided, plain)]
+    loss = joint_objective(
+        *rows, played, every, played.exp(), rewards - baseline, alpha=alpha, beta=beta, clip=1e6,
+    )  # fmt: skip
+    got = torch.autograd.grad(loss, [guided, plain])
+    assert all(torch.allclose(g, w) for g, w in zip(got, wanted, strict=True))
+
+
+def test_fixed_points_of_the_joint_objective(targets: Any, weights: Any) -> None:
+    from atlas.train.losses import joint_objective, logprobs
+
+    guided, plain = some(TARGETS, WORDS, seed=1), some(TARGETS, WORDS, seed=2)
+    played = logprobs(guided, targets).detach()
+    gains = torch.tensor([0.5, 0.5, -0.5, -0.5, 0.5], dtype=torch.float64)
+
+    def moved(gains: Any, **settings: float) -> list[bool]:
+        loss = joint_objective(guided, plain, played, targets, weights, gains, **settings)
+        return [bool(g.abs().max() > 1e-12) for g in torch.autograd.grad(loss, [guided, plain])]
+
+    assert moved(gains, alpha=1.0) == [True, False], "only the one with guidance moves"
+    assert moved(gains, alpha=0.0) == [False, True]
+    assert moved(gains * 0, beta=0.0) == [False, False], "equal rewards teach nothing"
+    assert moved(gains * 0, beta=0.1) == [True, True], "but both are drawn together"
+
+
+def test_a_ratio_counts_up_to_its_clip() -> None:
+    from atlas.train.losses import surrogate
+
+    ratios = torch.tensor([0.5, 1.0, 2.0, 0.5, 1.0, 2.0], dtype=torch.float64).log().requires_grad_(True)
+    gains = torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0, -1.0], dtype=torch.float64)
+    found = surrogate(ratios, gains, 0.2)
+    assert found.tolist() == pytest.approx([0.5, 1.0, 1.2, -0.8, -1.0, -2.0])
+    found.sum().backward()
+    assert ratios.grad.tolist() == pytest.approx([0.5, 1.0, 0.0, 0.0, -1.0, -2.0])
+
+
+def test_a_baseline_knows_nothing_of_its_own_episode() -> None:
+    from atlas.train.losses import leave_one_out
+
+    assert leave_one_out([1, 0, 0], ["a", "a", "a"]) == pytest.approx([1, -0.5, -0.5])
+    assert leave_one_out([1, 0, 1], ["a", "a", "b"]) == pytest.approx([1, -1, 0.5]), "b is alone: against all others"
+    assert leave_one_out([1, 1], ["a", "a"]) == [0, 0]
+    assert leave_one_out([1], ["a"]) == [0]
+    for own in (0.0, 1.0):
+        assert own - leave_one_out([own, 1, 0], ["a", "a", "a"])[0] == 0.5, "the same baseline, however it ended"

@@ -86,7 +86,7 @@ def command() -> None:
     default=0.1,
     type=click.FloatRange(min=0),
     show_default=True,
-    help="Of the student's samples in a cascade.",
+    help="Of the student's samples in a cascade and in pamphlets-sampled.",
 )
 @click.option(
     "--audit",

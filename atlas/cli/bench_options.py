@@ -10,8 +10,8 @@ from click.core import ParameterSource
 from atlas.errors import ConfigError
 
 _ENTRIES = (
-    "pamphlets", "pamphlets-shuffled", "both", "both-shuffled", "cascade-pamphlets", "cascade-both",
-    "pamphlets-elsewhere", "both-elsewhere",
+    "pamphlets", "pamphlets-sampled", "pamphlets-shuffled", "both", "both-shuffled", "cascade-pamphlets",
+    "cascade-both", "pamphlets-elsewhere", "both-elsewhere",
 )  # fmt: skip
 _SAMPLED = (
     "cascade", "cascade-watch", "cascade-nodemos", "online", "cascade-pamphlets", "cascade-both",
@@ -27,7 +27,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "trials": _ENTRIES,
     "guidance_tokens": _ENTRIES,
     "samples": _SAMPLED,
-    "temperature": _SAMPLED,
+    "temperature": (*_SAMPLED, "pamphlets-sampled"),
     "audit": _SAMPLED,
     "k": _RECALLED,
     "plan": _RECALLED,

@@ -54,6 +54,7 @@ RECIPES = (
 @click.option("--reward", help="Success in an environment while it trains: alfworld:SPLIT:N.")
 @click.option("--teacher", type=click.Path(path_type=Path), help="kd-whitebox: the folder of the student to copy.")
 @click.option("--alpha", type=float, help="Of rationale, redi and internalise. [default: 0.5, 0.8, 0.5]")
+@click.option("--joint", is_flag=True, help="internalise: from what --base itself played with pamphlets, won and lost.")
 @click.option("--select", type=click.Choice(["family", "uncertain"]), help="Draw what an epoch is made of.")
 @click.option(
     "--permitted", default="", help="Models whose terms allow training on their words: MODEL,... or PROVIDER/*."
@@ -140,6 +141,8 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
     alpha = {} if options["alpha"] is None else {"alpha": options["alpha"]}
     if alpha and name not in ("rationale", "redi", "internalise"):
         raise ConfigError(f"{name} has no alpha: leave --alpha out")
+    if options["joint"] and name != "internalise":
+        raise ConfigError(f"--joint belongs to internalise, not to {name}: leave it out")
     if (options["teacher"] is None) == (name == "kd-whitebox"):
         raise ConfigError("--teacher FOLDER belongs to kd-whitebox, and kd-whitebox needs it")
     match name:
@@ -151,6 +154,8 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
             return recipes.Redi(**alpha)
         case "kd-whitebox":
             return recipes.KdWhitebox(ScratchBase.load(options["teacher"]))
+        case "internalise" if options["joint"]:
+            return guided.Joint(**alpha, player=_player(options["base"]))
         case "internalise":
             return guided.Internalise(**alpha)
         case "on-policy":
@@ -158,6 +163,24 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
         case "judge":
             return judge.Judge()
     return recipes.SftSuccess()
+
+
+def _player(base: str) -> str:
+    """The name under which traces know the model that is trained further."""
+    kind, _, rest = base.partition(":")
+    if kind == "scratch":
+        raise ConfigError(
+            f"--joint goes on from the student that played the traces, and --base {base} begins from nothing: give the "
+            "folder of that student as --base"
+        )
+    if kind in ("hf", "gguf"):
+        return Path(rest).stem
+    folder = Path(base).expanduser().resolve()
+    if not folder.is_dir():
+        return base
+    from atlas.train.student import about
+
+    return folder.name if about(folder).get("base") == "scratch" else folder.stem
 
 
 def _some(trajectories: Sequence[Trajectory], count: int) -> list[Trajectory]:

@@ -15,7 +15,7 @@ from atlas.records import STUDENT
 from atlas.train import losses
 from atlas.train.base import Base, Scores
 from atlas.train.recipes import FORWARD, SftSuccess
-from atlas.train.trajectories import Trajectory
+from atlas.train.trajectories import Moment, Trajectory
 from atlas.train.vocabulary import Encoded
 
 
@@ -23,8 +23,8 @@ class Internalise(SftSuccess):
     """``internalise``: what was done with guidance in the prompt, learnt without it.
 
     The offline proxy of pi-Distill: one network reads each action with and without guidance, and the two distributions
-    are drawn together (:func:`atlas.train.losses.joint`). With ``alpha`` and ``beta`` 0 it is plain training on the
-    prompts without guidance, which is the first thing to compare with.
+    are drawn together (:func:`atlas.train.losses.joint`); :class:`Joint` is pi-Distill itself. With ``alpha`` and
+    ``beta`` 0 it is plain training on the prompts without guidance, which is the first thing to compare with.
     """
 
     name = "internalise"
@@ -53,6 +53,77 @@ class Internalise(SftSuccess):
     def config(self) -> dict[str, Any]:
         # With alpha 0 nothing teaches how guidance is read.
         return {"recipe": self.name, "alpha": self.alpha, "beta": self.beta, "reads_guidance": self.alpha > 0}
+
+
+class Joint(Internalise):
+    """``internalise --joint``: the objective of pi-Distill itself, on what this very student played with pamphlets.
+
+    Won and lost episodes count, see :func:`atlas.train.losses.joint_objective`. The reward is 1 where the episode
+    succeeded, else 0, less the mean of the other episodes of its task, or of all others where there are none. Who
+    played is taken to be the student as training begins, with guidance, at temperature 1: so play, train few epochs,
+    play again. Where actions were drawn from a list, its probabilities are those of the list alone, and the ratio
+    leaves out how much of the whole the list's share changed.
+    """
+
+    def __init__(self, alpha: float = 0.5, beta: float = 0.1, clip: float = 0.2, *, player: str = "") -> None:
+        """``clip``: how far a ratio of probabilities counts; ``player``: the model whose steps are learnt from, all of
+        the student's where empty."""
+        super().__init__(alpha, beta)
+        if not 0 < clip < 1:
+            raise ConfigError(f"clip lies between 0 and 1, and it is {clip}")
+        self.clip = clip
+        self.player = player
+
+    def prepare(self, found: Sequence[Trajectory]) -> list[Trajectory]:
+        """DataError where there is no guidance, where another played, or where all ended alike."""
+        told = "internalise --joint learns from what this very student played with pamphlets"
+        guided = [t for t in _guided(found, "internalise --joint") if any(m.guidance for m in t.moments)]
+        own = [t.weighted(m.weight * self._played(m) for m in t.moments) for t in guided]
+        own = [t for t in own if t.success is not None and any(m.weight for m in t.moments)]
+        if not own:
+            others = ", ".join(sorted({m.model or m.actor for t in guided for m in t.moments}))
+            raise DataError(
+                f"{told}, and no step was {self.player or 'a student'}'s own that may be trained on: "
+                f"they are of {others}"
+            )
+        won = sum(bool(t.success) for t in own)
+        if won in (0, len(own)):
+            raise DataError(
+                f"{told}, won and lost, and all {len(own)} episodes {'succeeded' if won else 'failed'}: play "
+                f"{'harder' if won else 'easier'} tasks, or more of them at temperature 1"
+            )
+        gains = losses.leave_one_out([float(bool(t.success)) for t in own], [t.task for t in own])
+        return [t.model_copy(update={"advantage": gain}) for t, gain in zip(own, gains, strict=True)]
+
+    def _played(self, moment: Moment) -> bool:
+        return moment.actor == STUDENT and self.player in ("", moment.model)
+
+    def begin(self, base: Base) -> None:
+        self._player = base.frozen()
+
+    def examples(self, base: Base, trajectories: Sequence[Trajectory], rng: random.Random | None) -> list[Encoded]:
+        if rng is None:
+            return super().examples(base, [t for t in trajectories if t.success], rng)
+        return [replace(item, advantage=t.advantage) for t in trajectories for item in _twins(base, [t])]
+
+    def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
+        plain, guided = _both(base, batch)
+        with torch.no_grad():
+            then = self._player.scores([twin for item in batch for twin in item.twins])
+            played = losses.logprobs(then.logits, then.targets)
+        advantages = plain.weights.new_tensor([item.advantage for item in batch])[plain.owners]
+        return losses.joint_objective(
+            guided.logits, plain.logits, played, plain.targets, plain.weights, advantages,
+            alpha=self.alpha, beta=self.beta, clip=self.clip,
+        )  # fmt: skip
+
+    def work(self, item: Encoded) -> float:
+        return len(item) + (1 + FORWARD) * sum(map(len, item.twins))
+
+    def config(self) -> dict[str, Any]:
+        told = {"joint": True, "clip": self.clip, "player": self.player}
+        # Who played with pamphlets reads them, whatever alpha is.
+        return {**super().config(), **told, "reads_guidance": True}
 
 
 class OnPolicy(SftSuccess):

@@ -26,6 +26,8 @@ class Moment(Record):
     action: str
     thought: str = ""
     actor: str = STUDENT
+    model: str = ""
+    """Whose reply it was; empty where the trace does not tell."""
     escalated: bool = False
     """Whether the student was asked, was in doubt, and the teacher acted."""
     guidance: str = ""
@@ -45,6 +47,8 @@ class Trajectory(Record):
     success: bool | None = None
     holdout: bool = False
     """Whether it is kept apart to measure the loss on."""
+    advantage: float = 0.0
+    """Its reward less a baseline, for recipes that learn from rewards."""
     moments: tuple[Moment, ...]
 
     def weighted(self, weights: Iterable[float]) -> Trajectory:
@@ -103,6 +107,7 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
                 action=row.action,
                 thought=row.thought,
                 actor=row.actor,
+                model=row.model,
                 escalated=row.escalated,
                 guidance=row.prompt.guidance,
                 weight=float(row.trainable and bool(row.action) and not row.context),

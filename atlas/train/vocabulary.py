@@ -175,6 +175,8 @@ class Encoded:
     """``action``, ``reason`` for a sequence that ends in a thought, ``bad`` for one of an episode that failed."""
     twins: tuple[Encoded, ...] = ()
     """Sequences with the same targets in the same order, and guidance before them."""
+    advantage: float = 0.0
+    """Of its episode: see :class:`~atlas.train.trajectories.Trajectory`."""
     branches: tuple[Branch, ...] = ()
     """Where it has any, they hold all targets."""
 
