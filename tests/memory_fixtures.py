@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 
-from atlas.memory import Demonstration, HashEmbedder, from_steps
+from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, from_steps
 from atlas.memory.index import STEP_KEYS, TRAJECTORY_KEYS, demo_texts, query_texts
 from atlas.records import DemoStep, Task, Turn, View
+
+HERE = Path(__file__).parent.parent
+ME = "person:me"
+"""An author of changes."""
 
 
 def demo(
@@ -58,3 +67,19 @@ def reference_search(
         best = max(range(len(steps)), key=lambda i: (steps[i], -i))
         rows.append((one.id, best, own + steps[best]))
     return sorted(rows, key=lambda row: (-row[2], row[0]))[:k]
+
+
+def search(store: DemonstrationStore, k: int = 9) -> list[str]:
+    """The tasks of the ``k`` demonstrations that are most like the first one."""
+    return [w.task_id for w in store.search(view("other", demo(1).goal, demo(1).steps[0].observation), k)]
+
+
+def spawn(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Run ``code`` in a process of its own, with the memory and these fixtures to import."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )

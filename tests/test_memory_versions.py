@@ -1,13 +1,7 @@
-"""Every change of a memory is a version that can be read, compared and gone back to, whoever writes meanwhile."""
+"""Every change of a memory is a version that can be read, compared and gone back to."""
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,11 +16,8 @@ from atlas.memory.database import STATUSES, Database, Kind, State, Status, Write
 from atlas.memory.history import History, Outcome
 from atlas.memory.pamphlets import PamphletStore
 from atlas.testing import ScriptedModel
-from tests.memory_fixtures import demo, view
+from tests.memory_fixtures import ME, demo, search, view
 from tests.test_memory_demonstration import STEPS, episode
-
-HERE = Path(__file__).parent.parent
-ME = "person:me"
 
 
 def entry(name: str, status: Status | None = None, record: str | None = None) -> Write:
@@ -37,10 +28,6 @@ def state(database: Database) -> dict[tuple[Kind, str], tuple[str, str]]:
     """What is in the memory, but for what is removed."""
     items = [*database.rows("entry"), *database.rows("demonstration")]
     return {(i.kind, i.id): (i.status, i.record) for i in items if i.status not in versions.GONE}
-
-
-def search(store: DemonstrationStore, k: int = 9) -> list[str]:
-    return [w.task_id for w in store.search(view("other", demo(1).goal, demo(1).steps[0].observation), k)]
 
 
 # --- what a version is ------------------------------------------------------------------------------------------------
@@ -139,6 +126,17 @@ def test_a_version_that_is_not_there() -> None:
         store.database.version(9)
     with pytest.raises(StoreError, match="no version 7"):
         versions.diff(store.database, 0, 7)
+
+
+def test_parts_count_what_is_shown() -> None:
+    store = DemonstrationStore(":memory:", embedder="hash")
+    store.add_many(demo(i) for i in range(6))
+    store.database.write([Write("demonstration", demo(i).id, "removed") for i in (0, 2)], author=ME, reason="")
+    for count, expected in ((0, set()), (1, {1}), (3, {1, 3, 4}), (9, {1, 3, 4, 5})):
+        part = store.limit(count)
+        asked = view("other", demo(1).goal, "a room")
+        assert {w.task_id for w in part.search(asked, 9)} == {f"task-{i}" for i in expected}
+        assert part.all() == [demo(i) for i in sorted(expected)]
 
 
 names = st.sampled_from("abcd")
@@ -252,206 +250,3 @@ def test_an_agent_uses_a_frozen_memory_and_does_not_complain() -> None:
         store.database.set_frozen(True, author=ME, reason="enough")
         assert not agent.learn_from(episode(True).model_copy(update={"plan": "another"}), STEPS)
         assert len(store) == 1
-
-
-# --- many processes ---------------------------------------------------------------------------------------------------
-
-WRITER = """
-import sys
-from atlas.memory import DemonstrationStore
-from tests.memory_fixtures import demo
-store = DemonstrationStore(sys.argv[1], embedder="hash")
-first = int(sys.argv[2])
-for i in range(first, first + int(sys.argv[3]), 2):
-    print("trying", demo(i).id, demo(i + 1).id, flush=True)
-    assert store.add_many([demo(i), demo(i + 1)]) == 2
-    print("added", demo(i).id, demo(i + 1).id, flush=True)
-"""
-ROLLER = """
-import random, sys
-from atlas.memory import versions
-from atlas.memory.database import Database
-database = Database(sys.argv[1])
-for i in range(int(sys.argv[2])):
-    to = random.randrange(database.head() + 1)
-    versions.rollback(database, to, author="person:roller", reason=f"number {i}")
-    print("rolled", flush=True)
-"""
-
-
-def spawn(code: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=HERE,
-        env={**os.environ, "PYTHONPATH": str(HERE)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def replayed(database: Database) -> dict[str, str]:
-    """The status of each item, by following all versions; fails where one is not whole."""
-    now: dict[str, str] = {}
-    states: list[dict[str, str]] = [{}]
-    for version in database.versions():
-        _, changes = database.version(version.number)
-        for change in changes:
-            assert change.before.status == now.get(change.id, "absent")
-            now[change.id] = change.after.status
-        if version.action.startswith("rollback"):
-            there = {name: status for name, status in now.items() if status != "absent"}
-            assert there == {n: s for n, s in states[int(version.action.split()[-1])].items() if s != "absent"}
-        elif version.action == "write":
-            assert [change.after.status for change in changes] == ["admitted", "admitted"], "half a write"
-        states.append(dict(now))
-    return now
-
-
-def test_two_processes_write_while_a_third_rolls_back(tmp_path: Path) -> None:
-    path = tmp_path / "m.db"
-    Database(str(path)).close()
-    processes = [spawn(WRITER, path, 0, 40), spawn(WRITER, path, 1000, 40), spawn(ROLLER, path, 25)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    added = {
-        name
-        for out in outputs[:2]
-        for line in out.splitlines()
-        if line.startswith("added")
-        for name in line.split()[1:]
-    }
-    assert len(added) == 80
-    with DemonstrationStore(path, embedder="hash") as store:
-        now = replayed(store.database)
-        assert set(now) == added, "an acknowledged demonstration is not in the history"
-        assert all(store.get(name) if now[name] != "absent" else True for name in added)
-        assert {one.id for one in store.all()} == {name for name, status in now.items() if status == "admitted"}
-        # What a rollback took away is still there to be brought back.
-        for version in [v for v in store.database.versions() if v.action == "write"]:
-            _, changes = store.database.version(version.number)
-            versions.rollback(store.database, version.number, author=ME, reason="")
-            assert all(change.id in store and store.get(change.id).id == change.id for change in changes)
-
-
-def test_killed_processes_leave_whole_versions(tmp_path: Path) -> None:
-    path = tmp_path / "m.db"
-    Database(str(path)).close()
-    acknowledged: set[str] = set()
-    tried: set[str] = set()
-    for turn in range(3):
-        processes = [
-            spawn(WRITER, path, turn * 100_000, 90_000),
-            spawn(WRITER, path, 1_000_000 + turn * 100_000, 90_000),
-            spawn(ROLLER, path, 100_000),
-        ]
-        for process in processes:
-            assert process.stdout and process.stdout.readline()
-        time.sleep(random.uniform(0.1, 0.4))
-        for process in processes:
-            process.send_signal(signal.SIGKILL)
-        for process in processes:
-            assert process.stdout
-            for line in process.stdout:
-                words = line.split()
-                if line.endswith("\n") and words[0] in ("trying", "added"):
-                    (acknowledged if words[0] == "added" else tried).update(words[1:])
-            process.wait()
-        with DemonstrationStore(path, embedder="hash") as store:
-            now = replayed(store.database)
-            assert acknowledged <= set(now)
-            assert {one.id for one in store.all()} == {name for name, status in now.items() if status == "admitted"}
-            assert store.database.execute("PRAGMA integrity_check") == [("ok",)]
-
-
-def test_a_rollback_elsewhere_is_seen_at_the_next_search_and_nothing_is_embedded_again(tmp_path: Path) -> None:
-    path = tmp_path / "m.db"
-    with DemonstrationStore(path, embedder="hash") as store:
-        store.add(demo(1))
-        store.add(demo(2))
-        assert search(store) == ["task-1", "task-2"]
-        embedded: list[str] = []
-        compute = store._embedder._compute  # type: ignore[attr-defined]
-        store._embedder._compute = lambda texts: (embedded.extend(texts), compute(texts))[1]  # type: ignore[attr-defined]
-        store._embedder._cache.clear()  # type: ignore[attr-defined]
-        code = "import sys; from atlas.memory import versions; from atlas.memory.database import Database; "
-        code += "versions.rollback(Database(sys.argv[1]), int(sys.argv[2]), author='person:x', reason='y')"
-        assert spawn(code, path, 1).wait() == 0
-        assert search(store) == ["task-1"]
-        assert [w.task_id for w in store.similar(view("other", "put", "x"), 9)] == ["task-1"]
-        assert spawn(code, path, 2).wait() == 0
-        assert search(store) == ["task-1", "task-2"]
-        assert demo(2).steps[3].observation not in embedded
-
-
-def test_parts_count_what_is_shown() -> None:
-    store = DemonstrationStore(":memory:", embedder="hash")
-    store.add_many(demo(i) for i in range(6))
-    store.database.write([Write("demonstration", demo(i).id, "removed") for i in (0, 2)], author=ME, reason="")
-    for count, expected in ((0, set()), (1, {1}), (3, {1, 3, 4}), (9, {1, 3, 4, 5})):
-        part = store.limit(count)
-        asked = view("other", demo(1).goal, "a room")
-        assert {w.task_id for w in part.search(asked, 9)} == {f"task-{i}" for i in expected}
-        assert part.all() == [demo(i) for i in sorted(expected)]
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-OLD = """
-CREATE TABLE demonstrations (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, steps INTEGER NOT NULL, record TEXT NOT NULL);
-CREATE TABLE vectors (embedder TEXT NOT NULL, text_hash TEXT NOT NULL, vector BLOB NOT NULL,
-    PRIMARY KEY (embedder, text_hash)) WITHOUT ROWID;
-PRAGMA application_id = 1096043603;
-PRAGMA user_version = 1;
-"""
-
-
-def old_file(path: Path, count: int) -> None:
-    raw = sqlite3.connect(path)
-    raw.executescript("PRAGMA journal_mode = WAL;" + OLD)
-    rows = [(demo(i).id, 6, demo(i).model_dump_json()) for i in range(count)]
-    raw.executemany("INSERT INTO demonstrations (id, steps, record) VALUES (?, ?, ?)", rows)
-    raw.commit()
-    raw.close()
-
-
-def test_a_file_without_versions_is_taken_over_whole(tmp_path: Path) -> None:
-    old_file(tmp_path / "m.db", 5)
-    processes = [
-        spawn("import sys; from atlas.memory.database import Database; Database(sys.argv[1])", tmp_path / "m.db")
-        for _ in range(3)
-    ]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    with DemonstrationStore(tmp_path / "m.db", embedder="hash") as store:
-        assert store.all() == [demo(i) for i in range(5)]
-        ((version, counts),) = versions.log(store.database)
-        assert (version.author, counts) == ("rule:upgrade", {"added": 5})
-        assert store.add(demo(5)) and not store.add(demo(2))
-        assert len(search(store)) == 6
-    old_file(tmp_path / "empty.db", 0)
-    with DemonstrationStore(tmp_path / "empty.db", embedder="hash") as store:
-        assert (len(store), store.database.versions()) == (0, [])
-
-
-def test_a_take_over_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    old_file(tmp_path / "m.db", 5)
-    raw = sqlite3.connect(tmp_path / "m.db")
-    raw.execute("CREATE TABLE items (x)")
-    raw.commit()
-    with pytest.raises(StoreError, match=r"m\.db cannot be opened or written"):
-        DemonstrationStore(tmp_path / "m.db", embedder="hash")
-    assert raw.execute("SELECT count(*) FROM demonstrations").fetchone() == (5,)
-    raw.close()
-
-
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    with DemonstrationStore(tmp_path / "m.db", embedder="hash") as store:
-        store.add(demo(1))
-    raw = sqlite3.connect(tmp_path / "m.db")
-    raw.execute("UPDATE items SET record = replace(record, '\"goal\"', '\"gaol\"')")
-    raw.commit()
-    raw.close()
-    with DemonstrationStore(tmp_path / "m.db", embedder="hash") as store:
-        for read in (store.all, lambda: store.get(demo(1).id), lambda: search(store)):
-            with pytest.raises(StoreError, match=rf"the demonstration {demo(1).id} in .*m\.db cannot be read \(goal: "):
-                read()
