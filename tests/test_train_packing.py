@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from contextlib import nullcontext
 from pathlib import Path
@@ -135,6 +136,43 @@ def test_what_does_not_keep_sequences_apart_is_padded_and_told_once(
     assert capsys.readouterr().err.count(f"{name} does not keep sequences of one row apart") == 1
 
 
+@pytest.mark.parametrize("rank", [None, 4])
+def test_layers_computed_again_give_the_same_gradients(rank: int | None, tokenizer: Any) -> None:
+    from atlas.train.hf import HFBase, Lora
+
+    found = []
+    for again in (False, True):
+        plain = base("llama", tokenizer).net
+        lora = None if rank is None else Lora(rank=rank)
+        torch.manual_seed(1)
+        whole = HFBase(plain, tokenizer, "llama", lora=lora, recompute=again)
+        whole._packs()
+        calls: list[int] = []
+        plain.model.layers[0].mlp.register_forward_pre_hook(lambda *given, seen=calls: seen.append(1))
+        whole.net.train()
+        whole.scores(sequences(20, 19)).logits.logsumexp(-1).sum().backward()
+        found.append([p.grad for p in whole.net.parameters() if p.requires_grad])
+        assert len(calls) == (2 if again else 1)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_one_sequence_without_targets_has_no_scores(tokenizer: Any) -> None:
     found = base("llama", tokenizer).scores([Encoded([1, 2, 3], [0.0, 0.0, 0.0])])
     assert found.logits.shape == (0, 257) and not len(found.targets)
+
+
+def test_both_trainers_run_on_the_same_batches_and_learn_the_same() -> None:
+    """The comparison at toy size: what it prints of both, and that one update has the same effect."""
+    pytest.importorskip("trl", reason="compares with TRL")
+    from click.testing import CliRunner
+
+    from atlas.benchmarks.perf.training import main
+
+    done = CliRunner().invoke(main, ["--steps", "2", "--batch-tokens", "2048", "--json"], catch_exceptions=False)
+    table = json.loads(done.stdout)["tables"][0]
+    ours, same, own = table["rows"]
+    assert [row[0] for row in table["rows"]] == ["atlas", "TRL, the same batches", "TRL, batches of its own"]
+    assert all(row[1] > 0 and row[3] > 0 for row in (ours, same, own))
+    assert ours[4] == pytest.approx(same[4], abs=0.005)
+    assert "atlas over TRL on the same batches" in table["note"]

@@ -48,6 +48,7 @@ RECIPES = (
 )
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate. [default: by the base]")
 @click.option("--lora", type=click.IntRange(min=1), help="Train adapters of this rank, not all weights.")
+@click.option("--recompute", is_flag=True, help="Language models: less memory, about a third more time.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights and of the order of the data.")
 @click.option("--batch-tokens", default=3072, type=click.IntRange(min=64), show_default=True, help="With padding.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="End the schedule by the clock.")
@@ -98,7 +99,14 @@ def command(recipe: str, **options: Any) -> None:
     train, held_out = split(prepared)
     if options["games"]:
         train = _some(train, options["games"])
-    base = base_of(options["base"], train, thoughts=learnt.thoughts, seed=options["seed"], lora=options["lora"])
+    base = base_of(
+        options["base"],
+        train,
+        thoughts=learnt.thoughts,
+        seed=options["seed"],
+        lora=options["lora"],
+        recompute=options["recompute"],
+    )
     settings = Settings(
         epochs=options["epochs"] or Settings.epochs,
         tokens=options["tokens"],

@@ -15,9 +15,15 @@ FORMS = "scratch, scratch:SIZE, hf:PATH_OR_NAME, gguf:PATH, an embedded model's 
 
 
 def base_of(
-    spec: str, trajectories: Sequence[Trajectory], *, thoughts: bool = False, seed: int = 0, lora: int | None = None
+    spec: str,
+    trajectories: Sequence[Trajectory],
+    *,
+    thoughts: bool = False,
+    seed: int = 0,
+    lora: int | None = None,
+    recompute: bool = False,
 ) -> Base:
-    """The base that ``spec`` names. ``lora`` is the rank of adapters, for language models alone.
+    """The base that ``spec`` names. ``lora``, the rank of adapters, and ``recompute`` are for language models alone.
 
     ``thoughts`` and ``trajectories`` are for a base that begins from nothing: what its vocabulary has to hold. Raises
     ConfigError or DataError for what does not exist.
@@ -28,13 +34,15 @@ def base_of(
 
         if lora is not None:
             raise ConfigError("LoRA is for language models: a base from scratch is small enough to be trained whole")
+        if recompute:
+            raise ConfigError("a base from scratch takes little memory: leave --recompute out")
         if kind != "scratch":
             return ScratchBase.load(spec)
         return ScratchBase.new(rest or "small", trajectories, thoughts=thoughts, seed=seed)
-    return _language_model(spec, kind, rest, lora)
+    return _language_model(spec, kind, rest, lora, recompute)
 
 
-def _language_model(spec: str, kind: str, rest: str, lora: int | None) -> Base:
+def _language_model(spec: str, kind: str, rest: str, lora: int | None, recompute: bool) -> Base:
     if spec in EMBEDDED:
         from atlas.assets import fetch
 
@@ -45,7 +53,8 @@ def _language_model(spec: str, kind: str, rest: str, lora: int | None) -> Base:
         raise DataError(f"there is no base {spec!r}: choose {FORMS}")
     from atlas.train.hf import HFBase, Lora
 
-    return HFBase.load(source, name=spec, lora=Lora(rank=lora) if lora is not None else None)
+    adapters = Lora(rank=lora) if lora is not None else None
+    return HFBase.load(source, name=spec, lora=adapters, recompute=recompute)
 
 
 def default_lr(spec: str, lora: int | None) -> float:
