@@ -120,8 +120,8 @@ class JudgesSteps(Protocol):
     """Which judge this is: stands in the configuration of the policies that ask it."""
 
     def chance(self, view: View, action: str) -> float:
-        """The probability, from 0 to 1, that the episode succeeds if ``action`` is taken now. Called in threads, for
-        several episodes at once."""
+        """The probability, from 0 to 1, that the episode succeeds if ``action``, which is not empty, is taken now.
+        Called in threads, for several episodes at once."""
         ...
 
 

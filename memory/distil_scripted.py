@@ -8,16 +8,19 @@ student gets wrong.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.memory.demonstration import had_effect
 from atlas.memory.distil import DISTILLER, MOST_STEPS, Distilled, objection, unjudged
 from atlas.memory.pamphlet import Entry, Kind, Origin
 from atlas.models.grounding import ENTITY, entities, skeleton
-from atlas.records import TEACHER, Step
+from atlas.protocols import JudgesSteps
+from atlas.records import TEACHER, Step, Task, Turn, View
 
 Thing = tuple[str, str]
 
@@ -28,13 +31,23 @@ _ROUNDS = 3
 
 
 class ScriptedDistiller:
-    """The distiller that needs no model. ``worth`` is the verdict from which an episode counts as a success."""
+    """The distiller that needs no model. ``worth`` is the verdict from which an episode counts as a success.
+
+    A success holds slips too. With a ``judge`` of steps (:class:`atlas.train.judge.StepJudge`) what was done on seeing
+    something is learnt only from steps that did not lower its chance of success by more than ``fall``.
+    """
 
     name = "scripted"
 
-    def __init__(self, *, worth: float = 0.5, scope: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, worth: float = 0.5, scope: Sequence[str] = (), judge: JudgesSteps | None = None, fall: float = 0.2
+    ) -> None:
+        if not 0.0 <= fall <= 1.0:
+            raise ConfigError(f"the fall of a chance is a number from 0 to 1, not {fall}")
         self.worth = worth
         self.scope = tuple(scope)
+        self.judge = judge
+        self.fall = fall
 
     async def distil(self, case: Case, verdict: Verdict) -> Distilled:
         if (missing := unjudged(verdict)) is not None:
@@ -45,26 +58,52 @@ class ScriptedDistiller:
         if not any(step.admissible for step in steps):
             return Distilled(missing="the environment lists no actions: nothing that rules could read")
         origin = Origin(task=case.task.id, episode=case.id, actor=DISTILLER, model=self.name)
+        slips: frozenset[int] = frozenset()
+        if success and self.judge is not None:
+            # In a thread, so that other episodes go on.
+            slips = await asyncio.to_thread(slips_of, self.judge, case.task, steps, self.fall)
         made = [
             entry.model_copy(update={"origins": (origin,), "scope": self.scope})
-            for entry in _entries(case, steps, success)
+            for entry in _entries(case, steps, success, slips)
         ]
         unique = {entry.id: entry for entry in made}
         objections = {key: objection(entry, case) for key, entry in unique.items()}
+        kept = {entry.id for entry in _reflexes(steps, slips)}
+        slipped = {entry.id: entry for entry in _reflexes(steps) if entry.id not in kept}
         return Distilled(
             entries=tuple(entry for key, entry in unique.items() if not objections[key]),
-            dropped=tuple(f"{unique[key].cue}: {why}" for key, why in objections.items() if why),
+            dropped=(
+                *(f"{unique[key].cue}: {why}" for key, why in objections.items() if why),
+                *(f"{entry.cue}: the judge's chance of success fell" for entry in slipped.values()),
+            ),
         )
 
     def config(self) -> dict[str, object]:
-        return {"distiller": self.name, "worth": self.worth, "scope": list(self.scope)}
+        judged = {"judge": self.judge.name, "fall": self.fall} if self.judge is not None else {}
+        return {"distiller": self.name, "worth": self.worth, "scope": list(self.scope), **judged}
 
 
-def _entries(case: Case, steps: Sequence[Step], success: bool) -> Iterator[Entry]:
+def slips_of(judge: JudgesSteps, task: Task, steps: Sequence[Step], fall: float) -> frozenset[int]:
+    """The :attr:`Step.index` of the steps whose action lowered the judge's chance of success by more than ``fall``.
+
+    The first action has no chance before it, and is none of them; a step without an action has no chance.
+    """
+    chances: list[tuple[int, float]] = []
+    turns: tuple[Turn, ...] = ()
+    for step in steps:
+        action = step.decision.action
+        if action:
+            view = View(task=task, opening=steps[0].observation, turns=turns)
+            chances.append((step.index, judge.chance(view, action)))
+        turns += (Turn(action=action, observation=step.outcome.text),)
+    return frozenset(index for (_, before), (index, after) in pairwise(chances) if before - after > fall)
+
+
+def _entries(case: Case, steps: Sequence[Step], success: bool, slips: frozenset[int]) -> Iterator[Entry]:
     slots = _slots(case.task.goal, steps)
     if success:
         yield from _schema(case.task.goal, steps, slots)
-        yield from _reflexes(steps)
+        yield from _reflexes(steps, slips)
     yield from _places(steps)
     yield from _trouble(steps, success)
     yield from _for_the_teacher(steps)
@@ -144,9 +183,11 @@ def _worded(action: str, names: dict[Thing, str]) -> str:
     return ENTITY.sub(lambda match: names.get((match[1], match[2]), match[0]), action.casefold())
 
 
-def _reflexes(steps: Sequence[Step]) -> Iterator[Entry]:
+def _reflexes(steps: Sequence[Step], slips: frozenset[int] = frozenset()) -> Iterator[Entry]:
     """What was done on seeing something about one thing alone: an answer that calls for an action."""
     for before, step in pairwise(steps):
+        if step.index in slips:
+            continue
         seen, things = set(entities(before.outcome.text)), entities(step.decision.action)
         same_form = skeleton(step.decision.action) == skeleton(before.decision.action)
         if len(things) != 1 or seen != set(things) or same_form or not had_effect(step) or step.outcome.done:

@@ -28,7 +28,7 @@ from atlas.memory.distil_scripted import ScriptedDistiller
 from atlas.memory.pamphlet import Entry, Kind
 from atlas.memory.pamphlets import PamphletStore
 from atlas.models.nearest import Nearest
-from atlas.records import TEACHER, Decision, Observation, Spend, Step, Task, Usage, Vote
+from atlas.records import TEACHER, Decision, Observation, Spend, Step, Task, Usage, View, Vote
 from atlas.testing import FlakyModel, ScriptedModel
 from atlas.testing.runs import ARMS, write_run
 from atlas.traces import Run
@@ -45,6 +45,7 @@ COOL = [
     ("open cabinet 1", "You open the cabinet 1. The cabinet 1 is open. In it, you see nothing."),
     ("move mug 3 to cabinet 1", "You move the mug 3 to the cabinet 1."),
 ]
+OPENED = [("open cabinet 2", "You open the cabinet 2. The cabinet 2 is open. In it, you see nothing.")]
 WON = Verdict(judge="outcome", score=1.0)
 LOST = Verdict(judge="outcome", score=0.0)
 
@@ -106,6 +107,52 @@ async def test_where_things_lay_and_what_an_answer_calls_for() -> None:
     (answer,) = [e for e in entries if e.kind == Kind.GUARD]
     assert answer.cue == 'you observe "you arrive at {thing}. the {thing} is closed."'
     assert answer.pattern == ("open {thing}",)
+
+
+class Doubts:
+    """A judge of steps that says 0.2 of one action and 0.9 of all others; keeps how much it had seen."""
+
+    name = "doubts"
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+        self.seen: list[str] = []
+
+    def chance(self, view: View, action: str) -> float:
+        self.seen.append(view.observation)
+        return 0.2 if action == self.action else 0.9
+
+
+async def test_a_step_at_which_a_judge_lost_hope_teaches_no_answer() -> None:
+    judge = Doubts("open cabinet 1")
+    distilled = await ScriptedDistiller(judge=judge, scope=("kitchen",)).distil(case(), WON)
+    assert judge.seen == [ROOM, *(answer for _, answer in COOL[:-1])], "each action with what was seen before it"
+    assert {e.kind for e in distilled.entries} == {Kind.SCHEMA, Kind.PRINCIPLE}, "all but the answer"
+    (why,) = [why for why in distilled.dropped if "chance of success fell" in why]
+    assert why.startswith('you observe "you arrive at {thing}. the {thing} is closed."')
+    # Where another step shows the same answer in good order, it is learnt.
+    again = [*COOL[:-1], ("go to cabinet 2", "You arrive at cabinet 2. The cabinet 2 is closed."), *OPENED, COOL[-1]]
+    distilled = await ScriptedDistiller(judge=judge).distil(case(again), WON)
+    assert [e.kind for e in distilled.entries if e.kind == Kind.GUARD] == [Kind.GUARD]
+    assert not [why for why in distilled.dropped if "chance of success fell" in why]
+
+
+async def test_a_judge_is_part_of_what_a_distiller_is_and_failures_are_not_put_before_it() -> None:
+    judge = Doubts("open cabinet 1")
+    assert ScriptedDistiller(judge=judge).config() != ScriptedDistiller(judge=judge, fall=0.8).config()
+    assert "judge" not in ScriptedDistiller().config()
+    assert (await ScriptedDistiller(judge=judge, fall=0.8).distil(case(), WON)).entries == tuple(await taught(case()))
+    judge.seen.clear()
+    await ScriptedDistiller(judge=judge).distil(case(), LOST)
+    assert judge.seen == []
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        ScriptedDistiller(judge=judge, fall=2)
+
+
+def test_only_rules_ask_a_judge_of_steps(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    done = CliRunner().invoke(app, ["memory", "distil", str(run), "--distiller", "nearest", "--step-judge", "x"])
+    assert isinstance(done.exception, ConfigError) and "asks no judge of steps" in str(done.exception)
 
 
 async def test_a_thing_that_is_used_at_the_end_is_part_of_the_plan() -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from atlas.cli import main
+from atlas.distil import distiller_hash
 from atlas.errors import DataError
 from atlas.loop import Rollout
+from atlas.memory.distil_scripted import ScriptedDistiller
 from atlas.policies import Solo
 from atlas.records import Ask, Observation, Task, View
 from atlas.testing import ScriptedModel
@@ -85,6 +87,11 @@ def test_a_judge_is_trained_measured_and_asked(tmp_path: Path, capsys: pytest.Ca
     main(["trust", "judge", str(seen), "--judge", judge, "--json"])
     told = json.loads(capsys.readouterr().out)
     assert told["trained_on"] + told["episodes"] == 40 and told["trained_on"] > 30
+
+    main(["memory", "distil", str(seen), "--step-judge", judge, "--embedder", "hash", "--json"])
+    assert json.loads(capsys.readouterr().out)["taught"] == 40
+    config = json.loads((seen / "lessons.jsonl").read_text().splitlines()[0])["config"]
+    assert config == distiller_hash(ScriptedDistiller(judge=loaded)) != distiller_hash(ScriptedDistiller())
 
     main(["train", "sft-success", "--data", str(seen), "--epochs", "1", "-o", str(student), *common])
     for folder, threshold, actor in (("trusts", "0", "student"), ("defers", "1", "teacher")):

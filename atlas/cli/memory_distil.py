@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 @click.option("--price", help="Dollars per million tokens of that model: PROMPT/COMPLETION[/CACHED].")
 @click.option("--arm", help="Only this arm.")
 @click.option("--judge", help="Hash of a judge's verdicts beside the run. [default: the environment's score]")
+@click.option(
+    "--step-judge",
+    type=click.Path(path_type=Path),
+    help="Folder that 'atlas train judge' wrote: scripted learns no answers from steps at which its chance fell.",
+)
 @click.option("--embedder", default="minilm", show_default=True, help="minilm, hash, or sentence-transformers/NAME.")
 @click.option("--cap", default=1_000, type=click.IntRange(min=1), show_default=True, help="Entries kept at most.")
 @click.option("--concurrency", default=8, type=click.IntRange(1, 256), show_default=True, help="Episodes at once.")
@@ -41,6 +46,7 @@ def distil(
     price: str | None,
     arm: str | None,
     judge: str | None,
+    step_judge: Path | None,
     embedder: str,
     cap: int,
     concurrency: int,
@@ -57,7 +63,7 @@ def distil(
     from atlas.traces.reader import find_run
 
     found = find_run(run)
-    writer = _distiller(distiller, price)
+    writer = _distiller(distiller, price, step_judge)
     episodes = finished(found, arm)
     verdicts = _verdicts(found, judge)
     if not episodes:
@@ -121,11 +127,16 @@ def distil(
         out.print(plain(f"  dropped {count}: {why}", "dim"))
 
 
-def _distiller(name: str, price: str | None) -> Distiller:
+def _distiller(name: str, price: str | None, step_judge: Path | None) -> Distiller:
     if name == "scripted":
+        from atlas.cli.trust_judge import load_judge
         from atlas.memory.distil_scripted import ScriptedDistiller
 
-        return ScriptedDistiller()
+        return ScriptedDistiller(judge=load_judge(step_judge) if step_judge else None)
+    if step_judge is not None:
+        from atlas.errors import ConfigError
+
+        raise ConfigError(f"the distiller {name} asks no judge of steps: leave --step-judge out, or distil by scripted")
     from atlas.memory.distil_model import ModelDistiller
     from atlas.models import load
 

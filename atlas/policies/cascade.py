@@ -101,8 +101,7 @@ class Cascade:
 
     def _open(self, answer: Answer, scored: Score) -> bool:
         """Whether it is for the judge to say: there is an action, and what the other signals say is enough."""
-        has_action = answer.parsed[scored.lead].action is not None
-        return has_action and scored.best >= (self.trust.threshold or 0.0)
+        return bool(answer.parsed[scored.lead].action) and scored.best >= (self.trust.threshold or 0.0)
 
     async def _judged(self, judge: JudgesSteps, view: View, answer: Answer, lead: int) -> Answer:
         """``answer``, with the judge's chance beside each vote for the leading action."""
