@@ -114,7 +114,13 @@ _REASONS = {
 
 
 def why(decision: Decision) -> str:
-    """In words, why the actor of a decision acted."""
+    """In words, why the actor of a decision acted, and what a judge of steps said of the student's action."""
+    chance = next((v.chance for v in decision.votes if v.chance is not None), None)
+    judged = "" if chance is None else f"; judged {percent(chance)} likely to succeed"
+    return f"{_why(decision)}{judged}"
+
+
+def _why(decision: Decision) -> str:
     if decision.reason == "routed":
         return f"chance routed this step to the {decision.actor}"
     if decision.reason == "agreed":

@@ -28,6 +28,7 @@ from atlas.trust.agreement import auroc
 from atlas.trust.calibrate import Target, calibrate
 from atlas.trust.judged import ALL, SAME_STEP, Judged, judge_rows, third_of
 from atlas.trust.score import score
+from atlas.words import why
 
 BY_JUDGE = Trust(signals=("judge",), threshold=0.5)
 
@@ -73,6 +74,13 @@ async def test_below_the_threshold_the_teacher_acts_and_the_chance_stands_beside
     assert (decided.action, decided.actor, decided.reason) == ("wait", "teacher", "distrusted")
     assert [(v.actor, v.chance) for v in decided.votes] == [("student", 0.49), ("teacher", None)]
     assert [s.actor for s in decided.spend] == ["student", "teacher"]
+
+
+async def test_a_transcript_says_what_the_judge_said() -> None:
+    cascade = Cascade(samples("open"), samples("wait"), samples=1, trust=BY_JUDGE, judge=Says(0.25))
+    said = why(await cascade.decide(view()))
+    assert said == "the student's samples are not trusted, so the teacher acts; judged 25 % likely to succeed"
+    assert why(await Cascade(samples("a", "a", "a"), samples()).decide(view())) == "3 of 3 samples agree"
 
 
 async def test_the_leading_action_is_judged_and_others_have_no_chance() -> None:
