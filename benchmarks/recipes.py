@@ -48,10 +48,13 @@ ENTRIES = (
     Entry("select-uncertain", "sft-success", ("teacher",), control="sft-success", options=("--select", "uncertain")),
     Entry("kd-whitebox", "kd-whitebox", ("teacher",), control="sft-success"),
     Entry("sft-on-guided", "sft-success", ("pamphlets",)),
-    Entry("internalise", "internalise", ("pamphlets",), control="sft-on-guided", arms=READING),
     Entry("more-sft", "sft-success", ("teacher",), base="sft-success"),
     Entry("escalations", "escalations", ("teacher", "doubt"), base="sft-success", control="more-sft"),
     Entry("redi", "redi", ("teacher", "own"), base="sft-success", control="more-sft"),
+    Entry("more-sft-on-guided", "sft-success", ("pamphlets",), base="sft-on-guided"),
+    Entry(
+        "internalise", "internalise", ("pamphlets",), base="sft-on-guided", control="more-sft-on-guided", arms=READING
+    ),
     Entry("more-internalise", "internalise", ("pamphlets",), base="internalise", arms=READING),
     Entry(
         "internalise-joint",
@@ -68,7 +71,7 @@ ENTRIES = (
 OWN = {
     "doubt": ("sft-success", ("--arms", "cascade-nodemos", "--temperature", "1.0", "--demos", "0")),
     "own": ("sft-success", ("--arms", "student", "--demos", "0")),
-    "own-guided": ("internalise", ("--arms", "pamphlets", "--demos", "0")),
+    "own-guided": ("internalise", ("--arms", "pamphlets-sampled", "--temperature", "1.0", "--demos", "0")),
 }
 """Traces that a student made: whose, and how it was played on train games."""
 
@@ -173,7 +176,7 @@ class Plan:
         argv = ["bench", "alfworld", "--split", split, "--student", student, *how, "-o", str(self.run(name))]
         argv += ["--n", str(n)] if n else []
         copies = None
-        if "pamphlets" in how[1] and name != "pamphlets":
+        if any("pamphlets" in part for part in how) and name != "pamphlets":
             memory = self.out / "memories" / f"{name}.sqlite"
             argv += ["--memory", str(memory)]
             copies, needs = (self.run("pamphlets") / "memory.sqlite", memory), (*needs, "pamphlets")
