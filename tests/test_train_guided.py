@@ -105,6 +105,15 @@ def test_notes_are_short_and_take_no_placeholder(vocabulary: Vocabulary) -> None
     assert len(reader.notes("When you need a fork: look at it.")) == 6, "guidance of another form is one note a line"
 
 
+def test_a_word_that_is_renamed_stands_in_notes_once_it_was_met(vocabulary: Vocabulary) -> None:
+    """As a new word does when it is played."""
+    reader = Reader(vocabulary, {" drawer": 9})
+    note = guidance_part([entry(1)])
+    assert 9 not in reader.notes(note)
+    reader.seen("You see a drawer.")
+    assert 9 in reader.notes(note)
+
+
 # --- the trace --------------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +250,25 @@ def test_who_was_not_trained_with_guidance_does_not_read_it(one_thread: None, tm
     without, withit = (asyncio.run(plain.sample(question(data[0], shown))) for shown in ((), (STOP,)))
     assert without.replies == withit.replies
     assert without.usage.prompt_tokens == withit.usage.prompt_tokens
+
+
+@pytest.mark.torch
+def test_without_alpha_and_beta_it_is_plain_training(reader: Any) -> None:
+    """Context, renamed words and all: so that only what guidance adds is compared."""
+    import torch
+
+    from atlas.train.guided import Internalise
+    from atlas.train.recipes import SftSuccess
+
+    recipe, data = Internalise(alpha=0.0, beta=0.0), [hinted(i) for i in range(8)]
+    items = recipe.examples(reader, data, random.Random(1))
+    assert any(0 < weight < 1 for item in items for weight in item.weights)
+    with torch.no_grad():
+        loss, plain = recipe.loss(reader, items, 0.0), SftSuccess().loss(reader, items, 0.0)
+        Internalise().loss(reader, items, 0.0)
+    assert float(loss) == pytest.approx(float(plain), rel=1e-5)
+    # Equal actions with and without guidance, also where words were renamed.
+    assert len({tuple(item.tokens) for item in items}) > 4
 
 
 # --- the joint objective ----------------------------------------------------------------------------------------------

@@ -41,11 +41,18 @@ class Internalise(SftSuccess):
     def examples(self, base: Base, trajectories: Sequence[Trajectory], rng: random.Random | None) -> list[Encoded]:
         if rng is None:
             return super().examples(base, trajectories, rng)
-        return _twins(base, trajectories)
+        return _twins(base, trajectories, rng)
 
     def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
-        plain, guided = _both(base, batch)
-        return losses.joint(guided.logits, plain.logits, plain.targets, plain.weights, alpha=self.alpha, beta=self.beta)
+        plain = base.scores(batch)
+        guided = base.scores([twin for item in batch for twin in item.twins])
+        acted = plain.weights >= 1
+        own = _those(plain, acted, guided)
+        both = losses.joint(guided.logits, own.logits, own.targets, own.weights, alpha=self.alpha, beta=self.beta)
+        # What else a base learns of its sequences it learns without guidance, as in plain training.
+        share = plain.weights[acted].sum() / plain.weights.sum().clamp(min=1e-9)
+        rest = losses.nll(plain.logits[~acted], plain.targets[~acted], plain.weights[~acted])
+        return share * both + (1 - share) * rest
 
     def work(self, item: Encoded) -> float:
         return len(item) + sum(map(len, item.twins))
@@ -166,12 +173,15 @@ def _guided(trajectories: Sequence[Trajectory], recipe: str) -> list[Trajectory]
     return list(trajectories)
 
 
-def _twins(base: Base, trajectories: Sequence[Trajectory]) -> list[Encoded]:
-    """Sequences without guidance, each with those that hold the same targets with guidance."""
+def _twins(base: Base, trajectories: Sequence[Trajectory], rng: random.Random | None = None) -> list[Encoded]:
+    """Sequences without guidance, each with those that hold the same actions with guidance; ``rng`` for augmentation,
+    which is the same in both."""
     found = []
     for trajectory in trajectories:
-        rest = base.encode(trajectory, guided=True)
-        for item in base.encode(trajectory):
+        seed = rng.random() if rng is not None else None
+        first, second = (random.Random(seed) if rng is not None else None for _ in range(2))
+        rest = base.encode(trajectory, first, guided=True)
+        for item in base.encode(trajectory, second):
             own: list[Encoded] = []
             while rest and sum(map(_targets, own)) < _targets(item):
                 own.append(rest.pop(0))
@@ -181,7 +191,14 @@ def _twins(base: Base, trajectories: Sequence[Trajectory]) -> list[Encoded]:
 
 def _targets(item: Encoded) -> int:
     weights = (item.weights, *(branch.weights for branch in item.branches))
-    return sum(weight > 0 for own in weights for weight in own)
+    return sum(weight >= 1 for own in weights for weight in own)
+
+
+def _those(plain: Scores, chosen: Tensor, guided: Scores) -> Scores:
+    """The chosen targets of ``plain``, which are those of ``guided``."""
+    found = Scores(plain.logits[chosen], plain.targets[chosen], plain.weights[chosen], plain.owners[chosen])
+    assert torch.equal(found.targets, guided.targets), "both readings of an episode have the same actions"
+    return found
 
 
 def _both(base: Base, batch: Sequence[Encoded], teacher: Base | None = None) -> tuple[Scores, Scores]:

@@ -112,8 +112,11 @@ class Reader:
     vocabulary: Vocabulary
     renamed: dict[str, int] = field(default_factory=dict)
     """Word -> token number of its placeholder."""
+    met: set[str] = field(default_factory=set)
+    """The words that were read so far."""
 
     def number(self, word: str) -> int:
+        self.met.add(word)
         if word in self.renamed:
             return self.renamed[word]
         known = self.vocabulary.numbers.get(word)
@@ -139,8 +142,8 @@ class Reader:
         """
         tokens: list[int] = []
         for entry in noted_words(text):
-            found = (self.renamed.get(word, self.vocabulary.numbers.get(word)) for word in entry)
-            tokens += [NOTE, *(number for number in found if number is not None)]
+            found = (word for word in entry if word in (self.met if word in self.renamed else self.vocabulary.numbers))
+            tokens += [NOTE, *map(self.number, found)]
         return tokens[:LONGEST]
 
     def written(self, text: str) -> list[int]:
