@@ -11,28 +11,18 @@ import pytest
 from atlas.errors import ConfigError, DataError
 from atlas.records import TEACHER
 from atlas.train.trajectories import Trajectory
-from tests.train_fixtures import asked, errand, share_right, trained
+from tests.train_fixtures import (
+    asked,
+    errand,
+    good_trainer,  # noqa: F401
+    in_one_thread,  # noqa: F401
+    share_right,
+    trained,
+)
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
 pytestmark = pytest.mark.torch
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return trained(tmp_path_factory.mktemp("good"))
-
-
-@pytest.fixture
-def student(trainer: Any) -> Any:
-    from atlas.models import load
-
-    return load(f"scratch:{trainer.out}")
 
 
 # --- recipes ----------------------------------------------------------------------------------------------------------

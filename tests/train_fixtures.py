@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from atlas.prompts import render
 from atlas.records import Ask, Task, Turn, View
 from atlas.train.trajectories import Moment, Trajectory
@@ -76,3 +78,27 @@ def share_right(student: Any, *, listed: bool = True, things: Sequence[str] = TH
     tasks = [errand(i, things=things) for i in range(2000, 2000 + n)]
     said = [asyncio.run(student.sample(asked(t, listed=listed))).replies[0].text for t in tasks]
     return sum(text == f"Action: {t.moments[0].action}" for text, t in zip(said, tasks, strict=True)) / n
+
+
+# As functions fixtures have other names, so that a module can import them and take them as arguments.
+
+
+@pytest.fixture(name="one_thread", scope="module", autouse=True)
+def in_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(name="trainer", scope="module")
+def good_trainer(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The training of a good student. Tests read its folder and change nothing in it."""
+    return trained(tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture(name="student")
+def good_student(trainer: Any) -> Any:
+    """The good student, freshly loaded."""
+    from atlas.models import load
+
+    return load(f"scratch:{trainer.out}")
