@@ -140,10 +140,9 @@ def test_the_joint_objective_is_the_score_function_where_the_student_just_played
     # Every action once, in place of draws: each weighs as much as the chance that it was drawn. A baseline adds
     # nothing. The clip is out of the way, as the student without guidance is far from who played.
     every, played = torch.arange(WORDS), t.detach()[0]
-    rows = [z.expand(WORDS, WORDS) for z in (guided, plain)]
-    loss = joint_objective(
-        *rows, played, every, played.exp(), rewards - baseline, alpha=alpha, beta=beta, clip=1e6,
-    )  # fmt: skip
+    rows, others = (z.expand(WORDS, WORDS) for z in (guided, plain))
+    gains = rewards - baseline
+    loss = joint_objective(rows, others, played, every, played.exp(), gains, alpha=alpha, beta=beta, clip=1e6)
     got = torch.autograd.grad(loss, [guided, plain])
     assert all(torch.allclose(g, w) for g, w in zip(got, wanted, strict=True))
 
