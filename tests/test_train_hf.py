@@ -109,6 +109,27 @@ def test_notes_are_in_the_prompt_of_their_own_step_alone(tiny: Path) -> None:
     assert "NOTE" not in base.tokenizer.decode(base.encode(noted)[0].tokens)
 
 
+def test_an_observation_longer_than_the_context_loses_its_beginning_and_no_action(tiny: Path) -> None:
+    """So that a step is read with and without its notes as the same targets: internalise needs both."""
+    from atlas.train.guided import Internalise
+    from atlas.train.hf import HFBase
+
+    moments = tuple(
+        Moment(observation=f"{i}" * (900 if i in (1, 3) else 40), action=f"press {i}", guidance="NOTE " * 200)
+        for i in range(4)
+    )
+    long, base = episode(0, moments=moments), HFBase.load(str(tiny), context=512)
+    for parts in (base.encode(long), base.encode(long, guided=True)):
+        assert all(len(part) <= 512 for part in parts)
+        learnt = "".join(
+            base.tokenizer.decode([t for t, w in zip(p.tokens, p.weights, strict=True) if w]) for p in parts
+        )
+        assert learnt == "".join(f"Action: press {i}</s>" for i in range(4))
+    recipe = Internalise()
+    items = recipe.examples(base, [long], random.Random(0))
+    assert float(recipe.loss(base, items, 0.5).detach()) > 0
+
+
 @pytest.mark.parametrize("rank", [0, 8])
 def test_a_trained_base_is_saved_whole_and_plays(tiny: Path, tmp_path: Path, rank: int) -> None:
     from atlas.models import load

@@ -101,9 +101,15 @@ class HFBase:
             if len(tokens) + len(seen) + len(said) > self.context and len(tokens) > len(head):
                 found.append(Encoded(tokens, weights))
                 tokens, weights = list(head), [0.0] * len(head)
+            room = self.context - len(said)
+            if len(tokens) + len(seen) > room:
+                # Too long for a sequence of its own: the beginning goes, first that of what was seen, never the action.
+                seen = _last(seen, max(room - len(tokens), room // 2))
+                tokens = _last(tokens, room - len(seen))
+                weights = [0.0] * len(tokens)
             tokens += seen + said
             weights += [0.0] * len(seen) + [weight] * len(said)
-        found.append(Encoded(tokens[: self.context], weights[: self.context]))
+        found.append(Encoded(tokens, weights))
         return [item for item in found if any(item.weights)]
 
     def encode_reason(self, trajectory: Trajectory, index: int) -> Encoded:
@@ -263,6 +269,10 @@ class HFBase:
             net = plain
         net.config = config
         return net.to(self.device).eval()
+
+
+def _last(tokens: list[int], count: int) -> list[int]:
+    return tokens[max(0, len(tokens) - count) :]
 
 
 def _adapted(net: Any, lora: Lora) -> Any:
