@@ -10,6 +10,7 @@ with batches of its own (as many sequences in each, in random order, padded): wh
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import tempfile
 import time
@@ -244,6 +245,8 @@ def _theirs(base: HFBase, groups: Sequence[Sequence[Encoded]], steps: int, *, sa
 
 
 def _copied(base: HFBase) -> HFBase:
+    # A trainer is a ring of references: without this the last one's network would count as memory of this one.
+    gc.collect()
     other = copy.copy(base)
     other.net = copy.deepcopy(base.net)
     return other
