@@ -124,8 +124,10 @@ class Plan:
         self.jobs = {}
         entries = self.entries()
         if any("pamphlets" in entry.traces for entry in entries):
-            bench = ("--arms", "pamphlets", "--demos", str(self.demos))
-            self._bench("pamphlets", "nearest", "train", self.games, bench, ())
+            # Demonstrations come from train games, so the run that collects them plays a game of another split.
+            collect = ("--arms", "pamphlets", "--demos", str(self.demos))
+            self._bench("memory", "nearest", "valid_seen", 1, collect, ())
+            self._bench("pamphlets", "nearest", "train", self.games, ("--arms", "pamphlets", "--demos", "0"), ())
         for entry in entries:
             for seed in self.seeds:
                 self._train(entry, seed)
@@ -176,10 +178,10 @@ class Plan:
         argv = ["bench", "alfworld", "--split", split, "--student", student, *how, "-o", str(self.run(name))]
         argv += ["--n", str(n)] if n else []
         copies = None
-        if any("pamphlets" in part for part in how) and name != "pamphlets":
+        if any("pamphlets" in part for part in how) and name != "memory":
             memory = self.out / "memories" / f"{name}.sqlite"
             argv += ["--memory", str(memory)]
-            copies, needs = (self.run("pamphlets") / "memory.sqlite", memory), (*needs, "pamphlets")
+            copies, needs = (self.run("memory") / "memory.sqlite", memory), (*needs, "memory")
         self.jobs[name] = Job(name, tuple(argv), self.run(name) / "done", needs, copies)
 
 
