@@ -27,17 +27,24 @@ class Price(Record):
 
 
 class Usage(Record):
-    """Tokens and dollars of some calls. ``dollars`` is None as soon as one of them has no known price."""
+    """Tokens and dollars of some calls. ``dollars`` is None as soon as one of them has no known price; tokens are those
+    that are known."""
 
     calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     dollars: float | None = 0.0
+    unmetered: int = 0
+    """Calls that did not tell all of their tokens: in logs of other programs."""
 
     @property
     def tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+    def told(self, tokens: int) -> int | None:
+        """One of the counts; None where it is 0 because nobody told it."""
+        return None if self.unmetered and not tokens else tokens
 
     def __add__(self, other: Usage) -> Usage:
         known = self.dollars is not None and other.dollars is not None
@@ -47,6 +54,7 @@ class Usage(Record):
             cached_tokens=self.cached_tokens + other.cached_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
             dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
+            unmetered=self.unmetered + other.unmetered,
         )
 
 

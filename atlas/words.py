@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from atlas.stats import Interval
 
 if TYPE_CHECKING:
-    from atlas.records import Decision
+    from atlas.records import Decision, Usage
     from atlas.traces.account import ArmRow, BreakEven
 
 UNPRICED = "unpriced"
@@ -47,6 +47,19 @@ def money(dollars: float | None) -> str:
         return f"{sign}${size:.2f}"
     decimals = 2 - int(f"{size:e}".split("e")[1])
     return f"{sign}${size:.{decimals}f}"
+
+
+def count_tokens(count: float, usage: Usage) -> str:
+    """``count`` of the tokens of ``usage``: ``1,234``; ``1,234 + ?`` where some calls did not tell theirs, ``-`` where
+    none did."""
+    if not usage.unmetered:
+        return f"{count:,.0f}"
+    return f"{count:,.0f} + ?" if count else "-"
+
+
+def tokens(usage: Usage) -> str:
+    """All tokens of ``usage`` in words."""
+    return "tokens unknown" if usage.told(usage.tokens) is None else f"{count_tokens(usage.tokens, usage)} tokens"
 
 
 def percent(share: float) -> str:

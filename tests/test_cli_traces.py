@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,39 @@ def test_rates_are_shown_with_their_interval() -> None:
     assert percent_interval(Interval(mean=0.0, low=0.0, high=1.0, n=0)) == "-"
     assert points_interval(Interval(mean=-0.05, low=-0.1, high=0.001, n=60)) == "-5.0 [-10.0, +0.1]"
     assert [percent(x) for x in (0.0, 0.004, 0.5, 0.996, 1.0)] == ["0 %", "0.4 %", "50 %", "99.6 %", "100 %"]
+
+
+def turns(*metrics: dict[str, object] | None) -> dict[str, object]:
+    """A trajectory of another agent; of each of its replies what the agent told of the tokens."""
+    steps: list[dict[str, object]] = [{"step_id": 1, "source": "user", "message": "count the files"}]
+    for told in metrics:
+        reply = {"step_id": len(steps) + 1, "source": "agent", "message": "one more", "model_name": "vendor/m"}
+        steps.append({**reply, **({"metrics": told} if told is not None else {})})
+    agent = {"name": "counter", "version": "1", "model_name": "vendor/m"}
+    return {"schema_version": "ATIF-v1.6", "session_id": "s", "agent": agent, "steps": steps}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "whole", "prompt"),
+    [
+        ([None, None], "tokens unknown, unpriced", "-"),
+        ([{"prompt_tokens": 1200, "completion_tokens": 34}, None], "1,234 + ? tokens, unpriced", "1,200 + ?"),
+        ([{"prompt_tokens": 1200}], "1,200 + ? tokens, unpriced", "1,200 + ?"),
+        ([{"prompt_tokens": 1200, "completion_tokens": 34}], "1,234 tokens, unpriced", "1,200"),
+        ([{"prompt_tokens": 0, "completion_tokens": 0, "cost_usd": 0.0}], "0 tokens, $0", "0"),
+    ],
+)
+def test_tokens_that_nobody_told_are_not_shown_as_none(
+    metrics: list[dict[str, object] | None], whole: str, prompt: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t.json").write_text(json.dumps(turns(*metrics)))
+    call("import", "atif", str(tmp_path / "t.json"), "-o", str(tmp_path / "run"))
+    (episode,) = Run(tmp_path / "run").episodes()
+    assert episode.result is not None
+    text = call("show", str(tmp_path / "run"), episode.id)
+    assert whole in text.splitlines()[-1]
+    table = next(line for line in call("show", str(tmp_path / "run")).splitlines() if "vendor/m" in line)
+    assert re.split(r"\s{2,}", table.strip())[4] == prompt
+    page = tmp_path / "page.html"
+    CliRunner().invoke(app, ["report", str(tmp_path / "run"), "-o", str(page)], catch_exceptions=False)
+    assert f">{prompt}<" in page.read_text()

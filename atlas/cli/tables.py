@@ -14,6 +14,7 @@ from atlas.words import (
     acts,
     clean,
     count_of,
+    count_tokens,
     money,
     money_interval,
     p_value,
@@ -70,7 +71,7 @@ def arms_table(rows: Sequence[ArmRow], *, planned: Mapping[str, int] | None = No
             count_of(row, (planned or {}).get(row.arm)),
             acts(row),
             money(row.dollars_per_episode),
-            f"{per_episode:,.0f}",
+            count_tokens(per_episode, row.usage),
             f"{row.steps:.1f}",
             plain(str(row.errors), "red" if row.errors else ""),
         )
@@ -113,9 +114,7 @@ def spend_table(rows: Sequence[tuple[str, Spend]], *, title: str | None = None) 
             plain(spend.actor),
             plain(spend.model),
             f"{usage.calls:,}",
-            f"{usage.prompt_tokens:,}",
-            f"{usage.cached_tokens:,}",
-            f"{usage.completion_tokens:,}",
+            *(count_tokens(n, usage) for n in (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)),
             money(usage.dollars),
         )
         previous = arm

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from atlas.cli.tables import money, plain, shorten
 from atlas.records import TEACHER, Decision, Prompt, Step, Vote, total
-from atlas.words import why
+from atlas.words import tokens, why
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,9 +38,7 @@ def print_episode(out: Console, episode: StoredEpisode, *, prompts: bool = False
         out.print(plain(f"\n{result.failure.where}: {result.failure.kind}: {result.failure.message}", "red"))
     usage = total(result.spend)
     score = "no score" if result.score is None else f"score {result.score:g}"
-    figures = (
-        f"{result.steps} steps, {result.teacher_steps} by the teacher, {usage.tokens:,} tokens, {money(usage.dollars)}"
-    )
+    figures = f"{result.steps} steps, {result.teacher_steps} by the teacher, {tokens(usage)}, {money(usage.dollars)}"
     out.print(plain(f"\n{result.stop.value}: {score}, {figures}", "bold green" if result.success else "bold yellow"))
 
 
@@ -84,7 +82,7 @@ def _line(out: Console, label: str, text: str, style: str = "", *, number: int =
 
 def _cost(decision: Decision) -> str:
     usage = total(decision.spend)
-    return f"{usage.tokens:,} tokens, {money(usage.dollars)}"
+    return f"{tokens(usage)}, {money(usage.dollars)}"
 
 
 def vote_lines(votes: tuple[Vote, ...]) -> list[str]:

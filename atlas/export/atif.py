@@ -51,9 +51,9 @@ def trajectory(whole: Whole) -> dict[str, Any]:
         ),
         steps=tuple(turns),
         final_metrics=FinalMetrics(
-            total_prompt_tokens=usage.prompt_tokens,
-            total_completion_tokens=usage.completion_tokens,
-            total_cached_tokens=usage.cached_tokens,
+            total_prompt_tokens=usage.told(usage.prompt_tokens),
+            total_completion_tokens=usage.told(usage.completion_tokens),
+            total_cached_tokens=usage.told(usage.cached_tokens),
             total_cost_usd=usage.dollars,
             total_steps=len(turns),
         ),
@@ -103,9 +103,9 @@ def _agent(whole: Whole, index: int, before: Sequence[Turn]) -> dict[str, Any]:
 
 def _metrics(usage: Usage) -> Metrics:
     return Metrics(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cached_tokens=usage.cached_tokens,
+        prompt_tokens=usage.told(usage.prompt_tokens),
+        completion_tokens=usage.told(usage.completion_tokens),
+        cached_tokens=usage.told(usage.cached_tokens),
         cost_usd=usage.dollars,
     )
 

@@ -183,16 +183,17 @@ def _texts(messages: Sequence[Message]) -> str:
 
 
 def _usage(turn: Turn) -> Usage:
-    """What a turn used, as it says; dollars that it does not tell are unknown."""
+    """What a turn used, as it says; tokens and dollars that it does not tell are unknown."""
     metrics = turn.metrics
     if metrics is None:
-        return Usage(calls=1, dollars=None)
+        return Usage(calls=1, dollars=None, unmetered=1)
     return Usage(
         calls=1,
         prompt_tokens=metrics.prompt_tokens or 0,
         cached_tokens=metrics.cached_tokens or 0,
         completion_tokens=metrics.completion_tokens or 0,
         dollars=metrics.cost_usd,
+        unmetered=int(metrics.prompt_tokens is None or metrics.completion_tokens is None),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import atlas
 from atlas.export.rows import completion_of, stripped
 from atlas.export.whole import Whole
-from atlas.records import Message, Spend, Step, Usage
+from atlas.records import Message, Spend, Step, Usage, total
 
 SEMCONV = "1.41.0"
 SCHEMA_URL = f"https://opentelemetry.io/schemas/{SEMCONV}"
@@ -50,14 +50,15 @@ def request(whole: Whole) -> dict[str, Any]:
 def _root(whole: Whole) -> dict[str, Any]:
     result = whole.result
     name = result.arm or "agent"
+    usage = total(result.spend)
     attributes = {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.provider.name": "atlas",
         "gen_ai.agent.name": name,
         "gen_ai.agent.version": result.config,
         "gen_ai.conversation.id": result.id,
-        "gen_ai.usage.input_tokens": sum(s.usage.prompt_tokens for s in result.spend),
-        "gen_ai.usage.output_tokens": sum(s.usage.completion_tokens for s in result.spend),
+        "gen_ai.usage.input_tokens": usage.told(usage.prompt_tokens),
+        "gen_ai.usage.output_tokens": usage.told(usage.completion_tokens),
         "atlas.run": whole.run,
         "atlas.task.id": result.task.id,
         "atlas.task.goal": result.task.goal,
@@ -130,8 +131,8 @@ def _chat(whole: Whole, index: int, number: int, spend: Spend, began: float, end
         "gen_ai.request.model": spend.model or None,
         "gen_ai.request.choice.count": len(votes) if len(votes) > 1 else None,
         "gen_ai.conversation.id": whole.result.id,
-        "gen_ai.usage.input_tokens": spend.usage.prompt_tokens if spend.usage.calls else None,
-        "gen_ai.usage.output_tokens": spend.usage.completion_tokens if spend.usage.calls else None,
+        "gen_ai.usage.input_tokens": spend.usage.told(spend.usage.prompt_tokens) if spend.usage.calls else None,
+        "gen_ai.usage.output_tokens": spend.usage.told(spend.usage.completion_tokens) if spend.usage.calls else None,
         "gen_ai.usage.cache_read.input_tokens": spend.usage.cached_tokens or None,
         "gen_ai.response.finish_reasons": [decision.finish] if acted and decision.finish else None,
         "gen_ai.system_instructions": [{"type": "text", "content": prompt.stable}] if prompt.stable else None,

@@ -17,6 +17,7 @@ from atlas.words import (
     acts,
     clean,
     count_of,
+    count_tokens,
     money,
     money_interval,
     p_value,
@@ -63,7 +64,7 @@ def _arm(row: ArmRow) -> list[str]:
         cell(count_of(row)),
         cell(acts(row)),
         cell(money(row.dollars_per_episode)),
-        cell(f"{row.usage.tokens / row.episodes:,.0f}"),
+        cell(count_tokens(row.usage.tokens / row.episodes, row.usage)),
         cell(f"{row.steps:.1f}"),
         cell(row.errors),
     ]
@@ -109,9 +110,9 @@ def spend(rows: Iterable[tuple[str, Spend]]) -> str:
                 cell(s.actor),
                 cell(s.model, "text"),
                 cell(f"{s.usage.calls:,}"),
-                cell(f"{s.usage.prompt_tokens:,}"),
-                cell(f"{s.usage.cached_tokens:,}"),
-                cell(f"{s.usage.completion_tokens:,}"),
+                cell(count_tokens(s.usage.prompt_tokens, s.usage)),
+                cell(count_tokens(s.usage.cached_tokens, s.usage)),
+                cell(count_tokens(s.usage.completion_tokens, s.usage)),
                 cell(money(s.usage.dollars)),
             ]
             for arm, s in rows

@@ -10,7 +10,7 @@ from atlas.records import STUDENT, TEACHER, Decision, Review, Step, Vote, total
 from atlas.report.charts import SLOTS
 from atlas.traces.account import COLLECT
 from atlas.traces.reader import StoredEpisode
-from atlas.words import clean, money, shorten, why
+from atlas.words import clean, money, shorten, tokens, why
 
 LONG = 700
 """Characters of a text that are shown before it is cut, with the cut stated."""
@@ -84,7 +84,7 @@ def _step(step: Step) -> str:
         f'<li class="step {actor}"><p class="seen">{_foreign(step.observation)}</p>'
         f'<p class="act"><span class="actor h{SLOTS[actor]}">{_foreign(decision.actor)}</span> '
         f"<code>{_foreign(decision.action or '(no action)')}</code></p>{thought}"
-        f'<p class="why"><span>{_foreign(why(decision))} · {usage.tokens:,} tokens · {money(usage.dollars)}</span> '
+        f'<p class="why"><span>{_foreign(why(decision))} · {tokens(usage)} · {money(usage.dollars)}</span> '
         f"{_votes(decision.votes)}</p>{_supervised(decision)}{_cited(decision)}{_recalled(decision)}</li>"
     )
 

@@ -234,7 +234,7 @@ def _stop(run: LoggedRun) -> tuple[Stop, Failure | None]:
 def _spend(run: LoggedRun, prices: dict[str, Price | None]) -> tuple[Spend, ...]:
     calls = len(run.steps)
     if not run.tokens:
-        return (Spend(actor=STUDENT, model=run.model, usage=Usage(calls=calls, dollars=None)),)
+        return (Spend(actor=STUDENT, model=run.model, usage=Usage(calls=calls, dollars=None, unmetered=calls)),)
     rows = []
     for used in run.tokens:
         price = prices[used.model]
@@ -281,7 +281,7 @@ def _decision(run: LoggedRun, logged: LoggedStep, history: tuple[Message, ...]) 
         reason="logged",
         thought=logged.thought,
         # Tokens were logged for all steps together.
-        spend=(Spend(actor=STUDENT, model=run.model, usage=Usage(calls=1, dollars=None)),),
+        spend=(Spend(actor=STUDENT, model=run.model, usage=Usage(calls=1, dollars=None, unmetered=1)),),
         prompt=Prompt(stable=run.system, history=history) if run.form == "agent" else Prompt(),
         text=logged.text,
     )
@@ -292,12 +292,13 @@ def _verdict(run: LoggedRun, episode: Episode, config: str) -> VerdictLine | Non
     if run.submitted is None or not run.answer_said:
         return None
     said = [run.answer_said, run.solution_said]
+    asked = Usage(calls=run.judge_calls, dollars=None, unmetered=run.judge_calls)
     verdict = Verdict(
         judge="excytin-recorded",
         score=run.reward,
         rationale="\n\n".join(part for part in said if part),
         model=JUDGE,
-        spend=(Spend(actor="judge", model=JUDGE, usage=Usage(calls=run.judge_calls, dollars=None)),),
+        spend=(Spend(actor="judge", model=JUDGE, usage=asked),),
         decided_by="excytin-recorded",
     )
     return VerdictLine(
