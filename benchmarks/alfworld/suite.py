@@ -50,7 +50,10 @@ class Alfworld:
         _check(split)
         found = games("train", self.data)
         if split == "train":
-            raise ConfigError("demonstrations come from train, so train cannot be tested on: choose another --split")
+            raise ConfigError(
+                "demonstrations come from train, so train cannot be tested on: choose another --split, or to make traces "
+                "of train games give --memory of a run on another split and --demos 0"
+            )
         random.Random(seed).shuffle(found)
         return [_ref(ref, "train") for ref in found[:n]]
 
