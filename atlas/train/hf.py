@@ -84,6 +84,7 @@ class HFBase:
         """
         # In float32: AdamW's small steps are lost in half precision. The passes themselves are in bfloat16.
         net, tokenizer = load(source, dtype="float32")
+        net = _whole(net)
         net.config.use_cache = False
         return cls(net, tokenizer, name or Path(source).stem, context=context, lora=lora, recompute=recompute)
 
@@ -254,21 +255,25 @@ class HFBase:
         }
 
     def _merged(self) -> Any:
-        """A plain model with what was learnt: adapters merged, no trace of a quantised file."""
+        """A plain model with what was learnt: adapters merged."""
         net = copy.deepcopy(self.net)
         if self.lora is not None:
             net = net.merge_and_unload()
-        config = copy.deepcopy(net.config)
-        config.use_cache = True
-        if hasattr(config, "quantization_config"):
-            # Read from a GGUF file: its weights are whole by now, but save_pretrained would refuse them.
-            del config.quantization_config
-            plain = type(net)(config)
-            plain.load_state_dict(net.state_dict())
-            plain.generation_config = net.generation_config
-            net = plain
-        net.config = config
+        net.config.use_cache = True
         return net.to(self.device).eval()
+
+
+def _whole(net: Any) -> Any:
+    """A model without trace of the quantised file it was read from: its weights are whole by now, but save_pretrained
+    and other trainers would refuse them."""
+    if not hasattr(net.config, "quantization_config"):
+        return net
+    config = copy.deepcopy(net.config)
+    del config.quantization_config
+    plain = type(net)(config)
+    plain.load_state_dict(net.state_dict())
+    plain.generation_config = net.generation_config
+    return plain.to(net.device)
 
 
 def _last(tokens: list[int], count: int) -> list[int]:
