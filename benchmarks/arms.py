@@ -27,6 +27,7 @@ ARMS = {
     "cascade": "icd, and the teacher acts where the student's samples disagree",
     "cascade-watch": "the cascade, and the teacher also acts where an episode goes in circles or gets nowhere",
     "cascade-nodemos": "the cascade without demonstrations",
+    "cascade-watch-nodemos": "cascade-watch without demonstrations",
     "random-route": "icd, and the teacher acts at random, at the cascade's share of steps: a control",
     "random-route-nodemos": "the same without demonstrations, at the share of cascade-nodemos",
     "online": "the cascade, its memory empty at first and growing with every success while it serves",
@@ -41,7 +42,7 @@ GROWING = (ONLINE, LANES)
 """Arms whose memory is empty at first and grows while they serve, one episode after the other."""
 ROUTED = "random-route"
 ROUTES = (ROUTED, f"{ROUTED}-nodemos")
-TRUSTED = ("cascade", "cascade-nodemos", *ROUTES)
+TRUSTED = ("cascade", "cascade-watch", "cascade-nodemos", "cascade-watch-nodemos", *ROUTES)
 """Arms whose name may say by what the student is trusted; a route's is that of the cascade it is the control of."""
 
 
@@ -142,6 +143,8 @@ def build(
         return Solo(cast.teacher, actor=TEACHER, max_tokens=cast.max_tokens)
     if name == "cascade-nodemos":
         return cascade
+    if name == "cascade-watch-nodemos":
+        return Watch(cascade, cast.teacher, max_tokens=cast.max_tokens)
     routed = None
     if name in ROUTES:
         if share is None:

@@ -149,7 +149,7 @@ def test_names_of_arms_that_defer() -> None:
     for arm in ("cascade", "cascade:0.5", "cascade:judge:never", "random-route:judge:0.5", "teacher"):
         assert not needs_judge(arm), arm
     assert split_name("random-route-nodemos:judge:0.5") == ("random-route-nodemos", None)
-    for arm in ("teacher:judge:0.5", "cascade-watch:judge:0.5"):
+    for arm in ("teacher:judge:0.5", "icd:judge:0.5"):
         with pytest.raises(ConfigError, match="is no cascade with a threshold"):
             split_name(arm)
     with pytest.raises(ConfigError, match="give the folder of one as --step-judge"):

@@ -14,7 +14,8 @@ _ENTRIES = (
     "cascade-both", "pamphlets-elsewhere", "both-elsewhere",
 )  # fmt: skip
 _SAMPLED = (
-    "cascade", "cascade-watch", "cascade-nodemos", "online", "cascade-pamphlets", "cascade-both",
+    "cascade", "cascade-watch", "cascade-nodemos", "cascade-watch-nodemos", "online", "cascade-pamphlets",
+    "cascade-both",
 )  # fmt: skip
 _CUT = (
     "icd", "cascade", "cascade-watch", "random-route", "online", "lanes", "both", "both-shuffled", "cascade-both",

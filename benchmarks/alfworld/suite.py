@@ -51,8 +51,8 @@ class Alfworld:
         found = games("train", self.data)
         if split == "train":
             raise ConfigError(
-                "demonstrations come from train, so train cannot be tested on: choose another --split, or to make traces "
-                "of train games give --memory of a run on another split and --demos 0"
+                "demonstrations come from train, so train cannot be tested on: choose another --split, or to make "
+                "traces of train games give --memory of a run on another split and --demos 0"
             )
         random.Random(seed).shuffle(found)
         return [_ref(ref, "train") for ref in found[:n]]
