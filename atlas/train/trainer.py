@@ -205,7 +205,7 @@ class Trainer:
 
     def _update(self, batch: Sequence[Encoded], share: float) -> float:
         for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
-            group["lr"] = self.settings.lr * _schedule(share, self._step)
+            group["lr"] = self.settings.lr * schedule(share, self._step)
         self.base.net.train()
         loss = self.recipe.loss(self.base, batch, share)
         value = float(loss.detach())
@@ -326,6 +326,6 @@ def _goodness(measured: Measured) -> tuple[float, float]:
     return (measured.reward or 0.0, -(measured.held_out if measured.held_out is not None else math.inf))
 
 
-def _schedule(share: float, step: int, warmup: int = 30) -> float:
+def schedule(share: float, step: int, warmup: int = 30) -> float:
     """From 0 up over the first ``warmup`` steps, and in a straight line down to 0."""
     return min(1.0, (step + 1) / warmup) * max(1 - share, 0.0)

@@ -189,7 +189,7 @@ def _theirs(base: HFBase, groups: Sequence[Sequence[Encoded]], steps: int, *, sa
     from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from atlas.train.trainer import _schedule
+    from atlas.train.trainer import schedule
 
     clock = _clock(base, steps)
     counts: list[int] = []
@@ -218,7 +218,7 @@ def _theirs(base: HFBase, groups: Sequence[Sequence[Encoded]], steps: int, *, sa
     ]
     on_gpu = base.device.type == "cuda"
     (optimizer,) = base.optimizers(LR)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step / len(groups), step))
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step / len(groups), step))
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=max(1, round(len(items) / len(groups))),
@@ -227,7 +227,7 @@ def _theirs(base: HFBase, groups: Sequence[Sequence[Encoded]], steps: int, *, sa
         )  # fmt: skip
         trainer = Same(
             model=base.net, args=config, train_dataset=Dataset.from_list(rows), processing_class=base.tokenizer,
-            optimizers=(optimizer, schedule), callbacks=[Steps()],
+            optimizers=(optimizer, rates), callbacks=[Steps()],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         collate = trainer.data_collator
