@@ -58,10 +58,10 @@ TOOLS: list[dict[str, Any]] = [
 class Says:
     """The expert as a model that reads its prompt."""
 
-    name = "openai/small"
     shares_prompt = False
 
-    def __init__(self, expert: ScriptedExpert) -> None:
+    def __init__(self, expert: ScriptedExpert, name: str = "openai/small") -> None:
+        self.name = name
         self.price = expert.price
         self.sample = expert.sample
 

@@ -26,12 +26,15 @@ from atlas.benchmarks.bench import MEMORY, Bench, Plan, spent
 from atlas.budget import Budget
 from atlas.cli import main
 from atlas.errors import ConfigError, DataError
+from atlas.export import Plan as ExportPlan
+from atlas.export import export
 from atlas.memory import DemonstrationStore
 from atlas.models.nearest import Nearest
 from atlas.records import Episode, Stop
 from atlas.testing import ScriptedModel, SlowModel
 from atlas.traces import Run
 from atlas.traces.account import COLLECT, arm_rows, comparisons, pair
+from tests.export_fixtures import Says
 
 CAST = Cast(student=Nearest(), teacher=ScriptedExpert(), k=40)
 PLAN = Plan(split=HOMES, arms=("icd", "cascade"), n=2, demos=6, embedder="hash", window=1_000)
@@ -367,6 +370,27 @@ def test_settings_out_of_range_are_refused_before_anything_is_played(command: Ru
     code, out, err = command("-o", "run", *wrong)
     assert (code, out) == (2, "") and err.count("\n") == 1 and wrong[0] in err
     assert not Path("run").exists()
+
+
+def test_what_a_run_permits_is_exported_without_saying_so_again(command: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, price: str | None) -> Any:
+        return Nearest() if name == "nearest" else Says(ScriptedExpert(), name)
+
+    monkeypatch.setattr("atlas.models.load", load)
+    run = ("-o", "run", "--arms", "teacher,student", "--teacher", "vendor/large", "--max-steps", "40")
+    assert command(*run)[0] == 0
+    with pytest.raises(SystemExit):
+        main(["export", "run", "--format", "trl-sft", "-o", "before"])
+    code, _, err = command(*run, "--permitted", "vendor/large, vendor/lagre")
+    assert code == 2 and "vendor/lagre is neither the student (nearest) nor the teacher (vendor/large)" in err
+    for names in ("vendor/large", "nearest,vendor/*", "nearest"):
+        assert command(*run, "--permitted", names)[0] == 0
+    made = Run("run")
+    assert made.about["permitted"] == ["vendor/large", "nearest", "vendor/*"]
+    assert made.about["command"] and len(made.results()) == 4
+    manifest = export([made], Path("after"), ExportPlan(format="trl-sft"))
+    assert manifest.permitted["vendor/large"] == "recorded in the run"
+    assert manifest.counts.by_model["vendor/large"] > 0
 
 
 # --- files like the official ones -------------------------------------------------------------------------------------

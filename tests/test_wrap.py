@@ -12,6 +12,7 @@ import pytest
 import atlas
 from atlas.actions import ChatActions
 from atlas.errors import ConfigError, ModelError
+from atlas.export import run_rows
 from atlas.memory import DemonstrationStore
 from atlas.models.hosted import Hosted
 from atlas.policies import Cascade, Solo
@@ -207,6 +208,21 @@ def test_an_agent_may_survive_a_model_that_failed_once() -> None:
         episode.client.chat.completions.create(messages=user())
         episode.succeed()
     assert episode.result is not None and episode.result.stop is Stop.DONE and episode.result.steps == 1
+
+
+def test_what_an_agent_permits_is_kept_in_its_run(tmp_path: Path) -> None:
+    for permitted in ([], ["vendor/small"], ["vendor/small", "other/*"]):
+        model = ScriptedModel(says("hi"), name="vendor/small")
+        with atlas.Agent(model, run=tmp_path / "run", permitted=permitted) as agent, agent.episode("greet") as episode:
+            episode.client.chat.completions.create(messages=user())
+            episode.succeed()
+    run = Run(tmp_path / "run")
+    assert run.about["permitted"] == ["vendor/small", "other/*"] and run.about["arm"] == "agent"
+    assert [row.permitted for row in run_rows(run)] == [{"vendor/small": "recorded in the run"}] * 3
+    with pytest.raises(ConfigError, match="list of names"):
+        atlas.Agent(ScriptedModel([]), run=tmp_path / "run", permitted="vendor/*")
+    with pytest.raises(ConfigError, match="folder as run"):
+        atlas.Agent(ScriptedModel([]), permitted=["vendor/*"])
 
 
 # --- the decorator and atlas.episode ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import click
 from atlas.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from atlas.benchmarks.arms import Cast
     from atlas.benchmarks.bench import Bench
     from atlas.policies import LaneRules
     from atlas.records import Episode
@@ -140,6 +142,13 @@ def command() -> None:
     show_default=True,
     help="Whether a resumed run plays again what ended with an error.",
 )
+@click.option(
+    "--permitted",
+    default="",
+    metavar="MODEL,...",
+    help="Models whose terms allow training on their words (openai/* too): kept in the run, for exports and training; "
+    "a resumed run may add some.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output, progress on standard error.")
 def alfworld(**options: Any) -> None:
     """Household games: official splits, or generated homes that need no download."""
@@ -211,6 +220,7 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
         memory=str(options["memory"].resolve()) if options["memory"] else None,
         max_steps=options["max_steps"],
     )
+    about = {"command": shlex.join(["atlas", *sys.argv[1:]]), **_permitted(options["permitted"], cast)}
     folder = options["out"] or new_folder(f"{suite.name}-{plan.split}")
     return Bench(
         suite=suite,
@@ -220,9 +230,22 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
         concurrency=options["concurrency"],
         budget=Budget(dollars=options["episode_dollars"], tokens=options["episode_tokens"]),
         run_budget=Budget(dollars=options["budget_dollars"], tokens=options["budget_tokens"]),
-        about={"command": shlex.join(["atlas", *sys.argv[1:]])},
+        about=about,
         retry_errors=options["retry_errors"],
     )
+
+
+def _permitted(text: str, cast: Cast) -> dict[str, list[str]]:
+    """The run's ``permitted`` fact, where one is stated. Raises ConfigError for a name that nobody who plays has."""
+    stated = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    players = (cast.student.name, cast.teacher.name)
+    for name in stated:
+        if not any(fnmatchcase(player, name) for player in players):
+            raise ConfigError(
+                f"--permitted {name} is neither the student ({players[0]}) nor the teacher ({players[1]}): name models "
+                "of this run, or a pattern such as 'openai/*'"
+            )
+    return {"permitted": stated} if stated else {}
 
 
 def arms_of(options: dict[str, Any]) -> tuple[str, ...]:

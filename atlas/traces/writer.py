@@ -42,7 +42,8 @@ class RunWriter:
         self, folder: str | Path, manifest: dict[str, Any] | None = None, about: dict[str, Any] | None = None
     ) -> None:
         """``manifest`` determines the results: a run is resumed only with the same. ``about`` is shown beside it
-        (the command that was typed, say) and compared with nothing."""
+        (the command that was typed, say) and compared with nothing; it stays that of the first command, but for its
+        ``permitted``, the models whose words may be trained on: names that a resumed run adds are added."""
         self.folder = Path(folder)
         self.name = self.folder.name
         self._lock = threading.Lock()
@@ -74,6 +75,8 @@ class RunWriter:
                     f"the run {self.folder} was made with other settings: resume it with the same ones, "
                     "or start a new run with -o"
                 )
+            if (added := _with_permitted(found, about)) is not None:
+                _replace(path, added)
             return
         content = {
             "schema": SCHEMA,
@@ -83,9 +86,7 @@ class RunWriter:
             "settings": manifest,
             "about": about,
         }
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        _replace(path, content)
 
     def start(self, episode_id: str, arm: str, task: Task, seed: int, config: str) -> None:
         self._write(
@@ -167,6 +168,25 @@ def _locked(file: int) -> Iterator[None]:
         yield
     finally:
         fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    """Write a manifest whole or not at all. To be called under the trace's lock."""
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _with_permitted(manifest: dict[str, Any], about: dict[str, Any]) -> dict[str, Any] | None:
+    """``manifest`` with the names that ``about`` permits besides; None where it has them already."""
+    known = manifest.get("about") or {}
+    before = known.get("permitted") or []
+    if isinstance(before, str):
+        raise ConfigError(
+            "the run's 'permitted' fact is no list of model names: write it in run.json as [\"provider/model\", ...]"
+        )
+    new = [name for name in about.get("permitted") or () if name not in before]
+    return {**manifest, "about": {**known, "permitted": [*before, *new]}} if new else None
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Agent:
         policy: Policy | None = None,
         memory: Memory | str | Path | None = None,
         run: Recorder | str | Path | None = None,
+        permitted: Sequence[str] = (),
         arm: str = "agent",
         samples: int = 3,
         k: int = 6,
@@ -65,6 +66,8 @@ class Agent:
         policy: what decides, in place of student and teacher; ``memory`` is then only where its successes go.
         memory: a demonstration store, or the path of one.
         run: the folder to record in, or a recorder; None records nothing.
+        permitted: models whose terms allow training on their words, by name or pattern (``openai/*``): kept in the
+            run's folder, for exports and training.
         arm: the name its episodes are compared under.
         samples, k: votes of the student at each step, and demonstrations shown to it.
         max_tokens: of one reply, where the loop does not say.
@@ -103,7 +106,7 @@ class Agent:
         self.success_score = success_score
         self.budget = budget
         self.meter = Meter(run_budget, what="run")
-        self.recorder, self.run = self._recorder(run)
+        self.recorder, self.run = self._recorder(run, permitted)
         self._tokens: list[Token[Agent | None]] = []
 
     def episode(self, goal: str, *, task: str | None = None, family: str = "", seed: int = 0) -> WrappedEpisode:
@@ -165,7 +168,14 @@ class Agent:
         self._owned.append(store.close)
         return store
 
-    def _recorder(self, given: Recorder | str | Path | None) -> tuple[Recorder, str]:
+    def _recorder(self, given: Recorder | str | Path | None, permitted: Sequence[str]) -> tuple[Recorder, str]:
+        if isinstance(permitted, str):
+            raise ConfigError(f"permitted is a list of names of models: write permitted=[{permitted!r}]")
+        if permitted and not isinstance(given, str | Path):
+            raise ConfigError(
+                "permitted is kept in a run's folder: give the folder as run, or permitted to your own recorder "
+                "(RunWriter's about)"
+            )
         if given is None:
             return Unrecorded(), ""
         if not isinstance(given, str | Path):
@@ -173,7 +183,9 @@ class Agent:
         from atlas.traces.writer import RunWriter
 
         # The policy is no setting of the run: several agents may share one, each under an arm of its own.
-        writer = RunWriter(given, {"kind": "wrapped"}, about={"arm": self.arm, "policy": self.policy.config()})
+        about = {"arm": self.arm, "policy": self.policy.config()}
+        told = {**about, "permitted": list(permitted)} if permitted else about
+        writer = RunWriter(given, {"kind": "wrapped"}, about=told)
         self._owned.append(writer.close)
         return writer, writer.name
 
