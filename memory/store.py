@@ -271,6 +271,11 @@ class MemoryView:
     def __len__(self) -> int:
         return len(self.all())
 
+    @property
+    def window(self) -> int:
+        """How many steps are shown before and after the best one."""
+        return self._store.window
+
     def all(self) -> list[Demonstration]:
         demos = self._store.all()[: None if self._count is None else max(0, self._count)]
         return demos if self._ids is None else [demo for demo in demos if demo.id in self._ids]

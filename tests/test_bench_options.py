@@ -55,14 +55,7 @@ def config(arm: str, folder: Path, cast: Cast, *, window: int = 5, share: float 
         memory.add(demo(1))
         embedder = load_embedder("hash")
         library = Library(memory, PamphletStore(memory.database, embedder), (), embedder)
-        return own(build(arm, cast, memory, share=share if arm in ROUTES else None, library=library).config())
-
-
-def own(found: Any) -> Any:
-    """Without what the control says of the store that it draws from: it cuts windows of its own."""
-    if not isinstance(found, dict):
-        return found
-    return {key: own(value) for key, value in found.items() if key != "irrelevant"}
+        return build(arm, cast, memory, share=share if arm in ROUTES else None, library=library).config()
 
 
 @pytest.mark.parametrize("option", CHANGED)

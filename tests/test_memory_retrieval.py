@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, from_steps
+from atlas.memory.irrelevant import Irrelevant
 from atlas.memory.vectors import NumpyVectors, fit_basis
 from atlas.records import DemoStep, Task, View
 from tests.memory_fixtures import demo, reference_search, view
@@ -56,6 +57,21 @@ def test_similar_shows_whole_trajectories_by_goal() -> None:
     first, second = store.similar(view("other", "cool a tomato", "a room"), 2)
     assert (first.task_id, second.task_id) == ("task-2", "task-1")
     assert first.steps == demo(2, goal="cool a potato").steps
+
+
+@pytest.mark.parametrize("width", [0, 2, 1_000])
+def test_the_control_for_retrieval_shows_as_many_steps_as_its_store(width: int) -> None:
+    store = DemonstrationStore(":memory:", embedder="hash", window=width)
+    store.add_many([demo(i, steps=8) for i in range(1, 30)])
+    asked = view("task-1", "goal", "observation")
+    for source in (store, store.limit(20)):
+        control = Irrelevant(source)
+        drawn = control.search(asked, 9)
+        assert drawn == control.search(asked, 9) and len({window.task_id for window in drawn} - {"task-1"}) == 9
+        for window in drawn:
+            at = window.start + window.best
+            assert window.start == max(0, at - width) and window.start + len(window.steps) == min(8, at + width + 1)
+        assert all(len(window.steps) == 8 for window in control.similar(asked, 9))
 
 
 def test_an_empty_memory_finds_nothing() -> None:

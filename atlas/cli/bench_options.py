@@ -17,11 +17,10 @@ _SAMPLED = (
     "cascade", "cascade-watch", "cascade-nodemos", "cascade-watch-nodemos", "online", "cascade-pamphlets",
     "cascade-both",
 )  # fmt: skip
-_CUT = (
-    "icd", "cascade", "cascade-watch", "random-route", "online", "lanes", "both", "both-shuffled", "cascade-both",
-    "icd-elsewhere", "both-elsewhere",
+_RECALLED = (
+    "icd", "icd-irrelevant", "cascade", "cascade-watch", "random-route", "online", "lanes", "both", "both-shuffled",
+    "cascade-both", "icd-elsewhere", "both-elsewhere",
 )  # fmt: skip
-_RECALLED = (*_CUT, "icd-irrelevant")
 _LANES = ("lanes",)
 
 READ_BY: dict[str, tuple[str, ...]] = {
@@ -32,8 +31,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "audit": _SAMPLED,
     "k": _RECALLED,
     "plan": _RECALLED,
-    # The control cuts windows of its own size.
-    "window": _CUT,
+    "window": _RECALLED,
     "share": ("random-route", "random-route-nodemos"),
     "force_lane": _LANES,
     "forbid_lane": _LANES,
