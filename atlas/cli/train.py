@@ -231,8 +231,18 @@ def _measured(measured: Measured) -> str:
 def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
     import json
 
+    from atlas.train.trainer import _goodness
+
+    # Of equals the trainer keeps the first, as max does.
+    kept = max(history, key=_goodness)
+    compared = kept.held_out is not None or kept.reward is not None
     if as_json:
-        click.echo(json.dumps({"student": str(out), "measured": [m.model_dump() for m in history]}, indent=2))
+        content = {
+            "student": str(out),
+            "kept": kept.model_dump() if compared else None,
+            "measured": [m.model_dump() for m in history],
+        }
+        click.echo(json.dumps(content, indent=2))
         return
     from atlas.train.student import about
 
@@ -241,4 +251,5 @@ def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
     use = f"As a model, a student is named {kind}:{out}"
     if told["training"]["recipe"] == "judge":
         use = f"How good it is says 'atlas trust judge RUN --judge {out}'; 'atlas bench ... --step-judge {out}' uses it"
-    click.echo(f"It is in {out} ({_measured(history[-1])} at the end). {use}")
+    when = f" after epoch {kept.epoch}, the best of {len(history)} measured" if compared else ""
+    click.echo(f"It is in {out} ({_measured(kept)}{when}). {use}")
