@@ -227,6 +227,22 @@ def test_the_best_student_is_kept_not_the_last(tmp_path: Path) -> None:
     assert all(torch.equal(loaded[name], weight) for name, weight in kept[1].items())
 
 
+def test_where_nothing_is_measured_the_last_student_is_kept(tmp_path: Path) -> None:
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.scratch import ScratchBase
+    from atlas.train.trainer import Settings, Trainer, held_out_loss
+
+    data, others = [errand(i) for i in range(60)], [errand(i) for i in range(100, 120)]
+
+    def loss(epochs: int) -> float:
+        base, out = ScratchBase.new("tiny", data), tmp_path / f"after-{epochs}"
+        settings = Settings(epochs=epochs, batch_tokens=256)
+        Trainer(base=base, recipe=SftSuccess(), train=data, held_out=[], out=out, settings=settings).run()
+        return held_out_loss(ScratchBase.load(out), SftSuccess(), others, 256) or 0.0
+
+    assert loss(8) < 0.7 * loss(1)
+
+
 def test_where_nothing_can_be_written_the_old_student_stays(tmp_path: Path, monkeypatch: Any) -> None:
     from atlas.train import student
     from atlas.train.scratch import ScratchBase

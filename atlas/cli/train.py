@@ -82,6 +82,11 @@ def command(recipe: str, **options: Any) -> None:
 
     distributed.join()
     out: Path = options["out"]
+    if options["select"] and options["epochs"] == 1 and options["base"].partition(":")[0] == "scratch":
+        raise ConfigError(
+            "--select takes what a trained student finds hard, and the first of --epochs trains it: give 2 or more "
+            "epochs, or as --base a student"
+        )
     if options["epochs"] and options["tokens"]:
         raise ConfigError("--epochs and --tokens both say when to end: leave one of them out")
     if place_of(out).exists() and not options["resume"]:
@@ -127,6 +132,7 @@ def command(recipe: str, **options: Any) -> None:
         settings=settings,
         reward=reward,
         select=Select(options["select"]) if options["select"] else None,
+        untrained=options["base"].partition(":")[0] == "scratch",
         about=about,
         seen=_lines() if distributed.first() else lambda now: None,
     )
@@ -231,10 +237,10 @@ def _measured(measured: Measured) -> str:
 def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
     import json
 
-    from atlas.train.trainer import _goodness
+    from atlas.train.trainer import goodness
 
     # Of equals the trainer keeps the first, as max does.
-    kept = max(history, key=_goodness)
+    kept = max(history, key=goodness)
     compared = kept.held_out is not None or kept.reward is not None
     if as_json:
         content = {

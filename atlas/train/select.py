@@ -34,13 +34,17 @@ class Select:
         self.way = way
         self.rates: dict[str, float] = {}
         """Of the families, from one epoch to the next."""
-        self.read = 0
-        """Tokens that the last draw had to read."""
+        self._read: int | None = None
+
+    def cost(self, base: Base, trajectories: Sequence[Trajectory]) -> int:
+        """Tokens that a draw has to read: every time all of them."""
+        if self._read is None:
+            self._read = sum(len(item) for trajectory in trajectories for item in base.encode(trajectory))
+        return self._read
 
     def draw(self, base: Base, trajectories: Sequence[Trajectory], tokens: int, rng: random.Random) -> list[int]:
         """Indices of the trajectories of the next epoch."""
         items = [base.encode(trajectory) for trajectory in trajectories]
-        self.read = sum(len(item) for own in items for item in own)
         nll = surprise(base, items, tokens)
         if self.way == "family":
             weights = self._by_family(trajectories, nll)

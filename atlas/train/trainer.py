@@ -101,12 +101,15 @@ class Trainer:
     reward: Reward | None = None
     select: Select | None = None
     """Draws the trajectories of each epoch; None takes all of them."""
+    untrained: bool = False
+    """Whether ``base`` knows nothing yet. What it finds hard then says nothing, so the first epoch takes all."""
     about: dict[str, Any] = field(default_factory=dict)
     """Told beside the weights."""
     seen: Callable[[Progress], None] = lambda progress: None
 
     def run(self, *, resume: bool = False) -> list[Measured]:
-        """Train, and keep the best student that was measured: by reward where there is one, else by held-out loss.
+        """Train, and keep the best student that was measured: by reward where there is one, else by held-out loss,
+        and the last one where there is neither.
 
         ``resume`` goes on from the last checkpoint of the same training. Raises DataError where nothing can be written.
         """
@@ -176,8 +179,7 @@ class Trainer:
         # All randomness of an epoch derives from its number, so that a resumed one has the same batches.
         rng = random.Random(f"{self.settings.seed}/{epoch}")
         if self.select is not None and not skip:
-            self._drawn = self.select.draw(self.base, self.train, self.settings.batch_tokens, rng)
-            self._work += self.select.read * FORWARD
+            self._drawn = self._selected(self.select, epoch, rng)
         chosen = [self.train[i] for i in self._drawn] if self.select else self.train
         # Drawn anew, as a resumed epoch does not select again.
         rng = random.Random(f"{self.settings.seed}/{epoch}/order")
@@ -196,6 +198,17 @@ class Trainer:
             if time.monotonic() - self._saved > self.settings.save_seconds:
                 self._checkpoint(epoch, i + 1)
         return self._share(epoch + 1, 0.0) >= 1
+
+    def _selected(self, select: Select, epoch: int, rng: random.Random) -> list[int]:
+        """All trajectories where selecting cannot pay: before anything is learnt, and where reading them all would take
+        more than half of what is left."""
+        whole = list(range(len(self.train)))
+        cost = select.cost(self.base, self.train) * FORWARD
+        left = math.inf if self.settings.tokens is None else self.settings.tokens - self._work
+        if (self.untrained and epoch == 0) or 2 * cost > left:
+            return whole
+        self._work += cost
+        return select.draw(self.base, self.train, self.settings.batch_tokens, rng)
 
     def _share(self, epoch: int, part: float) -> float:
         """How much of the schedule is behind: 1 is its end."""
@@ -243,7 +256,8 @@ class Trainer:
                 held_out=held_out_loss(self.base, self.recipe, self.held_out, self.settings.batch_tokens),
                 reward=self.reward(self.base.model()) if self.reward else None,
             )
-            if all(_goodness(measured) > _goodness(other) for other in self._history):
+            unknown = measured.reward is None and measured.held_out is None
+            if unknown or all(goodness(measured) > goodness(other) for other in self._history):
                 self._best = {k: v.detach().cpu().clone() for k, v in self.base.net.state_dict().items()}
         self._sum, self._count = 0.0, 0
         self._history.append(measured)
@@ -322,7 +336,8 @@ def held_out_loss(base: Base, recipe: SftSuccess, trajectories: Sequence[Traject
     return total / count if count else None
 
 
-def _goodness(measured: Measured) -> tuple[float, float]:
+def goodness(measured: Measured) -> tuple[float, float]:
+    """What the kept student has most of: reward, then likelihood of held-out actions."""
     return (measured.reward or 0.0, -(measured.held_out if measured.held_out is not None else math.inf))
 
 
