@@ -44,13 +44,27 @@ class Entry:
 ENTRIES = (
     Entry("sft-success", "sft-success", ("teacher",)),
     Entry("rationale", "rationale", ("teacher",), control="sft-success"),
-    Entry("select-family", "sft-success", ("teacher",), control="sft-success", options=("--select", "family")),
-    Entry("select-uncertain", "sft-success", ("teacher",), control="sft-success", options=("--select", "uncertain")),
     Entry("kd-whitebox", "kd-whitebox", ("teacher",), control="sft-success"),
     Entry("sft-on-guided", "sft-success", ("pamphlets",)),
     Entry("more-sft", "sft-success", ("teacher",), base="sft-success"),
     Entry("escalations", "escalations", ("teacher", "doubt"), base="sft-success", control="more-sft"),
     Entry("redi", "redi", ("teacher", "own"), base="sft-success", control="more-sft"),
+    Entry(
+        "select-family",
+        "sft-success",
+        ("teacher",),
+        base="sft-success",
+        control="more-sft",
+        options=("--select", "family"),
+    ),
+    Entry(
+        "select-uncertain",
+        "sft-success",
+        ("teacher",),
+        base="sft-success",
+        control="more-sft",
+        options=("--select", "uncertain"),
+    ),
     Entry("more-sft-on-guided", "sft-success", ("pamphlets",), base="sft-on-guided"),
     Entry(
         "internalise", "internalise", ("pamphlets",), base="sft-on-guided", control="more-sft-on-guided", arms=READING
