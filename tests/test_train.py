@@ -243,6 +243,32 @@ def test_where_nothing_is_measured_the_last_student_is_kept(tmp_path: Path) -> N
     assert loss(8) < 0.7 * loss(1)
 
 
+def test_a_training_that_ended_and_could_not_be_written_is_written_on_resume_and_not_measured_again(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.scratch import ScratchBase
+    from atlas.train.trainer import Settings, Trainer
+
+    data = [errand(i) for i in range(20)]
+
+    def make() -> Trainer:
+        base, settings = ScratchBase.new("tiny", data), Settings(epochs=2, batch_tokens=256)
+        return Trainer(base, SftSuccess(), data, data[:4], tmp_path / "s", settings)
+
+    def full(*args: Any) -> None:
+        raise DataError("no room")
+
+    first = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(ScratchBase, "save", full)
+        with pytest.raises(DataError, match="no room"):
+            first.run()
+    second = make()
+    assert [m.epoch for m in second.run(resume=True)] == [m.epoch for m in first._history] == [1, 2]
+    assert (tmp_path / "s" / "weights.safetensors").is_file()
+
+
 def test_where_nothing_can_be_written_the_old_student_stays(tmp_path: Path, monkeypatch: Any) -> None:
     from atlas.train import student
     from atlas.train.scratch import ScratchBase

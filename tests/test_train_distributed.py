@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from atlas.errors import ConfigError
+from atlas.errors import ConfigError, DataError
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
@@ -72,3 +72,19 @@ def test_a_clock_is_no_common_measure(monkeypatch: pytest.MonkeyPatch, tmp_path:
     trainer = Trainer(None, SftSuccess(), [], [], tmp_path / "student", Settings(max_minutes=1.0))
     with pytest.raises(ConfigError, match="no common clock"):
         trainer.run()
+
+
+def test_fewer_batches_than_processes_are_told_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.scratch import ScratchBase
+    from atlas.train.trainer import Settings, Trainer
+    from tests.train_fixtures import errand
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    data = [errand(0)]
+    trainer = Trainer(ScratchBase.new("tiny", data), SftSuccess(), data, [], tmp_path / "s", Settings(tokens=100))
+    with pytest.raises(DataError, match="1 batch for 2 processes"):
+        trainer.run()
+    assert not (tmp_path / "s").exists()

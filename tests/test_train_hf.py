@@ -130,6 +130,22 @@ def test_an_observation_longer_than_the_context_loses_its_beginning_and_no_actio
     assert float(recipe.loss(base, items, 0.5).detach()) > 0
 
 
+def test_a_task_longer_than_the_context_costs_no_action(tiny: Path) -> None:
+    from atlas.train.guided import Internalise
+    from atlas.train.hf import HFBase
+
+    moments = tuple(
+        Moment(observation=f"{i}" * (900 if i == 0 else 40), action=f"press {i}", guidance="NOTE") for i in range(3)
+    )
+    long, base = episode(0, moments=moments), HFBase.load(str(tiny), context=512)
+    parts = base.encode(long)
+    assert all(len(part) <= 512 for part in parts)
+    learnt = "".join(base.tokenizer.decode([t for t, w in zip(p.tokens, p.weights, strict=True) if w]) for p in parts)
+    assert learnt == "".join(f"Action: press {i}</s>" for i in range(3))
+    recipe = Internalise()
+    assert float(recipe.loss(base, recipe.examples(base, [long], random.Random(0)), 0.5).detach()) > 0
+
+
 @pytest.mark.parametrize("rank", [0, 8])
 def test_a_trained_base_is_saved_whole_and_plays(tiny: Path, tmp_path: Path, rank: int) -> None:
     from atlas.models import load

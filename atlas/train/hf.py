@@ -98,10 +98,12 @@ class HFBase:
             return [item for i in range(len(turns)) if any((item := self._noted(trajectory, i)).weights)]
         found: list[Encoded] = []
         tokens, weights = list(head), [0.0] * len(head)
+        said_before = False
         for seen, said, weight in turns:
-            if len(tokens) + len(seen) + len(said) > self.context and len(tokens) > len(head):
+            if len(tokens) + len(seen) + len(said) > self.context and said_before:
                 found.append(Encoded(tokens, weights))
                 tokens, weights = list(head), [0.0] * len(head)
+            said_before = True
             room = self.context - len(said)
             if len(tokens) + len(seen) > room:
                 # Too long for a sequence of its own: the beginning goes, first that of what was seen, never the action.
@@ -132,7 +134,7 @@ class HFBase:
         if moment.guidance:
             chat[-1]["content"] += f"\n\n{moment.guidance}"
         said = self._tokens(reply_text(moment.action)) + self._end
-        seen = self._tokens(self._template(chat))[-(self.context - len(said)) :]
+        seen = _last(self._tokens(self._template(chat)), self.context - len(said))
         return Encoded(seen + said, [0.0] * len(seen) + [moment.weight] * len(said))
 
     def _opening(self, trajectory: Trajectory) -> list[dict[str, str]]:

@@ -141,18 +141,16 @@ class Trainer:
         self._began = time.monotonic() - self._spent
         self._saved = time.monotonic()
         self._config, self._path = config, path
-        why = "the schedule came to its end"
         self._sum, self._count = 0.0, 0
-        over = False
-        while not over:
+        # A training that ended and could not be written is at its end already.
+        over = bool(self._history) and self._history[-1].share >= 1
+        while not (over or self._hopeless()):
             over = self._epoch(epoch, skip)
             epoch, skip = epoch + 1, 0
             if over or self._due(self._share(epoch, 0.0)):
                 self._measure(epoch)
             self._checkpoint(epoch, 0)
-            if self._hopeless():
-                why = "the loss fell and the reward did not rise"
-                break
+        why = "the loss fell and the reward did not rise" if self._hopeless() else "the schedule came to its end"
         if self._best is not None:
             self.base.net.load_state_dict(self._best)
         if distributed.first():
@@ -188,6 +186,12 @@ class Trainer:
         # Of all processes, so that each of them ends at the same step.
         work = [sum(map(self.recipe.work, group)) for group in distributed.steps(groups)]
         own = distributed.share(groups)
+        if not own:
+            raise DataError(
+                f"an epoch makes {len(groups)} batch{'es' * (len(groups) != 1)} for {distributed.world()} "
+                f"process{'es' * (distributed.world() != 1)}: train on more episodes, in fewer processes or with "
+                "smaller --batch-tokens"
+            )
         for i, batch in enumerate(own[skip:], skip):
             share = self._share(epoch, i / len(own))
             if share >= 1:
