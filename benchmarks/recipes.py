@@ -8,7 +8,10 @@ run, so each can be repeated by hand; what is there already is not made again.
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,7 +22,8 @@ from statistics import fmean
 
 import click
 
-from atlas.errors import DataError
+from atlas.cli.bench import numbers
+from atlas.errors import AtlasError, DataError
 from atlas.records import Record
 from atlas.stats import Interval, bootstrap, wilson
 from atlas.traces.reader import Run
@@ -127,6 +131,8 @@ class Plan:
                 f"there is no entry {', '.join(sorted(unknown))}: choose among {', '.join(e.name for e in ENTRIES)}"
             )
         if self.kd_teacher is None:
+            if "kd-whitebox" in self.only:
+                raise DataError("kd-whitebox copies a larger student: give its folder as --kd-teacher")
             names.discard("kd-whitebox")
         for entry in reversed(ENTRIES):
             if entry.name in names:
@@ -200,48 +206,94 @@ class Plan:
 
 
 def work(jobs: dict[str, Job], at_once: int) -> dict[str, str]:
-    """Do all jobs, so many at once; what went wrong, by job. What needs a job that failed is left out and says so."""
+    """Do all jobs, so many at once; what went wrong, by job. What needs a job that failed is left out and says so.
+
+    An interrupt ends those under way: the same command goes on with them.
+    """
+    children: set[subprocess.Popen[bytes]] = set()
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            return _work(jobs, at_once, pool, children)
+        except BaseException:
+            # The pool waits for its threads, and they for what they began.
+            for child in list(children):
+                child.terminate()
+            raise
+
+
+def _work(
+    jobs: dict[str, Job], at_once: int, pool: ThreadPoolExecutor, children: set[subprocess.Popen[bytes]]
+) -> dict[str, str]:
     failed: dict[str, str] = {}
     waiting, running = dict(jobs), dict[Future[str], str]()
     finished: set[str] = set()
-    with ThreadPoolExecutor(at_once) as pool:
-        while waiting or running:
-            for name, job in list(waiting.items()):
-                if broken := [need for need in job.needs if need in failed]:
-                    failed[name] = f"needs {broken[0]}, which failed"
-                    del waiting[name]
-                elif set(job.needs) <= finished and len(running) < at_once:
-                    running[pool.submit(_do, job)] = name
-                    del waiting[name]
-            for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-                name = running.pop(future)
-                if told := future.result():
-                    failed[name] = told
-                else:
-                    finished.add(name)
-                state = told or "done"
-                click.echo(f"{name}: {state} ({len(finished)} of {len(jobs)})", err=True)
+    while waiting or running:
+        for name, job in list(waiting.items()):
+            if broken := [need for need in job.needs if need in failed]:
+                failed[name] = f"needs {broken[0]}, which failed"
+                del waiting[name]
+            elif set(job.needs) <= finished and len(running) < at_once:
+                running[pool.submit(_do, job, children)] = name
+                del waiting[name]
+        for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+            name = running.pop(future)
+            if told := future.result():
+                failed[name] = told
+            else:
+                finished.add(name)
+            state = told or "done"
+            click.echo(f"{name}: {state} ({len(finished)} of {len(jobs)})", err=True)
     return failed
 
 
-def _do(job: Job) -> str:
-    """What went wrong, or nothing."""
-    if job.made.exists():
-        return ""
+def _do(job: Job, children: set[subprocess.Popen[bytes]]) -> str:
+    """What went wrong, or nothing. What runs meanwhile is among ``children``."""
     log = job.made.parent.parent / f"{job.made.parent.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if job.copies is not None and not job.copies[1].exists():
-        job.copies[1].parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(*job.copies)
-    more = ["--resume"] if job.argv[0] == "train" else []
-    with log.open("a", encoding="utf-8") as file:
-        done = subprocess.run(
-            [sys.executable, "-m", "atlas", *job.argv, *more], stdout=file, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode:
-        return f"failed, see {log}"
-    job.made.touch()
+    try:
+        if other := _made_by_another(job, log.with_suffix(".command")):
+            return other
+        if job.made.exists():
+            return ""
+        if job.copies is not None and not job.copies[1].exists():
+            _copy(*job.copies)
+        more = ["--resume"] if job.argv[0] == "train" else []
+        with log.open("a", encoding="utf-8") as file:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "atlas", *job.argv, *more], stdout=file, stderr=subprocess.STDOUT
+            )
+            children.add(child)
+            code = child.wait()
+            children.discard(child)
+        if code:
+            return f"failed, see {log}"
+        job.made.touch()
+    except OSError as error:
+        return f"failed: {error}"
     return ""
+
+
+def _made_by_another(job: Job, record: Path) -> str:
+    """What to say where the job was done, with other options; its command is kept in ``record``."""
+    # Below the folder of all jobs, which may be named in another way the next time.
+    command = shlex.join(part.replace(str(record.parent.parent), "OUT") for part in job.argv)
+    if job.made.exists():
+        if record.exists() and record.read_text(encoding="utf-8") != command:
+            return (
+                f"{job.made.parent} was made by another command, see {record}: give the same options or another --out, "
+                "or remove it to make it again"
+            )
+        return ""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(command, encoding="utf-8")
+    return ""
+
+
+def _copy(source: Path, place: Path) -> None:
+    """At once or not at all: half a memory would be read as a whole one the next time."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_suffix(".part")
+    shutil.copy(source, partial)
+    os.replace(partial, place)
 
 
 class Row(Record):
@@ -313,13 +365,16 @@ def _games(plan: Plan, entry: str, arm: str) -> dict[str, list[float]] | None:
 @click.option("--jobs", default=2, type=click.IntRange(min=1), show_default=True, help="At once, a thread each.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def main(seeds: str, only: str, jobs: int, as_json: bool, **options: object) -> None:
-    plan = Plan(
-        seeds=[int(seed) for seed in seeds.split(",")],
-        only=[name for name in only.split(",") if name],
-        **options,  # type: ignore[arg-type]
-    )
-    failed = work(plan.make(), jobs)
-    found = rows(plan)
+    try:
+        plan = Plan(
+            seeds=numbers(seeds),
+            only=[name for name in only.split(",") if name],
+            **options,  # type: ignore[arg-type]
+        )
+        failed = work(plan.make(), jobs)
+        found = rows(plan)
+    except AtlasError as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps({"rows": [row.model_dump(mode="json") for row in found], "failed": failed}, indent=2))
     else:
@@ -350,4 +405,6 @@ def _print(found: Sequence[Row], failed: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    # Who ends this process means its children as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from atlas.benchmarks.recipes import ENTRIES, Job, Plan, work
+from atlas.benchmarks.recipes import ENTRIES, Job, Plan, main, work
 from atlas.errors import DataError
 
 
@@ -58,3 +64,60 @@ def test_a_failed_job_stops_only_what_needs_it(tmp_path: Path) -> None:
     assert failed["after"] == "needs bad, which failed"
     assert "nowhere" in (tmp_path / "bad.log").read_text()
     assert (tmp_path / "good" / "done").exists()
+
+
+def test_a_memory_that_cannot_be_copied_stops_only_what_reads_it(tmp_path: Path) -> None:
+    copies = (tmp_path / "memory.sqlite", tmp_path / "copies" / "memory.sqlite")
+    (tmp_path / "good").mkdir()
+    jobs = {
+        "reads": Job("reads", ("--version",), tmp_path / "reads" / "done", copies=copies),
+        "good": Job("good", ("--version",), tmp_path / "good" / "done"),
+    }
+    failed = work(jobs, 1)
+    assert set(failed) == {"reads"}
+    assert "memory.sqlite" in failed["reads"]
+    assert (tmp_path / "good" / "done").exists()
+
+
+def test_what_another_command_made_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    def job(*argv: str) -> Job:
+        return Job("play", argv, tmp_path / "runs" / "play" / "done")
+
+    (tmp_path / "runs" / "play").mkdir(parents=True)
+    assert work({"play": job("--version")}, 1) == {}
+    assert work({"play": job("--version")}, 1) == {}
+    failed = work({"play": job("--help")}, 1)
+    assert "another command" in failed["play"]
+
+
+def test_an_interrupt_leaves_no_child_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child, pid = tmp_path / "child", tmp_path / "pid"
+    child.write_text(f"#!/bin/sh\necho $$ > {pid}.part\nmv {pid}.part {pid}\nexec sleep 60\n", encoding="utf-8")
+    child.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(child))
+
+    def interrupt() -> None:
+        while not pid.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        work({"long": Job("long", ("train",), tmp_path / "out" / "long" / "done")}, 1)
+    assert time.monotonic() - began < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
+    given = ["--traces", str(tmp_path), "-o", str(tmp_path / "out")]
+    for more, said in (
+        (["--only", "best"], "no entry best"),
+        (["--only", "kd-whitebox"], "--kd-teacher"),
+        (["--seeds", "one"], "--seeds takes whole numbers"),
+    ):
+        done = CliRunner().invoke(main, [*given, *more])
+        assert done.exit_code
+        assert said in done.output and "Traceback" not in done.output
+        assert isinstance(done.exception, SystemExit)
