@@ -282,3 +282,15 @@ def test_a_task_played_many_times_is_one_task() -> None:
     again = judge_rows([e for e in found for _ in range(9)], resamples=200)[0].auroc
     assert once and again
     assert again.high - again.low == pytest.approx(once.high - once.low, abs=1e-9)
+
+
+def test_the_base_rate_is_weighed_as_the_loss_that_it_is_compared_with() -> None:
+    often = [Judged("cascade", "often", False, (0.25, 0.25, 0.25)) for _ in range(3)]
+    row = judge_rows([*often, Judged("cascade", "once", True, (0.25, 0.25, 0.25))], resamples=50)[0]
+    assert row.base == pytest.approx(row.loss.mean), "a judge that always says the share is no better than the share"
+
+
+def test_one_task_tells_nothing_of_others() -> None:
+    found = [Judged("cascade", "only", won, (0.9 if won else 0.1,) * 3) for won in (True, False)]
+    auroc = judge_rows(found, resamples=50)[0].auroc
+    assert auroc and (auroc.mean, auroc.low, auroc.high) == (1.0, 0.0, 1.0)

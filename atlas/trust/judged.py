@@ -42,7 +42,8 @@ class JudgeRow(Record):
     a third of a failure lies later, so that much can be told by counting. At the same step it cannot.
 
     Intervals are 95 %, percentile bootstraps over tasks; those of AUROCs count episodes as ``n``, that of the loss
-    tasks. A judge that makes no mistake has an AUROC of 1 with a width of 0, which is honest about the sample only.
+    tasks. A judge that makes no mistake has an AUROC of 1 with a width of 0, which is honest about the sample only;
+    with one task its interval is [0, 1].
     """
 
     arm: str
@@ -61,7 +62,7 @@ class JudgeRow(Record):
     loss: Interval
     """The logistic loss, ``-log`` of the chance given to what came: the mean over the steps, episodes, then tasks."""
     base: float
-    """The logistic loss of always saying the share of these episodes that succeeded."""
+    """The same mean of the loss of always saying the share of these episodes that succeeded."""
 
 
 def judge_rows(judged: Iterable[Judged], *, resamples: int = 2_000, seed: int = 0) -> list[JudgeRow]:
@@ -105,18 +106,24 @@ def _row(arm: str, part: str, found: Sequence[tuple[Judged, range]], resamples: 
         told = [(np.array([fmean(e.chances[i] for i in steps) for e, steps in found]), everyone)]
         clock = _auroc([(np.array([-fmean(steps) for _, steps in found]), everyone)], won, times)
     losses: dict[str, list[float]] = defaultdict(list)
+    bases: dict[str, list[float]] = defaultdict(list)
     for e, steps in found:
         losses[e.task].append(fmean(_loss(e.chances[i], e.success) for i in steps))
+        bases[e.task].append(_loss(float(won.mean()), e.success))
+    auroc = _auroc(told, won, times)
+    if len(names) < 2:
+        # Resampling one task gives it again, and says nothing of others.
+        auroc, clock = (at and at.model_copy(update={"low": 0.0, "high": 1.0}) for at in (auroc, clock))
     return JudgeRow(
         arm=arm,
         part=part,
         episodes=len(found),
         tasks=len(names),
         succeeded=int(won.sum()),
-        auroc=_auroc(told, won, times),
+        auroc=auroc,
         clock=clock,
         loss=bootstrap([fmean(values) for values in losses.values()], resamples=resamples, seed=seed),
-        base=fmean(_loss(float(won.mean()), e.success) for e, _ in found),
+        base=fmean(fmean(values) for values in bases.values()),
     )
 
 
