@@ -21,7 +21,7 @@ import pytest
 from atlas.benchmarks.alfworld.homes import homes, write
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import ARMS, Cast, build, split_name
+from atlas.benchmarks.arms import ARMS, Cast, build
 from atlas.benchmarks.bench import MEMORY, Bench, Plan, spent
 from atlas.budget import Budget
 from atlas.cli import main
@@ -102,19 +102,6 @@ async def test_points_of_a_learning_curve_recall_the_first_demonstrations_only(t
     assert recalled["icd@2"] == set(stored[:2])
     assert recalled["icd"] == recalled["icd@100"] == set(stored) and len(stored) == 6
     assert not recalled[COLLECT]
-
-
-@pytest.mark.parametrize(
-    ("arm", "expected"), [("icd@20", ("icd", 20)), ("cascade", ("cascade", None)), ("teacher", ("teacher", None))]
-)
-def test_names_of_arms(arm: str, expected: tuple[str, int | None]) -> None:
-    assert split_name(arm) == expected
-
-
-@pytest.mark.parametrize("arm", ["", "icd@", "icd@x", "icd@-1", "teacher@5", "student@1", "online@3", "Cascade"])
-def test_names_that_are_no_arm(arm: str) -> None:
-    with pytest.raises(ConfigError, match="arm"):
-        split_name(arm)
 
 
 async def test_arms_that_cannot_be_built_say_what_they_need(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""No option of ``atlas bench`` does nothing silently: each is read by an arm of the run, or refused."""
+"""No option of ``atlas bench`` does nothing silently: each is read by an arm of the run, or refused. Names of arms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 import pytest
 
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import ARMS, GROWING, ROUTES, Cast, build
+from atlas.benchmarks.arms import ARMS, GROWING, ROUTES, Cast, build, split_name
 from atlas.benchmarks.growing import Growing
 from atlas.benchmarks.library import Library
 from atlas.cli import main
@@ -123,3 +123,16 @@ def test_the_commands_of_the_documents_are_accepted() -> None:
                 check_read((context.params["arms"] or DEFAULT_ARMS).split(","))
         except (click.ClickException, ConfigError) as error:
             pytest.fail(f"{document}: {shlex.join(arguments)}: {error}")
+
+
+@pytest.mark.parametrize(
+    ("arm", "expected"), [("icd@20", ("icd", 20)), ("cascade", ("cascade", None)), ("teacher", ("teacher", None))]
+)
+def test_names_of_arms(arm: str, expected: tuple[str, int | None]) -> None:
+    assert split_name(arm) == expected
+
+
+@pytest.mark.parametrize("arm", ["", "icd@", "icd@x", "icd@-1", "teacher@5", "student@1", "online@3", "Cascade"])
+def test_names_that_are_no_arm(arm: str) -> None:
+    with pytest.raises(ConfigError, match="arm"):
+        split_name(arm)
