@@ -225,6 +225,13 @@ def test_what_an_agent_permits_is_kept_in_its_run(tmp_path: Path) -> None:
         atlas.Agent(ScriptedModel([]), permitted=["vendor/*"])
 
 
+def test_agents_that_open_a_run_together_permit_what_each_of_them_permits(tmp_path: Path) -> None:
+    one = atlas.Agent(ScriptedModel([], name="vendor/small"), run=tmp_path / "run", permitted=["vendor/small"])
+    two = atlas.Agent(ScriptedModel([], name="other/large"), run=tmp_path / "run", permitted=["other/large"])
+    with one, two, atlas.Agent(ScriptedModel([]), run=tmp_path / "run"):
+        assert sorted(Run(tmp_path / "run").about["permitted"]) == ["other/large", "vendor/small"]
+
+
 # --- the decorator and atlas.episode ----------------------------------------------------------------------------------
 
 

@@ -86,6 +86,13 @@ class RunWriter:
             "settings": manifest,
             "about": about,
         }
+        if path.exists():
+            # Others may have opened the run for the same, and recorded nothing yet: what they permit stays.
+            with contextlib.suppress(StoreError):
+                found = read_manifest(path)
+                earlier = found.get("about") or {}
+                if found["config"] == content["config"] and isinstance(earlier.get("permitted"), list):
+                    content = _with_permitted(content, earlier) or content
         _replace(path, content)
 
     def start(self, episode_id: str, arm: str, task: Task, seed: int, config: str) -> None:
