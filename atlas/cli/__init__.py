@@ -23,7 +23,7 @@ COMMANDS = {
     "report": ("atlas.cli.report", "Turn a run into one self-contained HTML page."),
     "traces": ("atlas.cli.traces", "List runs and read episodes; import runs of other programs."),
     "train": ("atlas.cli.train", "Train a local student from traces."),
-    "trust": ("atlas.cli.trust", "Calibrate when a cascade's student acts alone; audit what it did."),
+    "trust": ("atlas.cli.trust", "Calibrate when a cascade's student acts alone; measure what its doubt is worth."),
 }
 """Name -> (module that defines a click command called ``command``, one line of help)."""
 

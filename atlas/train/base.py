@@ -77,8 +77,8 @@ class Base(Protocol):
 def batches(encoded: Sequence[Encoded], tokens: int, rng: random.Random) -> Iterator[list[Encoded]]:
     """Batches of at most ``tokens`` tokens with padding, in random order.
 
-    Sequences of about one length go together, so that little of a batch is padding: packing several into a row would
-    save that little, and take a mask of its own.
+    Sequences of about one length go together, so that little of a batch is padding. Where lengths differ all the same a
+    base may lay several into a row: see :mod:`atlas.train.packing`.
     """
     groups: list[list[Encoded]] = []
     group: list[Encoded] = []
