@@ -31,7 +31,7 @@ async def play(folder: Path, games: int) -> None:
         pamphlets = PamphletStore(memory.database, "hash")
         context = Context(
             recorder=recorder,
-            policy=atlas.Solo(journal.keep(atlas.load("scripted:alfworld")), actor=TEACHER),
+            policy=atlas.Solo(atlas.load("scripted:alfworld"), actor=TEACHER),
             environment=lambda task: tasks[task].environment(),
             distiller=ScriptedDistiller(),
             pamphlets=pamphlets,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from atlas.asking import Desk
 from atlas.benchmarks.excytin.actions import Submit, parse
 from atlas.benchmarks.excytin.data import Question
 from atlas.benchmarks.excytin.engine import Engine, SqlError
@@ -84,7 +85,7 @@ class IncidentEnv:
                 reference=self.question.answer,
                 solution=self.question.solution,
             )
-            self.verdict = await self._judge.judge(case)
+            self.verdict = await self._judge.judge(case, Desk())
             self._score = self.verdict.score
             return self._observe("")
         try:
