@@ -54,6 +54,12 @@ def _offered(action: str) -> str:
     return normalise(action)
 
 
+@lru_cache(maxsize=1 << 10)
+def _by_key(admissible: tuple[str, ...]) -> dict[str, str]:
+    """The actions by their normal form: made once for all samples of a step."""
+    return {_offered(action): action for action in admissible}
+
+
 class TextActions:
     """Text actions, one per reply, as ``Thought: ... / Action: ...`` or as a bare line.
 
@@ -63,23 +69,29 @@ class TextActions:
     """
 
     def parse(self, reply: Reply, view: View) -> Parsed:
-        text = reply.text.strip()
-        thought = " ".join(m.strip() for m in _THOUGHT.findall(text)).strip()
-        found = _ACTION.search(text)
-        begins = found.start(1) if found else 0
-        if not view.admissible and (called := _called(text[begins:])):
-            return Parsed(called, normalise(called), thought)
-        candidates = [found.group(1)] if found else text.splitlines()
-        by_key = {_offered(a): a for a in view.admissible}
-        for line in candidates:
-            key = normalise(line)
-            if key in by_key:
-                return Parsed(by_key[key], key, thought)
-        line = next((c for c in candidates if c.strip(_MARKS)), "")
-        action = " ".join(line.strip(_MARKS).split())
-        if not action or len(action) > MAX_ACTION:
-            return Parsed(None, None, thought)
-        return Parsed(action, normalise(action), thought)
+        return _parsed(reply.text, view.admissible)
+
+
+@lru_cache(maxsize=1 << 10)
+def _parsed(text: str, admissible: tuple[str, ...]) -> Parsed:
+    """What a reply says; remembered, since the samples of a step often say the same."""
+    text = text.strip()
+    thought = " ".join(m.strip() for m in _THOUGHT.findall(text)).strip()
+    found = _ACTION.search(text)
+    begins = found.start(1) if found else 0
+    if not admissible and (called := _called(text[begins:])):
+        return Parsed(called, normalise(called), thought)
+    candidates = [found.group(1)] if found else text.splitlines()
+    by_key = _by_key(admissible)
+    for line in candidates:
+        key = normalise(line)
+        if key in by_key:
+            return Parsed(by_key[key], key, thought)
+    line = next((c for c in candidates if c.strip(_MARKS)), "")
+    action = " ".join(line.strip(_MARKS).split())
+    if not action or len(action) > MAX_ACTION:
+        return Parsed(None, None, thought)
+    return Parsed(action, normalise(action), thought)
 
 
 def _called(text: str) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from atlas.actions import Actions, Parsed
 from atlas.budget import Meter
+from atlas.money import Tally
 from atlas.prompts import render
 from atlas.protocols import Model, RanksActions, ReadsView
 from atlas.records import Ask, Completion, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
@@ -23,17 +24,28 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 class Account:
-    """What was used, in order, and the ``meters`` that it counts against. Shared by threads."""
+    """What was used, and the ``meters`` that it counts against. Shared by threads."""
 
     def __init__(self, meters: Sequence[Meter] = ()) -> None:
         self.meters = tuple(meters)
-        self.spent: list[Spend] = []
+        self._rows: dict[tuple[str, str], Tally] = {}
         self._lock = threading.Lock()
+
+    @property
+    def spent(self) -> tuple[Spend, ...]:
+        """What was used so far, a row per actor and model, in order of first appearance."""
+        with self._lock:
+            return tuple(
+                Spend(actor=actor, model=model, usage=tally.usage) for (actor, model), tally in self._rows.items()
+            )
 
     def charge(self, spend: Spend) -> None:
         """Enter what is paid."""
         with self._lock:
-            self.spent.append(spend)
+            row = self._rows.get((spend.actor, spend.model))
+            if row is None:
+                row = self._rows[spend.actor, spend.model] = Tally()
+            row.add(spend.usage)
         for meter in self.meters:
             meter.add(spend.usage)
 
@@ -81,7 +93,6 @@ class Desk:
     def __init__(self, account: Account | None = None) -> None:
         self.account = account or Account()
         self._rows: list[Spend] = []
-        self._above: Desk | None = None
 
     @property
     def spent(self) -> tuple[Spend, ...]:
@@ -91,7 +102,7 @@ class Desk:
     def apart(self) -> Desk:
         """A desk on the same account that tells what was used at it alone: for a part of what this one is asked for."""
         desk = copy(self)
-        desk._rows, desk._above = [], self
+        desk.account, desk._rows = _Upwards(self), []
         return desk
 
     async def ask(
@@ -127,7 +138,7 @@ class Desk:
             view = view.replace(tools=(), options={})
 
         def charge(usage: Usage) -> None:
-            self._charge(Spend(actor=actor, model=model.name, usage=usage))
+            self._charge(Spend.trusted(actor=actor, model=model.name, usage=usage))
 
         ask = Ask(
             view=view,
@@ -145,7 +156,7 @@ class Desk:
         replies = tuple(map(_sayable, completion.replies)) or (Reply(text=""),)
         parsed = tuple(actions.parse(reply, view) for reply in replies) if actions is not None else ()
         votes = tuple(
-            Vote(actor=actor, model=model.name, action=p.key, text=r.text, logprob=r.logprob)
+            Vote.trusted(actor=actor, model=model.name, action=p.key, text=r.text, logprob=r.logprob)
             for p, r in zip(parsed, replies, strict=bool(parsed))
         )
         return Answer(
@@ -163,11 +174,22 @@ class Desk:
         return await model.sample(ask)
 
     def _charge(self, spend: Spend) -> None:
-        desk: Desk | None = self
-        while desk is not None:
-            desk._rows.append(spend)
-            desk = desk._above
+        self._rows.append(spend)
         self.account.charge(spend)
+
+
+class _Upwards(Account):
+    """The account of a desk apart: the desk it belongs to."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+
+    def charge(self, spend: Spend) -> None:
+        self._desk._charge(spend)
+
+    def check(self, model: Model | None = None) -> None:
+        self._desk.account.check(model)
 
 
 Desks = Callable[[Account], Desk]
@@ -190,6 +212,9 @@ def _read(model: Model, view: View) -> View:
 
 def _sayable(reply: Reply) -> Reply:
     """``reply`` with a replacement character for each half of a surrogate pair."""
+    # Nearly all text is ASCII, of which Python knows it without looking.
+    if not reply.tool_calls and reply.text.isascii():
+        return reply
     if not _HALF.search(reply.text) and not any(_HALF.search(c.id + c.name + c.arguments) for c in reply.tool_calls):
         return reply
     calls = tuple(

@@ -24,7 +24,6 @@ from atlas.records import (
     Stop,
     Task,
     Verdict,
-    by_actor,
 )
 
 SCORED = (Stop.DONE, Stop.MAX_STEPS, Stop.BUDGET)
@@ -123,7 +122,7 @@ class Book(Account):
         self, seen: Observation, decision: Decision, outcome: Observation, spend: Sequence[Spend], seconds: float
     ) -> None:
         """A step whose outcome is known."""
-        step = Step(
+        step = Step.trusted(
             index=len(self.steps),
             attempt=self.attempt,
             observation=seen.text,
@@ -151,7 +150,7 @@ class Book(Account):
             success=success(score, at_least=self.success_at),
             steps=len(self.steps),
             teacher_steps=sum(step.decision.actor == TEACHER for step in self.steps),
-            spend=by_actor(self.spent),
+            spend=self.spent,
             seconds=time.perf_counter() - self._began,
             started=self._started,
             plan=self.plan,

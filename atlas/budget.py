@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from atlas.errors import BudgetExceeded, ConfigError
+from atlas.money import Tally
 from atlas.records import Record, Usage
 
 if TYPE_CHECKING:
@@ -29,12 +30,18 @@ class Meter:
     def __init__(self, budget: Budget | None = None, *, what: str = "episode") -> None:
         self.budget = budget or Budget()
         self.what = what
-        self.used = Usage()
+        self._used = Tally()
         self._lock = threading.Lock()
+
+    @property
+    def used(self) -> Usage:
+        """What counted so far."""
+        with self._lock:
+            return self._used.usage
 
     def add(self, usage: Usage) -> None:
         with self._lock:
-            self.used = self.used + usage
+            self._used.add(usage)
 
     def check(self, model: Model | None = None) -> None:
         """Raise :class:`BudgetExceeded` when nothing further may start, and ConfigError where ``model``, which is to be
@@ -47,14 +54,14 @@ class Meter:
                 f"the {self.what} has a budget in dollars, and the model {model.name} has no price: state one, or use "
                 "a budget in tokens"
             )
-        if dollars is not None and self.used.dollars is None:
+        if dollars is not None and self._used.dollars is None:
             raise ConfigError(
                 f"the {self.what} has a budget in dollars but uses a model without a price: "
                 "state its price, or use a budget in tokens"
             )
-        if dollars is not None and (self.used.dollars or 0.0) >= dollars:
+        if dollars is not None and (self._used.dollars or 0.0) >= dollars:
             raise BudgetExceeded(f"the {self.what}'s budget of ${dollars:g} is spent", self.what)
-        if tokens is not None and self.used.tokens >= tokens:
+        if tokens is not None and self._used.tokens >= tokens:
             raise BudgetExceeded(f"the {self.what}'s budget of {tokens:,} tokens is spent", self.what)
 
     @property

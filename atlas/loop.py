@@ -150,10 +150,8 @@ class Rollout:
             book.decided(decided)
             outcome = await self._guard("environment", self.environment.step(decided.action))
             book.step(seen, decided, outcome, desk.spent, time.perf_counter() - began)
-            turn = Turn(action=decided.action, observation=outcome.text, thought=decided.thought)
-            view = view.replace(
-                turns=(*view.turns, turn), admissible=outcome.admissible, plan=book.plan, lane=book.lane
-            )
+            turn = Turn.trusted(action=decided.action, observation=outcome.text, thought=decided.thought)
+            view = view.after(turn, outcome.admissible, plan=book.plan, lane=book.lane)
             seen = self._seen = outcome
         return Stop.DONE, view
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from functools import cached_property
 from typing import Any
 
 from atlas.record import Record
+
+_EXAMPLE = re.compile(r"\n\n(?=\[example \d+\] |</examples>$)")
 
 
 class ToolCall(Record):
@@ -39,6 +43,11 @@ class Prompt(Record):
     ask: str = ""
     tools: tuple[dict[str, Any], ...] = ()
     """Tool schemas sent beside the messages, as chat APIs take them."""
+
+    @cached_property
+    def examples(self) -> tuple[str, ...]:
+        """The paragraphs of ``retrieved``, an example each: see :func:`atlas.prompts.render`, which knows them."""
+        return tuple(_EXAMPLE.split(self.retrieved)) if self.retrieved else ()
 
     def messages(self) -> list[Message]:
         """The chat messages to send: system, history, and one last user turn that carries what changes."""

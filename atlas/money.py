@@ -47,14 +47,44 @@ class Usage(Record):
         return None if self.unmetered and not tokens else tokens
 
     def __add__(self, other: Usage) -> Usage:
-        known = self.dollars is not None and other.dollars is not None
-        return Usage(
-            calls=self.calls + other.calls,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            dollars=(self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
-            unmetered=self.unmetered + other.unmetered,
+        tally = Tally()
+        tally.add(self)
+        tally.add(other)
+        return tally.usage
+
+
+class Tally:
+    """Adds usages up. The sum of thousands of records is one record."""
+
+    __slots__ = ("cached_tokens", "calls", "completion_tokens", "dollars", "prompt_tokens", "unmetered")
+
+    def __init__(self) -> None:
+        self.calls = self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.unmetered = 0
+        self.dollars: float | None = 0.0
+
+    def add(self, usage: Usage) -> None:
+        self.calls += usage.calls
+        self.prompt_tokens += usage.prompt_tokens
+        self.cached_tokens += usage.cached_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.unmetered += usage.unmetered
+        known = self.dollars is not None and usage.dollars is not None
+        self.dollars = (self.dollars or 0.0) + (usage.dollars or 0.0) if known else None
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def usage(self) -> Usage:
+        """The sum so far."""
+        return Usage.trusted(
+            calls=self.calls,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            completion_tokens=self.completion_tokens,
+            dollars=self.dollars,
+            unmetered=self.unmetered,
         )
 
 
@@ -68,16 +98,17 @@ class Spend(Record):
 
 def total(spends: Iterable[Spend]) -> Usage:
     """The sum over all actors."""
-    usage = Usage()
+    tally = Tally()
     for spend in spends:
-        usage = usage + spend.usage
-    return usage
+        tally.add(spend.usage)
+    return tally.usage
 
 
 def by_actor(spends: Iterable[Spend]) -> tuple[Spend, ...]:
     """One row per (actor, model), in order of first appearance."""
-    rows: dict[tuple[str, str], Usage] = {}
+    rows: dict[tuple[str, str], Spend] = {}
     for spend in spends:
         key = (spend.actor, spend.model)
-        rows[key] = rows.get(key, Usage()) + spend.usage
-    return tuple(Spend(actor=actor, model=model, usage=usage) for (actor, model), usage in rows.items())
+        before = rows.get(key)
+        rows[key] = spend if before is None else spend.model_copy(update={"usage": before.usage + spend.usage})
+    return tuple(rows.values())

@@ -34,13 +34,7 @@ _quoted = lru_cache(maxsize=8192)(quoted)
 
 def window_text(window: Window, number: int) -> str:
     """One demonstration window as the student reads it."""
-    lines = [f"[example {number}] Task: {_quoted(window.goal)}"]
-    if window.plan:
-        lines.append(f"Plan: {_quoted(window.plan)}")
-    for step in window.steps:
-        lines.append(f"Observation: {_quoted(step.observation)}")
-        lines.append(reply_text(_quoted(step.action), _quoted(step.thought)))
-    return "\n".join(lines)
+    return f"[example {number}] {window.shown}"
 
 
 def guidance_text(entry: Guidance) -> str:
@@ -58,29 +52,39 @@ def guidance_part(entries: Sequence[Guidance]) -> str:
 
 def examples_part(windows: Sequence[Window], *, tools: bool = False) -> str:
     """All windows of a step, a paragraph each; empty for none."""
+    return "\n\n".join(_examples(windows, tools))
+
+
+def _examples(windows: Sequence[Window], tools: bool) -> tuple[str, ...]:
+    """The same, paragraph by paragraph."""
     if not windows:
-        return ""
-    shown = "\n\n".join(window_text(window, number) for number, window in enumerate(windows, 1))
-    return frame(EXAMPLES, TOOL_DEMOS_HEAD if tools else DEMOS_HEAD, f"\n{shown}")
+        return ()
+    before, after = _around(tools)
+    return (before, *[window_text(window, number) for number, window in enumerate(windows, 1)], after)
+
+
+@lru_cache(maxsize=2)
+def _around(tools: bool) -> tuple[str, str]:
+    """What stands before and after the windows."""
+    before, after = frame(EXAMPLES, TOOL_DEMOS_HEAD if tools else DEMOS_HEAD, "").split("\n\n\n")
+    return before, after
 
 
 def render(view: View, *, list_actions: bool = True) -> Prompt:
     """The prompt for the next action of ``view``."""
-    retrieved = examples_part(view.retrieved, tools=bool(view.tools))
+    examples = _examples(view.retrieved, bool(view.tools))
     guidance = guidance_part(view.guidance)
     advice = frame(ADVICE, ADVICE_HEAD, quoted(view.advice)) if view.advice else ""
     if view.messages:
-        return _wrapped(view, guidance, retrieved, advice)
-    ask = []
-    if list_actions and view.admissible:
-        ask.append("Possible actions: " + "; ".join(view.admissible))
-    return Prompt(
-        stable="\n\n".join(part for part in (view.task.instructions, REPLY_FORMAT) if part),
-        history=tuple(_history(view)),
+        return _wrapped(view, guidance, examples, advice)
+    return Prompt.trusted(
+        stable=f"{view.task.instructions}\n\n{REPLY_FORMAT}" if view.task.instructions else REPLY_FORMAT,
+        history=view.history,
         guidance=guidance,
-        retrieved=retrieved,
+        retrieved="\n\n".join(examples),
+        examples=examples,
         advice=advice,
-        ask="\n".join(ask),
+        ask="Possible actions: " + "; ".join(view.admissible) if list_actions and view.admissible else "",
     )
 
 
@@ -121,27 +125,23 @@ def render_review(view: View) -> Prompt:
 
 def _past(view: View) -> tuple[Message, ...]:
     """What happened so far: the history, or a wrapped agent's own messages."""
-    return tuple(m for m in view.messages if m.role != "system") if view.messages else tuple(_history(view))
+    return tuple(m for m in view.messages if m.role != "system") if view.messages else view.history
 
 
 def _offered(view: View) -> str:
     return "Possible actions: " + "; ".join(view.admissible) + "\n" if view.admissible else ""
 
 
-def _history(view: View) -> list[Message]:
-    head = [f"Task: {view.task.goal}"]
-    if view.plan:
-        head.append(f"Plan: {view.plan}")
-    messages = [Message(role="user", content="\n\n".join([*head, view.opening]))]
-    for turn in view.turns:
-        messages.extend(turn.messages)
-    return messages
-
-
-def _wrapped(view: View, guidance: str, retrieved: str, advice: str) -> Prompt:
+def _wrapped(view: View, guidance: str, examples: tuple[str, ...], advice: str) -> Prompt:
     """A wrapped agent's own messages: its first system message is the stable part, the rest stays as it is."""
     first, *rest = view.messages
     stable, history = (first.content, tuple(rest)) if first.role == "system" else ("", view.messages)
-    return Prompt(
-        stable=stable, history=history, guidance=guidance, retrieved=retrieved, advice=advice, tools=view.tools
+    return Prompt.trusted(
+        stable=stable,
+        history=history,
+        guidance=guidance,
+        retrieved="\n\n".join(examples),
+        examples=examples,
+        advice=advice,
+        tools=view.tools,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,7 +13,54 @@ from pydantic import BaseModel, ConfigDict
 class Record(BaseModel):
     """Base of all records: immutable, and strict about field names so that a misspelt field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    _shared: ClassVar[dict[str, Any]] = {}
+    """The defaults that all records of the class may share."""
+    _names: ClassVar[set[str]] = set()
+    """The names of its fields."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        fields = cls.model_fields
+        cls._names = set(fields)
+        cls._shared = {n: f.default for n, f in fields.items() if not f.is_required() and f.default_factory is None}
+
+    @classmethod
+    def trusted(cls, **fields: Any) -> Self:
+        """A record of values that are known to fit, which nobody checks: for the dozens that a step makes of its own
+        parts. All fields have to be given that have no default, or one that is made anew each time; cached properties
+        may be, where their value is known."""
+        record = _new(cls)
+        _set(record, "__dict__", cls._shared | fields)
+        _set_names(record, cls._names)
+        _set_extra(record, None)
+        _set_private(record, None)
+        return record
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, which nobody checks. Cached properties are worked out anew."""
+        names = self._names
+        if not changes.keys() <= names:
+            raise TypeError(f"a {type(self).__name__} has no {', '.join(sorted(changes.keys() - names))}")
+        kept = self.__dict__
+        fields = kept if len(kept) == len(names) else {name: kept[name] for name in names}
+        return self.trusted(**fields | changes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without the cached properties, which would be those of the fields before."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - self._names:
+            del copied.__dict__[name]
+        return copied
+
+
+_new, _set = object.__new__, object.__setattr__
+# The slots of every pydantic model, set without going through its checks.
+_set_names = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
 def content_hash(value: Any, length: int = 16) -> str:

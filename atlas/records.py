@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from pydantic import Field
 
+from atlas.framing import quoted
 from atlas.messages import Message as Message
 from atlas.messages import Prompt as Prompt
 from atlas.messages import ToolCall as ToolCall
@@ -72,8 +74,8 @@ class Turn(Record):
     @cached_property
     def messages(self) -> tuple[Message, Message]:
         """The turn in a chat. Made once: every later step of the episode shows it again."""
-        replied = Message(role="assistant", content=reply_text(self.action, self.thought))
-        return replied, Message(role="user", content=self.observation)
+        replied = Message.trusted(role="assistant", content=reply_text(self.action, self.thought))
+        return replied, Message.trusted(role="user", content=self.observation)
 
 
 class DemoStep(Record):
@@ -82,6 +84,11 @@ class DemoStep(Record):
     observation: str
     action: str
     thought: str = ""
+
+    @cached_property
+    def shown(self) -> str:
+        """The step as a prompt shows it: quoted. Made once, as the same steps are shown again and again."""
+        return f"Observation: {quoted(self.observation)}\n{reply_text(quoted(self.action), quoted(self.thought))}"
 
 
 class Window(Record):
@@ -97,6 +104,15 @@ class Window(Record):
     best: int = 0
     """Index of the best match within ``steps``."""
     score: float = 0.0
+
+    @cached_property
+    def shown(self) -> str:
+        """The window as a prompt shows it, but for its number."""
+        lines = [f"Task: {quoted(self.goal)}"]
+        if self.plan:
+            lines.append(f"Plan: {quoted(self.plan)}")
+        lines.extend([step.shown for step in self.steps])
+        return "\n".join(lines)
 
 
 class Guidance(Record):
@@ -158,6 +174,15 @@ class View:
         first = f"{self.seed}/{self.task.id}/{self.index}"
         return f"{first}/{self.attempt}" if self.attempt else first
 
+    @cached_property
+    def history(self) -> tuple[Message, ...]:
+        """Task, opening and turns as a chat that only grows."""
+        head = [f"Task: {self.task.goal}"]
+        if self.plan:
+            head.append(f"Plan: {self.plan}")
+        opening = Message(role="user", content="\n\n".join([*head, self.opening]))
+        return (opening, *chain.from_iterable(turn.messages for turn in self.turns))
+
     def replace(self, **changes: Any) -> View:
         """A copy with some fields changed."""
         if not changes.keys() <= View.__dataclass_fields__.keys():
@@ -166,7 +191,19 @@ class View:
         copy = object.__new__(View)
         copy.__dict__.update(self.__dict__)
         copy.__dict__.update(changes)
+        if not _IN_HISTORY.isdisjoint(changes):
+            copy.__dict__.pop("history", None)
         return copy
+
+    def after(self, turn: Turn, admissible: tuple[str, ...], *, plan: str, lane: str) -> View:
+        """The view of the next step, which grows the history instead of making it anew."""
+        view = self.replace(turns=(*self.turns, turn), admissible=admissible, plan=plan, lane=lane)
+        if plan == self.plan:
+            view.__dict__["history"] = self.history + turn.messages
+        return view
+
+
+_IN_HISTORY = frozenset({"task", "opening", "turns", "plan"})
 
 
 # --- models -----------------------------------------------------------------------------------------------------------

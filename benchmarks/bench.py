@@ -138,7 +138,7 @@ class Bench:
         self._before = Run(self.folder).episodes()
         self._episodes = Run(self.folder).results()
         self._meter = Meter(self.run_budget, what="run")
-        self._meter.used = total(s for e in self._before for s in e.spend)
+        self._meter.add(total(s for e in self._before for s in e.spend))
         embedder = load_embedder(self.plan.embedder)
         with DemonstrationStore(
             self.plan.memory or self.folder / MEMORY, embedder=embedder, window=self.plan.window

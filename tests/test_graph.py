@@ -32,7 +32,7 @@ from atlas.memory.distil import Distilled
 from atlas.memory.pamphlet import Entry, Origin
 from atlas.memory.pamphlets import PamphletStore
 from atlas.policies import Solo
-from atlas.records import Observation, Prompt, Task, View
+from atlas.records import Observation, Prompt, Task, Usage, View
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
 from atlas.traces.verdicts import read_verdicts
@@ -195,7 +195,7 @@ def test_a_frozen_memory_is_left_as_it_is(recorder: RunWriter, memory: Memory) -
 def test_a_spent_budget_stops_before_the_attempt_and_resumes(recorder: RunWriter, memory: Memory) -> None:
     graph, model = episode_graph(InMemorySaver()), opener()
     spent = Meter(Budget(tokens=1), what="run")
-    spent.used = spent.used.model_copy(update={"prompt_tokens": 5})
+    spent.add(Usage(prompt_tokens=5))
 
     async def stopped_and_resumed() -> None:
         with pytest.raises(BudgetExceeded, match="budget is spent"):

@@ -87,7 +87,7 @@ class Cascade:
             scored = self._score(answer, view)
             judged = {"judge": time.perf_counter() - began}
         decided = await self._decided(view, desk, answer, scored)
-        return decided.model_copy(update={"seconds": {**decided.seconds, **judged}}) if judged else decided
+        return decided.replace(seconds={**decided.seconds, **judged}) if judged else decided
 
     async def _decided(self, view: View, desk: Desk, answer: Answer, scored: Score) -> Decision:
         known = [p.key for p in answer.parsed]
@@ -112,7 +112,7 @@ class Cascade:
                 f"the judge {judge.name} said {chance}, and a chance is a number from 0 to 1: mend the judge"
             )
         leading = answer.votes[lead].action
-        votes = (v.model_copy(update={"chance": chance}) if v.action == leading else v for v in answer.votes)
+        votes = (v.replace(chance=chance) if v.action == leading else v for v in answer.votes)
         return replace(answer, votes=tuple(votes))
 
     async def _audited(self, view: View, desk: Desk, decided: Decision) -> Decision:
@@ -120,11 +120,9 @@ class Cascade:
         if not self.audit or random.Random(f"audit/{view.moment}").random() >= self.audit:
             return decided
         teacher = await self._teacher(view, desk)
-        return decided.model_copy(
-            update={
-                "votes": decided.votes + teacher.votes,
-                "seconds": {**decided.seconds, TEACHER: teacher.seconds},
-            }
+        return decided.replace(
+            votes=decided.votes + teacher.votes,
+            seconds={**decided.seconds, TEACHER: teacher.seconds},
         )
 
     async def _teacher(self, view: View, desk: Desk) -> Answer:

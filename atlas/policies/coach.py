@@ -53,24 +53,22 @@ class Coach:
         )
         said = read_word(answer.text)
         seconds = {**proposed.seconds, TEACHER: proposed.seconds.get(TEACHER, 0.0) + time.perf_counter() - began}
-        seen = proposed.model_copy(update={"seconds": seconds})
+        seen = proposed.replace(seconds=seconds)
         if said is None:
-            return seen.model_copy(update={"reason": "unguided"})
+            return seen.replace(reason="unguided")
         if said.plan:
-            seen = seen.model_copy(update={"plan": said.plan})
+            seen = seen.replace(plan=said.plan)
         if said.good:
-            return seen.model_copy(update={"reason": "approved"})
+            return seen.replace(reason="approved")
         # What was said about the attempt before still holds.
         advice = "\n".join(part for part in (view.advice, said.advice) if part)
         again = await self.inner.decide(view.replace(advice=advice, plan=said.plan or plan), desk)
-        return again.model_copy(
-            update={
-                "reason": CORRECTED,
-                "plan": seen.plan if again.plan is None else again.plan,
-                "advice": advice,
-                "votes": seen.votes + again.votes,
-                "seconds": _sum(seen.seconds, again.seconds),
-            }
+        return again.replace(
+            reason=CORRECTED,
+            plan=seen.plan if again.plan is None else again.plan,
+            advice=advice,
+            votes=seen.votes + again.votes,
+            seconds=_sum(seen.seconds, again.seconds),
         )
 
     def config(self) -> dict[str, object]:

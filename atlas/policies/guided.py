@@ -49,7 +49,7 @@ class Guided:
         decided = await self.inner.decide(view.replace(guidance=view.guidance + shown), inner)
         asked = {spend.actor for spend in inner.spent}
         cited = tuple(
-            Citation(
+            Citation.trusted(
                 id=entry.id,
                 score=entry.score,
                 shown=coin.shown,
@@ -59,11 +59,9 @@ class Guided:
             for entry, coin in zip(found, coins, strict=True)
             if entry.audience in asked
         )
-        return decided.model_copy(
-            update={
-                "guidance": cited + decided.guidance,
-                "seconds": {**decided.seconds, "guidance": seconds},
-            }
+        return decided.replace(
+            guidance=cited + decided.guidance,
+            seconds={**decided.seconds, "guidance": seconds},
         )
 
     def _coin(self, entry: Guidance, view: View) -> Assignment:

@@ -40,7 +40,7 @@ class LaneRules(Record):
     def allow(self, choice: LaneChoice, spent: Mapping[str, float | None]) -> LaneChoice:
         """``choice``, or what the rules make of it. ``spent`` are the dollars of each lane so far; None is unknown."""
         if self.force is not None:
-            return choice.model_copy(update={"lane": self.force, "reason": f"forced; probe: {choice.reason}"})
+            return choice.replace(lane=self.force, reason=f"forced; probe: {choice.reason}")
         closed = dict.fromkeys(self.forbid, "forbidden")
         for lane, limit in self.dollars.items():
             used = spent.get(lane, 0.0)
@@ -57,7 +57,7 @@ class LaneRules(Record):
         for lane in (*reversed(LANES[:at]), *LANES[at + 1 :]):
             if lane not in closed:
                 why = f"{choice.lane} is closed ({closed[choice.lane]}); probe: {choice.reason}"
-                return choice.model_copy(update={"lane": lane, "reason": why})
+                return choice.replace(lane=lane, reason=why)
         raise ConfigError("every lane is forbidden or has spent its budget: allow one of them")
 
 
@@ -90,7 +90,7 @@ class Lanes:
         choice = await self.probe.choose(view, desk)
         choice = self.rules.allow(choice, lane_dollars(self.probe.history))
         decided = await self._policy(choice.lane).decide(view.replace(lane=choice.lane), desk)
-        return decided.model_copy(update={"lane": choice})
+        return decided.replace(lane=choice)
 
     def _policy(self, lane: str) -> Policy:
         if lane == PAIRED and self.paired is not None:

@@ -43,13 +43,11 @@ class Paired:
         advice = "\n".join(part for part in (view.advice, review.feedback) if part)
         retry = view.replace(attempt=view.attempt + 1)
         again = await self.inner.decide(retry.replace(advice=advice), desk)
-        revised = again.model_copy(
-            update={
-                "reason": "revised",
-                "advice": advice,
-                "votes": reviewed.votes + again.votes,
-                "reviews": reviewed.reviews,
-            }
+        revised = again.replace(
+            reason="revised",
+            advice=advice,
+            votes=reviewed.votes + again.votes,
+            reviews=reviewed.reviews,
         )
         if not self.final(view, again):
             return revised
@@ -61,7 +59,7 @@ class Paired:
 
 
 def _with(decided: Decision, review: Review) -> Decision:
-    return decided.model_copy(update={"reviews": (*decided.reviews, review)})
+    return decided.replace(reviews=(*decided.reviews, review))
 
 
 def _after(view: View, decided: Decision) -> View:

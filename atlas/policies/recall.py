@@ -44,12 +44,10 @@ class Recall:
         windows = await self._search(view)
         seconds = time.perf_counter() - began
         decided = await self.inner.decide(view.replace(retrieved=windows), desk)
-        return decided.model_copy(
-            update={
-                "plan": plan if plan is not None else decided.plan,
-                "retrieved": tuple(map(_hit, windows)) + decided.retrieved,
-                "seconds": {**decided.seconds, "retrieve": seconds},
-            }
+        return decided.replace(
+            plan=plan if plan is not None else decided.plan,
+            retrieved=tuple(map(_hit, windows)) + decided.retrieved,
+            seconds={**decided.seconds, "retrieve": seconds},
         )
 
     async def _search(self, view: View) -> tuple[Window, ...]:
@@ -82,7 +80,7 @@ class Recall:
 
 
 def _hit(window: Window) -> Hit:
-    return Hit(
+    return Hit.trusted(
         demo_id=window.demo_id,
         start=window.start,
         length=len(window.steps),

@@ -19,9 +19,8 @@ from atlas.records import Message, Prompt, content_hash
 SCHEMA = 2
 """Raised when a reader of an older version could misread a newer file."""
 READS = (1, 2)
-"""In 1 the spend of a step was its decision's."""
+"""In 1 the prompt and the spend of a step stood with its decision."""
 
-_EXAMPLES = re.compile(r"\n\n(?=\[example \d+\] |</examples>$)")
 _NUMBER = re.compile(r"(?:\[example \d+\] )?")
 """An example's number differs from step to step, the rest of it is often the same: see :mod:`atlas.prompts`."""
 
@@ -36,9 +35,8 @@ def pack_prompt(prompt: Prompt, before: Prompt) -> tuple[dict[str, Any], dict[st
     if prompt.guidance:
         packed["guidance"] = text_hash(prompt.guidance)
         texts[packed["guidance"]] = prompt.guidance
-    examples = _EXAMPLES.split(prompt.retrieved)
-    if len(examples) > 1:
-        packed["retrieved"] = [_example(text, texts) for text in examples]
+    if len(prompt.examples) > 1:
+        packed["retrieved"] = [_example(text, texts) for text in prompt.examples]
     elif prompt.retrieved:
         packed["retrieved"] = prompt.retrieved
     for part in ("advice", "ask"):

@@ -46,14 +46,15 @@ class StoredEpisode:
         """The steps in order, prompts restored."""
         steps, before = [], Prompt()
         for raw in sorted(self._raw_steps(), key=lambda line: int(line["index"])):
-            body = {k: v for k, v in raw.items() if k not in ("type", "episode", "outcome_admissible")}
+            body = {k: v for k, v in raw.items() if k not in ("type", "episode", "outcome_admissible", "prompt")}
             try:
                 decision = dict(body["decision"])
+                # In the first schema the prompt and the spend stood with the decision.
+                old = decision.pop("prompt", None), decision.pop("spend", None)
                 body["spend"] = _spent(raw)
-                decision.pop("spend", None)
-                before = unpack_prompt(decision.pop("prompt"), before, self._texts)
+                before = unpack_prompt(raw["prompt"] if "prompt" in raw else old[0], before, self._texts)
                 steps.append(Step.model_validate({**body, "decision": {**decision, "prompt": before}}))
-            except (KeyError, ValueError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise StoreError(
                     f"step {raw['index']} of episode {self.id} does not fit the trace format: the file is damaged"
                 ) from error
@@ -169,7 +170,7 @@ class Run:
 
 
 def _spent(step: dict[str, Any]) -> Any:
-    """What a step used: in the first schema it stood with the decision."""
+    """What a step used."""
     return step.get("spend") or step["decision"].get("spend") or ()
 
 

@@ -99,37 +99,35 @@ class RunWriter:
 
     def start(self, episode_id: str, arm: str, task: Task, seed: int, config: str) -> None:
         self._write(
-            {
-                "type": "start",
-                "episode": episode_id,
-                "arm": arm,
-                "task": task.model_dump(exclude={"instructions"}),
-                "seed": seed,
-                "config": config,
-                "time": time.time(),
-            }
+            _encoded(
+                {
+                    "type": "start",
+                    "episode": episode_id,
+                    "arm": arm,
+                    "task": task.model_dump(exclude={"instructions"}),
+                    "seed": seed,
+                    "config": config,
+                    "time": time.time(),
+                }
+            )
         )
 
     def step(self, episode_id: str, step: Step) -> None:
         prompt = step.decision.prompt
         packed, texts = pack_prompt(prompt, self._before.get(episode_id, _NOTHING))
         new = {key: text for key, text in texts.items() if key not in self._texts}
-        body = step.model_dump(exclude={"decision": {"prompt"}, "outcome": {"admissible"}}, exclude_defaults=True)
-        body["decision"]["prompt"] = packed
-        # Steps carry their index even where it is the default: a reader orders by it.
-        body["index"] = step.index
-        body["outcome_admissible"] = len(step.outcome.admissible)
+        more = {"outcome_admissible": len(step.outcome.admissible), "prompt": packed}
         # Texts stand before the step that refers to them, and are known once they are written.
         self._write(
-            *({"type": "text", "hash": key, "text": text} for key, text in new.items()),
-            {"type": "step", "episode": episode_id, **body},
+            *(_encoded({"type": "text", "hash": key, "text": text}) for key, text in new.items()),
+            _joined(_encoded({"type": "step", "episode": episode_id}), _step(step), _encoded(more)),
         )
         self._texts.update(new)
         self._before[episode_id] = prompt
 
     def end(self, episode: Episode) -> None:
         self._before.pop(episode.id, None)
-        self._write({"type": "end", **episode.model_dump(mode="json", exclude={"task": {"instructions"}})})
+        self._write(_encoded({"type": "end", **episode.model_dump(mode="json", exclude={"task": {"instructions"}})}))
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # it was written; a disk that fails now must not keep the file open
@@ -142,8 +140,8 @@ class RunWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, *events: dict[str, Any]) -> None:
-        line = b"".join(_encoded(event) + b"\n" for event in events)
+    def _write(self, *lines: bytes) -> None:
+        line = b"\n".join(lines) + b"\n"
         try:
             with self._lock:
                 with _locked(self._file):
@@ -168,6 +166,22 @@ def _encoded(event: dict[str, Any]) -> bytes:
     except PydanticSerializationError:
         # Half a surrogate pair, which some models write, is no UTF-8: json keeps it as it is.
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+_LEFT_OUT: dict[str, Any] = {"decision": {"prompt"}, "outcome": {"admissible"}}
+
+
+def _step(step: Step) -> bytes:
+    """A step but for its prompt, straight to JSON: the dictionary in between cost as much again."""
+    try:
+        return Step.__pydantic_serializer__.to_json(step, exclude=_LEFT_OUT, exclude_defaults=True)
+    except PydanticSerializationError:
+        return _encoded(step.model_dump(exclude=_LEFT_OUT, exclude_defaults=True))
+
+
+def _joined(*objects: bytes) -> bytes:
+    """One JSON object of several, none of them empty."""
+    return b"{" + b",".join(part[1:-1] for part in objects) + b"}"
 
 
 @contextlib.contextmanager

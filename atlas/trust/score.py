@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from math import exp
 from statistics import fmean
@@ -31,12 +30,16 @@ def score(trust: Trust, votes: Sequence[Vote], samples: int, retrieved: Sequence
 
     Of actions with equally many votes the one drawn first leads.
     """
-    counts = Counter(vote.action for vote in votes if vote.action is not None)
+    counts: dict[str, int] = {}
+    for vote in votes:
+        if vote.action is not None:
+            counts[vote.action] = counts.get(vote.action, 0) + 1
     if not counts:
         # With no action yet, all that can still come is a leading action that every further sample names.
         left = samples - len(votes)
         return Score(0.0, 0, left / samples if "votes" in trust.signals else float(left > 0))
-    leading, count = max(counts.items(), key=lambda item: item[1])
+    leading = max(counts, key=counts.__getitem__)
+    count = counts[leading]
     value = best = 1.0
     if "votes" in trust.signals:
         value *= count / samples

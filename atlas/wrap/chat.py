@@ -149,7 +149,7 @@ def with_ids(decided: Decision, messages: Iterable[Message]) -> Decision:
         fresh = call if call.id and call.id not in used else call.model_copy(update={"id": f"call_{uuid.uuid4().hex}"})
         used.add(fresh.id)
         calls.append(fresh)
-    return decided.model_copy(update={"tool_calls": tuple(calls)})
+    return decided.replace(tool_calls=tuple(calls))
 
 
 def completion_of(decided: Decision, spend: Sequence[Spend]) -> ChatCompletion:
