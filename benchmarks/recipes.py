@@ -22,7 +22,7 @@ from statistics import fmean
 
 import click
 
-from atlas.cli.bench import numbers
+from atlas.benchmarks.seeds import numbers
 from atlas.errors import AtlasError, DataError
 from atlas.records import Record
 from atlas.stats import Interval, bootstrap, wilson
@@ -386,7 +386,7 @@ def main(seeds: str, only: str, jobs: int, as_json: bool, **options: object) -> 
 def _print(found: Sequence[Row], failed: dict[str, str]) -> None:
     from rich.table import Table
 
-    from atlas.cli.tables import console, percent, percent_interval, points_interval
+    from atlas.tables import console, percent, percent_interval, points_interval
 
     table = Table("entry", "arm", "success", "by seed", "control", "minus control, points")
     for row in found:

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from atlas.entities import ENTITY, entities, skeleton
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.memory.demonstration import had_effect
 from atlas.memory.distil import DISTILLER, MOST_STEPS, Distilled, objection, unjudged
 from atlas.memory.pamphlet import Entry, Kind, Origin
-from atlas.models.grounding import ENTITY, entities, skeleton
 from atlas.protocols import JudgesSteps
 from atlas.records import TEACHER, Step, Task, Turn, View
 

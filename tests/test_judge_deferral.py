@@ -16,8 +16,8 @@ from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast, build, needs_judge, split_name
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, ModelError
-from atlas.models.nearest import Nearest
 from atlas.policies import Cascade
 from atlas.records import Reply, Task, Turn, View, Vote
 from atlas.testing import ScriptedModel

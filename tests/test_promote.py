@@ -17,7 +17,7 @@ from atlas.benchmarks.promotion import Trial
 from atlas.cli import app
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.models import catalogue, load
-from atlas.models.named import give, local_spec, meaning, names, names_file, remove, undo
+from atlas.named import give, local_spec, meaning, names, names_file, remove, undo
 from atlas.records import Price
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter

@@ -16,9 +16,9 @@ from atlas.benchmarks.arms import Cast
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.benchmarks.promotion import Trial
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.memory import DemonstrationStore
-from atlas.models.nearest import Nearest
 from atlas.records import Ask, Completion, Episode, Spend, Stop, Usage, total
 from atlas.report import gather
 from atlas.runner import Job, failed, play, remaining

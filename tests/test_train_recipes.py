@@ -10,7 +10,7 @@ import pytest
 
 from atlas.errors import ConfigError, DataError
 from atlas.records import TEACHER
-from atlas.train.trajectories import Trajectory
+from atlas.trained.trajectory import Trajectory
 from tests.train_fixtures import (
     asked,
     errand,
@@ -50,7 +50,7 @@ def test_escalations_learns_the_teachers_steps_and_not_what_failed(tmp_path: Pat
 
 def test_rationale_learns_thoughts_too_and_acts_without_thinking(tmp_path: Path) -> None:
     from atlas.train.recipes import Rationale
-    from atlas.train.vocabulary import Reader, encode_reason
+    from atlas.trained.vocabulary import Reader, encode_reason
 
     trainer = trained(tmp_path, Rationale())
     before = trained(tmp_path / "plain", epochs=1).base

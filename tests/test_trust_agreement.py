@@ -18,8 +18,8 @@ from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import DataError
-from atlas.models.nearest import Nearest
 from atlas.policies import Cascade
 from atlas.records import Decision, Observation, Reply, Step, Task, View
 from atlas.testing import ScriptedModel

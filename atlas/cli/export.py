@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from atlas.cli import tables
+from atlas import tables
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -41,8 +41,8 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
     present model by --margin or more, tested at --delta; its cascade is calibrated in the same run. Exit code 1 where
     it is not given. --undo takes it back.
     """
-    from atlas.models.named import give, meaning
-    from atlas.models.named import undo as back
+    from atlas.named import give, meaning
+    from atlas.named import undo as back
 
     if undo:
         if candidate is not None:
@@ -72,7 +72,8 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
     """The run's folder and what came of it."""
     from atlas.benchmarks.alfworld.suite import Alfworld
     from atlas.benchmarks.promotion import Trial
-    from atlas.cli.bench import live, numbers
+    from atlas.benchmarks.seeds import numbers
+    from atlas.cli.bench import live
     from atlas.memory import DemonstrationStore
     from atlas.models import load
     from atlas.traces import Run, RunWriter
@@ -124,7 +125,7 @@ def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json
     if as_json:
         click.echo(json.dumps({"role": role, "run": str(folder), **result.model_dump(mode="json")}, indent=2))
         return
-    from atlas.cli.tables import console, plain, points_interval
+    from atlas.tables import console, plain, points_interval
     from atlas.words import money
 
     out = console()

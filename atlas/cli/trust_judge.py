@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atlas.stats import Interval
     from atlas.traces.reader import StoredEpisode
     from atlas.train.judge import StepJudge
-    from atlas.train.trajectories import Trajectory
+    from atlas.trained.trajectory import Trajectory
     from atlas.trust.judged import JudgeRow
 
 READING = (
@@ -81,7 +81,7 @@ def judge(run: str, folder: Path, arm: str | None, as_json: bool) -> None:
 
 def load_judge(folder: Path) -> StepJudge:
     """The judge in ``folder``. Raises DataError where there is none, MissingExtra without torch."""
-    from atlas.train.student import need_torch
+    from atlas.trained.student import need_torch
 
     need_torch()
     from atlas.train.judge import StepJudge
@@ -91,7 +91,7 @@ def load_judge(folder: Path) -> StepJudge:
 
 def acted(episode: StoredEpisode) -> Trajectory | None:
     """What was seen and done in the last attempt, up to its last action; None where nothing was done."""
-    from atlas.train.trajectories import Moment, Trajectory
+    from atlas.trained.trajectory import Moment, Trajectory
 
     last = max((step.attempt for step in episode.steps), default=0)
     moments = [Moment(observation=s.observation, action=s.decision.action) for s in episode.steps if s.attempt == last]
@@ -105,7 +105,7 @@ def _print(rows: Sequence[JudgeRow], trained_on: int | None, unscored: int) -> N
     from rich import box
     from rich.table import Table
 
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     out = console()
     title = "Judge of steps, by third of the episode and at the same step [95 %]"

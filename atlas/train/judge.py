@@ -12,12 +12,13 @@ from torch import Tensor
 
 from atlas.errors import ConfigError, DataError
 from atlas.records import View, content_hash
-from atlas.train import losses, student
+from atlas.train import losses
 from atlas.train.base import Base, Scores
 from atlas.train.recipes import SftSuccess
 from atlas.train.scratch import ScratchBase
-from atlas.train.trajectories import Trajectory, from_view
-from atlas.train.vocabulary import BAD, GOOD, SEE, Encoded, Reader, encode
+from atlas.trained import student
+from atlas.trained.trajectory import Trajectory, from_view
+from atlas.trained.vocabulary import BAD, GOOD, SEE, Encoded, Reader, encode
 
 
 class Judge(SftSuccess):
