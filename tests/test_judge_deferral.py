@@ -20,11 +20,11 @@ from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, ModelError
 from atlas.policies import Cascade
 from atlas.records import Reply, Task, Turn, View, Vote
+from atlas.stats.scores import auroc
 from atlas.testing import ScriptedModel
 from atlas.traces.account import arm_rows
 from atlas.traces.reader import Run
 from atlas.trust import UNANIMITY, Trust
-from atlas.trust.agreement import auroc
 from atlas.trust.calibrate import Target, calibrate
 from atlas.trust.judged import ALL, SAME_STEP, Judged, judge_rows, third_of
 from atlas.trust.score import score
