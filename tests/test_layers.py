@@ -15,16 +15,19 @@ PACKAGE = Path(atlas.__file__).parent
 PARTS = ("memory", "evaluators", "benchmarks")
 """Top-level folders of the repository that are imported below ``atlas``."""
 
-BASE = "errors framing money prompts protocols record records redact"
+BASE = "errors framing lazy messages money prompts protocols record records redact verdict"
 """What any package above them may import."""
 
 MAY_IMPORT = {
     # what data is
     "record": "",
     "money": "record",
-    "records": "money record",
+    "messages": "record",
+    "verdict": "money record",
+    "records": "messages money record verdict",
     "errors": "records",
     "framing": "",
+    "lazy": "",
     "redact": "",
     "prompts": "framing records",
     "protocols": "records",
@@ -38,17 +41,17 @@ MAY_IMPORT = {
     "stats": "record records",
     "tokens": "",
     "actions": BASE,
-    # one place that asks, one account
+    # the one place that asks a model
     "asking": f"{BASE} actions budget",
-    "episode": f"{BASE} actions asking budget",
-    # what an episode was worth, what is remembered of it, what was written of it
+    # what an episode was worth, what it came to, what was written and what is remembered of it
     "evaluators": f"{BASE} asking stats",
-    "traces": f"{BASE} episode evaluators stats",
-    "regrade": f"{BASE} evaluators traces",
+    "book": f"{BASE} actions asking budget evaluators",
+    "traces": f"{BASE} book evaluators stats",
+    "regrade": f"{BASE} asking evaluators traces",
     "memory": f"{BASE} asking assets betting entities evaluators stats tokens",
     "distil": f"{BASE} asking evaluators memory regrade traces",
     # what runs an episode, and many
-    "loop": f"{BASE} asking budget episode evaluators",
+    "loop": f"{BASE} asking book budget evaluators",
     "runner": f"{BASE} budget loop",
     # who acts
     "copying": f"{BASE} entities loose_json",
@@ -57,22 +60,22 @@ MAY_IMPORT = {
     "trust": f"{BASE} betting named stats traces",
     "policies": f"{BASE} actions asking loop memory trust",
     # around agents that exist, and in other frameworks
-    "wrap": f"{BASE} actions asking budget episode evaluators loop memory models policies traces trust",
-    "graph": f"{BASE} asking budget distil episode evaluators loop memory regrade runner traces",
+    "wrap": f"{BASE} actions asking book budget evaluators loop memory models policies traces trust",
+    "graph": f"{BASE} asking book budget distil evaluators loop memory regrade runner traces",
     # what comes of it
     "words": "records stats traces",
     "tables": "records stats traces words",
     "report": f"{BASE} policies stats traces words",
     "export": f"{BASE} actions evaluators memory models traces",
     "train": f"{BASE} assets export models traces trained",
-    "testing": f"{BASE} asking episode tokens traces",
+    "testing": f"{BASE} asking book tokens traces",
     # suites, and what is measured on them
     "benchmarks.scripted": f"{BASE} tokens",
     "benchmarks.suite": f"{BASE} memory",
     "benchmarks.alfworld": f"{BASE} actions assets benchmarks.scripted benchmarks.suite",
-    "benchmarks": f"{BASE} asking budget distil episode evaluators loop memory policies runner stats tables traces train trust "
-    "benchmarks.alfworld benchmarks.suite",
-    "benchmarks.perf": f"{BASE} asking budget episode loop memory policies runner tables traces train trained benchmarks",
+    "benchmarks": f"{BASE} asking book budget distil evaluators loop memory policies runner stats "
+    "tables traces train trust benchmarks.alfworld benchmarks.suite",
+    "benchmarks.perf": f"{BASE} asking book budget loop memory policies runner tables traces train trained benchmarks",
     "benchmarks.excytin": f"{BASE} asking assets evaluators loose_json memory models regrade stats tables traces "
     "benchmarks.perf benchmarks.scripted benchmarks.suite",
     # who is asked by people
@@ -86,6 +89,8 @@ The longest name that fits a module is its package. All may read the version off
 by name."""
 
 EXCEPTIONS = {
+    # A policy is handed a desk, and a desk asks a model: for types alone.
+    ("atlas.protocols", "atlas.asking"),
     # Scripted teachers are a benchmark's, and named like models: the registry imports one when it is asked for it.
     ("atlas.models.registry", "atlas.benchmarks.alfworld.teacher"),
     ("atlas.models.registry", "atlas.benchmarks.excytin.teacher"),
@@ -182,7 +187,7 @@ def test_every_module_has_a_row_and_rows_look_down() -> None:
 def test_imports_keep_to_the_table() -> None:
     wrong = {(a, b) for a, b in arrows() if package(b) not in MAY_IMPORT[package(a)].split()}
     assert not wrong - EXCEPTIONS
-    assert not EXCEPTIONS - wrong, "exceptions that nothing needs"
+    assert not {(a, b) for a, b in EXCEPTIONS - wrong if b in modules()}, "exceptions that nothing needs"
 
 
 def test_no_circle_of_packages() -> None:

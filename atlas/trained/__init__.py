@@ -2,3 +2,8 @@
 
 :mod:`atlas.train` makes it, :class:`atlas.models.scratch.Scratch` lets it act. Importing this package loads no torch.
 """
+
+from atlas.trained.trajectory import Moment, Trajectory
+from atlas.trained.vocabulary import Reader, Vocabulary
+
+__all__ = ["Moment", "Reader", "Trajectory", "Vocabulary"]

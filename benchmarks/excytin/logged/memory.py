@@ -77,7 +77,7 @@ def build_memory(
     why = f"logged runs of test questions on incident {shown}, reward {at_least:g} or more: test on other incidents"
     with DemonstrationStore(path, embedder) as store:
         new = store.add_many(demos, author=f"import:{run.name}", reason=why)
-        quarantined = store.database.count("demonstration", ("quarantined",))
+        quarantined = store.database.count("demonstration", ["quarantined"])
     with PamphletStore(path, embedder) as pamphlet:
         entries = _learn(run, pamphlet, episodes, at_least)
     return Built(
