@@ -33,7 +33,7 @@ _ROUNDS = 3
 class ScriptedDistiller:
     """The distiller that needs no model. ``worth`` is the verdict from which an episode counts as a success.
 
-    A success holds slips too. With a ``judge`` of steps (:class:`atlas.train.judge.StepJudge`) what was done on seeing
+    A success holds slips too. With a ``judge`` of steps (:class:`atlas.train.judge.StepCritic`) what was done on seeing
     something is learnt only from steps that did not lower its chance of success by more than ``fall``.
     """
 

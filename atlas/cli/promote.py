@@ -56,7 +56,7 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
         raise ConfigError(f"nobody is {role} yet: 'atlas models add alias {role} MODEL' says who is")
     known = meaning(candidate)
     spec = known.model if known is not None else candidate
-    folder, result = _trial(role, present.model, spec, options)
+    folder, result = _contest(role, present.model, spec, options)
     if result.promoted:
         why = f"{result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks, {folder.name}"
         certificate = result.trust.certificate
@@ -68,10 +68,10 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
         raise click.exceptions.Exit(1)
 
 
-def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> tuple[Path, Promotion]:
+def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -> tuple[Path, Promotion]:
     """The run's folder and what came of it."""
     from atlas.benchmarks.alfworld.suite import Alfworld
-    from atlas.benchmarks.promotion import Trial
+    from atlas.benchmarks.promotion import Contest
     from atlas.benchmarks.seeds import numbers
     from atlas.cli.bench import live
     from atlas.memory import DemonstrationStore
@@ -82,7 +82,7 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
     tasks = suite.tasks(options["split"], options["n"], options["tasks_seed"])
     seeds = numbers(options["seeds"])
     kept = DemonstrationStore(options["memory"]) if options["memory"] else None
-    trial = Trial(
+    contest = Contest(
         present=load(present),
         candidate=load(candidate),
         teacher=load(options["teacher"]),
@@ -105,7 +105,7 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
         folder: Path = options["out"] or new_folder(f"promote-{role}")
         with RunWriter(folder, settings) as writer, live(as_json=options["as_json"]) as seen:
             episodes = asyncio.run(
-                trial.play(
+                contest.play(
                     tasks,
                     seeds,
                     writer,
@@ -118,7 +118,7 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
     finally:
         if kept is not None:
             kept.close()
-    return folder, trial.judge(episodes, run=folder.name)
+    return folder, contest.settle(episodes, run=folder.name)
 
 
 def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json: bool) -> None:

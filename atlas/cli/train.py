@@ -175,7 +175,7 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
         case "on-policy":
             return guided.OnPolicy()
         case "judge":
-            return judge.Judge()
+            return judge.StepOutcomes()
     return recipes.SftSuccess()
 
 

@@ -21,7 +21,7 @@ from atlas.trained.trajectory import Trajectory, from_view
 from atlas.trained.vocabulary import BAD, GOOD, SEE, Encoded, Reader, encode
 
 
-class Judge(SftSuccess):
+class StepOutcomes(SftSuccess):
     """Learns from episodes that succeeded and others, of whoever acted: their outcome is what each step is told.
 
     At the end of each action the logits of two reserved tokens are compared: ``P(success) = sigma(z_GOOD - z_BAD)``
@@ -65,14 +65,14 @@ def marks(trajectories: Sequence[Trajectory]) -> list[str]:
     return sorted({content_hash(t.task) for t in trajectories})
 
 
-class StepJudge:
+class StepCritic:
     """A trained judge: the chance of success after an action. Implements :class:`atlas.protocols.JudgesSteps`."""
 
     def __init__(self, folder: str | Path) -> None:
         """Raises DataError where the folder holds none."""
         told = student.about(folder)
         recipe = told.get("training", {}).get("recipe")
-        if recipe != Judge.name:
+        if recipe != StepOutcomes.name:
             raise DataError(f"{folder} holds no judge but a student ({recipe}): train one with 'atlas train judge'")
         self.name = Path(folder).expanduser().resolve().name
         self._trained_on = frozenset(told[TASKS]) if TASKS in told else None

@@ -25,7 +25,7 @@ _LEAST = 1e-7
 Floats = NDArray[np.float64]
 
 
-class Judged(NamedTuple):
+class Foretold(NamedTuple):
     """An episode and what the judge said of it."""
 
     arm: str
@@ -35,7 +35,7 @@ class Judged(NamedTuple):
     """After each action, in order: the probability that the episode succeeds."""
 
 
-class JudgeRow(Record):
+class CriticRow(Record):
     """The judge on one part of the episodes of an arm.
 
     The parts are the thirds of each episode, where an episode's chance is the mean over the steps, so that a long
@@ -67,10 +67,10 @@ class JudgeRow(Record):
     """The same mean of the loss of always saying the share of these episodes that succeeded."""
 
 
-def judge_rows(judged: Iterable[Judged], *, resamples: int = 2_000, seed: int = 0) -> list[JudgeRow]:
+def critic_rows(judged: Iterable[Foretold], *, resamples: int = 2_000, seed: int = 0) -> list[CriticRow]:
     """Four rows per arm in order of first appearance, and four for all of them where there are several. A third in
     which no episode has a step has no row."""
-    arms: dict[str, list[Judged]] = defaultdict(list)
+    arms: dict[str, list[Foretold]] = defaultdict(list)
     for episode in judged:
         arms[episode.arm].append(episode)
     if len(arms) > 1:
@@ -91,7 +91,7 @@ def third_of(steps: int, number: int) -> range:
     return range(-(-steps * number // 3), -(-steps * (number + 1) // 3))
 
 
-def _row(arm: str, part: str, found: Sequence[tuple[Judged, range]], resamples: int, seed: int) -> JudgeRow:
+def _row(arm: str, part: str, found: Sequence[tuple[Foretold, range]], resamples: int, seed: int) -> CriticRow:
     names = {name: index for index, name in enumerate(dict.fromkeys(e.task for e, _ in found))}
     won = np.array([e.success for e, _ in found], dtype=float)
     drawn = cluster_counts(len(names), resamples=resamples, seed=seed)
@@ -112,7 +112,7 @@ def _row(arm: str, part: str, found: Sequence[tuple[Judged, range]], resamples: 
         losses[e.task].append(fmean(_loss(e.chances[i], e.success) for i in steps))
         bases[e.task].append(_loss(float(won.mean()), e.success))
     auroc = _auroc(told, won, times, len(names))
-    return JudgeRow(
+    return CriticRow(
         arm=arm,
         part=part,
         episodes=len(found),
