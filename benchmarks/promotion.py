@@ -48,7 +48,7 @@ class Promotion(Record):
 
 
 @dataclass(frozen=True)
-class Trial:
+class Contest:
     """Who plays for the place, and how."""
 
     present: Model
@@ -116,7 +116,7 @@ class Trial:
             )
         return counted(episodes)
 
-    def judge(self, episodes: Sequence[Episode], *, run: str = "") -> Promotion:
+    def settle(self, episodes: Sequence[Episode], *, run: str = "") -> Promotion:
         """Compare, and calibrate the candidate's cascade."""
         first, second = _success(episodes, CANDIDATE), _success(episodes, PRESENT)
         both = [task for task in first if task in second]

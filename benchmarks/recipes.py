@@ -22,7 +22,7 @@ from statistics import fmean
 
 import click
 
-from atlas.cli.bench import numbers
+from atlas.benchmarks.seeds import numbers
 from atlas.errors import AtlasError, DataError
 from atlas.records import Record
 from atlas.stats import Interval, bootstrap, wilson
@@ -108,7 +108,7 @@ class Job:
 
 
 @dataclass
-class Plan:
+class Study:
     """All jobs of a comparison."""
 
     out: Path
@@ -309,7 +309,7 @@ class Row(Record):
     """Minus the control's arm ``student``, paired by game, seeds at their mean; None where there is no control."""
 
 
-def rows(plan: Plan) -> list[Row]:
+def rows(plan: Study) -> list[Row]:
     """What came of every entry that was played with all seeds."""
     found = []
     for entry in plan.entries():
@@ -335,7 +335,7 @@ def rows(plan: Plan) -> list[Row]:
     return found
 
 
-def _games(plan: Plan, entry: str, arm: str) -> dict[str, list[float]] | None:
+def _games(plan: Study, entry: str, arm: str) -> dict[str, list[float]] | None:
     """Success of each game by seed of training; None where a seed was not played."""
     found: dict[str, list[float]] = {}
     for seed in plan.seeds:
@@ -366,7 +366,7 @@ def _games(plan: Plan, entry: str, arm: str) -> dict[str, list[float]] | None:
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def main(seeds: str, only: str, jobs: int, as_json: bool, **options: object) -> None:
     try:
-        plan = Plan(
+        plan = Study(
             seeds=numbers(seeds),
             only=[name for name in only.split(",") if name],
             **options,  # type: ignore[arg-type]
@@ -386,7 +386,7 @@ def main(seeds: str, only: str, jobs: int, as_json: bool, **options: object) -> 
 def _print(found: Sequence[Row], failed: dict[str, str]) -> None:
     from rich.table import Table
 
-    from atlas.cli.tables import console, percent, percent_interval, points_interval
+    from atlas.tables import console, percent, percent_interval, points_interval
 
     table = Table("entry", "arm", "success", "by seed", "control", "minus control, points")
     for row in found:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.records import Record
-from atlas.stats import Interval, wilson
+from atlas.stats import Interval
+from atlas.stats.resampling import bounded, bounded_rate, drawn
+from atlas.stats.scores import bin_of, mean_gap
+
+Floats = NDArray[np.float64]
 
 
 class Judged(Record):
@@ -55,63 +60,53 @@ def calibrate(
         return Calibration(
             n=0, groups=0, missing=len(cases), accuracy=nothing, kappa=nothing, ece=nothing, confusion=(0, 0, 0, 0)
         )
-    rng = np.random.default_rng(seed)
-    drawn = np.stack([table[rng.integers(0, len(names), size=len(names))].sum(axis=0) for _ in range(resamples)])
-    accuracy = _interval(_accuracy(counts[None]), _accuracy(drawn), len(kept))
-    if accuracy.mean in (0.0, 1.0):
-        # Resampling a perfect record gives a width of 0, which would promise too much.
-        accuracy = wilson(accuracy.mean * len(names), len(names)).model_copy(update={"n": len(kept)})
+    clusters = len(names)
+    sums = drawn(lambda tables: tables.sum(axis=1), table, resamples=resamples, seed=seed)
+    accuracy, kappa, ece = (float(f(counts[None])[0]) for f in (_accuracy, _kappa, partial(_error, bins=bins)))
     tp, fp, fn, tn = (int(c) for c in counts[:4])
     return Calibration(
         n=len(kept),
         groups=len(names),
         missing=len(cases) - len(kept),
-        accuracy=accuracy,
-        kappa=_interval(_kappa(counts[None]), _kappa(drawn), len(kept)),
-        ece=_interval(_ece(counts[None], bins), _ece(drawn, bins), len(kept)),
+        accuracy=bounded_rate(accuracy, _accuracy(sums), len(kept), clusters=clusters),
+        kappa=bounded(kappa, _kappa(sums), len(kept), clusters=clusters, within=(-1.0, 1.0)),
+        ece=bounded(ece, _error(sums, bins), len(kept), clusters=clusters),
         confusion=(tp, fp, fn, tn),
     )
 
 
 def _table(
     says: NDArray[np.bool_],
-    truth: NDArray[np.float64],
-    scores: NDArray[np.float64],
+    truth: Floats,
+    scores: Floats,
     groups: NDArray[np.int_],
     size: int,
     bins: int,
-) -> NDArray[np.float64]:
+) -> Floats:
     """``(groups, 4 + 2 * bins)``: the confusion counts, then per bin the summed score and the summed truth."""
     table = np.zeros((size, 4 + 2 * bins))
     cell = np.where(says, np.where(truth > 0, 0, 1), np.where(truth > 0, 2, 3))
     np.add.at(table, (groups, cell), 1.0)
-    which = np.minimum((scores * bins).astype(int), bins - 1)
+    which = bin_of(scores, bins)
     np.add.at(table, (groups, 4 + which), scores)
     np.add.at(table, (groups, 4 + bins + which), truth)
     return table
 
 
-def _accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    rate: NDArray[np.float64] = (counts[:, 0] + counts[:, 3]) / counts[:, :4].sum(axis=1)
+def _accuracy(counts: Floats) -> Floats:
+    rate: Floats = (counts[:, 0] + counts[:, 3]) / counts[:, :4].sum(axis=1)
     return rate
 
 
-def _kappa(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _kappa(counts: Floats) -> Floats:
     tp, fp, fn, tn = counts[:, :4].T
     n = tp + fp + fn + tn
     chance = ((tp + fp) * (tp + fn) + (fn + tn) * (fp + tn)) / n**2
     observed = (tp + tn) / n
     room = 1 - chance
-    kappa: NDArray[np.float64] = np.where(room > 0, (observed - chance) / np.where(room > 0, room, 1), 0.0)
+    kappa: Floats = np.where(room > 0, (observed - chance) / np.where(room > 0, room, 1), 0.0)
     return kappa
 
 
-def _ece(counts: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    n = counts[:, :4].sum(axis=1)
-    gap: NDArray[np.float64] = np.abs(counts[:, 4 : 4 + bins] - counts[:, 4 + bins :]).sum(axis=1) / n
-    return gap
-
-
-def _interval(value: NDArray[np.float64], drawn: NDArray[np.float64], n: int) -> Interval:
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(mean=float(value[0]), low=float(low), high=float(high), n=n)
+def _error(counts: Floats, bins: int) -> Floats:
+    return mean_gap(counts[:, 4 : 4 + bins] - counts[:, 4 + bins :], counts[:, :4].sum(axis=1))

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from atlas.asking import Desk
+from atlas.entities import ENTITY, entities, skeleton
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.memory.demonstration import had_effect
 from atlas.memory.distil import DISTILLER, MOST_STEPS, Distilled, objection, unjudged
 from atlas.memory.pamphlet import Entry, Kind, Origin
-from atlas.models.grounding import ENTITY, entities, skeleton
 from atlas.protocols import JudgesSteps
 from atlas.records import TEACHER, Step, Task, Turn, View
 
@@ -34,7 +34,7 @@ _ROUNDS = 3
 class ScriptedDistiller:
     """The distiller that needs no model. ``worth`` is the verdict from which an episode counts as a success.
 
-    A success holds slips too. With a ``judge`` of steps (:class:`atlas.train.judge.StepJudge`) what was done on seeing
+    A success holds slips too. With a ``judge`` of steps (:class:`atlas.train.judge.StepCritic`) what was done on seeing
     something is learnt only from steps that did not lower its chance of success by more than ``fall``.
     """
 

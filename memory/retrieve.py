@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from atlas.memory.cues import content_words, rarity, says, template
 from atlas.memory.pamphlet import Entry, only_from
 from atlas.memory.vectors import Floats, inner
-from atlas.models.tokens import estimate_tokens
 from atlas.prompts import guidance_part, guidance_text
 from atlas.records import TEACHER, Guidance, View
+from atlas.tokens import estimate_tokens
 
 FLOOR = 0.45
 """Score below which an entry is not shown. The score is the mean of likeness and overlap, each at most 1, and 1 where

@@ -25,11 +25,10 @@ from atlas.benchmarks.arms import ARMS, Cast, build
 from atlas.benchmarks.bench import MEMORY, Bench, Plan, spent
 from atlas.budget import Budget
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError
-from atlas.export import Plan as ExportPlan
-from atlas.export import export
+from atlas.export import ExportPlan, export
 from atlas.memory import DemonstrationStore
-from atlas.models.nearest import Nearest
 from atlas.records import Episode, Stop
 from atlas.testing import ScriptedModel, SlowModel
 from atlas.traces import Run

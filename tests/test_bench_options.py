@@ -20,10 +20,10 @@ from atlas.cli import main
 from atlas.cli.bench import DEFAULT_ARMS, alfworld
 from atlas.cli.bench_excytin import excytin
 from atlas.cli.bench_options import READ_BY, check_read
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore, load_embedder
 from atlas.memory.pamphlets import PamphletStore
-from atlas.models.nearest import Nearest
 from atlas.policies import LaneRules
 from tests.memory_fixtures import demo
 

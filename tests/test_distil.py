@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import atlas.models
 from atlas.asking import Desk
 from atlas.cli import app
+from atlas.copying.nearest import Nearest
 from atlas.distil import LESSONS, distil_run, paid, read_lessons
 from atlas.errors import ConfigError, ModelError, StoreError
 from atlas.evaluators.verdict import Case, Verdict
@@ -28,7 +29,6 @@ from atlas.memory.distil_model import ModelDistiller, written_entries
 from atlas.memory.distil_scripted import ScriptedDistiller
 from atlas.memory.pamphlet import Entry, Kind
 from atlas.memory.pamphlets import PamphletStore
-from atlas.models.nearest import Nearest
 from atlas.records import TEACHER, Decision, Observation, Step, Task, Usage, View, Vote
 from atlas.testing import FlakyModel, ScriptedModel
 from atlas.testing.runs import ARMS, write_run

@@ -176,6 +176,12 @@ def test_kappa_and_accuracy_of_a_known_table() -> None:
     assert found.accuracy.low < 0.7 < found.accuracy.high and found.kappa.low < 0.4 < found.kappa.high
 
 
+def test_cases_of_one_group_say_nothing_of_other_groups() -> None:
+    found = calibrate([Judged(score=1.0, recorded=i < 7, group="one") for i in range(10)])
+    assert (found.accuracy.mean, found.accuracy.low, found.accuracy.high) == (0.7, 0.0, 1.0)
+    assert (found.kappa.low, found.kappa.high, found.ece.low, found.ece.high) == (-1.0, 1.0, 0.0, 1.0)
+
+
 def test_ece_of_a_known_judge() -> None:
     honest = calibrate(_cases({(0.75, True): 30, (0.75, False): 10}))
     boastful = calibrate(_cases({(0.95, True): 20, (0.95, False): 20}))

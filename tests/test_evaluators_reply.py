@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.asking import Desk
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, ModelError
 from atlas.evaluators.judge import ModelJudge
 from atlas.evaluators.reply import read_reply
 from atlas.evaluators.rubric import AXES, Axis, judge_prompt
 from atlas.evaluators.verdict import Case, Verdict
-from atlas.models.nearest import Nearest
 from atlas.records import Decision, Observation, Reply, Spend, Step, Task, Usage
 from atlas.testing import FlakyModel, ScriptedModel
 

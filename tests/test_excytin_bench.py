@@ -19,10 +19,10 @@ from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.benchmarks.excytin.suite import Excytin
 from atlas.benchmarks.excytin.teacher import ScriptedAnalyst
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.models import load
-from atlas.models.nearest import Nearest
 from atlas.records import STUDENT, TEACHER, Episode, Reply, Spend, Stop, Task, Usage, View
 from atlas.testing import ScriptedModel
 from tests.excytin_fixtures import write_folder

@@ -8,7 +8,7 @@ import pytest
 
 from atlas.errors import ConfigError, DataError
 from atlas.evaluators.verdict import Verdict
-from atlas.export import Filters, Plan, export, read_rows, run_rows
+from atlas.export import ExportPlan, Filters, export, read_rows, run_rows
 from atlas.export.rows import PARTS
 from atlas.records import STUDENT, TEACHER
 from atlas.testing.runs import Arm, write_run
@@ -54,7 +54,7 @@ def test_a_row_holds_the_prompt_in_parts_and_what_the_cascade_knew(homes: Run) -
 
 
 def test_rows_are_written_and_read_back_as_they_were(homes: Run, tmp_path: Path) -> None:
-    plan = Plan(format="rows", permitted=("openai/*",), keep_duplicates=True)
+    plan = ExportPlan(format="rows", permitted=("openai/*",), keep_duplicates=True)
     manifest = export([homes], tmp_path / "out", plan)
     assert list(read_rows(tmp_path / "out")) == list(run_rows(homes, permitted=["openai/*"]))
     assert manifest.rows == sum(r.steps for r in homes.results())
@@ -67,7 +67,7 @@ def test_a_row_renders_with_or_without_the_parts_that_a_student_shall_do_without
     bare = row.messages(["demonstrations", "actions"])[-1].content
     assert "[example 1]" in whole and "Possible actions" in whole
     assert "[example 1]" not in bare and "Possible actions" not in bare and row.goal in bare
-    export([run], tmp_path / "out", Plan(format="trl-sft", permitted=MADE_UP, without=("demonstrations",)))
+    export([run], tmp_path / "out", ExportPlan(format="trl-sft", permitted=MADE_UP, without=("demonstrations",)))
     for line in lines(tmp_path / "out" / "train.jsonl"):
         assert "[example 1]" not in line["prompt"][-1]["content"]
         assert "Possible actions" in line["prompt"][-1]["content"]
@@ -79,7 +79,7 @@ def test_each_part_can_be_left_out_alone(name: str, tmp_path: Path) -> None:
     with RunWriter(tmp_path / "run") as writer:
         write_steps(writer, "e1", ["look"], **parts)
     for form in ("trl-sft", "rows"):
-        export([Run(tmp_path / "run")], tmp_path / form, Plan(format=form, without=(name,)))
+        export([Run(tmp_path / "run")], tmp_path / form, ExportPlan(format=form, without=(name,)))
     (line,) = lines(tmp_path / "trl-sft" / "train.jsonl")
     (row,) = read_rows(tmp_path / "rows")
     for text in (line["prompt"][-1]["content"], row.messages()[-1].content):
@@ -100,7 +100,7 @@ def test_what_is_no_row_is_said_with_its_line(tmp_path: Path) -> None:
 
 def test_filters_choose_and_the_manifest_tells_what_was_left_out_and_why(made: Run, tmp_path: Path) -> None:
     filters = Filters(success=True, arms=("cascade", "teacher"), actors=(TEACHER,))
-    plan = Plan(format="trl-sft", filters=filters, permitted=MADE_UP, keep_duplicates=True)
+    plan = ExportPlan(format="trl-sft", filters=filters, permitted=MADE_UP, keep_duplicates=True)
     manifest = export([made], tmp_path / "out", plan)
     wanted = [r for r in made.results() if r.success and r.arm in filters.arms]
     assert manifest.rows == sum(r.teacher_steps for r in wanted) == manifest.counts.by_actor[TEACHER]
@@ -119,7 +119,7 @@ def test_filters_choose_and_the_manifest_tells_what_was_left_out_and_why(made: R
 
 def test_hosted_models_are_left_out_until_permission_is_stated_or_recorded(tmp_path: Path) -> None:
     run = Run(homes_run(tmp_path / "plain", 2))
-    manifest = export([run], tmp_path / "out", Plan(format="rows", keep_duplicates=True))
+    manifest = export([run], tmp_path / "out", ExportPlan(format="rows", keep_duplicates=True))
     assert list(manifest.counts.by_model) == ["scripted-expert"] and manifest.permitted == {
         "scripted-expert": "scripted"
     }
@@ -127,26 +127,30 @@ def test_hosted_models_are_left_out_until_permission_is_stated_or_recorded(tmp_p
     assert 0 < manifest.context_rows < manifest.rows
     context = [row for row in read_rows(tmp_path / "out") if row.context]
     assert {row.model for row in context} == {"openai/small"} and not any(row.trainable for row in context)
-    left = export([run], tmp_path / "sft", Plan(format="trl-sft", keep_duplicates=True)).left_out
+    left = export([run], tmp_path / "sft", ExportPlan(format="trl-sft", keep_duplicates=True)).left_out
     assert left["no permission to train on openai/small"].rows == len(context)
-    stated = export([run], tmp_path / "out", Plan(format="rows", permitted=("openai/small",), keep_duplicates=True))
+    stated = export(
+        [run], tmp_path / "out", ExportPlan(format="rows", permitted=("openai/small",), keep_duplicates=True)
+    )
     assert stated.permitted["openai/small"] == "stated for this export"
     recorded = Run(homes_run(tmp_path / "recorded", 2, about={"permitted": ["openai/*"]}))
-    manifest = export([recorded], tmp_path / "out", Plan(format="rows", keep_duplicates=True))
+    manifest = export([recorded], tmp_path / "out", ExportPlan(format="rows", keep_duplicates=True))
     assert manifest.permitted["openai/small"] == "recorded in the run"
     with pytest.raises(ConfigError, match="no list of model names"):
         export(
-            [Run(homes_run(tmp_path / "wrong", 1, about={"permitted": "openai"}))], tmp_path / "o", Plan(format="rows")
+            [Run(homes_run(tmp_path / "wrong", 1, about={"permitted": "openai"}))],
+            tmp_path / "o",
+            ExportPlan(format="rows"),
         )
 
 
 def test_models_that_ran_here_are_permitted_but_not_on_the_word_of_an_imported_run(tmp_path: Path) -> None:
     arms = {"student": Arm(2, 1.0, dollars=0.0)}
     here = Run(write_run(tmp_path / "here", arms))
-    assert export([here], tmp_path / "out", Plan(format="rows")).permitted == {"made-up student": "local"}
+    assert export([here], tmp_path / "out", ExportPlan(format="rows")).permitted == {"made-up student": "local"}
     elsewhere = Run(write_run(tmp_path / "elsewhere", arms, settings={"kind": "imported"}))
     with pytest.raises(ConfigError, match="name the models whose terms allow it with --permitted"):
-        export([elsewhere], tmp_path / "out2", Plan(format="rows"))
+        export([elsewhere], tmp_path / "out2", ExportPlan(format="rows"))
 
 
 def test_a_benchmarks_test_tasks_do_not_slip_in_unseen(tmp_path: Path) -> None:
@@ -154,9 +158,9 @@ def test_a_benchmarks_test_tasks_do_not_slip_in_unseen(tmp_path: Path) -> None:
         write_steps(writer, "e1", ["look"], split="train")
         write_steps(writer, "e2", ["go"], split="valid_unseen")
     run = Run(tmp_path / "run")
-    (note,) = export([run], tmp_path / "out", Plan(format="trl-sft")).notes
+    (note,) = export([run], tmp_path / "out", ExportPlan(format="trl-sft")).notes
     assert "train, valid_unseen" in note and "--split" in note
-    chosen = export([run], tmp_path / "out", Plan(format="trl-sft", filters=Filters(splits=("train",))))
+    chosen = export([run], tmp_path / "out", ExportPlan(format="trl-sft", filters=Filters(splits=("train",))))
     assert chosen.notes == () and chosen.rows == 1 and chosen.left_out["another split"].episodes == 1
 
 
@@ -170,22 +174,22 @@ def test_a_judges_scores_count_instead_of_the_environments(made: Run, tmp_path: 
         )
         append_verdict(run.folder, line)
     filters = Filters(judge="careful", min_score=0.5)
-    manifest = export([run], tmp_path / "out", Plan(format="rows", filters=filters, keep_duplicates=True))
+    manifest = export([run], tmp_path / "out", ExportPlan(format="rows", filters=filters, keep_duplicates=True))
     assert {row.score for row in read_rows(tmp_path / "out")} == {0.5, 1.0}
     assert {row.scored_by for row in read_rows(tmp_path / "out")} == {"careful (abcd1234)"}
     assert {reason: v.episodes for reason, v in manifest.left_out.items()} == {"not judged": 1, "score below 0.5": 1}
     with pytest.raises(ConfigError, match=r"no judge named 'harsh': its judges are careful \(abcd1234\)"):
-        export([run], tmp_path / "out", Plan(format="rows", filters=Filters(judge="harsh", min_score=0)))
+        export([run], tmp_path / "out", ExportPlan(format="rows", filters=Filters(judge="harsh", min_score=0)))
     with pytest.raises(ConfigError, match="give --min-score with --judge"):
-        export([run], tmp_path / "out", Plan(format="rows", filters=Filters(judge="careful", success=True)))
+        export([run], tmp_path / "out", ExportPlan(format="rows", filters=Filters(judge="careful", success=True)))
 
 
 def test_steps_of_an_attempt_that_was_retried_are_no_successes(tmp_path: Path) -> None:
     with RunWriter(tmp_path / "run") as writer:
         write_steps(writer, "e1", ["go", "look", "take", "win"], attempts=[0, 0, 1, 1])
     run = Run(tmp_path / "run")
-    manifest = export([run], tmp_path / "out", Plan(format="trl-sft", filters=Filters(success=True)))
+    manifest = export([run], tmp_path / "out", ExportPlan(format="trl-sft", filters=Filters(success=True)))
     assert [line["completion"][0]["content"] for line in lines(tmp_path / "out/train.jsonl")] == ["take", "win"]
     assert manifest.left_out["an attempt that was retried: the episode's score is not its own"].rows == 2
-    every = export([run], tmp_path / "out", Plan(format="rows"))
+    every = export([run], tmp_path / "out", ExportPlan(format="rows"))
     assert every.rows == 4 and [r.last_attempt for r in read_rows(tmp_path / "out")] == [False, False, True, True]

@@ -17,7 +17,7 @@ from atlas.benchmarks.excytin.logged.files import read_file
 from atlas.benchmarks.excytin.logged.importing import import_runs
 from atlas.cli import app
 from atlas.errors import AtlasError, DataError
-from atlas.export import Plan, export, run_rows
+from atlas.export import ExportPlan, export, run_rows
 from atlas.export.atif_read import import_into
 from atlas.records import (
     TEACHER,
@@ -94,7 +94,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 def test_what_is_exported_is_valid_by_the_formats_own_models(runs: list[Run], tmp_path: Path) -> None:
     atif = pytest.importorskip("atif", reason="the package atif is not installed")
-    export(runs, tmp_path / "out", Plan(format="atif"))
+    export(runs, tmp_path / "out", ExportPlan(format="atif"))
     found = documents(tmp_path / "out")
     assert len(found) == sum(len(run.results()) for run in runs)
     for document in found:
@@ -105,7 +105,7 @@ def test_what_is_exported_is_valid_by_the_formats_own_models(runs: list[Run], tm
 
 
 def test_a_tool_agents_trajectory_pairs_calls_with_their_results(runs: list[Run], tmp_path: Path) -> None:
-    export([runs[1]], tmp_path / "out", Plan(format="atif"))
+    export([runs[1]], tmp_path / "out", ExportPlan(format="atif"))
     (document, *_) = documents(tmp_path / "out")
     steps = document["steps"]
     assert [step["source"] for step in steps] == ["system", "user", "agent", "agent", "agent"]
@@ -118,7 +118,7 @@ def test_a_tool_agents_trajectory_pairs_calls_with_their_results(runs: list[Run]
 
 def test_our_own_exports_come_back_as_they_were(runs: list[Run], tmp_path: Path) -> None:
     for run in runs:
-        export([run], tmp_path / run.name, Plan(format="atif", holdout=0.3))
+        export([run], tmp_path / run.name, ExportPlan(format="atif", holdout=0.3))
         import_into(tmp_path / "back" / run.name, [tmp_path / run.name])
         back = Run(tmp_path / "back" / run.name)
         assert by_id(back) == by_id(run)
@@ -132,7 +132,7 @@ def test_logged_runs_of_real_models_survive_the_round_trip(tmp_path: Path) -> No
         pytest.skip(f"{place} holds no logged runs of ExCyTIn-Bench")
     import_runs([read_file(file) for file in files], tmp_path / "run")
     run = Run(tmp_path / "run")
-    export([run], tmp_path / "out", Plan(format="atif"))
+    export([run], tmp_path / "out", ExportPlan(format="atif"))
     import_into(tmp_path / "back", [tmp_path / "out"])
     assert by_id(Run(tmp_path / "back")) == by_id(run)
     rows = list(run_rows(run, permitted=["gpt-4.1-mini*"]))
@@ -204,7 +204,7 @@ def test_any_episode_survives_the_round_trip(
                     success=None, steps=len(steps), teacher_steps=0, spend=(), seconds=1.5, started=1e9,
                 )
             )  # fmt: skip
-        export([Run(f"{folder}/run")], f"{folder}/out", Plan(format="atif"))
+        export([Run(f"{folder}/run")], f"{folder}/out", ExportPlan(format="atif"))
         import_into(f"{folder}/back/run", [Path(f"{folder}/out")])
         assert by_id(Run(f"{folder}/back/run")) == by_id(Run(f"{folder}/run"))
 
@@ -233,7 +233,7 @@ def test_other_agents_trajectories_become_a_run_that_can_be_exported_for_trainin
     again = CliRunner().invoke(app, command, catch_exceptions=False)
     assert again.output.startswith("0 trajectories imported, 2 there already")
     assert not [row for row in run_rows(Run(tmp_path / "run")) if row.trainable], "nobody said it is permitted"
-    plan = Plan(format="openai-sft", permitted=("vendor/*", "m2"))
+    plan = ExportPlan(format="openai-sft", permitted=("vendor/*", "m2"))
     manifest = export([Run(tmp_path / "run")], tmp_path / "out", plan)
     assert manifest.rows == 2 and manifest.left_out["not scored"].episodes == 1
 
@@ -285,7 +285,7 @@ def test_wrong_names_are_said(tmp_path: Path) -> None:
 
 
 def test_a_trajectory_that_was_changed_after_its_export_is_said(runs: list[Run], tmp_path: Path) -> None:
-    export([runs[1]], tmp_path / "out", Plan(format="atif"))
+    export([runs[1]], tmp_path / "out", ExportPlan(format="atif"))
     path = next((tmp_path / "out" / "train").glob("*.json"))
     document = json.loads(path.read_text())
     del document["extra"]["atlas"]["episode"]["task"]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from atlas.export import Filters, Plan, export, run_rows
+from atlas.export import ExportPlan, Filters, export, run_rows
 from atlas.export.preference import pairs
 from atlas.records import STUDENT, TEACHER
 from atlas.testing.runs import write_run
@@ -31,7 +31,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def exported(run: Run, out: Path, form: str, **settings: Any) -> list[dict[str, Any]]:
-    export([run], out, Plan(format=form, permitted=ANY, **settings))
+    export([run], out, ExportPlan(format=form, permitted=ANY, **settings))
     return lines(out / "train.jsonl")
 
 
@@ -262,7 +262,7 @@ def test_parquet_is_a_table_with_a_row_per_step(tmp_path: Path) -> None:
     import pyarrow.parquet
 
     run = Run(write_run(tmp_path / "run"))
-    manifest = export([run], tmp_path / "out", Plan(format="parquet", holdout=0.3))
+    manifest = export([run], tmp_path / "out", ExportPlan(format="parquet", holdout=0.3))
     tables = {name: pyarrow.parquet.read_table(tmp_path / "out" / name) for name in manifest.files}
     assert {name: table.num_rows for name, table in tables.items()} == {
         name: file.rows for name, file in manifest.files.items()
@@ -284,5 +284,5 @@ def test_unpriced_steps_have_no_dollars_in_parquet(tmp_path: Path) -> None:
     from atlas.testing.runs import Arm
 
     run = Run(write_run(tmp_path / "run", {"student": Arm(2, 0.5, dollars=None)}))
-    export([run], tmp_path / "out", Plan(format="parquet", filters=Filters(arms=("student",))))
+    export([run], tmp_path / "out", ExportPlan(format="parquet", filters=Filters(arms=("student",))))
     assert set(pyarrow.parquet.read_table(tmp_path / "out" / "train.parquet")["dollars"].to_pylist()) == {None}

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from atlas.cli import app, main
 from atlas.cli.export import NAMES
 from atlas.errors import ConfigError
-from atlas.export import Filters, Plan, export, read_rows
+from atlas.export import ExportPlan, Filters, export, read_rows
 from atlas.export.clean import Cleaner
 from atlas.export.duplicates import signature, similarity
 from atlas.export.formats import FORMATS
@@ -77,7 +77,7 @@ def test_a_task_is_on_the_same_side_in_every_run_arm_and_format(tmp_path: Path) 
     sides: dict[str, set[str]] = {}
     for number, form in enumerate(("rows", "parquet")):
         run = Run(write_run(tmp_path / f"run{number}", seed=number))
-        plan = Plan(format="rows", permitted=MADE_UP, holdout=0.3, keep_duplicates=True)
+        plan = ExportPlan(format="rows", permitted=MADE_UP, holdout=0.3, keep_duplicates=True)
         manifest = export([run], tmp_path / form, plan)
         assert manifest.counts.by_part.keys() == {"train", "holdout"}
         for part in ("train", "holdout"):
@@ -89,7 +89,7 @@ def test_a_task_is_on_the_same_side_in_every_run_arm_and_format(tmp_path: Path) 
 
 def test_all_tasks_of_an_incident_stay_together(tmp_path: Path) -> None:
     run = Run(homes_run(tmp_path / "run", 6))
-    export([run], tmp_path / "out", Plan(format="rows", holdout=0.5, group="family", keep_duplicates=True))
+    export([run], tmp_path / "out", ExportPlan(format="rows", holdout=0.5, group="family", keep_duplicates=True))
     sides: dict[str, set[str]] = {}
     for row in read_rows(tmp_path / "out"):
         assert row.group == row.family
@@ -99,7 +99,7 @@ def test_all_tasks_of_an_incident_stay_together(tmp_path: Path) -> None:
 
 def test_no_row_to_train_on_shows_a_demonstration_of_a_held_out_task(tmp_path: Path) -> None:
     run = Run(recall_run(tmp_path / "run", games=8))
-    plan = Plan(format="trl-sft", holdout=0.3, keep_duplicates=True, permitted=("*",))
+    plan = ExportPlan(format="trl-sft", holdout=0.3, keep_duplicates=True, permitted=("*",))
     manifest = export([run], tmp_path / "out", plan)
     held = {e.task.goal for e in run.episodes() if part_of(e.task.id, 0.3) == "holdout"}
     assert held and manifest.left_out["its prompt shows a demonstration of a held-out task"].rows > 0
@@ -112,7 +112,7 @@ def test_no_row_to_train_on_shows_a_demonstration_of_a_held_out_task(tmp_path: P
 
 
 def test_demonstrations_that_cannot_be_traced_are_told(made: Run, tmp_path: Path) -> None:
-    plan = Plan(format="trl-sft", holdout=0.3, permitted=MADE_UP, filters=Filters(arms=("icd",)))
+    plan = ExportPlan(format="trl-sft", holdout=0.3, permitted=MADE_UP, filters=Filters(arms=("icd",)))
     assert "whose task these runs do not tell" in export([made], tmp_path / "out", plan).notes[0]
 
 
@@ -128,7 +128,7 @@ def test_the_same_decision_at_nearly_the_same_state_is_exported_once(tmp_path: P
         write_steps(writer, "e4", ["stay", "look"], seen=words)  # the same state, another action
         write_steps(writer, "e5", ["go", "look"], seen=words[::-1])  # another state
     run = Run(tmp_path / "run")
-    manifest = export([run], tmp_path / "out", Plan(format="rows"))
+    manifest = export([run], tmp_path / "out", ExportPlan(format="rows"))
     rows = list(read_rows(tmp_path / "out"))
     assert [(row.episode, row.index, row.context) for row in rows] == [
         ("e1", 0, ""),
@@ -145,14 +145,14 @@ def test_the_same_decision_at_nearly_the_same_state_is_exported_once(tmp_path: P
         "near-duplicate": 2,
     }
     assert (manifest.rows, manifest.context_rows) == (5, 1)
-    assert export([run], tmp_path / "sft", Plan(format="trl-sft")).rows == 5
+    assert export([run], tmp_path / "sft", ExportPlan(format="trl-sft")).rows == 5
     assert manifest.duplicates is not None and manifest.duplicates["threshold"] == 0.9
-    assert export([run], tmp_path / "out", Plan(format="rows", near=2.0)).rows == 7
-    assert export([run], tmp_path / "out", Plan(format="rows", keep_duplicates=True)).rows == 10
+    assert export([run], tmp_path / "out", ExportPlan(format="rows", near=2.0)).rows == 7
+    assert export([run], tmp_path / "out", ExportPlan(format="rows", keep_duplicates=True)).rows == 10
 
 
 def test_a_row_is_never_on_both_sides_of_the_split_under_two_names(made: Run, tmp_path: Path) -> None:
-    export([made], tmp_path / "out", Plan(format="trl-sft", permitted=MADE_UP, holdout=0.4))
+    export([made], tmp_path / "out", ExportPlan(format="trl-sft", permitted=MADE_UP, holdout=0.4))
     train, held = (lines(tmp_path / "out" / f"{part}.jsonl") for part in ("train", "holdout"))
     assert train and held and not [row for row in held if row in train]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -185,7 +185,7 @@ def test_no_format_holds_a_secret(form: str, tmp_path: Path) -> None:
         with RunWriter(tmp_path / "run") as writer:
             write_steps(writer, "e1", ["look", f"login {secret}"], seen=f"postgres://me:{secret}@db/x and {secret}")
         run = Run(tmp_path / "run")
-    plan = Plan(format=form, permitted=("*",))
+    plan = ExportPlan(format=form, permitted=("*",))
     manifest = export([run], tmp_path / "out", plan)
     for name, data in content(tmp_path / "out").items():
         assert secret.encode() not in data, name
@@ -212,7 +212,7 @@ def test_json_stays_json_when_a_secret_is_taken_out(secret: object) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_equal_input_gives_equal_bytes_and_true_hashes(form: str, made: Run, tmp_path: Path) -> None:
-    plan = Plan(format=form, permitted=MADE_UP, holdout=0.2)
+    plan = ExportPlan(format=form, permitted=MADE_UP, holdout=0.2)
     first = export([made], tmp_path / "a", plan)
     second = export([made, Run(made.folder)], tmp_path / "b", plan)
     assert first == second and content(tmp_path / "a") == content(tmp_path / "b")
@@ -224,8 +224,8 @@ def test_equal_input_gives_equal_bytes_and_true_hashes(form: str, made: Run, tmp
 
 
 def test_an_export_is_replaced_as_a_whole_and_nothing_else_is_touched(made: Run, tmp_path: Path) -> None:
-    export([made], tmp_path / "out", Plan(format="atif"))
-    export([made], tmp_path / "out", Plan(format="rows", permitted=MADE_UP))
+    export([made], tmp_path / "out", ExportPlan(format="atif"))
+    export([made], tmp_path / "out", ExportPlan(format="rows", permitted=MADE_UP))
     assert sorted(content(tmp_path / "out")) == ["manifest.json", "train.jsonl"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     (tmp_path / "mine").mkdir()
@@ -235,7 +235,7 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is_touched(made: Run,
     (tmp_path / "out" / "notes" / "mine.md").write_text("what I found")
     for target, named in (("mine", "manifest.json"), ("mine/thesis.txt", "a file"), ("out", "notes/mine.md")):
         with pytest.raises(ConfigError, match=f"holds {named}, which no export wrote: choose another folder with -o"):
-            export([made], tmp_path / target, Plan(format="rows", permitted=MADE_UP))
+            export([made], tmp_path / target, ExportPlan(format="rows", permitted=MADE_UP))
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     assert (tmp_path / "out" / "notes" / "mine.md").exists() and (tmp_path / "out" / "train.jsonl").exists()
 
@@ -244,14 +244,14 @@ EXPORTER = """
 import resource, signal, sys
 from pathlib import Path
 from atlas.errors import StoreError
-from atlas.export import Plan, export
+from atlas.export import ExportPlan, export
 from atlas.traces import Run
 run, out, form, limit = sys.argv[1:]
 if int(limit):  # the disk is full from here on
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
-    plan = Plan(format=form, permitted=("*",), keep_duplicates=True)
+    plan = ExportPlan(format=form, permitted=("*",), keep_duplicates=True)
     export([Run(run)], out, plan, lambda done, of: print(done, flush=True))
 except StoreError as error:
     print(error)
@@ -261,7 +261,7 @@ except StoreError as error:
 
 @pytest.mark.parametrize("form", ["rows", "atif", "parquet"])
 def test_a_full_disk_is_one_sentence_and_the_good_export_stays(form: str, made: Run, tmp_path: Path) -> None:
-    export([made], tmp_path / "out", Plan(format="openai-sft", permitted=MADE_UP))
+    export([made], tmp_path / "out", ExportPlan(format="openai-sft", permitted=MADE_UP))
     before = content(tmp_path / "out")
     command = [sys.executable, "-c", EXPORTER, str(made.folder), str(tmp_path / "out"), form, "9000"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -274,7 +274,7 @@ def test_a_killed_export_leaves_the_good_one_and_the_next_clears_up(tmp_path: Pa
     run = Run(write_run(tmp_path / "run", {"teacher": Arm(120, 1.0, teacher=1.0)}))
     (tmp_path / "at").mkdir()
     target = tmp_path / "at" / "out"
-    export([run], target, Plan(format="rows"))
+    export([run], target, ExportPlan(format="rows"))
     before = content(target)
     command = [sys.executable, "-c", EXPORTER, str(run.folder), str(target), "rows", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -284,16 +284,16 @@ def test_a_killed_export_leaves_the_good_one_and_the_next_clears_up(tmp_path: Pa
         process.send_signal(signal.SIGKILL)
     assert content(target) == before
     assert len(list(target.parent.iterdir())) == 2  # the export, and what the killed one left
-    export([run], target, Plan(format="rows"))
+    export([run], target, ExportPlan(format="rows"))
     assert [p.name for p in target.parent.iterdir()] == ["out"]
 
 
 def test_a_kill_between_the_two_renames_is_healed(made: Run, tmp_path: Path) -> None:
-    export([made], tmp_path / "out", Plan(format="rows", permitted=MADE_UP))
+    export([made], tmp_path / "out", ExportPlan(format="rows", permitted=MADE_UP))
     before = content(tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / ".out.replaced")
     with pytest.raises(ConfigError):
-        export([made], tmp_path / "out", Plan(format="rows", filters=Filters(arms=("none",))))
+        export([made], tmp_path / "out", ExportPlan(format="rows", filters=Filters(arms=("none",))))
     assert content(tmp_path / "out") == before
 
 
@@ -348,7 +348,7 @@ def test_a_run_is_exported_while_it_goes_on(tmp_path: Path) -> None:
     with RunWriter(tmp_path / "run") as writer:
         write_steps(writer, "e1", ["look"])
         writer.start("e2", "teacher", Run(tmp_path / "run").episodes()[0].task, 0, "c")
-        manifest = export([Run(tmp_path / "run")], tmp_path / "out", Plan(format="rows"))
+        manifest = export([Run(tmp_path / "run")], tmp_path / "out", ExportPlan(format="rows"))
     assert manifest.rows == 1 and manifest.left_out["unfinished: the run was killed or goes on"].episodes == 1
 
 
@@ -356,7 +356,7 @@ def test_a_run_is_exported_while_it_goes_on(tmp_path: Path) -> None:
 def test_half_a_surrogate_pair_does_not_stop_an_export(form: str, tmp_path: Path) -> None:
     with RunWriter(tmp_path / "run") as writer:
         write_steps(writer, "e1", ["look \ud83d"], seen="an odd \udc00 room")
-    manifest = export([Run(tmp_path / "run")], tmp_path / "out", Plan(format=form))
+    manifest = export([Run(tmp_path / "run")], tmp_path / "out", ExportPlan(format=form))
     assert manifest.rows == 1 and manifest.rows_with_secrets == 0
     if form == "rows":
         (row,) = read_rows(tmp_path / "out")
@@ -366,5 +366,5 @@ def test_half_a_surrogate_pair_does_not_stop_an_export(form: str, tmp_path: Path
 def test_thousands_of_steps_take_seconds(tmp_path: Path) -> None:
     run = Run(write_run(tmp_path / "run", {"teacher": Arm(250, 1.0, teacher=1.0)}))
     began = time.perf_counter()
-    export([run], tmp_path / "out", Plan(format="rows"))
+    export([run], tmp_path / "out", ExportPlan(format="rows"))
     assert time.perf_counter() - began < 20

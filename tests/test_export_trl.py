@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from atlas.export import Plan, export
+from atlas.export import ExportPlan, export
 from atlas.traces import Run
 from tests.export_fixtures import desk_run, homes_run, lines
 
@@ -58,7 +58,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("exports")
     for run in (Run(homes_run(root / "runs" / "homes", 2)), Run(desk_run(root / "runs" / "desk"))):
         for form in ("trl-sft", "trl-preference"):
-            export([run], root / run.name / form, Plan(format=form, permitted=("*",)))
+            export([run], root / run.name / form, ExportPlan(format=form, permitted=("*",)))
     return root
 
 

@@ -16,13 +16,13 @@ from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast, build, split_name
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.benchmarks.library import Elsewhere, exchanged
+from atlas.copying.nearest import Nearest, proposals
+from atlas.copying.playbook import EXTRA, SMALL_WORD, UNMET, bind, follow, read
 from atlas.errors import ConfigError
 from atlas.memory.assignment import assignment
 from atlas.memory.evidence import EvidenceTable
 from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
-from atlas.models.nearest import Nearest, proposals
-from atlas.models.playbook import EXTRA, SMALL_WORD, UNMET, bind, follow, read
 from atlas.policies import Cascade, Guided, Recall, Solo
 from atlas.records import Guidance, Task, Turn, View, Window
 from atlas.testing import ScriptedModel

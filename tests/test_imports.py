@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -61,15 +63,51 @@ def test_import_is_quick() -> None:
     assert any(r.returncode == 0 for r in results), results[-1].stderr
 
 
-@pytest.mark.parametrize("name", [n for n in dir(atlas) if not n.startswith("_")])
-def test_every_public_name_is_there(name: str) -> None:
-    assert getattr(atlas, name) is not None
+NEEDS = {"atlas.train": "torch", "atlas.graph": "langgraph"}
+"""Packages whose names need an extra."""
 
 
-def test_names_for_type_checkers_are_those_at_run_time() -> None:
-    source = Path(atlas.__file__).read_text()
-    typed = {line.split(" as ")[1] for line in source.splitlines() if line.startswith("    from atlas.")}
-    assert typed == set(atlas._HOME)
+def packages() -> list[str]:
+    """The package and its sub-packages, two levels deep, but for folders that hold steps of one command only."""
+    found = [Path(atlas.__file__), *Path(atlas.__file__).parent.glob("*/__init__.py")]
+    found += Path(atlas.__file__).parent.glob("benchmarks/*/__init__.py")
+    return sorted(".".join(path.parent.relative_to(Path(atlas.__file__).parents[1]).parts) for path in found)
+
+
+@pytest.mark.parametrize("package", packages())
+def test_what_a_package_offers_is_there(package: str) -> None:
+    if needed := NEEDS.get(package):
+        pytest.importorskip(needed)
+    module = import_module(package)
+    assert module.__all__ and len(set(module.__all__)) == len(module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("package", packages())
+def test_names_for_type_checkers_are_those_at_run_time(package: str) -> None:
+    """A package that loads its names lazily states them three times: for type checkers, for star imports, and where
+    they are."""
+    place = Path(str(import_module(package).__file__))
+    tree = ast.parse(place.read_text())
+    typed = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.If)
+        for part in node.body
+        if isinstance(part, ast.ImportFrom)
+        for alias in part.names
+    }
+    if typed:
+        assert typed == set(import_module(package).__all__) - {"__version__"}
+    # A module of the same name would take the place of what is offered as soon as somebody imports it.
+    assert not {path.stem for path in place.parent.glob("*.py")} & set(import_module(package).__all__)
+
+
+def test_a_new_process_finds_all_names_of_atlas_by_star() -> None:
+    code = "from atlas import *; import atlas; assert set(atlas.__all__) <= set(globals())"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -17,17 +17,17 @@ from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast, build, needs_judge, split_name
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, ModelError
-from atlas.models.nearest import Nearest
 from atlas.policies import Cascade
 from atlas.records import Reply, Task, Turn, View, Vote
+from atlas.stats.scores import auroc
 from atlas.testing import ScriptedModel
 from atlas.traces.account import arm_rows
 from atlas.traces.reader import Run
 from atlas.trust import UNANIMITY, Trust
-from atlas.trust.agreement import auroc
 from atlas.trust.calibrate import Target, calibrate
-from atlas.trust.judged import ALL, SAME_STEP, Judged, judge_rows, third_of
+from atlas.trust.critic import ALL, SAME_STEP, Foretold, critic_rows, third_of
 from atlas.trust.score import score
 from atlas.words import why
 
@@ -221,11 +221,13 @@ def test_the_command_line_refuses_a_judge_that_nobody_asks_and_an_arm_that_has_n
 # --- how good a judge is ----------------------------------------------------------------------------------------------
 
 
-def judged(n: int, chance: Callable[[bool, int, Any], float], *, arm: str = "student", lost: int = 12) -> list[Judged]:
+def judged(
+    n: int, chance: Callable[[bool, int, Any], float], *, arm: str = "student", lost: int = 12
+) -> list[Foretold]:
     """Every other episode succeeds, in 6 steps; the others go on for ``lost``."""
     rng = np.random.default_rng(0)
     return [
-        Judged(arm, f"t{i}", won, tuple(chance(won, step, rng) for step in range(6 if won else lost)))
+        Foretold(arm, f"t{i}", won, tuple(chance(won, step, rng) for step in range(6 if won else lost)))
         for i in range(n)
         for won in [bool(i % 2)]
     ]
@@ -235,7 +237,7 @@ def test_a_judge_that_learns_as_it_goes_is_better_later() -> None:
     def chance(won: bool, step: int, rng: Any) -> float:
         return float(np.clip(0.5 + (0.03 * step if won else -0.03 * step) + rng.normal(0, 0.1), 0, 1))
 
-    rows = {row.part: row for row in judge_rows(judged(200, chance), resamples=200)}
+    rows = {row.part: row for row in critic_rows(judged(200, chance), resamples=200)}
     assert list(rows) == ["first", "second", "last", SAME_STEP]
     first, second, last = (rows[part].auroc for part in ("first", "second", "last"))
     assert first and second and last
@@ -247,7 +249,7 @@ def test_a_judge_that_learns_as_it_goes_is_better_later() -> None:
 
 
 def test_counting_steps_looks_good_by_thirds_and_is_guessing_at_the_same_step() -> None:
-    rows = {row.part: row for row in judge_rows(judged(60, lambda won, step, rng: 1 / (1 + step)), resamples=200)}
+    rows = {row.part: row for row in critic_rows(judged(60, lambda won, step, rng: 1 / (1 + step)), resamples=200)}
     for part in ("first", "second", "last"):
         row = rows[part]
         assert row.auroc and row.clock and row.auroc.mean == row.clock.mean == 1.0
@@ -258,7 +260,7 @@ def test_counting_steps_looks_good_by_thirds_and_is_guessing_at_the_same_step() 
 
 def test_a_third_weighs_episodes_alike_and_agrees_with_the_textbook() -> None:
     found = judged(40, lambda won, step, rng: float(rng.random()))
-    rows = {row.part: row for row in judge_rows(found, resamples=200)}
+    rows = {row.part: row for row in critic_rows(found, resamples=200)}
     means = [np.mean([e.chances[i] for i in third_of(len(e.chances), 1)]) for e in found]
     expected = auroc(means, [e.success for e in found])
     assert rows["second"].auroc and expected == pytest.approx(rows["second"].auroc.mean)
@@ -273,7 +275,7 @@ def test_thirds_are_all_of_an_episode(steps: int) -> None:
 def test_where_all_ended_alike_nothing_is_told_apart() -> None:
     won = [e for e in judged(10, lambda won, step, rng: 0.5) if e.success]
     lost = [e._replace(arm="other") for e in judged(10, lambda won, step, rng: 0.5) if not e.success]
-    rows = judge_rows(won + lost, resamples=200)
+    rows = critic_rows(won + lost, resamples=200)
     assert all(row.auroc is None for row in rows if row.arm != ALL)
     assert [row.auroc.mean for row in rows if row.arm == ALL and row.auroc] == [0.5] * 4
     assert json.loads(rows[0].model_dump_json())["auroc"] is None
@@ -281,19 +283,19 @@ def test_where_all_ended_alike_nothing_is_told_apart() -> None:
 
 def test_a_task_played_many_times_is_one_task() -> None:
     found = judged(30, lambda won, step, rng: float(rng.random()))
-    once = judge_rows(found, resamples=200)[0].auroc
-    again = judge_rows([e for e in found for _ in range(9)], resamples=200)[0].auroc
+    once = critic_rows(found, resamples=200)[0].auroc
+    again = critic_rows([e for e in found for _ in range(9)], resamples=200)[0].auroc
     assert once and again
     assert again.high - again.low == pytest.approx(once.high - once.low, abs=1e-9)
 
 
 def test_the_base_rate_is_weighed_as_the_loss_that_it_is_compared_with() -> None:
-    often = [Judged("cascade", "often", False, (0.25, 0.25, 0.25)) for _ in range(3)]
-    row = judge_rows([*often, Judged("cascade", "once", True, (0.25, 0.25, 0.25))], resamples=50)[0]
+    often = [Foretold("cascade", "often", False, (0.25, 0.25, 0.25)) for _ in range(3)]
+    row = critic_rows([*often, Foretold("cascade", "once", True, (0.25, 0.25, 0.25))], resamples=50)[0]
     assert row.base == pytest.approx(row.loss.mean), "a judge that always says the share is no better than the share"
 
 
 def test_one_task_tells_nothing_of_others() -> None:
-    found = [Judged("cascade", "only", won, (0.9 if won else 0.1,) * 3) for won in (True, False)]
-    auroc = judge_rows(found, resamples=50)[0].auroc
+    found = [Foretold("cascade", "only", won, (0.9 if won else 0.1,) * 3) for won in (True, False)]
+    auroc = critic_rows(found, resamples=50)[0].auroc
     assert auroc and (auroc.mean, auroc.low, auroc.high) == (1.0, 0.0, 1.0)

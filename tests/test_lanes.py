@@ -12,12 +12,12 @@ from atlas.asking import Desk
 from atlas.benchmarks.alfworld.env import HouseholdEnv
 from atlas.benchmarks.alfworld.homes import homes
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
+from atlas.copying.advice import advised
 from atlas.errors import ConfigError, StoreError
 from atlas.loop import Rollout
 from atlas.memory.database import Database
 from atlas.memory.embed import load_embedder
 from atlas.memory.history import History, Outcome
-from atlas.models.advice import advised
 from atlas.policies import Paired, Solo
 from atlas.policies.coach import Coach, read_word
 from atlas.policies.lanes import InLane, LaneRules, Lanes

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 import atlas
 
@@ -15,7 +15,92 @@ PACKAGE = Path(atlas.__file__).parent
 PARTS = ("memory", "evaluators", "benchmarks")
 """Top-level folders of the repository that are imported below ``atlas``."""
 
-ORCHESTRATION = ("policies", "loop", "runner", "cli", "wrap", "benchmarks", "report")
+BASE = "errors framing lazy messages money prompts protocols record records redact verdict"
+"""What any package above them may import."""
+
+MAY_IMPORT = {
+    # what data is
+    "record": "",
+    "money": "record",
+    "messages": "record",
+    "verdict": "money record",
+    "records": "messages money record verdict",
+    "errors": "records",
+    "framing": "",
+    "lazy": "",
+    "redact": "",
+    "prompts": "framing records",
+    "protocols": "records",
+    # small modules that stand on records alone
+    "assets": BASE,
+    "betting": "",
+    "budget": BASE,
+    "entities": "",
+    "loose_json": "",
+    "named": BASE,
+    "stats": "record records",
+    "tokens": "",
+    "actions": BASE,
+    # the one place that asks a model
+    "asking": f"{BASE} actions budget",
+    # what an episode was worth, what it came to, what was written and what is remembered of it
+    "evaluators": f"{BASE} asking stats",
+    "book": f"{BASE} actions asking budget evaluators",
+    "traces": f"{BASE} book evaluators stats",
+    "regrade": f"{BASE} asking evaluators traces",
+    "memory": f"{BASE} asking assets betting entities evaluators stats tokens",
+    "distil": f"{BASE} asking evaluators memory regrade traces",
+    # what runs an episode, and many
+    "loop": f"{BASE} asking book budget evaluators",
+    "runner": f"{BASE} budget loop",
+    # who acts
+    "copying": f"{BASE} entities loose_json",
+    "trained": BASE,
+    "models": f"{BASE} assets copying named tokens trained",
+    "trust": f"{BASE} betting named stats traces",
+    "policies": f"{BASE} actions asking loop memory trust",
+    # around agents that exist, and in other frameworks
+    "wrap": f"{BASE} actions asking book budget evaluators loop memory models policies traces trust",
+    "graph": f"{BASE} asking book budget distil evaluators loop memory regrade runner traces",
+    # what comes of it
+    "words": "records stats traces",
+    "tables": "records stats traces words",
+    "report": f"{BASE} policies stats traces words",
+    "export": f"{BASE} actions evaluators memory models traces",
+    "train": f"{BASE} assets export models traces trained",
+    "testing": f"{BASE} asking book tokens traces",
+    # suites, and what is measured on them
+    "benchmarks.scripted": f"{BASE} tokens",
+    "benchmarks.suite": f"{BASE} memory",
+    "benchmarks.alfworld": f"{BASE} actions assets benchmarks.scripted benchmarks.suite",
+    "benchmarks": f"{BASE} asking book budget distil evaluators loop memory policies runner stats "
+    "tables traces train trust benchmarks.alfworld benchmarks.suite",
+    "benchmarks.perf": f"{BASE} asking book budget loop memory policies runner tables traces train trained benchmarks",
+    "benchmarks.excytin": f"{BASE} asking assets evaluators loose_json memory models regrade stats tables traces "
+    "benchmarks.perf benchmarks.scripted benchmarks.suite",
+    # who is asked by people
+    "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.suite budget distil evaluators "
+    "export memory models named policies regrade report runner stats tables traces train trained trust words",
+    "__main__": "cli",
+}
+"""The layers, from the bottom up: a module of a package may import its own package and those named beside it, at
+whatever depth, under ``TYPE_CHECKING`` and inside functions too. A row names rows above it only, so there is no circle.
+The longest name that fits a module is its package. All may read the version off ``atlas``, which loads everything else
+by name."""
+
+EXCEPTIONS = {
+    # A policy is handed a desk, and a desk asks a model: for types alone.
+    ("atlas.protocols", "atlas.asking"),
+    # Scripted teachers are a benchmark's, and named like models: the registry imports one when it is asked for it.
+    ("atlas.models.registry", "atlas.benchmarks.alfworld.teacher"),
+    ("atlas.models.registry", "atlas.benchmarks.excytin.teacher"),
+    # A suite measures itself, and is listed among the measurements.
+    ("atlas.benchmarks.perf.__main__", "atlas.benchmarks.excytin.perf"),
+}
+"""(module, what it imports lazily) beyond the table. None of them may happen when the module itself is imported."""
+
+ASKS_FOR_EXCYTIN = re.compile(r"atlas\.cli\.\w+_excytin|atlas\.models\.registry|atlas\.benchmarks\.perf\.__main__")
+
 LONGEST = 450
 
 
@@ -39,16 +124,16 @@ def module(path: Path) -> str:
 def imported(path: Path) -> Iterator[str]:
     """Absolute names of the modules that a file imports, at whatever depth; of ``from a import b`` both readings."""
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from names_of(node)
 
 
-def below(name: str, tops: tuple[str, ...]) -> bool:
-    return any(name == top or name.startswith(f"{top}.") for top in tops)
+def names_of(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"relative import of {node.module}"
+        yield node.module or ""
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_all_of_the_package_is_looked_at() -> None:
@@ -57,24 +142,99 @@ def test_all_of_the_package_is_looked_at() -> None:
     assert {"atlas", "atlas.memory.store", "atlas.benchmarks.bench", "atlas.evaluators", "atlas.loop"} <= names
 
 
-@pytest.mark.parametrize("part", ["memory", "evaluators"])
-def test_memory_and_evaluators_know_nothing_of_who_uses_them(part: str) -> None:
-    forbidden = tuple(f"atlas.{name}" for name in ORCHESTRATION)
-    for path in (PACKAGE / part).rglob("*.py"):
-        assert not [name for name in imported(path) if below(name, forbidden)], path
+@cache
+def modules() -> frozenset[str]:
+    return frozenset(module(path) for path in sources())
 
 
-@pytest.mark.parametrize("part", ["records", "protocols", "errors", "prompts", "policies", "loop", "models", "traces"])
-def test_the_core_knows_nothing_of_benchmarks_and_the_command_line(part: str) -> None:
-    forbidden = ("atlas.benchmarks", "atlas.cli", "atlas.report")
-    for path in [p for p in sources() if below(module(p), (f"atlas.{part}",))]:
-        # The scripted teacher is a benchmark's and is named like a model: the registry imports it when asked for it.
-        names = [name for name in imported(path) if module(path) != "atlas.models.registry"]
-        assert not [name for name in names if below(name, forbidden)], path
+def package(name: str) -> str:
+    """The row of the table that a module belongs to; empty for ``atlas`` itself, and for one without a row."""
+    inner = name.removeprefix("atlas").removeprefix(".")
+    fitting = [row for row in MAY_IMPORT if inner == row or inner.startswith(f"{row}.")]
+    return max(fitting, key=len, default="")
+
+
+def needed(path: Path) -> set[str]:
+    """The modules of ours that a file imports, or names for others to import (``"atlas.cli.bench"``,
+    ``"atlas.benchmarks.excytin.teacher:ScriptedAnalyst"``)."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("atlas."):
+            found.add(node.value.partition(":")[0])
+        elif isinstance(node, ast.ImportFrom):
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            found.update(name if name in modules() else node.module or "" for name in whole)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return found & modules()
+
+
+@cache
+def arrows() -> frozenset[tuple[str, str]]:
+    """(module, imported module) across packages, but for ``atlas`` itself."""
+    pairs = {(module(path), name) for path in sources() for name in needed(path)}
+    return frozenset((a, b) for a, b in pairs if a != "atlas" and b != "atlas" and package(a) != package(b))
+
+
+def test_every_module_has_a_row_and_rows_look_down() -> None:
+    assert not [name for name in modules() if name != "atlas" and not package(name)]
+    above: set[str] = set()
+    for row, may in MAY_IMPORT.items():
+        assert not set(may.split()) - above, f"{row} names rows that are not above it"
+        above.add(row)
+
+
+def test_imports_keep_to_the_table() -> None:
+    wrong = {(a, b) for a, b in arrows() if package(b) not in MAY_IMPORT[package(a)].split()}
+    assert not wrong - EXCEPTIONS
+    assert not {(a, b) for a, b in EXCEPTIONS - wrong if b in modules()}, "exceptions that nothing needs"
+
+
+def test_no_circle_of_packages() -> None:
+    graph: dict[str, set[str]] = {}
+    for a, b in arrows() - EXCEPTIONS:
+        graph.setdefault(package(a), set()).add(package(b))
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_exceptions_are_not_imported_with_their_module() -> None:
+    for name, wanted in EXCEPTIONS:
+        path = next(path for path in sources() if module(path) == name)
+        top = {name for node in tree(path).body for name in names_of(node)}
+        assert wanted not in top
+
+
+def test_of_atlas_itself_only_the_version_is_read() -> None:
+    for path in sources():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "atlas":
+                assert node.attr == "__version__" or path.parent.name == "cli", path
+            if isinstance(node, ast.ImportFrom) and node.module == "atlas":
+                assert all(f"atlas.{alias.name}" in modules() for alias in node.names), path
+
+
+def test_no_package_imports_what_another_keeps_to_itself() -> None:
+    for path in sources():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("atlas."):
+                assert node.module is not None
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert not private or package(node.module) == package(module(path)), path
+
+
+def test_excytin_could_be_a_distribution_of_its_own() -> None:
+    seams = set(re.findall(r"``(atlas\.[\w.]+)``", ast.get_docstring(tree(PACKAGE / "benchmarks/excytin/__init__.py"))))
+    inward = {b for a, b in arrows() if package(a) == "benchmarks.excytin"}
+    assert inward - seams == set(), "imported, but no seam of the docstring"
+    assert not (seams & modules()) - inward, "a seam of the docstring that nothing imports"
+    outward = {a for a, b in arrows() if package(b) == "benchmarks.excytin"}
+    assert not [name for name in outward if not ASKS_FOR_EXCYTIN.fullmatch(name)]
 
 
 def test_parts_are_imported_below_atlas() -> None:
-    assert not [(module(path), name) for path in sources() for name in imported(path) if below(name, PARTS)]
+    assert not [
+        (module(path), name) for path in sources() for name in imported(path) if name.partition(".")[0] in PARTS
+    ]
 
 
 def test_no_file_is_too_long_to_read() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.models.copying import copied
-from atlas.models.copying_values import kind_of, ranks, sentences, shown, stems, told
-from atlas.models.nearest import Nearest
+from atlas.copying.free_text import copied
+from atlas.copying.nearest import Nearest
+from atlas.copying.values import kind_of, ranks, sentences, shown, stems, told
 from atlas.prompts import render
 from atlas.records import Ask, DemoStep, Task, Turn, View, Window
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.models import catalogue, load, parse_price, price_of
 from atlas.models.retry import GaveUp, Retry, Transient, with_retries
-from atlas.models.tokens import estimate_tokens
 from atlas.protocols import Model
 from atlas.records import Ask, Price, Prompt, Task, View
 from atlas.redact import HIDDEN, scrub
 from atlas.testing import FlakyModel, ScriptedModel, SlowModel
+from atlas.tokens import estimate_tokens
 
 ASK = Ask(view=View(task=Task(id="t", goal="g"), opening="here"), prompt=Prompt(stable="Act."))
 

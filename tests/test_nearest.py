@@ -16,8 +16,9 @@ from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast
 from atlas.benchmarks.bench import Bench, Plan
-from atlas.models.grounding import align, entities, purposes, shape, skeleton, states
-from atlas.models.nearest import Nearest, proposals
+from atlas.copying.grounding import align, purposes, shape, states
+from atlas.copying.nearest import Nearest, proposals
+from atlas.entities import entities, skeleton
 from atlas.records import Ask, DemoStep, Prompt, Reply, Task, Turn, View, Window
 
 ROOM = "You are in the middle of a room. You see a cabinet 1, a cabinet 2, a countertop 1, a fridge 1, and a shelf 1."

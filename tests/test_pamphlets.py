@@ -22,9 +22,9 @@ from atlas.memory.merge import essence, join, signature, surplus
 from atlas.memory.pamphlet import MOST_ORIGINS, Entry, Kind, Origin, only_from
 from atlas.memory.pamphlets import PamphletStore
 from atlas.memory.versions import rollback
-from atlas.models.tokens import estimate_tokens
 from atlas.prompts import guidance_part
 from atlas.records import Task, Turn, View
+from atlas.tokens import estimate_tokens
 
 EMBEDDER = HashEmbedder()
 

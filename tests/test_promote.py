@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.promotion import Trial
+from atlas.benchmarks.promotion import Contest
 from atlas.cli import app
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.models import catalogue, load
-from atlas.models.named import give, local_spec, meaning, names, names_file, remove, undo
+from atlas.named import give, local_spec, meaning, names, names_file, remove, undo
 from atlas.records import Price
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
@@ -124,35 +124,35 @@ def lost() -> ScriptedModel:
     return ScriptedModel(lambda ask: "Action: look", name="lost", price=Price(prompt=0, completion=0))
 
 
-def trial(tmp_path: Path, present: Any, candidate: Any, n: int = 14) -> Any:
-    tried = Trial(present=present, candidate=candidate, teacher=ScriptedExpert(), samples=2)
+def contest(tmp_path: Path, present: Any, candidate: Any, n: int = 14) -> Any:
+    tried = Contest(present=present, candidate=candidate, teacher=ScriptedExpert(), samples=2)
     with RunWriter(tmp_path / "run") as writer:
         episodes = asyncio.run(
             tried.play(Alfworld().tasks("homes", n), (0,), writer, run="run", max_steps=12, concurrency=2)
         )
-    return tried.judge(episodes, run="run"), episodes
+    return tried.settle(episodes, run="run"), episodes
 
 
 def test_who_is_better_is_promoted_and_trusted(tmp_path: Path) -> None:
-    result, _ = trial(tmp_path, lost(), Free())
+    result, _ = contest(tmp_path, lost(), Free())
     assert result.promoted and result.p < 0.05
     assert (result.present, result.candidate_dollars) == (0.0, 0.0) and result.candidate >= 0.5
     assert result.trust.certificate is not None and result.trust.certificate.n == 14
 
 
 def test_who_is_worse_is_not(tmp_path: Path) -> None:
-    result, _ = trial(tmp_path, Free(), lost(), n=12)
+    result, _ = contest(tmp_path, Free(), lost(), n=12)
     assert not result.promoted and result.p > 0.5
 
 
 def test_too_few_tasks_prove_nothing(tmp_path: Path) -> None:
-    result, _ = trial(tmp_path, Free(), Free(), n=3)
+    result, _ = contest(tmp_path, Free(), Free(), n=3)
     assert not result.promoted and result.difference.mean == 0.0, "equal on three tasks is not known to be not worse"
 
 
 def test_what_was_played_is_not_played_again(tmp_path: Path) -> None:
-    _, episodes = trial(tmp_path, lost(), lost(), n=3)
-    tried = Trial(present=lost(), candidate=lost(), teacher=ScriptedExpert(), samples=2)
+    _, episodes = contest(tmp_path, lost(), lost(), n=3)
+    tried = Contest(present=lost(), candidate=lost(), teacher=ScriptedExpert(), samples=2)
     before, tasks = Run(tmp_path / "run").results(), Alfworld().tasks("homes", 3)
     with RunWriter(tmp_path / "run") as writer:
         again = asyncio.run(tried.play(tasks, (0,), writer, run="run", max_steps=12, before=before))

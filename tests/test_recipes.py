@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from atlas.benchmarks.recipes import ENTRIES, Job, Plan, main, work
+from atlas.benchmarks.recipes import ENTRIES, Job, Study, main, work
 from atlas.errors import DataError
 
 
-def plan(tmp: Path, **changes: object) -> Plan:
+def plan(tmp: Path, **changes: object) -> Study:
     told: dict[str, object] = {"tokens": 1000, "seeds": [0, 1], "split": "valid_unseen", "games": 10, **changes}
-    return Plan(out=tmp, traces=tmp / "teacher", **told)  # type: ignore[arg-type]
+    return Study(out=tmp, traces=tmp / "teacher", **told)  # type: ignore[arg-type]
 
 
 def test_every_job_comes_after_what_it_needs_and_writes_where_no_other_does(tmp_path: Path) -> None:

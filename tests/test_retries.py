@@ -14,11 +14,11 @@ from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast
 from atlas.benchmarks.bench import Bench, Plan
-from atlas.benchmarks.promotion import Trial
+from atlas.benchmarks.promotion import Contest
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.memory import DemonstrationStore
-from atlas.models.nearest import Nearest
 from atlas.records import Ask, Completion, Episode, Stop, Usage, total
 from atlas.report import gather
 from atlas.runner import Job, failed, play, remaining
@@ -178,9 +178,9 @@ async def test_the_runner_plays_errors_again_for_whoever_asks(tmp_path: Path) ->
 
 
 async def test_a_promotion_that_goes_on_plays_errors_again(tmp_path: Path) -> None:
-    def trial(down: bool) -> Trial:
+    def trial(down: bool) -> Contest:
         candidate = Unreliable(Nearest(), lambda task: down)
-        return Trial(present=Nearest(), candidate=candidate, teacher=ScriptedExpert(), samples=1)
+        return Contest(present=Nearest(), candidate=candidate, teacher=ScriptedExpert(), samples=1)
 
     tasks = Alfworld().tasks(HOMES, 2)
     for down in (True, False):

@@ -1,14 +1,18 @@
-"""Intervals against published or independently computed values."""
+"""Figures against published values, and against slow plain references."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.stats import bootstrap, mcnemar, wilson
+from atlas.stats import Interval, bootstrap, mcnemar, resampling, wilson
+from atlas.stats.resampling import bounded, bounded_rate, cluster_bootstrap, cluster_counts, drawn, percentiles
+from atlas.stats.scores import Floats, auroc, aurocs, calibration_error, calibration_errors, ordered_pairs
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,155 @@ def test_runs_of_one_task_count_once() -> None:
     once, thrice = wilson(6, 10), wilson(sum([1.0] * 6 + [0.0] * 4), 10)
     assert thrice == once
     assert wilson(6.5, 10).low > once.low
+
+
+# --- the bootstrap over clusters --------------------------------------------------------------------------------------
+
+CLUSTERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
+
+
+def shares(drawn: Floats) -> Floats:
+    sums = drawn.sum(axis=1)
+    return sums[:, 0] / np.maximum(sums.sum(axis=1), 1.0)
+
+
+def plain_share(rows: Sequence[tuple[float, float]]) -> float:
+    return sum(a for a, _ in rows) / max(sum(a + b for a, b in rows), 1.0)
+
+
+@given(CLUSTERS, st.integers(0, 2**32))
+@settings(deadline=None, max_examples=30)
+def test_the_bootstrap_draws_whole_clusters(clusters: list[tuple[int, int]], seed: int) -> None:
+    found = cluster_bootstrap(shares, np.array(clusters, dtype=float), resamples=200, seed=seed)
+    rng = np.random.default_rng(seed)
+    again = []
+    for _ in range(200):
+        again.append(plain_share([clusters[rng.integers(0, len(clusters))] for _ in clusters]))
+    low, high = np.percentile(again, [2.5, 97.5])
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx(
+        (plain_share(clusters), low, high, len(clusters))
+    )
+
+
+@given(CLUSTERS, st.integers(1, 40))
+@settings(deadline=None, max_examples=30)
+def test_the_draws_do_not_depend_on_how_many_are_held_at_once(clusters: list[tuple[int, int]], cells: int) -> None:
+    table = np.array(clusters, dtype=float)
+    whole = drawn(shares, table, resamples=50, seed=3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(resampling, "_CELLS", cells)
+        assert (drawn(shares, table, resamples=50, seed=3) == whole).all()
+
+
+def test_rows_and_counts_have_one_distribution() -> None:
+    table = np.array([(1, 0), (0, 1), (1, 2), (3, 1), (0, 0), (2, 2), (1, 5)], dtype=float)
+    counts = cluster_counts(len(table), resamples=20_000, seed=1)
+    assert counts.shape == (20_000, 7) and (counts.sum(axis=1) == 7).all()
+    sums = counts @ table
+    by_counts = percentiles(0.0, sums[:, 0] / sums.sum(axis=1), 7)
+    by_rows = cluster_bootstrap(shares, table, resamples=20_000, seed=2)
+    assert (by_counts.low, by_counts.high) == pytest.approx((by_rows.low, by_rows.high), abs=0.01)
+
+
+def test_a_single_cluster_says_nothing_of_others() -> None:
+    spread = np.full(100, 0.25)
+    assert bounded(0.25, spread, 9, clusters=1) == Interval(mean=0.25, low=0.0, high=1.0, n=9)
+    assert bounded(0.25, spread, 9, clusters=1, within=(-1.0, 1.0)).low == -1.0
+    assert bounded(0.25, spread, 9, clusters=2) == Interval(mean=0.25, low=0.25, high=0.25, n=9)
+
+
+def test_resamples_that_tell_nothing_are_left_out() -> None:
+    spread = np.array([np.nan, *np.linspace(0, 1, 101)])
+    assert bounded(0.5, spread, 9, clusters=5).low == pytest.approx(0.025)
+    assert bounded(0.5, np.full(3, np.nan), 9, clusters=5) == Interval(mean=0.5, low=0.0, high=1.0, n=9)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_perfect_rate_has_the_interval_of_its_clusters(value: float) -> None:
+    found = bounded_rate(value, np.full(10, value), 50, clusters=5)
+    assert found == wilson(5 * value, 5).model_copy(update={"n": 50})
+    assert bounded_rate(0.5, np.linspace(0, 1, 101), 50, clusters=5).low == pytest.approx(0.025)
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+CASES = st.lists(
+    st.tuples(st.sampled_from([0.0, 1 / 3, 0.5, 2 / 3, 1.0]), st.booleans(), st.floats(0.1, 10.0)), max_size=30
+)
+
+
+@given(CASES)
+@settings(deadline=None)
+def test_auroc_is_the_weighted_share_of_pairs_in_the_right_order(cases: list[tuple[float, bool, float]]) -> None:
+    pairs = [(s, z, w * v) for s, good, w in cases if good for z, fine, v in cases if not fine]
+    found = auroc(*(zip(*cases, strict=True) if cases else ([], [], [])))
+    if not pairs:
+        assert found is None
+        return
+    won = sum(weight * ((s > z) + (s == z) / 2) for s, z, weight in pairs)
+    assert found == pytest.approx(won / sum(weight for _, _, weight in pairs))
+
+
+@given(CASES, st.sampled_from([None, 1, 4, 10]))
+@settings(deadline=None)
+def test_the_calibration_error_is_the_mean_gap_of_its_bins(
+    cases: list[tuple[float, bool, float]], bins: int | None
+) -> None:
+    def bin_of(score: float) -> float:
+        return score if bins is None else min(int(score * bins), bins - 1)
+
+    found = calibration_error(*(zip(*cases, strict=True) if cases else ([], [], [])), bins=bins)
+    if not cases:
+        assert found is None
+        return
+    gaps = 0.0
+    for name in {bin_of(score) for score, _, _ in cases}:
+        held = [case for case in cases if bin_of(case[0]) == name]
+        weight = sum(w for _, _, w in held)
+        right, expected = sum(w for _, r, w in held if r) / weight, sum(w * s for s, _, w in held) / weight
+        gaps += weight * abs(right - expected)
+    assert found == pytest.approx(gaps / sum(w for _, _, w in cases), abs=1e-12)
+
+
+def test_figures_of_textbook_cases() -> None:
+    assert auroc([0.1, 0.4, 0.6, 0.9], [False, False, True, True]) == 1.0
+    assert auroc([0.9, 0.6, 0.4, 0.1], [False, False, True, True]) == 0.0
+    assert auroc([0.5, 0.5], [False, True]) == 0.5
+    # Two of three votes are expected to be right in two steps of three, and are.
+    assert calibration_error([2 / 3] * 3 + [1.0], [True, True, False, True]) == pytest.approx(0.0)
+    assert calibration_error([1.0, 1.0], [True, False]) == 0.5
+
+
+@given(CASES, st.integers(1, 5), st.integers(0, 2**32))
+@settings(deadline=None)
+def test_many_weightings_at_once_are_each_by_itself(
+    cases: list[tuple[float, bool, float]], rows: int, seed: int
+) -> None:
+    scores, right = np.array([s for s, _, _ in cases]), np.array([r for _, r, _ in cases], dtype=float)
+    weights = np.random.default_rng(seed).integers(0, 4, size=(rows, len(cases))).astype(float)
+    for many, one in (
+        (aurocs(weights, right, scores), [auroc(scores, right, row) for row in weights]),
+        (calibration_errors(weights, right, scores, 4), [calibration_error(scores, right, r, bins=4) for r in weights]),
+    ):
+        assert [None if np.isnan(value) else value for value in many] == pytest.approx(one)
+
+
+@given(st.lists(CASES, max_size=4))
+@settings(deadline=None)
+def test_pairs_of_several_groups_add_up(groups: list[list[tuple[float, bool, float]]]) -> None:
+    above, pairs = 0.0, 0.0
+    for cases in groups:
+        weight = np.array([[w for _, _, w in cases]])
+        right, scores = np.array([float(r) for _, r, _ in cases]), np.array([s for s, _, _ in cases])
+        higher, found = ordered_pairs(weight, right, scores)
+        above, pairs = above + higher[0], pairs + found[0]
+    plain = [
+        (w * v, (s > z) + (s == z) / 2)
+        for cases in groups
+        for s, good, w in cases
+        if good
+        for z, fine, v in cases
+        if not fine
+    ]
+    assert pairs == pytest.approx(sum(weight for weight, _ in plain))
+    assert above == pytest.approx(sum(weight * won for weight, won in plain))

@@ -64,8 +64,8 @@ def test_what_was_read_is_not_read_again_and_changes_nothing(student: Any, train
 
 def test_ranking_agrees_with_scoring_one_by_one(student: Any) -> None:
     """One pass over the tree of all actions gives what a pass for each action gives."""
-    from atlas.train.trajectories import from_view
-    from atlas.train.vocabulary import SEE, Reader, encode
+    from atlas.trained.trajectory import from_view
+    from atlas.trained.vocabulary import SEE, Reader, encode
 
     question = asked(errand(11))
     reader = Reader(student._vocabulary)
@@ -270,8 +270,8 @@ def test_a_training_that_ended_and_could_not_be_written_is_written_on_resume_and
 
 
 def test_where_nothing_can_be_written_the_old_student_stays(tmp_path: Path, monkeypatch: Any) -> None:
-    from atlas.train import student
     from atlas.train.scratch import ScratchBase
+    from atlas.trained import student
 
     base = ScratchBase.new("tiny", [errand(i) for i in range(9)])
     base.save(tmp_path / "s", {"note": "good"})

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from atlas.errors import DataError
 from atlas.records import Task, Turn, View
 from atlas.train.split import split
-from atlas.train.trajectories import Moment, Trajectory, fingerprint, from_view, read
-from atlas.train.vocabulary import (
+from atlas.train.trajectories import fingerprint, read
+from atlas.trained.trajectory import Moment, Trajectory, from_view
+from atlas.trained.vocabulary import (
     ACT,
     LONGEST,
     SEE,

@@ -14,12 +14,12 @@ import pytest
 
 from atlas.actions import TextActions
 from atlas.asking import Desk
-from atlas.models.nearest import Nearest
+from atlas.copying.nearest import Nearest
 from atlas.prompts import guidance_part, render
 from atlas.protocols import ReadsView
 from atlas.records import STUDENT, TEACHER, Ask, Guidance, Task, Turn, View
-from atlas.train.trajectories import Moment, Trajectory, from_view
-from atlas.train.vocabulary import ACT, LONGEST, NOTE, SEE, Reader, Vocabulary, encode, encode_guided, prompt
+from atlas.trained.trajectory import Moment, Trajectory, from_view
+from atlas.trained.vocabulary import ACT, LONGEST, NOTE, SEE, Reader, Vocabulary, encode, encode_guided, prompt
 from tests.train_fixtures import THINGS, trained
 
 
@@ -200,7 +200,7 @@ def student(reader: Any, tmp_path: Path) -> Any:
 def test_a_branch_scores_as_the_sequence_it_stands_for(reader: Any) -> None:
     import torch
 
-    from atlas.train.vocabulary import Encoded
+    from atlas.trained.vocabulary import Encoded
 
     batch = [reader.encode(hinted(i), guided=True)[0] for i in (5, 6, 7)]
     whole = [

@@ -13,7 +13,7 @@ import pytest
 from atlas.errors import ConfigError, DataError
 from atlas.prompts import REPLY_FORMAT, render
 from atlas.records import Ask, Task, Turn, View
-from atlas.train.trajectories import Moment, Trajectory
+from atlas.trained.trajectory import Moment, Trajectory
 from tests.tiny_llama import write_tiny_llama
 
 torch = pytest.importorskip("torch", reason="needs the extra train")

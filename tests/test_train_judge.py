@@ -60,7 +60,7 @@ async def play(folder: Path, first: int, count: int) -> Path:
 
 
 def test_a_judge_is_trained_measured_and_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from atlas.train.judge import StepJudge
+    from atlas.train.judge import StepCritic
 
     seen, unseen = asyncio.run(play(tmp_path / "seen", 0, 40)), asyncio.run(play(tmp_path / "unseen", 100, 20))
     judge, student = str(tmp_path / "judge"), tmp_path / "student"
@@ -79,7 +79,7 @@ def test_a_judge_is_trained_measured_and_asked(tmp_path: Path, capsys: pytest.Ca
     main(["trust", "judge", str(unseen), "--judge", judge])
     assert "student" in (said := capsys.readouterr().out) and "AUROC" in said and "Left out" not in said
 
-    loaded = StepJudge(judge)
+    loaded = StepCritic(judge)
     door = View(task=Task(id="9", goal="open the door"), opening="a door", admissible=("pull", "push"))
     assert loaded.chance(door, "pull") > loaded.chance(door, "push")
     assert (loaded.knows("200"), loaded.knows("3") or loaded.knows("4")) == (False, True)
@@ -108,11 +108,11 @@ def test_a_judge_is_trained_measured_and_asked(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_what_is_no_judge_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from atlas.train.judge import StepJudge
+    from atlas.train.judge import StepCritic
 
     (tmp_path / "student.json").write_text(json.dumps({"training": {"recipe": "redi"}}))
     with pytest.raises(DataError, match="holds no judge but a student"):
-        StepJudge(tmp_path)
+        StepCritic(tmp_path)
     with pytest.raises(SystemExit):
         main(["bench", "alfworld", "--arms", "cascade-nodemos:judge:0.5", "--step-judge", str(tmp_path / "none")])
     assert "holds no student" in capsys.readouterr().err

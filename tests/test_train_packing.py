@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from atlas.train.vocabulary import Encoded
+from atlas.trained.vocabulary import Encoded
 from tests.tiny_llama import write_tiny_llama
 
 torch = pytest.importorskip("torch", reason="needs the extra train")

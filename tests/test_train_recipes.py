@@ -10,7 +10,7 @@ import pytest
 
 from atlas.errors import ConfigError, DataError
 from atlas.records import TEACHER
-from atlas.train.trajectories import Trajectory
+from atlas.trained.trajectory import Trajectory
 from tests.train_fixtures import (
     asked,
     errand,
@@ -50,7 +50,7 @@ def test_escalations_learns_the_teachers_steps_and_not_what_failed(tmp_path: Pat
 
 def test_rationale_learns_thoughts_too_and_acts_without_thinking(tmp_path: Path) -> None:
     from atlas.train.recipes import Rationale
-    from atlas.train.vocabulary import Reader, encode_reason
+    from atlas.trained.vocabulary import Reader, encode_reason
 
     trainer = trained(tmp_path, Rationale())
     before = trained(tmp_path / "plain", epochs=1).base
@@ -147,17 +147,17 @@ def test_on_policy_draws_the_student_towards_itself_with_guidance(tmp_path: Path
 
 def test_a_judge_tells_good_steps_from_bad_ones(tmp_path: Path) -> None:
     from atlas.models import load
-    from atlas.train.judge import Judge, StepJudge
+    from atlas.train.judge import StepCritic, StepOutcomes
 
     data = [errand(i, success=good) for i in range(250) for good in (True, False)]
-    trainer = trained(tmp_path, Judge(), data, epochs=15)
-    judge = StepJudge(trainer.out)
+    trainer = trained(tmp_path, StepOutcomes(), data, epochs=15)
+    judge = StepCritic(trainer.out)
     good = [judge.chance(asked(errand(i)).view, errand(i).moments[0].action) for i in range(4000, 4020)]
     bad = [judge.chance(asked(errand(i)).view, errand(i, success=False).moments[0].action) for i in range(4000, 4020)]
     above = sum(g > b for g in good for b in bad) / 400
     assert above >= 0.8, f"AUROC {above}"
     with pytest.raises(DataError, match="all 1 episodes with a score succeeded"):
-        Judge().prepare([errand(1)])
+        StepOutcomes().prepare([errand(1)])
     with pytest.raises(DataError, match="holds a judge"):
         load(f"scratch:{trainer.out}")
 

@@ -25,8 +25,8 @@ def call(*arguments: str) -> tuple[str, str]:
 def test_a_student_is_trained_and_earns_what_it_then_earns_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from atlas.benchmarks.reward import playing
     from atlas.models import load
-    from atlas.train.reward import playing
 
     monkeypatch.chdir(tmp_path)
     # Generated homes in files and folders like the official ones.

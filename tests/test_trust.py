@@ -19,9 +19,9 @@ from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast, needs_demos, split_name, trust_of
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.loop import Rollout
-from atlas.models.nearest import Nearest
 from atlas.policies import Cascade
 from atlas.records import (
     Ask,

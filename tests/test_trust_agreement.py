@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import Alfworld
@@ -19,10 +17,11 @@ from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.cli import main
+from atlas.copying.nearest import Nearest
 from atlas.errors import DataError
-from atlas.models.nearest import Nearest
 from atlas.policies import Cascade
 from atlas.records import Decision, Observation, Reply, Step, Task, View
+from atlas.stats.scores import auroc
 from atlas.testing import ScriptedModel
 from atlas.traces.audit import audit_rows
 from atlas.traces.reader import Run
@@ -32,59 +31,8 @@ from atlas.trust.agreement import (
     Choice,
     agreement_row,
     agreement_rows,
-    auroc,
-    calibration_error,
     choice_of,
 )
-
-# --- the figures ------------------------------------------------------------------------------------------------------
-
-CASES = st.lists(
-    st.tuples(st.sampled_from([0.0, 1 / 3, 0.5, 2 / 3, 1.0]), st.booleans(), st.floats(0.1, 10.0)), max_size=30
-)
-
-
-@given(CASES)
-@settings(deadline=None)
-def test_auroc_is_the_weighted_share_of_pairs_in_the_right_order(cases: list[tuple[float, bool, float]]) -> None:
-    pairs = [(s, z, w * v) for s, good, w in cases if good for z, fine, v in cases if not fine]
-    found = auroc(*(zip(*cases, strict=True) if cases else ([], [], [])))
-    if not pairs:
-        assert found is None
-        return
-    won = sum(weight * ((s > z) + (s == z) / 2) for s, z, weight in pairs)
-    assert found == pytest.approx(won / sum(weight for _, _, weight in pairs))
-
-
-@given(CASES, st.sampled_from([None, 1, 4, 10]))
-@settings(deadline=None)
-def test_the_calibration_error_is_the_mean_gap_of_its_bins(
-    cases: list[tuple[float, bool, float]], bins: int | None
-) -> None:
-    def bin_of(score: float) -> float:
-        return score if bins is None else min(int(score * bins), bins - 1)
-
-    found = calibration_error(*(zip(*cases, strict=True) if cases else ([], [], [])), bins=bins)
-    if not cases:
-        assert found is None
-        return
-    gaps = 0.0
-    for name in {bin_of(score) for score, _, _ in cases}:
-        held = [case for case in cases if bin_of(case[0]) == name]
-        weight = sum(w for _, _, w in held)
-        right, expected = sum(w for _, r, w in held if r) / weight, sum(w * s for s, _, w in held) / weight
-        gaps += weight * abs(right - expected)
-    assert found == pytest.approx(gaps / sum(w for _, _, w in cases), abs=1e-12)
-
-
-def test_figures_of_textbook_cases() -> None:
-    assert auroc([0.1, 0.4, 0.6, 0.9], [False, False, True, True]) == 1.0
-    assert auroc([0.9, 0.6, 0.4, 0.1], [False, False, True, True]) == 0.0
-    assert auroc([0.5, 0.5], [False, True]) == 0.5
-    # Two of three votes are expected to be right in two steps of three, and are.
-    assert calibration_error([2 / 3] * 3 + [1.0], [True, True, False, True]) == pytest.approx(0.0)
-    assert calibration_error([1.0, 1.0], [True, False]) == 0.5
-
 
 # --- what a step says -------------------------------------------------------------------------------------------------
 

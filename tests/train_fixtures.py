@@ -13,7 +13,7 @@ import pytest
 
 from atlas.prompts import render
 from atlas.records import Ask, Task, Turn, View
-from atlas.train.trajectories import Moment, Trajectory
+from atlas.trained.trajectory import Moment, Trajectory
 
 THINGS, PLACES = "mug fork apple book".split(), "desk shelf drawer bed".split()
 

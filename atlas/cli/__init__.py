@@ -10,6 +10,8 @@ import click
 import atlas
 from atlas.errors import AtlasError
 
+__all__ = ["COMMANDS", "SECTIONS", "app", "main"]
+
 COMMANDS = {
     "bench": ("atlas.cli.bench", "Run a benchmark: arms, intervals, a comparison paired by task."),
     "data": ("atlas.cli.data", "Prepare the data of benchmarks."),

@@ -185,6 +185,7 @@ def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
     """The experiment that the options of a command ask for, on ``suite``."""
     from atlas.benchmarks.arms import Cast
     from atlas.benchmarks.bench import Bench, Plan
+    from atlas.benchmarks.seeds import numbers
     from atlas.budget import Budget
     from atlas.cli.trust_judge import load_judge
     from atlas.models import load
@@ -298,18 +299,10 @@ def _lane_rules(options: dict[str, Any]) -> LaneRules:
     return rules
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers separated by commas, each once."""
-    try:
-        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise ConfigError(f"--seeds takes whole numbers separated by commas, not {text!r}") from None
-
-
 @contextmanager
 def live(*, as_json: bool) -> Iterator[Seen]:
     """A table that follows the run on a terminal; a line now and then where there is none."""
-    from atlas.cli.tables import console
+    from atlas.tables import console
 
     out = console(stderr=as_json)
     if out.is_terminal:
@@ -326,7 +319,7 @@ def _live_table(out: Any) -> Iterator[Seen]:
     from rich.text import Text
 
     from atlas.benchmarks.bench import spent
-    from atlas.cli.tables import arms_table, money
+    from atlas.tables import arms_table, money
     from atlas.traces.account import arm_rows
 
     shown = 0.0
@@ -346,7 +339,7 @@ def _live_table(out: Any) -> Iterator[Seen]:
 
 def _lines(out: Any) -> Seen:
     from atlas.benchmarks.bench import spent
-    from atlas.cli.tables import money
+    from atlas.tables import money
 
     last, shown = "", 0.0
 
@@ -386,7 +379,7 @@ def summary(folder: Path, *, as_json: bool, more: dict[str, Any] | None = None) 
         }
         click.echo(json.dumps(content, indent=2))
         return
-    from atlas.cli.tables import arms_table, break_even_table, console, pairs_table
+    from atlas.tables import arms_table, break_even_table, console, pairs_table
 
     out = console()
     out.print(arms_table(unique))

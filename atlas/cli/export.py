@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from atlas.cli import tables
+from atlas import tables
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def command(
     Training formats leave out what hosted models wrote unless you name them with --permitted, and duplicates. Secrets
     are hidden in all formats. The folder is replaced as a whole, or left as it was.
     """
-    from atlas.export.build import Plan, export
+    from atlas.export.build import ExportPlan, export
     from atlas.export.formats import FORMATS
     from atlas.export.select import Filters
     from atlas.records import STUDENT, TEACHER
@@ -100,7 +100,7 @@ def command(
         actors=actors,
         permitted_only=permitted_only,
     )
-    plan = Plan(
+    plan = ExportPlan(
         format=form,
         filters=filters,
         without=without,

@@ -68,7 +68,7 @@ def list_items(path: Path, everything: bool, most: int, as_json: bool) -> None:
             steps = {"steps": len(row["steps"])} if "steps" in row else {}
             click.echo(json.dumps({**row, **steps}, ensure_ascii=False))
         return
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     out = console()
     entries: Any = [(i, r) for i, r in shown if i.kind == "entry"]
@@ -104,8 +104,8 @@ def show(path: Path, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_row(one, record, found), ensure_ascii=False))
         return
-    from atlas.cli.tables import console, plain
     from atlas.memory import versions
+    from atlas.tables import console, plain
 
     out = console()
     (_show_entry if one.kind == "entry" else _show_demonstration)(one, record, found)
@@ -117,7 +117,7 @@ def show(path: Path, name: str, as_json: bool) -> None:
 
 def _show_entry(one: Item, entry: Any, found: Evidence | None) -> None:
     from atlas.cli import memory_words
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     out = console()
     out.print(plain(f"{one.id}  {entry.kind} for the {entry.audience}", "bold"))
@@ -139,7 +139,7 @@ def _show_entry(one: Item, entry: Any, found: Evidence | None) -> None:
 
 def _show_demonstration(one: Item, demo: Any, found: Evidence | None) -> None:
     from atlas.cli import memory_words
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     out = console()
     out.print(plain(f"{one.id}  {demo.goal}", "bold"))

@@ -105,7 +105,7 @@ def rows(changes: Sequence[Change]) -> list[dict[str, Any]]:
 
 def tell(changes: Sequence[Change], last: str, nothing: str) -> None:
     """A line per change, up to ``MOST`` of them, and a last one; ``nothing`` where there are none."""
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     out = console()
     for change in changes[:MOST]:

@@ -54,12 +54,12 @@ def distil(
     as_json: bool,
 ) -> None:
     """Learn entries from the judged episodes of RUN: each once, also when the command is killed and called again."""
-    from atlas.cli.tables import console, money, plain
     from atlas.distil import distil_run, distiller_hash, paid, read_lessons
     from atlas.errors import ConfigError
     from atlas.memory.pamphlets import PamphletStore
     from atlas.records import total
     from atlas.regrade import finished
+    from atlas.tables import console, money, plain
     from atlas.traces.reader import find_run
 
     found = find_run(run)

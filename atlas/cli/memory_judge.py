@@ -40,9 +40,9 @@ def judge(path: Path, alpha: float, margin: float, effect: float, patience: int,
     Evidence comes from episodes in which a coin decided whether an entry was shown. It may be judged as often as
     wanted.
     """
-    from atlas.cli.tables import console, plain
     from atlas.memory.evidence import EvidenceTable
     from atlas.memory.gate import Rule
+    from atlas.tables import console, plain
 
     rule = Rule(alpha=alpha, margin=margin, effect=effect, patience=patience)
     with opened(path) as database:

@@ -42,9 +42,9 @@ def import_memory(path: Path, source: Path, dry_run: bool, reason: str, as_json:
     Into the memory that it came from: what you changed, added and left out is done, as one version or not at all. Into
     another one, or a new one: what is not there is added.
     """
-    from atlas.cli.tables import console, plain
     from atlas.memory import transfer
     from atlas.memory.database import Database
+    from atlas.tables import console, plain
 
     document = transfer.read(source)
     file = memory_file(path)

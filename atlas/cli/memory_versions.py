@@ -50,7 +50,7 @@ def log(path: Path, item_id: str | None, count: int | None, as_json: bool) -> No
     from rich import box
     from rich.table import Table
 
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("version", "when", "who", "what", "why"):
@@ -85,7 +85,7 @@ def show_version(path: Path, number: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**version._asdict(), "changes": [as_row(c) for c in changes]}, ensure_ascii=False))
         return
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     out = console()
     did = "" if version.action == "write" else f"  {version.action}"
@@ -116,9 +116,9 @@ def diff(path: Path, first: str, second: str | None, as_json: bool) -> None:
 
 
 def _print(changes: list[Change]) -> None:
-    from atlas.cli.tables import console, plain
     from atlas.memory import versions
     from atlas.memory.yamlfile import dump
+    from atlas.tables import console, plain
 
     out = console()
     for change in changes:

@@ -78,7 +78,7 @@ def playbook(
     from rich.table import Table
     from rich.text import Text
 
-    from atlas.cli.tables import plain
+    from atlas.tables import plain
 
     for audience in ("student", "teacher"):
         rows = [(i, e) for i, e in entries if e.audience == audience]
@@ -127,7 +127,7 @@ def demonstrations(out: Console, rows: Sequence[tuple[Item, Demonstration]]) -> 
     from rich import box
     from rich.table import Table
 
-    from atlas.cli.tables import money, plain
+    from atlas.tables import money, plain
 
     out.print(plain(f"{counted(len(rows), 'demonstration').capitalize()}: {statuses([i for i, _ in rows])}", "bold"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

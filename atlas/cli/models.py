@@ -26,7 +26,7 @@ def list_models(as_json: bool) -> None:
     from rich import box
     from rich.table import Table
 
-    from atlas.cli.tables import UNPRICED, console, plain
+    from atlas.tables import UNPRICED, console, plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("model", "kind", "what", "licence", "ready", "$/M in", "$/M out"):
@@ -61,7 +61,7 @@ def add() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 def add_local(name: str, path: Path) -> None:
     """NAME a trained student, a folder of transformers or a .gguf file at PATH."""
-    from atlas.models.named import local_spec
+    from atlas.named import local_spec
 
     _give(name, local_spec(path))
 
@@ -71,8 +71,8 @@ def add_local(name: str, path: Path) -> None:
 @click.argument("model")
 def add_alias(name: str, model: str) -> None:
     """NAME a role, such as clerk, that MODEL has for now: 'atlas promote' may give it to another."""
-    from atlas.models.named import meaning
     from atlas.models.registry import check_name
+    from atlas.named import meaning
 
     check_name(model)
     known = meaning(model)
@@ -81,8 +81,8 @@ def add_alias(name: str, model: str) -> None:
 
 def _give(name: str, model: str) -> None:
     from atlas.errors import ConfigError
-    from atlas.models.named import give
     from atlas.models.registry import names
+    from atlas.named import give
 
     if name in names():
         raise ConfigError(f"{name!r} is a model of atlas itself: choose another name")
@@ -94,7 +94,7 @@ def _give(name: str, model: str) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Forget a NAME that you gave; the model stays where it is."""
-    from atlas.models.named import remove as forget
+    from atlas.named import remove as forget
 
     forget(name)
 

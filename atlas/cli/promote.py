@@ -41,8 +41,8 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
     present model by --margin or more, tested at --delta; its cascade is calibrated in the same run. Exit code 1 where
     it is not given. --undo takes it back.
     """
-    from atlas.models.named import give, meaning
-    from atlas.models.named import undo as back
+    from atlas.named import give, meaning
+    from atlas.named import undo as back
 
     if undo:
         if candidate is not None:
@@ -56,7 +56,7 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
         raise ConfigError(f"nobody is {role} yet: 'atlas models add alias {role} MODEL' says who is")
     known = meaning(candidate)
     spec = known.model if known is not None else candidate
-    folder, result = _trial(role, present.model, spec, options)
+    folder, result = _contest(role, present.model, spec, options)
     if result.promoted:
         why = f"{result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks, {folder.name}"
         certificate = result.trust.certificate
@@ -68,11 +68,12 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
         raise click.exceptions.Exit(1)
 
 
-def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> tuple[Path, Promotion]:
+def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -> tuple[Path, Promotion]:
     """The run's folder and what came of it."""
     from atlas.benchmarks.alfworld.suite import Alfworld
-    from atlas.benchmarks.promotion import Trial
-    from atlas.cli.bench import live, numbers
+    from atlas.benchmarks.promotion import Contest
+    from atlas.benchmarks.seeds import numbers
+    from atlas.cli.bench import live
     from atlas.memory import DemonstrationStore
     from atlas.models import load
     from atlas.traces import Run, RunWriter
@@ -81,7 +82,7 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
     tasks = suite.tasks(options["split"], options["n"], options["tasks_seed"])
     seeds = numbers(options["seeds"])
     kept = DemonstrationStore(options["memory"]) if options["memory"] else None
-    trial = Trial(
+    contest = Contest(
         present=load(present),
         candidate=load(candidate),
         teacher=load(options["teacher"]),
@@ -104,7 +105,7 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
         folder: Path = options["out"] or new_folder(f"promote-{role}")
         with RunWriter(folder, settings) as writer, live(as_json=options["as_json"]) as seen:
             episodes = asyncio.run(
-                trial.play(
+                contest.play(
                     tasks,
                     seeds,
                     writer,
@@ -117,14 +118,14 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
     finally:
         if kept is not None:
             kept.close()
-    return folder, trial.judge(episodes, run=folder.name)
+    return folder, contest.settle(episodes, run=folder.name)
 
 
 def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"role": role, "run": str(folder), **result.model_dump(mode="json")}, indent=2))
         return
-    from atlas.cli.tables import console, plain, points_interval
+    from atlas.tables import console, plain, points_interval
     from atlas.words import money
 
     out = console()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atlas.cli import tables
+from atlas import tables
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.evaluators.calibration import Calibration, Judged, calibrate
 from atlas.evaluators.verdict import Judge
@@ -135,18 +135,17 @@ def _rule(name: str) -> Judge:
     from atlas.evaluators.rules import AnswerJudge, OutcomeJudge
 
     if name == "excytin-rule":
-        from atlas.benchmarks.excytin.judge import RuleJudge
+        from atlas.cli.regrade_excytin import rule_judge
 
-        return RuleJudge()
+        return rule_judge()
     return OutcomeJudge() if name == "outcome" else AnswerJudge()
 
 
 def _excytin(spec: str) -> Judge:
-    from atlas.benchmarks.excytin.model_judge import ExcytinModelJudge
-    from atlas.models import load
+    from atlas.cli.regrade_excytin import model_judge
 
     _must_judge(spec)
-    return ExcytinModelJudge(load(spec), name=f"excytin:{spec}")
+    return model_judge(spec)
 
 
 def _must_judge(spec: str) -> None:

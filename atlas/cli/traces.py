@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from atlas.cli import tables, traces_import
+from atlas import tables
+from atlas.cli import traces_import
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
 from atlas.traces.account import COLLECT, ArmRow, BreakEven, arm_rows, break_even, cut_off, demo_users

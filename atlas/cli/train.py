@@ -16,7 +16,7 @@ from atlas.errors import ConfigError
 if TYPE_CHECKING:
     from atlas.train.recipes import SftSuccess
     from atlas.train.trainer import Measured, Progress
-    from atlas.train.trajectories import Trajectory
+    from atlas.trained.trajectory import Trajectory
 
 RECIPES = (
     "sft-success", "escalations", "rationale", "redi", "kd-whitebox", "internalise", "on-policy", "judge",
@@ -65,16 +65,16 @@ RECIPES = (
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 def command(recipe: str, **options: Any) -> None:
     """RECIPE: one of those listed; docs/guides/training.md says when which is worth its time."""
-    from atlas.train.student import need_torch
+    from atlas.trained.student import need_torch
 
     need_torch()
     import torch
 
+    from atlas.benchmarks.reward import playing
     from atlas.train import distributed
     from atlas.train.bases import base_of, default_lr
     from atlas.train.checkpoint import place_of
     from atlas.train.judge import TASKS, marks
-    from atlas.train.reward import playing
     from atlas.train.select import Select
     from atlas.train.split import split
     from atlas.train.trainer import Settings, Trainer
@@ -175,7 +175,7 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
         case "on-policy":
             return guided.OnPolicy()
         case "judge":
-            return judge.Judge()
+            return judge.StepOutcomes()
     return recipes.SftSuccess()
 
 
@@ -192,7 +192,7 @@ def _player(base: str) -> str:
     folder = Path(base).expanduser().resolve()
     if not folder.is_dir():
         return base
-    from atlas.train.student import about
+    from atlas.trained.student import about
 
     return folder.name if about(folder).get("base") == "scratch" else folder.stem
 
@@ -250,7 +250,7 @@ def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
         }
         click.echo(json.dumps(content, indent=2))
         return
-    from atlas.train.student import about
+    from atlas.trained.student import about
 
     told = about(out)
     kind = "hf" if told.get("base") == "hf" else "scratch"

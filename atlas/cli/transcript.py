@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from atlas.cli.tables import money, plain, shorten
 from atlas.records import TEACHER, Prompt, Step, Vote, total
+from atlas.tables import money, plain, shorten
 from atlas.words import tokens, why
 
 if TYPE_CHECKING:

@@ -138,7 +138,7 @@ def agreement(runs: tuple[str, ...], as_json: bool) -> None:
 
 
 def _print(trust: Trust) -> None:
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     out = console()
     found = trust.certificate
@@ -165,7 +165,7 @@ def _meaning(trust: Trust) -> str:
 
 
 def _tested_table(trust: Trust) -> Any:
-    from atlas.cli.tables import money, percent
+    from atlas.tables import money, percent
     from atlas.words import p_value
 
     table = _table(f"On {trust.certificate.n if trust.certificate else 0} calibration tasks")
@@ -190,7 +190,7 @@ def _tested_table(trust: Trust) -> Any:
 
 
 def _print_audit(rows: list[AuditRow], differences: int) -> None:
-    from atlas.cli.tables import console, percent_interval, plain, shorten
+    from atlas.tables import console, percent_interval, plain, shorten
 
     out = console()
     table = _table("Audited steps on which the student acted")
@@ -222,7 +222,7 @@ def _print_audit(rows: list[AuditRow], differences: int) -> None:
 
 
 def _print_agreement(rows: list[AgreementRow]) -> None:
-    from atlas.cli.tables import console, percent, percent_interval, plain
+    from atlas.tables import console, percent, percent_interval, plain
 
     def rate(interval: Interval | None) -> str:
         return "-" if interval is None else percent_interval(interval)

@@ -14,9 +14,9 @@ from atlas.errors import DataError
 if TYPE_CHECKING:
     from atlas.stats import Interval
     from atlas.traces.reader import StoredEpisode
-    from atlas.train.judge import StepJudge
-    from atlas.train.trajectories import Trajectory
-    from atlas.trust.judged import JudgeRow
+    from atlas.train.judge import StepCritic
+    from atlas.trained.trajectory import Trajectory
+    from atlas.trust.critic import CriticRow
 
 READING = (
     "AUROC: the chance that a success is given more than a failure; guessing has 0.5. Steps alone: the same of a judge "
@@ -44,7 +44,7 @@ def judge(run: str, folder: Path, arm: str | None, as_json: bool) -> None:
     """
     from atlas.regrade import finished
     from atlas.traces.reader import find_run
-    from atlas.trust.judged import Judged, judge_rows
+    from atlas.trust.critic import Foretold, critic_rows
 
     loaded = load_judge(folder)
     opened = find_run(run)
@@ -57,13 +57,13 @@ def judge(run: str, folder: Path, arm: str | None, as_json: bool) -> None:
             unscored += 1
         else:
             chances = tuple(loaded.chances(trajectory))
-            judged.append(Judged(arm=episode.arm, task=episode.task.id, success=success, chances=chances))
+            judged.append(Foretold(arm=episode.arm, task=episode.task.id, success=success, chances=chances))
     if not judged:
         raise DataError(
             f"{opened.name} has no episode{f' of the arm {arm!r}' if arm else ''} to measure {folder} on: "
             f"{trained_on} are of tasks that it was trained on, {unscored} have no score or no action; play other tasks"
         )
-    rows = judge_rows(judged)
+    rows = critic_rows(judged)
     recorded = loaded.knows("") is not None
     if as_json:
         told = {
@@ -79,19 +79,19 @@ def judge(run: str, folder: Path, arm: str | None, as_json: bool) -> None:
         _print(rows, trained_on if recorded else None, unscored)
 
 
-def load_judge(folder: Path) -> StepJudge:
+def load_judge(folder: Path) -> StepCritic:
     """The judge in ``folder``. Raises DataError where there is none, MissingExtra without torch."""
-    from atlas.train.student import need_torch
+    from atlas.trained.student import need_torch
 
     need_torch()
-    from atlas.train.judge import StepJudge
+    from atlas.train.judge import StepCritic
 
-    return StepJudge(folder)
+    return StepCritic(folder)
 
 
 def acted(episode: StoredEpisode) -> Trajectory | None:
     """What was seen and done in the last attempt, up to its last action; None where nothing was done."""
-    from atlas.train.trajectories import Moment, Trajectory
+    from atlas.trained.trajectory import Moment, Trajectory
 
     last = max((step.attempt for step in episode.steps), default=0)
     moments = [Moment(observation=s.observation, action=s.decision.action) for s in episode.steps if s.attempt == last]
@@ -101,11 +101,11 @@ def acted(episode: StoredEpisode) -> Trajectory | None:
     return Trajectory(task=task.id, goal=task.goal, moments=tuple(moments)) if moments else None
 
 
-def _print(rows: Sequence[JudgeRow], trained_on: int | None, unscored: int) -> None:
+def _print(rows: Sequence[CriticRow], trained_on: int | None, unscored: int) -> None:
     from rich import box
     from rich.table import Table
 
-    from atlas.cli.tables import console, plain
+    from atlas.tables import console, plain
 
     out = console()
     title = "Judge of steps, by third of the episode and at the same step [95 %]"

@@ -29,7 +29,7 @@ Seen = Callable[[int, int], None]
 """Called with how many episodes were looked at, and how many there are."""
 
 
-class Plan(Record):
+class ExportPlan(Record):
     """What is exported, and how."""
 
     format: str
@@ -66,7 +66,7 @@ class Plan(Record):
         return chosen
 
 
-def export(runs: Sequence[Run], out: str | Path, plan: Plan, seen: Seen = lambda done, of: None) -> Manifest:
+def export(runs: Sequence[Run], out: str | Path, plan: ExportPlan, seen: Seen = lambda done, of: None) -> Manifest:
     """Write ``runs`` to the folder ``out`` and return the manifest, which is in it as ``manifest.json``.
 
     The folder is there as a whole or not at all. Raises ConfigError for a plan that does not fit, or where nothing is
@@ -99,7 +99,7 @@ _NO_PAIR = "no state at which student and teacher differ"
 class _Making:
     """An export under way."""
 
-    def __init__(self, plan: Plan, chosen: Format, sink: Sink, episodes: Sequence[StoredEpisode]) -> None:
+    def __init__(self, plan: ExportPlan, chosen: Format, sink: Sink, episodes: Sequence[StoredEpisode]) -> None:
         self.plan = plan
         self.format = chosen
         self.sink = sink
@@ -222,7 +222,7 @@ class _Made:
     left: str | None = None
 
 
-def _nothing(plan: Plan, runs: Sequence[Run], making: _Making) -> str:
+def _nothing(plan: ExportPlan, runs: Sequence[Run], making: _Making) -> str:
     tally = making.tally
     names = ", ".join(run.name for run in runs)
     if not tally.left:
@@ -237,7 +237,7 @@ def _nothing(plan: Plan, runs: Sequence[Run], making: _Making) -> str:
     return f"nothing of {names} is left to export as {plan.format} ({why}): {mend}"
 
 
-def _manifest(plan: Plan, making: _Making, folder: Folder, runs: Sequence[Run]) -> Manifest:
+def _manifest(plan: ExportPlan, making: _Making, folder: Folder, runs: Sequence[Run]) -> Manifest:
     tally = making.tally
     method = {"method": duplicates.METHOD, "threshold": plan.near} if making.deduplicates else None
     files = {
@@ -265,7 +265,7 @@ def _manifest(plan: Plan, making: _Making, folder: Folder, runs: Sequence[Run]) 
     )
 
 
-def _source(run: Run, plan: Plan) -> Source:
+def _source(run: Run, plan: ExportPlan) -> Source:
     verdicts = run.folder / VERDICTS
     return Source(
         run=run.name,

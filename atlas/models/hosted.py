@@ -14,8 +14,8 @@ from atlas.models.chat import seed_of, to_dicts
 from atlas.models.faults import as_transient, sentence
 from atlas.models.prices import price_of
 from atlas.models.retry import GaveUp, Retry, Transient, with_retries
-from atlas.models.tokens import estimate_tokens
 from atlas.records import Ask, Completion, Price, Reply, ToolCall, Usage
+from atlas.tokens import estimate_tokens
 
 SHARING = frozenset({"openai", "azure", "hosted_vllm", "gemini", "vertex_ai"})
 """Providers that take ``n`` and bill the prompt once for all of its samples."""

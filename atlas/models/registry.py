@@ -10,9 +10,9 @@ from typing import Any
 
 from atlas.assets import ASSETS, cache_dir
 from atlas.errors import ConfigError
-from atlas.models.named import meaning
-from atlas.models.named import names as given_names
 from atlas.models.prices import LOCAL, listed, parse_price
+from atlas.named import meaning
+from atlas.named import names as given_names
 from atlas.protocols import Model
 from atlas.records import Price, Record
 
@@ -50,7 +50,7 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
 
     ``nearest``; ``smollm2-135m``, ``qwen2.5-coder-1.5b`` (embedded, fetched on first use); ``gguf:PATH``;
     ``hf:PATH_OR_NAME``; ``scratch:PATH`` (a student of ``atlas train``); ``scripted:BENCHMARK``; ``PROVIDER/MODEL`` for
-    every provider that litellm knows; and names that the user gave (:mod:`atlas.models.named`). ``price`` overrides
+    every provider that litellm knows; and names that the user gave (:mod:`atlas.named`). ``price`` overrides
     what is known of its price; ``options`` go to the model's class. Raises ConfigError for a name that does not exist,
     MissingExtra where packages are missing, DataError for weights that cannot be had.
     """
@@ -77,7 +77,7 @@ def check_name(spec: str) -> None:
 
 def _build(spec: str, kind: str, rest: str, options: dict[str, Any]) -> Model:
     if spec == "nearest":
-        from atlas.models.nearest import Nearest
+        from atlas.copying.nearest import Nearest
 
         return Nearest(**options)
     if spec in EMBEDDED or (kind == "gguf" and rest):

@@ -16,12 +16,12 @@ from atlas.models.tree import Tree, flatten
 from atlas.prompts import reply_text
 from atlas.protocols import RanksActions, ReadsView
 from atlas.records import Ask, Completion, Price, Reply, Usage
-from atlas.train.trajectories import from_view
-from atlas.train.vocabulary import SEE, Reader, Vocabulary
-from atlas.train.vocabulary import prompt as prompt_of
+from atlas.trained.trajectory import from_view
+from atlas.trained.vocabulary import SEE, Reader, Vocabulary
+from atlas.trained.vocabulary import prompt as prompt_of
 
 if TYPE_CHECKING:
-    from atlas.train.net import Net
+    from atlas.trained.net import Net
 
 _NO_TREE = Tree(tokens=(), parents=(), depths=(), paths=())
 _EPISODES = 64
@@ -40,7 +40,7 @@ class Scratch(ReadsView, RanksActions):
 
     def __init__(self, folder: str | Path, *, price: Price = LOCAL) -> None:
         """``folder`` is what ``atlas train`` wrote. Raises DataError for a broken one, MissingExtra without torch."""
-        from atlas.train.student import about, load
+        from atlas.trained.student import about, load
 
         training = about(folder).get("training", {})
         if training.get("recipe") == "judge":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlas.errors import DataError
 from atlas.records import Episode, Record, Usage, total
 from atlas.report.supervision import Supervision, supervision
 from atlas.stats import Interval, bootstrap
+from atlas.stats.resampling import cluster_bootstrap
 from atlas.traces.account import (
     COLLECT,
     ONLINE,
@@ -23,6 +24,10 @@ from atlas.traces.account import (
     demo_users,
 )
 from atlas.traces.reader import Run, StoredEpisode
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _CURVE = re.compile(r"^(?P<name>.+)@(?P<demos>\d+)$")
 _AT_ZERO = {"icd": "student", "cascade": "cascade-nodemos"}
@@ -184,11 +189,13 @@ def _share(steps: Sequence[tuple[int, int]], resamples: int = 2_000) -> Interval
     counts = np.asarray(steps, dtype=float).reshape(-1, 2)
     if not len(counts) or not counts[:, 1].sum():
         return Interval(mean=0.0, low=0.0, high=1.0, n=0)
-    drawn = np.random.default_rng(0).integers(0, len(counts), size=(resamples, len(counts)))
-    sums = counts[drawn].sum(axis=1)
-    low, high = np.percentile(sums[:, 0] / np.maximum(sums[:, 1], 1.0), [2.5, 97.5])
-    mean = counts[:, 0].sum() / counts[:, 1].sum()
-    return Interval(mean=float(mean), low=float(low), high=float(high), n=len(counts))
+
+    def share(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = drawn.sum(axis=1)
+        found: NDArray[np.float64] = sums[:, 0] / np.maximum(sums[:, 1], 1.0)
+        return found
+
+    return cluster_bootstrap(share, counts, resamples=resamples)
 
 
 def _curves(arms: Sequence[Arm], settled: dict[str, list[Episode]], demonstrations: int) -> list[Curve]:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from atlas.errors import ModelError
-from atlas.models.tokens import estimate_tokens
 from atlas.protocols import Model
 from atlas.records import Ask, Completion, Price, Reply, Usage
+from atlas.tokens import estimate_tokens
 
 Answer = str | Reply
 Rule = Callable[[Ask], Answer | Sequence[Answer]]

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from atlas.protocols import Model
-from atlas.train.trajectories import Trajectory
-from atlas.train.vocabulary import Encoded
+from atlas.trained.trajectory import Trajectory
+from atlas.trained.vocabulary import Encoded
 
 
 @dataclass(frozen=True)

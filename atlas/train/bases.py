@@ -8,8 +8,8 @@ from pathlib import Path
 from atlas.errors import ConfigError, DataError
 from atlas.models.registry import EMBEDDED
 from atlas.train.base import Base
-from atlas.train.student import about
-from atlas.train.trajectories import Trajectory
+from atlas.trained.student import about
+from atlas.trained.trajectory import Trajectory
 
 FORMS = "scratch, scratch:SIZE, hf:PATH_OR_NAME, gguf:PATH, an embedded model's name, or a trained student's folder"
 

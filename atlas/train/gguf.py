@@ -65,7 +65,7 @@ def base_file(folder: Path) -> Path:
     """
     from atlas.assets import fetch
     from atlas.models.registry import EMBEDDED
-    from atlas.train.student import about
+    from atlas.trained.student import about
 
     base = str(about(folder).get("from", ""))
     if base in EMBEDDED:

@@ -15,8 +15,8 @@ from atlas.records import STUDENT
 from atlas.train import losses
 from atlas.train.base import Base, Scores
 from atlas.train.recipes import FORWARD, SftSuccess
-from atlas.train.trajectories import Moment, Trajectory
-from atlas.train.vocabulary import Encoded
+from atlas.trained.trajectory import Moment, Trajectory
+from atlas.trained.vocabulary import Encoded
 
 
 class Internalise(SftSuccess):

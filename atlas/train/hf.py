@@ -24,9 +24,9 @@ from atlas.models.hf_engine import load
 from atlas.prompts import REPLY_FORMAT, reply_text
 from atlas.train.base import Scores
 from atlas.train.packing import keeps_apart, lay
-from atlas.train.student import ABOUT, write_folder
-from atlas.train.trajectories import Trajectory
-from atlas.train.vocabulary import Encoded
+from atlas.trained.student import ABOUT, write_folder
+from atlas.trained.trajectory import Trajectory
+from atlas.trained.vocabulary import Encoded
 
 DECAY = 0.01
 

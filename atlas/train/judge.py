@@ -12,15 +12,16 @@ from torch import Tensor
 
 from atlas.errors import ConfigError, DataError
 from atlas.records import View, content_hash
-from atlas.train import losses, student
+from atlas.train import losses
 from atlas.train.base import Base, Scores
 from atlas.train.recipes import SftSuccess
 from atlas.train.scratch import ScratchBase
-from atlas.train.trajectories import Trajectory, from_view
-from atlas.train.vocabulary import BAD, GOOD, SEE, Encoded, Reader, encode
+from atlas.trained import student
+from atlas.trained.trajectory import Trajectory, from_view
+from atlas.trained.vocabulary import BAD, GOOD, SEE, Encoded, Reader, encode
 
 
-class Judge(SftSuccess):
+class StepOutcomes(SftSuccess):
     """Learns from episodes that succeeded and others, of whoever acted: their outcome is what each step is told.
 
     At the end of each action the logits of two reserved tokens are compared: ``P(success) = sigma(z_GOOD - z_BAD)``
@@ -64,14 +65,14 @@ def marks(trajectories: Sequence[Trajectory]) -> list[str]:
     return sorted({content_hash(t.task) for t in trajectories})
 
 
-class StepJudge:
+class StepCritic:
     """A trained judge: the chance of success after an action. Implements :class:`atlas.protocols.JudgesSteps`."""
 
     def __init__(self, folder: str | Path) -> None:
         """Raises DataError where the folder holds none."""
         told = student.about(folder)
         recipe = told.get("training", {}).get("recipe")
-        if recipe != Judge.name:
+        if recipe != StepOutcomes.name:
             raise DataError(f"{folder} holds no judge but a student ({recipe}): train one with 'atlas train judge'")
         self.name = Path(folder).expanduser().resolve().name
         self._trained_on = frozenset(told[TASKS]) if TASKS in told else None

@@ -16,8 +16,8 @@ from atlas.errors import ConfigError, DataError
 from atlas.records import TEACHER
 from atlas.train import losses
 from atlas.train.base import Base, Scores
-from atlas.train.trajectories import Trajectory
-from atlas.train.vocabulary import Encoded
+from atlas.trained.trajectory import Trajectory
+from atlas.trained.vocabulary import Encoded
 
 FORWARD = 1 / 3
 """The work of reading a token, where that of learning it is 1: a backward pass costs about two forward passes."""

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from atlas.errors import ConfigError
 from atlas.models.scratch import Scratch as Student
-from atlas.train import student
 from atlas.train.base import Scores
-from atlas.train.net import SIZES, Net
-from atlas.train.trajectories import Trajectory
-from atlas.train.vocabulary import PAD, Encoded, Reader, Vocabulary, encode, encode_guided, encode_reason, renaming
+from atlas.trained import student
+from atlas.trained.net import SIZES, Net
+from atlas.trained.trajectory import Trajectory
+from atlas.trained.vocabulary import PAD, Encoded, Reader, Vocabulary, encode, encode_guided, encode_reason, renaming
 
 CONTEXT = 0.2
 """Weight of the other tokens while training. To foretell what is seen next teaches how words are copied, which actions

@@ -12,8 +12,8 @@ import torch
 from atlas.errors import ConfigError
 from atlas.train import losses
 from atlas.train.base import Base, batches
-from atlas.train.trajectories import Trajectory
-from atlas.train.vocabulary import Encoded
+from atlas.trained.trajectory import Trajectory
+from atlas.trained.vocabulary import Encoded
 
 WAYS = ("family", "uncertain")
 

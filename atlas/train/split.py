@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from atlas.train.trajectories import Trajectory
+from atlas.trained.trajectory import Trajectory
 
 SHARE = 0.05
 

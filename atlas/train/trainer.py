@@ -22,8 +22,9 @@ from atlas.train.average import Average
 from atlas.train.base import Base, batches
 from atlas.train.recipes import FORWARD, SftSuccess
 from atlas.train.select import Select
-from atlas.train.trajectories import Trajectory, fingerprint
-from atlas.train.vocabulary import Encoded
+from atlas.train.trajectories import fingerprint
+from atlas.trained.trajectory import Trajectory
+from atlas.trained.vocabulary import Encoded
 
 Reward = Callable[[Model], float]
 """Plays the student on held-out tasks and says its success, from 0 to 1."""

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from atlas.errors import DataError
 from atlas.records import STUDENT, TEACHER, Record, Step
-from atlas.stats import Interval, wilson
+from atlas.stats import Interval
+from atlas.stats.resampling import bounded, bounded_rate, cluster_counts
+from atlas.stats.scores import aurocs, calibration_errors, unit_ratio
 from atlas.traces.audit import CASCADED
 from atlas.traces.reader import StoredEpisode
 from atlas.trust.record import UNANIMITY, Trust
@@ -69,10 +71,11 @@ class SignalQuality(Record):
 
     auroc: Interval | None
     """The chance that a step at which it is right has the higher number than one at which it is wrong; see
-    :func:`auroc`. None where it is always right, or always wrong."""
+    :func:`~atlas.stats.scores.auroc`. None where it is always right, or always wrong."""
     ece: Interval | None
-    """Expected calibration error of the number as the chance of being right; see :func:`calibration_error`. Its
-    resampled interval leans upwards: noise within bins never lowers it."""
+    """Expected calibration error of the number as the chance of being right; see
+    :func:`~atlas.stats.scores.calibration_error`. Its resampled interval leans upwards: noise within bins never lowers
+    it."""
 
 
 class AgreementRow(Record):
@@ -120,30 +123,6 @@ class AgreementRow(Record):
     """Known steps at which the trace holds it: what ``probability`` rests on."""
     levels: tuple[Level, ...]
     """From the lowest share to the highest."""
-
-
-def auroc(scores: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None) -> float | None:
-    """Area under the receiver operating characteristic: P(a right one scores higher than a wrong one), ties half.
-
-    sum over pairs (i right, j wrong) of w_i w_j ([s_i > s_j] + [s_i = s_j] / 2), over the sum of w_i w_j (Hanley and
-    McNeil, Radiology 1982; Mann and Whitney's U over the number of pairs). All of shape (n,). None without a pair.
-    """
-    numbers, truth, weight = _arrays(scores, right, weights)
-    return _one(_auroc(weight, truth, numbers))
-
-
-def calibration_error(
-    scores: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None, *, bins: int | None = None
-) -> float | None:
-    """Expected calibration error: sum over bins b of W_b / W |acc(b) - conf(b)|, which is between 0 and 1.
-
-    W_b is the weight in the bin, acc(b) the weighted share of right ones, conf(b) the weighted mean score (Naeini,
-    Cooper and Hauskrecht, AAAI 2015; Guo et al., arXiv 1706.04599, equation 3). ``bins`` have equal width over [0, 1];
-    None makes a bin of every distinct score, as for shares k/n of n votes, where conf(b) is the share itself. All of
-    shape (n,). None where there is nothing.
-    """
-    numbers, truth, weight = _arrays(scores, right, weights)
-    return _one(_ece(weight, truth, numbers, bins))
 
 
 def choice_of(step: Step, task: str, episode: str) -> Choice | None:
@@ -198,16 +177,18 @@ def agreement_row(
     """The figures of one arm, of which there is at least one step."""
     table = _Table(choices)
     value = table.figures(np.ones((1, table.tasks)))[0]
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(table.tasks, np.full(table.tasks, 1 / table.tasks), size=resamples).astype(float)
+    drawn = cluster_counts(table.tasks, resamples=resamples, seed=seed)
     size = max(1, 4_000_000 // len(choices))
     spread = np.concatenate([table.figures(drawn[i : i + size]) for i in range(0, resamples, size)])
     known = [c for c in choices if c.right is not None]
     of_probability = [c for c in known if c.probability is not None]
 
     def figure(index: int, over: Sequence[Choice], rate: bool = False) -> Interval | None:
-        tasks = len({c.task for c in over})
-        return _interval(float(value[index]), spread[:, index], len(over), tasks, rate=rate)
+        """None where it is not known."""
+        if np.isnan(value[index]):
+            return None
+        between = bounded_rate if rate else bounded
+        return between(float(value[index]), spread[:, index], len(over), clusters=len({c.task for c in over}))
 
     unanimous = figure(0, choices, rate=True)
     assert unanimous is not None, "an arm without steps has no row"
@@ -262,14 +243,14 @@ class _Table:
         both = told & split
         certain = self._right[self._tells]
         found = (
-            (np.ones(len(drawn), dtype=bool), _ratio(times @ self._unanimous.astype(float), times.sum(axis=1))),
+            (np.ones(len(drawn), dtype=bool), unit_ratio(times @ self._unanimous.astype(float), times.sum(axis=1))),
             (both, _rate(weight, self._right)),
             (told, _rate(weight[:, agree], self._right[agree])),
             (split, _rate(weight[:, ~agree], self._right[~agree])),
-            (both, _auroc(weight, self._right, self._share)),
-            (both, _ece(weight, self._right, self._share, None)),
-            (both, _auroc(weight[:, self._tells], certain, self._probability)),
-            (both, _ece(weight[:, self._tells], certain, self._probability, BINS)),
+            (both, aurocs(weight, self._right, self._share)),
+            (both, calibration_errors(weight, self._right, self._share, None)),
+            (both, aurocs(weight[:, self._tells], certain, self._probability)),
+            (both, calibration_errors(weight[:, self._tells], certain, self._probability, BINS)),
         )
         return np.stack([np.where(known, values, np.nan) for known, values in found], axis=1)
 
@@ -298,59 +279,4 @@ class _Table:
 
 
 def _rate(weight: Floats, right: Floats) -> Floats:
-    return _ratio(weight @ right, weight.sum(axis=1))
-
-
-def _auroc(weight: Floats, right: Floats, scores: Floats) -> Floats:
-    """Of each row of ``weight``, shape (R, n); nan without a pair."""
-    if not len(scores):
-        return np.full(len(weight), np.nan)
-    order = np.argsort(scores, kind="stable")
-    _, begins = np.unique(scores[order], return_index=True)
-    good = np.add.reduceat(weight[:, order] * right[order], begins, axis=1)
-    bad = np.add.reduceat(weight[:, order] * (1.0 - right[order]), begins, axis=1)
-    below = np.cumsum(bad, axis=1) - bad
-    return _ratio((good * (below + bad / 2)).sum(axis=1), good.sum(axis=1) * bad.sum(axis=1))
-
-
-def _ece(weight: Floats, right: Floats, scores: Floats, bins: int | None) -> Floats:
-    """Of each row of ``weight``, shape (R, n); nan where nothing has weight."""
-    if not len(scores):
-        return np.full(len(weight), np.nan)
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    _, begins = np.unique(
-        ranked if bins is None else np.minimum((ranked * bins).astype(int), bins - 1), return_index=True
-    )
-    gaps = np.add.reduceat(weight[:, order] * (right[order] - ranked), begins, axis=1)
-    return _ratio(np.abs(gaps).sum(axis=1), weight.sum(axis=1))
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """nan where ``below`` is 0. All ratios here are between 0 and 1, and off by an ulp in floats."""
-    ratio: Floats = np.where(below > 0, np.clip(above / np.where(below > 0, below, 1.0), 0.0, 1.0), np.nan)
-    return ratio
-
-
-def _interval(value: float, drawn: Floats, n: int, tasks: int, *, rate: bool) -> Interval | None:
-    """``value`` with the middle 95 % of what was ``drawn``; None where it is not known. Resamples that do not tell it
-    are left out."""
-    if np.isnan(value):
-        return None
-    if rate and min(value, 1.0 - value) < 1e-12:
-        return wilson(round(value) * tasks, tasks).model_copy(update={"n": n})
-    told = drawn[~np.isnan(drawn)]
-    if tasks < 2 or not len(told):
-        return Interval(mean=value, low=0.0, high=1.0, n=n)
-    low, high = np.percentile(told, [2.5, 97.5])
-    return Interval(mean=value, low=float(low), high=float(high), n=n)
-
-
-def _arrays(scores: ArrayLike, right: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
-    numbers = np.asarray(scores, dtype=float)
-    weight = np.ones(len(numbers)) if weights is None else np.asarray(weights, dtype=float)
-    return numbers, np.asarray(right, dtype=float), weight[None]
-
-
-def _one(values: Floats) -> float | None:
-    return None if np.isnan(values[0]) else float(values[0])
+    return unit_ratio(weight @ right, weight.sum(axis=1))

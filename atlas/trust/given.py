@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from atlas.errors import DataError
-from atlas.models.named import meaning, names_file
+from atlas.named import meaning, names_file
 from atlas.trust.record import UNANIMITY, Trust
 
 

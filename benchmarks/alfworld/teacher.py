@@ -5,22 +5,16 @@ from __future__ import annotations
 from atlas.actions import normalise
 from atlas.benchmarks.alfworld.expert import Expert
 from atlas.benchmarks.alfworld.expert_review import review
-from atlas.models.tokens import estimate_tokens
+from atlas.benchmarks.scripted import STATED_PRICE, charged
 from atlas.prompts import reply_text
-from atlas.records import Ask, Completion, Price, Reply, Usage
-
-STATED_PRICE = Price(
-    prompt=3.0,
-    completion=15.0,
-    note="stated for comparison: list price of Claude Sonnet 4.5, the teacher of 2512.02543",
-)
+from atlas.records import Ask, Completion, Price
 
 
 class ScriptedExpert:
     """A program, not a language model: it explores by the text alone, and is always reported as scripted.
 
     So that costs can be compared, it is charged what a hosted model would have been for the same prompts and replies:
-    their estimated tokens (:func:`atlas.models.tokens.estimate_tokens`, none of them cached) at a stated price.
+    their estimated tokens (:func:`atlas.tokens.estimate_tokens`, none of them cached) at a stated price.
     """
 
     name = "scripted-expert"
@@ -43,12 +37,4 @@ class ScriptedExpert:
             if ask.purpose == "guide":
                 same = normalise(move.action) == normalise(ask.proposal)
                 text = "Verdict: good" if same else f"Advice: {move.reason}\nAction: {move.action}"
-        # Equal samples: a script has no temperature. They are charged like n samples of one call.
-        prompt, completion = estimate_tokens(ask.prompt.text()), estimate_tokens(text) * ask.n
-        usage = Usage(
-            calls=1,
-            prompt_tokens=prompt,
-            completion_tokens=completion,
-            dollars=self.price.dollars(prompt, completion),
-        )
-        return Completion(replies=(Reply(text=text, logprob=0.0),) * ask.n, usage=usage)
+        return charged(ask, text, self.price)

@@ -128,7 +128,7 @@ def _print(report: Report) -> None:
     from rich import box
     from rich.table import Table
 
-    from atlas.cli.tables import console
+    from atlas.tables import console
 
     out = console()
     out.print(f"{report.label}; {report.split}")

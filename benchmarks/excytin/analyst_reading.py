@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from atlas.models.copying_values import loose_json
+from atlas.loose_json import loose_json
 
 _QUOTED = re.compile(r"`([^`]+)`")
 _VALUES = (

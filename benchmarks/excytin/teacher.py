@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from atlas.benchmarks.alfworld.teacher import STATED_PRICE
 from atlas.benchmarks.excytin.analyst import Analyst
-from atlas.models.tokens import estimate_tokens
+from atlas.benchmarks.scripted import STATED_PRICE, charged
 from atlas.prompts import reply_text
-from atlas.records import Ask, Completion, Price, Reply, Usage
+from atlas.records import Ask, Completion, Price
 
 PLAN = (
     "Look at the tables. Find the alert that the question tells of by a value that it names. Read the other alerts of "
@@ -18,7 +17,7 @@ class ScriptedAnalyst:
     """A program, not a language model: it knows what its queries have shown, and is always reported as scripted.
 
     So that costs can be compared, it is charged what a hosted model would have been for the same prompts and replies:
-    their estimated tokens (:func:`atlas.models.tokens.estimate_tokens`, none of them cached) at a stated price.
+    their estimated tokens (:func:`atlas.tokens.estimate_tokens`, none of them cached) at a stated price.
     """
 
     name = "scripted-analyst"
@@ -34,12 +33,4 @@ class ScriptedAnalyst:
         else:
             move = Analyst(view.task.goal, [(turn.action, turn.observation) for turn in view.turns]).act()
             text = reply_text(move.action, move.reason)
-        # Equal samples: a script has no temperature. They are charged like n samples of one call.
-        prompt, completion = estimate_tokens(ask.prompt.text()), estimate_tokens(text) * ask.n
-        usage = Usage(
-            calls=1,
-            prompt_tokens=prompt,
-            completion_tokens=completion,
-            dollars=self.price.dollars(prompt, completion),
-        )
-        return Completion(replies=(Reply(text=text, logprob=0.0),) * ask.n, usage=usage)
+        return charged(ask, text, self.price)

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 
 import click
 
-from atlas.benchmarks.perf import concurrency, excytin, imports, orchestration
+from atlas.benchmarks.perf import concurrency, imports, orchestration
 from atlas.benchmarks.perf.table import Aim, Table, machine
 
 
@@ -38,12 +38,19 @@ def _retrieval() -> Table:
     )
 
 
+def _excytin() -> Table:
+    """The benchmark's own measurement, loaded when it is wanted: its suite is no part of what is measured here."""
+    from atlas.benchmarks.excytin.perf import measure
+
+    return measure()
+
+
 MEASURES: dict[str, Callable[[], Table]] = {
     "imports": imports.measure,
     "orchestration": orchestration.measure,
     "concurrency": concurrency.measure,
     "retrieval": _retrieval,
-    "excytin": excytin.measure,
+    "excytin": _excytin,
 }
 
 

@@ -28,8 +28,8 @@ from atlas.errors import ConfigError, MissingExtra
 if TYPE_CHECKING:
     from atlas.train.hf import HFBase
     from atlas.train.trainer import Progress
-    from atlas.train.trajectories import Trajectory
-    from atlas.train.vocabulary import Encoded
+    from atlas.trained.trajectory import Trajectory
+    from atlas.trained.vocabulary import Encoded
 
 SKIPPED = 0.2
 """Share of the steps that come before the clock starts: first steps allocate and choose kernels."""

@@ -9,7 +9,7 @@ from atlas.benchmarks.perf.instant import ACTIONS, INSTRUCTIONS, ROOM
 
 if TYPE_CHECKING:
     from atlas.train.hf import HFBase
-    from atlas.train.trajectories import Trajectory
+    from atlas.trained.trajectory import Trajectory
 
 TEMPLATE = (
     "{% for m in messages %}{{ '[' + m['role'] + ']' + m['content'] }}</s>{% endfor %}"
@@ -42,7 +42,7 @@ def toy(lora: int | None = None) -> HFBase:
 
 def episodes(base: HFBase, tokens: int) -> list[Trajectory]:
     """Episodes of a household that fill more than ``tokens`` tokens of ``base``: from 2 to 24 steps, like real ones."""
-    from atlas.train.trajectories import Moment, Trajectory
+    from atlas.trained.trajectory import Moment, Trajectory
 
     rng = random.Random(0)
     found: list[Trajectory] = []

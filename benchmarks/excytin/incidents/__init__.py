@@ -4,11 +4,6 @@ An attack graph of alerts and entities, other attacks beside it, the rows that a
 much of a company's daily life as is asked for. A name belongs to one split for good, so the splits share none.
 """
 
-from atlas.benchmarks.excytin.incidents.build import FIRST as FIRST
-from atlas.benchmarks.excytin.incidents.build import LABEL as LABEL
-from atlas.benchmarks.excytin.incidents.build import PER_SPLIT as PER_SPLIT
-from atlas.benchmarks.excytin.incidents.build import ROWS as ROWS
-from atlas.benchmarks.excytin.incidents.build import Incident as Incident
-from atlas.benchmarks.excytin.incidents.build import Spec as Spec
-from atlas.benchmarks.excytin.incidents.build import export as export
-from atlas.benchmarks.excytin.incidents.build import incident as incident
+from atlas.benchmarks.excytin.incidents.build import FIRST, LABEL, PER_SPLIT, ROWS, Incident, Spec, export, incident
+
+__all__ = ["FIRST", "LABEL", "PER_SPLIT", "ROWS", "Incident", "Spec", "export", "incident"]

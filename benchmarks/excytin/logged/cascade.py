@@ -28,6 +28,7 @@ from atlas.benchmarks.excytin.logged.files import answer_of
 from atlas.evaluators.answer import same
 from atlas.records import Record, total
 from atlas.stats import Interval
+from atlas.stats.resampling import cluster_bootstrap
 from atlas.traces.reader import StoredEpisode
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-RESAMPLES = 10_000
 
 
 class Answered(Record):
@@ -147,14 +146,10 @@ def _row(rule: str, take: Take, cheap: tuple[str, ...], strong: str, runs: Runs,
     low = np.array([group[-1].score for group in asked])
     high = np.array([run.score for run in strongs])
     score = np.where(up > 0, high, low)
-    resampled = np.random.default_rng(0).integers(0, len(tasks), size=(RESAMPLES, len(tasks)))
 
     def interval(statistic: Callable[[Sequence[Floats]], Floats], *columns: Floats) -> Interval:
         """Of a function of column means: as observed, and over resampled questions."""
-        observed = float(statistic([np.array([c.mean()]) for c in columns])[0])
-        spread = statistic([c[resampled].mean(axis=1) for c in columns])
-        lower, upper = np.percentile(spread, [2.5, 97.5])
-        return Interval(mean=observed, low=float(lower), high=float(upper), n=len(tasks))
+        return cluster_bootstrap(lambda *drawn: statistic([c.mean(axis=1) for c in drawn]), *columns)
 
     def mean(m: Sequence[Floats]) -> Floats:
         return m[0]

@@ -17,7 +17,7 @@ from atlas.benchmarks.excytin.logged.files import LoggedFile, LoggedRun, LoggedS
 from atlas.errors import DataError
 from atlas.evaluators import success
 from atlas.evaluators.verdict import Verdict
-from atlas.models.prices import price_of
+from atlas.models import price_of
 from atlas.records import (
     STUDENT,
     Decision,

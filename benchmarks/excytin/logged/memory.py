@@ -13,7 +13,6 @@ from pathlib import Path
 
 from atlas.benchmarks.excytin.lessons import InvestigationDistiller, worked
 from atlas.errors import ConfigError
-from atlas.memory.database import Status
 from atlas.memory.demonstration import Demonstration, from_episode
 from atlas.memory.pamphlets import PamphletStore
 from atlas.memory.store import DemonstrationStore
@@ -25,7 +24,6 @@ TRAIN = (5,)
 """The incident that the ATLAS paper seeds its memory on."""
 LONGEST = 1_500
 """Characters of an observation in a demonstration: a prompt shows several steps of several of them."""
-_HIDDEN: tuple[Status, ...] = ("quarantined",)
 _INCIDENT = re.compile(r"incident_(\d+)/")
 
 
@@ -79,7 +77,7 @@ def build_memory(
     why = f"logged runs of test questions on incident {shown}, reward {at_least:g} or more: test on other incidents"
     with DemonstrationStore(path, embedder) as store:
         new = store.add_many(demos, author=f"import:{run.name}", reason=why)
-        quarantined = store.database.count("demonstration", _HIDDEN)
+        quarantined = store.database.count("demonstration", ["quarantined"])
     with PamphletStore(path, embedder) as pamphlet:
         entries = _learn(run, pamphlet, episodes, at_least)
     return Built(

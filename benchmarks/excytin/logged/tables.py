@@ -29,7 +29,7 @@ STRONG = "gpt-4.1"
 
 
 def _print(means: Sequence[MeanRow], cascades: Sequence[CascadeRow], notes: Sequence[str]) -> None:
-    from atlas.cli.tables import console, money, plain
+    from atlas.tables import console, money, plain
 
     out = console()
     for note in notes:
@@ -59,7 +59,7 @@ def _print(means: Sequence[MeanRow], cascades: Sequence[CascadeRow], notes: Sequ
 
 
 def _print_cascades(out: Any, rows: Sequence[CascadeRow]) -> None:
-    from atlas.cli.tables import money, percent
+    from atlas.tables import money, percent
 
     table = _table(
         "Cascades from the logged runs: score (random routing: its expectation at the same share)",

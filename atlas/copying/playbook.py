@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 
-from atlas.models.grounding import entities, natural, skeleton
-from atlas.models.proposal import Proposal
+from atlas.copying.proposal import Proposal
+from atlas.entities import entities, natural, skeleton
 from atlas.records import Guidance, View
 
-# Fits in nats, on the scale of the demonstrations' (atlas.models.nearest). Set by hand on generated homes of the train
+# Fits in nats, on the scale of the demonstrations' (atlas.copying.nearest). Set by hand on generated homes of the train
 # split; see docs/results.md.
 DO = 16.0
 """The next action of the plan is possible."""

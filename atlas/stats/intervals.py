@@ -1,8 +1,7 @@
-"""Intervals: no figure is shown without one."""
+"""Intervals in closed form: no figure is shown without one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import comb, sqrt
 
 from atlas.records import Record
@@ -35,29 +34,6 @@ def wilson(successes: float, n: int) -> Interval:
     low = 0.0 if successes <= 0 else max(0.0, centre - half)
     high = 1.0 if successes >= n else min(1.0, centre + half)
     return Interval(mean=p, low=low, high=high, n=n)
-
-
-def bootstrap(values: Sequence[float], *, resamples: int = 10_000, seed: int = 0) -> Interval:
-    """Percentile bootstrap of the mean (Efron 1979). For paired differences pass the differences.
-
-    All differences equal gives an interval of width 0, which is honest about the sample only: look at ``n``.
-    """
-    import numpy as np
-
-    n = len(values)
-    if n == 0:
-        return Interval(mean=float("nan"), low=float("nan"), high=float("nan"), n=0)
-    data = np.asarray(values, dtype=float)
-    rng = np.random.default_rng(seed)
-    chunk = max(1, 4_000_000 // n)
-    means = np.concatenate(
-        [
-            data[rng.integers(0, n, size=(min(chunk, resamples - begin), n))].mean(axis=1)
-            for begin in range(0, resamples, chunk)
-        ]
-    )
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(mean=float(data.mean()), low=float(low), high=float(high), n=n)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -1,8 +1,8 @@
 """The nearest-demonstration student: no language model, only what the teacher did in moments like this one.
 
-Each retrieved demonstration is read step by step beside the present episode (:mod:`atlas.models.grounding`); its best
+Each retrieved demonstration is read step by step beside the present episode (:mod:`atlas.copying.grounding`); its best
 matching moment proposes the action the teacher took there, carried over to the things here. Plans among the entries of
-pamphlets propose too (:mod:`atlas.models.playbook`). The proposals vote.
+pamphlets propose too (:mod:`atlas.copying.playbook`). The proposals vote.
 Samples are drawn by bootstrap over the neighbours, with one more neighbour that stands for "something else": where few
 demonstrations fit, or they propose different things, the samples disagree, and a cascade asks the teacher.
 
@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from atlas.models.advice import advised
-from atlas.models.copying import copied
-from atlas.models.grounding import Situation, Slot, align, entities, natural, purposes, skeleton, states
-from atlas.models.playbook import follow
-from atlas.models.proposal import Proposal
+from atlas.copying.advice import advised
+from atlas.copying.free_text import copied
+from atlas.copying.grounding import Situation, Slot, align, purposes, states
+from atlas.copying.playbook import follow
+from atlas.copying.proposal import Proposal
+from atlas.entities import entities, natural, skeleton
 from atlas.prompts import reply_text
 from atlas.protocols import ReadsView
 from atlas.records import Ask, Completion, DemoStep, Price, Reply, Usage, View, Window

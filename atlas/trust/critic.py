@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from atlas.records import Record
 from atlas.stats import Interval, bootstrap
+from atlas.stats.resampling import bounded, cluster_counts
+from atlas.stats.scores import ordered_pairs, unit_ratio
 
 THIRDS = ("first", "second", "last")
 SAME_STEP = "same step"
@@ -23,7 +25,7 @@ _LEAST = 1e-7
 Floats = NDArray[np.float64]
 
 
-class Judged(NamedTuple):
+class Foretold(NamedTuple):
     """An episode and what the judge said of it."""
 
     arm: str
@@ -33,7 +35,7 @@ class Judged(NamedTuple):
     """After each action, in order: the probability that the episode succeeds."""
 
 
-class JudgeRow(Record):
+class CriticRow(Record):
     """The judge on one part of the episodes of an arm.
 
     The parts are the thirds of each episode, where an episode's chance is the mean over the steps, so that a long
@@ -65,10 +67,10 @@ class JudgeRow(Record):
     """The same mean of the loss of always saying the share of these episodes that succeeded."""
 
 
-def judge_rows(judged: Iterable[Judged], *, resamples: int = 2_000, seed: int = 0) -> list[JudgeRow]:
+def critic_rows(judged: Iterable[Foretold], *, resamples: int = 2_000, seed: int = 0) -> list[CriticRow]:
     """Four rows per arm in order of first appearance, and four for all of them where there are several. A third in
     which no episode has a step has no row."""
-    arms: dict[str, list[Judged]] = defaultdict(list)
+    arms: dict[str, list[Foretold]] = defaultdict(list)
     for episode in judged:
         arms[episode.arm].append(episode)
     if len(arms) > 1:
@@ -89,11 +91,10 @@ def third_of(steps: int, number: int) -> range:
     return range(-(-steps * number // 3), -(-steps * (number + 1) // 3))
 
 
-def _row(arm: str, part: str, found: Sequence[tuple[Judged, range]], resamples: int, seed: int) -> JudgeRow:
+def _row(arm: str, part: str, found: Sequence[tuple[Foretold, range]], resamples: int, seed: int) -> CriticRow:
     names = {name: index for index, name in enumerate(dict.fromkeys(e.task for e, _ in found))}
     won = np.array([e.success for e, _ in found], dtype=float)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples).astype(float)
+    drawn = cluster_counts(len(names), resamples=resamples, seed=seed)
     # How often each episode counts: once as it was, then in each resample.
     times = np.concatenate([np.ones((1, len(names))), drawn])[:, np.array([names[e.task] for e, _ in found])]
     clock: Interval | None = None
@@ -104,17 +105,14 @@ def _row(arm: str, part: str, found: Sequence[tuple[Judged, range]], resamples: 
     else:
         everyone = np.arange(len(found))
         told = [(np.array([fmean(e.chances[i] for i in steps) for e, steps in found]), everyone)]
-        clock = _auroc([(np.array([-fmean(steps) for _, steps in found]), everyone)], won, times)
+        clock = _auroc([(np.array([-fmean(steps) for _, steps in found]), everyone)], won, times, len(names))
     losses: dict[str, list[float]] = defaultdict(list)
     bases: dict[str, list[float]] = defaultdict(list)
     for e, steps in found:
         losses[e.task].append(fmean(_loss(e.chances[i], e.success) for i in steps))
         bases[e.task].append(_loss(float(won.mean()), e.success))
-    auroc = _auroc(told, won, times)
-    if len(names) < 2:
-        # Resampling one task gives it again, and says nothing of others.
-        auroc, clock = (at and at.model_copy(update={"low": 0.0, "high": 1.0}) for at in (auroc, clock))
-    return JudgeRow(
+    auroc = _auroc(told, won, times, len(names))
+    return CriticRow(
         arm=arm,
         part=part,
         episodes=len(found),
@@ -127,26 +125,21 @@ def _row(arm: str, part: str, found: Sequence[tuple[Judged, range]], resamples: 
     )
 
 
-def _auroc(told: Sequence[tuple[Floats, NDArray[np.int_]]], won: Floats, times: Floats) -> Interval | None:
+def _auroc(told: Sequence[tuple[Floats, NDArray[np.int_]]], won: Floats, times: Floats, tasks: int) -> Interval | None:
     """Over the pairs within each group of ``told``, which is scores and whose they are; both of shape (members,).
 
     ``times``: how often each episode counts, shape (1 + resamples, episodes). The first row gives the estimate.
     """
-    right, pairs = np.zeros(len(times)), np.zeros(len(times))
+    above, pairs = np.zeros(len(times)), np.zeros(len(times))
     for scores, members in told:
-        order = np.argsort(scores, kind="stable")
-        _, begins = np.unique(scores[order], return_index=True)
-        weight, success = times[:, members[order]], won[members[order]]
-        good = np.add.reduceat(weight * success, begins, axis=1)
-        bad = np.add.reduceat(weight * (1.0 - success), begins, axis=1)
-        right += (good * (np.cumsum(bad, axis=1) - bad / 2)).sum(axis=1)
-        pairs += good.sum(axis=1) * bad.sum(axis=1)
+        higher, all_of_them = ordered_pairs(times[:, members], won[members], scores)
+        above += higher
+        pairs += all_of_them
     if not pairs[0]:
         return None
     # A resample in which all ended alike tells nothing.
-    drawn = (right[1:] / np.where(pairs[1:] > 0, pairs[1:], 1.0))[pairs[1:] > 0]
-    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (0.0, 1.0)
-    return Interval(mean=float(right[0] / pairs[0]), low=float(low), high=float(high), n=len(won))
+    areas = unit_ratio(above, pairs)
+    return bounded(float(areas[0]), areas[1:], len(won), clusters=tasks)
 
 
 def _loss(chance: float, success: bool) -> float:

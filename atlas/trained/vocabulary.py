@@ -21,7 +21,7 @@ from pathlib import Path
 from atlas.errors import DataError
 from atlas.framing import NOTES
 from atlas.prompts import NOTES_HEAD
-from atlas.train.trajectories import Trajectory
+from atlas.trained.trajectory import Trajectory
 
 _TOKEN = re.compile(r" ?(?:[^\W\d_]+|\d+|[^\w\s]|_)")
 _ID = re.compile(r"^\[[^\]]*\]")
@@ -179,7 +179,7 @@ class Encoded:
     twins: tuple[Encoded, ...] = ()
     """Sequences with the same targets in the same order, and guidance before them."""
     advantage: float = 0.0
-    """Of its episode: see :class:`~atlas.train.trajectories.Trajectory`."""
+    """Of its episode: see :class:`~atlas.trained.trajectory.Trajectory`."""
     branches: tuple[Branch, ...] = ()
     """Where it has any, they hold all targets."""
 

@@ -13,26 +13,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 
-ENTITY = re.compile(r"\b([a-z]+) (\d+)\b")
+from atlas.entities import ENTITY, entities, skeleton
+
 _WORD = re.compile(r"[a-z]+")
-
-
-@lru_cache(maxsize=65_536)
-def entities(text: str) -> tuple[tuple[str, str], ...]:
-    """The (class, number) mentions in ``text``, in order."""
-    return tuple((m[1], m[2]) for m in ENTITY.finditer(text.casefold()))
-
-
-@lru_cache(maxsize=65_536)
-def skeleton(action: str) -> str:
-    """The action without its entities: ``take _ from _``."""
-    return ENTITY.sub("_", action.casefold())
-
-
-@lru_cache(maxsize=65_536)
-def natural(action: str) -> tuple[tuple[int, str], ...]:
-    """Sorts ``drawer 2`` before ``drawer 10``."""
-    return tuple((len(part) if part.isdecimal() else 0, part) for part in action.split())
 
 
 @lru_cache(maxsize=65_536)

@@ -2,7 +2,7 @@
 
 Where an environment lists no actions (a query language, a shell), an action is copied as it stands but for the values
 in it: what came from the demonstration's task or from an observation in it is replaced by what plays the same part now
-(:mod:`atlas.models.copying_values`). All else, the words of the language, stays.
+(:mod:`atlas.copying.values`). All else, the words of the language, stays.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from atlas.models.copying_values import Leaf, Shown, Told, kind_of, ranks, sentences, shown, stems, told
-from atlas.models.proposal import Proposal
+from atlas.copying.proposal import Proposal
+from atlas.copying.values import Leaf, Shown, Told, kind_of, ranks, sentences, shown, stems, told
 from atlas.records import DemoStep, Turn, View, Window
 
 # What a match is worth, in nats of vote weight. Set by hand on generated train incidents; see docs/results.md.

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from atlas.loose_json import loose_json
+
 _KINDS = {
     "url": r"https?://[^\s`'\",\])]+",
     "guid": r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b",
@@ -40,8 +42,6 @@ _DEEP = 12
 LONGEST = 200_000
 """Characters of an observation that are taken apart; what is longer plays no part."""
 
-_INNER = re.compile(r'(?<![{\[,:])"(?![:,}\]])')
-"""A quotation mark that neither begins nor ends a string of JSON."""
 _LIKE = 0.5
 """From what share of common marks two things of a structure are of one sort."""
 
@@ -198,16 +198,6 @@ def _types_of(value: dict[Any, Any]) -> frozenset[str]:
 
 def _types(marks: frozenset[str]) -> frozenset[str]:
     return frozenset(mark for mark in marks if "=" in mark)
-
-
-def loose_json(text: str) -> Any:
-    """What JSON holds, also where it lost its escapes on its way through a CSV file; None where it is none."""
-    for form in (text, _INNER.sub("'", text.replace("\\", "\\\\")).replace("''", "")):
-        try:
-            return json.loads(form)
-        except (ValueError, RecursionError):
-            continue
-    return None
 
 
 def _prose(row: Any) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import DataError, MissingExtra
-from atlas.train.vocabulary import Vocabulary
+from atlas.trained.vocabulary import Vocabulary
 
 ABOUT = "student.json"
 WEIGHTS = "weights.safetensors"
@@ -87,7 +87,7 @@ def load(folder: str | Path) -> tuple[Any, Vocabulary]:
     need_torch()
     from safetensors.torch import load_file
 
-    from atlas.train.net import Net, Shape
+    from atlas.trained.net import Net, Shape
 
     place = Path(folder).expanduser()
     told = about(place)

@@ -1,0 +1,61 @@
+"""An episode as a student reads it, in training and at play.
+
+A trajectory has a weight at each step: how much its action counts in the loss. A weight of 0 leaves the step in as
+context, so that recipes choose steps without cutting episodes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from atlas.prompts import guidance_part
+from atlas.records import STUDENT, Record, View
+
+
+class Moment(Record):
+    """One step: what was seen before it, what was done, by whom and why."""
+
+    observation: str
+    action: str
+    thought: str = ""
+    actor: str = STUDENT
+    model: str = ""
+    """Whose reply it was; empty where the trace does not tell."""
+    escalated: bool = False
+    """Whether the student was asked, was in doubt, and the teacher acted."""
+    guidance: str = ""
+    """What the prompt held that a later student shall do without: a pamphlet's text."""
+    weight: float = 1.0
+    """Of the action in the loss; 0 where it is context only."""
+
+
+class Trajectory(Record):
+    """One episode as it is trained on."""
+
+    task: str
+    goal: str
+    stable: str = ""
+    """How to act: the part of the prompt that is the same at every step, for bases that read prompts."""
+    family: str = ""
+    success: bool | None = None
+    holdout: bool = False
+    """Whether it is kept apart to measure the loss on."""
+    advantage: float = 0.0
+    """Its reward less a baseline, for recipes that learn from rewards."""
+    moments: tuple[Moment, ...]
+
+    def weighted(self, weights: Iterable[float]) -> Trajectory:
+        """The same trajectory with other weights, one for each moment."""
+        moments = tuple(m.model_copy(update={"weight": w}) for m, w in zip(self.moments, weights, strict=True))
+        return self.model_copy(update={"moments": moments})
+
+
+def from_view(view: View) -> Trajectory:
+    """The past of a view: what a student is shown when it is asked for the next action, which is left empty.
+
+    Its guidance is that of the next action: what stood beside earlier ones, a view does not hold.
+    """
+    seen = [view.opening, *(turn.observation for turn in view.turns)]
+    past = [Moment(observation=o, action=t.action) for o, t in zip(seen, view.turns, strict=False)]
+    moments = (*past, Moment(observation=seen[-1], action="", guidance=guidance_part(view.guidance)))
+    return Trajectory(task=view.task.id, goal=view.task.goal, moments=moments)
