@@ -71,11 +71,13 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
 def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> tuple[Path, Promotion]:
     """The run's folder and what came of it."""
     from atlas.benchmarks.alfworld.suite import Alfworld
+    from atlas.benchmarks.options import numbers
     from atlas.benchmarks.promotion import Trial
-    from atlas.cli.bench import live, numbers
+    from atlas.cli.bench import live
     from atlas.memory import DemonstrationStore
     from atlas.models import load
     from atlas.traces import Run, RunWriter
+    from atlas.traces.roles import written
 
     suite = Alfworld(options["data"])
     tasks = suite.tasks(options["split"], options["n"], options["tasks_seed"])
@@ -102,7 +104,7 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
     try:
         # A run that cannot begin leaves no folder behind.
         folder: Path = options["out"] or new_folder(f"promote-{role}")
-        with RunWriter(folder, settings) as writer, live(as_json=options["as_json"]) as seen:
+        with RunWriter(folder, settings, written(trial.roles)) as writer, live(as_json=options["as_json"]) as seen:
             episodes = asyncio.run(
                 trial.play(
                     tasks,

@@ -43,6 +43,8 @@ class Excytin:
     """
 
     max_steps = MAX_STEPS
+    success_at = 0.4
+    """The reward from which the paper counts a question as solved: the last step before the answer was right."""
 
     def __init__(
         self,
