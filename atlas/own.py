@@ -30,20 +30,21 @@ def load_own(name: str) -> object:
     return found
 
 
-def made(name: str, needs: Sequence[str], what: str) -> object:
-    """What ``name`` names, or what comes of calling it where it is a class or a function: with no argument, and with
-    the attributes ``needs``, or else ConfigError says that it is no ``what``."""
+def made(name: str, needs: Sequence[str], what: str, **options: object) -> object:
+    """What ``name`` names, or what comes of calling it with ``options`` where it is a class or a function. ConfigError
+    says that it is no ``what`` where it lacks one of the attributes ``needs``."""
     found = load_own(name)
     if inspect.isclass(found) or inspect.isfunction(found):
         try:
-            inspect.signature(found).bind()
+            inspect.signature(found).bind(**options)
         except TypeError as error:
+            given = f"with {', '.join(options)}" if options else "without an argument"
             raise ConfigError(
-                f"{name} is called without an argument, and has a {error}: name a function that makes {what} instead"
+                f"{name} is called {given}, which does not fit ({error}): name a function that makes the {what}"
             ) from error
-        found = found()
+        found = found(**options)
     if lacks := [need for need in needs if not hasattr(found, need)]:
-        raise ConfigError(f"{name} is no {what.partition(' ')[2]}: it lacks {', '.join(lacks)}")
+        raise ConfigError(f"{name} is no {what}: it lacks {', '.join(lacks)}")
     return found
 
 

@@ -164,7 +164,7 @@ class Stage:
             max_tokens=self.options.max_tokens,
             trust=trust,
             audit=self.options.audit,
-            judge=self.cast.judge if "judge" in trust.signals else None,
+            judge=self.cast.judge if trust.judged else None,
         )
 
     @property

@@ -139,7 +139,7 @@ def _is_own(place: str) -> bool:
 def _own(name: str) -> Arm:
     arm = load_own(name)
     if not isinstance(arm, Arm):
-        raise ConfigError(f"{name} is a {type(arm).__name__} and no Arm: make it an atlas.benchmarks.arm.Arm")
+        raise ConfigError(f"{name} is no arm (it is of type {type(arm).__name__}): make it an atlas.benchmarks.arm.Arm")
     if arm.name in ARMS or arm.name == COLLECT or not re.fullmatch(r"[\w.-]+", arm.name):
         raise ConfigError(
             f"the arm {name} calls itself {arm.name!r}: give it a name of letters, digits, '.', '_' and '-' that no "

@@ -78,7 +78,7 @@ def _own(name: str) -> click.Command:
     from atlas.benchmarks.suite import NEEDS, Suite
     from atlas.own import made
 
-    suite = cast(Suite, made(name, NEEDS, "a suite"))
+    suite = cast(Suite, made(name, NEEDS, "suite"))
 
     def play(**given: Any) -> None:
         run(suite, read(BenchOptions, given))

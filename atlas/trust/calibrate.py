@@ -21,7 +21,7 @@ from atlas.betting import p_value
 from atlas.errors import ConfigError, DataError
 from atlas.records import INTERRUPTED, Episode, content_hash, total
 from atlas.traces.roles import CASCADES, TEACHER, Roles
-from atlas.trust.record import Certificate, Signal, Tested, Trust
+from atlas.trust.record import Certificate, Tested, Trust
 
 FEWEST = 30
 """Tasks below which an asymptotic p-value is not given."""
@@ -100,7 +100,7 @@ def calibrate(
         )
     if target.dollars is not None and any(total(e.spend).dollars is None for e in episodes if e.arm in arms):
         raise ConfigError(f"the run {run} has a model without a price, so no dollars can be promised: state its price")
-    families: dict[tuple[Signal, ...], list[str]] = {}
+    families: dict[tuple[str, ...], list[str]] = {}
     for arm, trust in arms.items():
         families.setdefault(trust.signals, []).append(arm)
     level = delta / len(families)
