@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import shlex
 import sys
@@ -21,6 +20,7 @@ from atlas.benchmarks.alfworld.options import AlfworldOptions
 from atlas.benchmarks.options import BenchOptions
 from atlas.cli.bench_options import parameters, read
 from atlas.errors import ConfigError, StoreError
+from atlas.own import load_own, made
 
 if TYPE_CHECKING:
     from atlas.benchmarks.arm import Cast
@@ -39,15 +39,15 @@ class Benchmarks(click.Group):
         return sorted([*super().list_commands(ctx), *ELSEWHERE])
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if ":" in name:
-            return _own(name)
-        if name not in ELSEWHERE:
+        named = ELSEWHERE.get(name, name)
+        if ":" not in named:
             return super().get_command(ctx, name)
-        found: click.Command = importlib.import_module(ELSEWHERE[name]).command
-        return found
+        found = load_own(named)
+        return found if isinstance(found, click.Command) else _of_suite(named)
 
 
-ELSEWHERE = {"excytin": "atlas.cli.bench_excytin"}
+ELSEWHERE = {"excytin": "atlas.cli.bench_excytin:command"}
+"""Name -> a suite, or a command where a suite has options of its own."""
 
 
 @click.group(
@@ -73,10 +73,9 @@ command.add_command(
 )
 
 
-def _own(name: str) -> click.Command:
-    """The command of a user's suite."""
+def _of_suite(name: str) -> click.Command:
+    """The command that plays a suite, a user's own say."""
     from atlas.benchmarks.suite import NEEDS, Suite
-    from atlas.own import made
 
     suite = cast(Suite, made(name, NEEDS, "suite"))
 

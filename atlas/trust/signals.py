@@ -31,7 +31,7 @@ class Drawn(NamedTuple):
     """How many will be drawn at most."""
     lead: int
     """Index of the first that names the leading action."""
-    count: int
+    naming: int
     """How many name it."""
     retrieved: Sequence[Window]
 
@@ -56,7 +56,7 @@ class Signal:
 
 
 def _votes(drawn: Drawn) -> Part:
-    return Part(drawn.count / drawn.samples, (drawn.count + drawn.left) / drawn.samples)
+    return Part(drawn.naming / drawn.samples, (drawn.naming + drawn.left) / drawn.samples)
 
 
 def _similarity(drawn: Drawn) -> Part:
