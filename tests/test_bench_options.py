@@ -100,6 +100,12 @@ def test_an_option_that_no_arm_reads_is_refused_before_there_is_a_run(
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_help_says_what_every_arm_is() -> None:
+    for command in (alfworld, excytin):
+        said = " ".join(command.get_help(click.Context(command, terminal_width=200)).split())
+        assert not [arm for arm in ARMS.values() if f"{arm.name} {arm.says}" not in said]
+
+
 # --- what the documents say -------------------------------------------------------------------------------------------
 
 DOCUMENTS = [HERE / "README.md", HERE / "Makefile", *sorted((HERE / "docs").rglob("*.md"))]

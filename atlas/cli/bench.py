@@ -18,7 +18,7 @@ import click
 
 from atlas.benchmarks.alfworld.options import AlfworldOptions
 from atlas.benchmarks.options import BenchOptions
-from atlas.cli.bench_options import parameters, read
+from atlas.cli.bench_options import BenchCommand, read
 from atlas.errors import ConfigError, StoreError
 from atlas.own import load_own, made
 
@@ -68,9 +68,7 @@ def alfworld(**given: Any) -> None:
     run(Alfworld(options.data), options)
 
 
-command.add_command(
-    click.Command("alfworld", callback=alfworld, params=parameters(AlfworldOptions), help=alfworld.__doc__)
-)
+command.add_command(BenchCommand("alfworld", alfworld, AlfworldOptions, alfworld.__doc__))
 
 
 def _of_suite(name: str) -> click.Command:
@@ -82,7 +80,7 @@ def _of_suite(name: str) -> click.Command:
     def play(**given: Any) -> None:
         run(suite, read(BenchOptions, given))
 
-    return click.Command(name, callback=play, params=parameters(BenchOptions), help=f"{suite.name}: tasks of your own.")
+    return BenchCommand(name, play, BenchOptions, f"{suite.name}, a benchmark of your own.")
 
 
 def run(suite: Suite, options: BenchOptions) -> None:

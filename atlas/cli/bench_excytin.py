@@ -10,7 +10,7 @@ import click
 
 from atlas.benchmarks.excytin.options import SEED, TRANSFER, ExcytinOptions
 from atlas.cli.bench import bench_of, played, say_unplayed, summary
-from atlas.cli.bench_options import parameters, read, typed
+from atlas.cli.bench_options import BenchCommand, read, typed
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def excytin(**given: Any) -> None:
     say_unplayed(bench)
 
 
-command = click.Command("excytin", callback=excytin, params=parameters(ExcytinOptions), help=excytin.__doc__)
+command = BenchCommand("excytin", excytin, ExcytinOptions, excytin.__doc__)
 
 
 def _with_preset(options: ExcytinOptions) -> ExcytinOptions:

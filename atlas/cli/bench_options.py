@@ -21,6 +21,20 @@ def _apart(read: Callable[[str], tuple[Any, ...]]) -> Callable[[click.Context, c
     return lambda context, param, value: read(value)
 
 
+class BenchCommand(click.Command):
+    """A benchmark's command, whose help says what the arms are."""
+
+    def __init__(self, name: str, play: Callable[..., None], record: type[BenchOptions], says: str | None) -> None:
+        super().__init__(name, callback=play, params=parameters(record), help=says)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Read when help is asked for: arms are made of policies and memories.
+        from atlas.benchmarks.arms import BUILT_IN
+
+        with formatter.section("Arms"):
+            formatter.write_dl([(arm.name, arm.says) for arm in BUILT_IN])
+
+
 def parameters(record: type[BenchOptions]) -> list[click.Parameter]:
     """The options of ``record``, in its order."""
     hints = get_type_hints(record)
