@@ -4,175 +4,164 @@
 whose student acts where its score reaches T: its votes alone, or ``cascade:votes+similarity:T``. ``cascade:judge:T``
 defers to the teacher where a trained judge of steps puts the chance of success below T. ``random-route:judge:T`` is the
 control of that cascade: the teacher acts on as many steps, at random. ``-nodemos`` arms are named in the same way.
+``mine.py:my_arm`` and ``mine.arms:my_arm`` are arms of your own, and may be followed by the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
 
-from atlas.benchmarks.guided_arms import GUIDED_ARMS, guided
-from atlas.benchmarks.library import Library
+from atlas.benchmarks.arm import Arm, Played, Stage
 from atlas.errors import ConfigError
-from atlas.memory import DemonstrationStore
-from atlas.memory.irrelevant import Irrelevant
-from atlas.policies import Cascade, LaneRules, RandomRoute, Recall, Solo, Watch
-from atlas.protocols import Demonstrations, JudgesSteps, Model, Policy
-from atlas.records import TEACHER
-from atlas.trust import UNANIMITY, Trust
+from atlas.own import is_module, load_own
+from atlas.policies import InLane, TeacherReview
+from atlas.protocols import Policy
+from atlas.traces.account import COLLECT
+from atlas.trust import Trust
 
-ARMS = {
-    "student": "the student alone, without demonstrations",
-    "icd": "the student with retrieved demonstrations (in-context distillation)",
-    "icd-irrelevant": "the student with demonstrations drawn at random: a control",
-    "cascade": "icd, and the teacher acts where the student's samples disagree",
-    "cascade-watch": "the cascade, and the teacher also acts where an episode goes in circles or gets nowhere",
-    "cascade-nodemos": "the cascade without demonstrations",
-    "cascade-watch-nodemos": "cascade-watch without demonstrations",
-    "random-route": "icd, and the teacher acts at random, at the cascade's share of steps: a control",
-    "random-route-nodemos": "the same without demonstrations, at the share of cascade-nodemos",
-    "online": "the cascade, its memory empty at first and growing with every success while it serves",
-    "lanes": "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as online's",
-    "teacher": "the teacher alone",
-    **GUIDED_ARMS,
-}
+RECALL = ("k", "plan", "window")
+ENTRIES = ("trials", "guidance_tokens")
+LANES = ("force_lane", "forbid_lane", "lane_dollars")
 
-ONLINE = "online"
-LANES = "lanes"
-GROWING = (ONLINE, LANES)
-"""Arms whose memory is empty at first and grows while they serve, one episode after the other."""
-ROUTED = "random-route"
-ROUTES = (ROUTED, f"{ROUTED}-nodemos")
-TRUSTED = ("cascade", "cascade-watch", "cascade-nodemos", "cascade-watch-nodemos", *ROUTES)
-"""Arms whose name may say by what the student is trusted; a route's is that of the cascade it is the control of."""
+# fmt: off
+BUILT_IN = (
+    Arm("student", "the student alone, without demonstrations",
+        lambda on: on.student, kind="student", reads=(), hue=0),
+    Arm("icd", "the student with retrieved demonstrations (in-context distillation)",
+        lambda on: on.recall(on.student), kind="icd", reads=RECALL, demos=True, bare="student", hue=1),
+    Arm("icd-irrelevant", "the student with demonstrations drawn at random: a control",
+        lambda on: on.recall(on.student, on.irrelevant), reads=RECALL, demos=True, control_of="icd"),
+    Arm("cascade", "icd, and the teacher acts where the student's samples disagree",
+        lambda on: on.recall(on.cascade),
+        kind="cascade", reads=RECALL, demos=True, samples=True, trusted=True, bare="cascade-nodemos", hue=2),
+    Arm("cascade-watch", "the cascade, and the teacher also acts where an episode goes in circles or gets nowhere",
+        lambda on: on.watch(on.recall(on.cascade)),
+        kind="watch", reads=RECALL, demos=True, samples=True, trusted=True, bare="cascade-watch-nodemos"),
+    Arm("cascade-nodemos", "the cascade without demonstrations",
+        lambda on: on.cascade, kind="cascade", reads=(), samples=True, trusted=True, hue=5),
+    Arm("cascade-watch-nodemos", "cascade-watch without demonstrations",
+        lambda on: on.watch(on.cascade), kind="watch", reads=(), samples=True, trusted=True),
+    Arm("random-route", "icd, and the teacher acts at random, at the cascade's share of steps: a control",
+        lambda on: on.recall(on.route), kind="route",
+        reads=(*RECALL, "share"), demos=True, trusted=True, control_of="cascade", bare="random-route-nodemos", hue=4),
+    Arm("random-route-nodemos", "the same without demonstrations, at the share of cascade-nodemos",
+        lambda on: on.route, kind="route", reads=("share",), trusted=True, control_of="cascade-nodemos"),
+    Arm("online", "the cascade, its memory empty at first and growing with every success while it serves",
+        lambda on: on.recall(on.cascade), kind="online", reads=RECALL, samples=True, grows=True, hue=6),
+    Arm("lanes", "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as "
+        "online's", lambda on: on.lanes,
+        kind="lanes", reads=(*RECALL, *LANES), grows=True, outcomes=True, hue=6,
+        reviewer=lambda on: InLane(TeacherReview(on.cast.teacher))),
+    Arm("teacher", "the teacher alone",
+        lambda on: on.teacher, kind="teacher", reads=(), hue=3),
+    Arm("pamphlets", "the student with entries distilled from the demonstrations, and no demonstrations",
+        lambda on: on.guide(on.student),
+        kind="pamphlets", reads=ENTRIES, demos=True, pamphlets=True, evidence=True, hue=7),
+    Arm("pamphlets-sampled", "the same, each action drawn at --temperature: traces for 'atlas train internalise "
+        "--joint'", lambda on: on.guide(on.sampled), reads=(*ENTRIES, "temperature"), demos=True, pamphlets=True),
+    Arm("pamphlets-shuffled", "pamphlets, each cue with the advice of another entry: a control",
+        lambda on: on.guide(on.student, shuffled=True),
+        kind="shuffled", reads=ENTRIES, demos=True, pamphlets=True, control_of="pamphlets"),
+    Arm("both", "the student with demonstrations and entries",
+        lambda on: on.guide(on.recall(on.student)),
+        reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, evidence=True, hue=8),
+    Arm("both-shuffled", "the same, each cue with the advice of another entry: a control",
+        lambda on: on.guide(on.recall(on.student), shuffled=True),
+        kind="shuffled", reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, control_of="both"),
+    Arm("cascade-pamphlets", "pamphlets, and the teacher acts where the student's samples disagree",
+        lambda on: on.guide(on.cascade),
+        kind="cascade", reads=ENTRIES, demos=True, pamphlets=True, samples=True, evidence=True, hue=5),
+    Arm("cascade-both", "both, and the teacher acts where the student's samples disagree",
+        lambda on: on.guide(on.recall(on.cascade)), kind="cascade",
+        reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, samples=True, evidence=True, hue=9),
+    Arm("icd-elsewhere", "icd with demonstrations of other task families only",
+        lambda on: on.elsewhere(lambda family: on.recall(on.student, without=family)),
+        reads=RECALL, demos=True, pamphlets=True, control_of="icd"),
+    Arm("pamphlets-elsewhere", "pamphlets from other task families only: a frozen memory that is carried over",
+        lambda on: on.elsewhere(lambda family: on.guide(on.student, without=family)),
+        reads=ENTRIES, demos=True, pamphlets=True, control_of="pamphlets"),
+    Arm("both-elsewhere", "both from other task families only",
+        lambda on: on.elsewhere(lambda family: on.guide(on.recall(on.student, without=family), without=family)),
+        reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, control_of="both"),
+)
+# fmt: on
+
+ARMS = {arm.name: arm for arm in BUILT_IN}
+
+_SPELLED = re.compile(r"(?P<name>[^:@]*)(?P<suffix>(?::(?P<trust>[^@]*))?(?:@(?P<count>.*))?)", re.DOTALL)
+_OWN = re.compile(rf"(?P<place>[^:@]+):(?P<own>[A-Za-z_]\w*){_SPELLED.pattern.partition(')')[2]}", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Cast:
-    """Who plays, and how: what all arms of a run share."""
-
-    student: Model
-    teacher: Model
-    k: int = 6
-    samples: int = 3
-    temperature: float = 0.1
-    max_tokens: int = 256
-    plan: bool = False
-    """Whether the student writes a plan before it acts."""
-    audit: float = 0.0
-    """Share of the steps on which a cascade lets the student act that the teacher is asked about as well."""
-    trust: Trust = UNANIMITY
-    """By what the student of a cascade is trusted, in arms that do not say."""
-    judge: JudgesSteps | None = None
-    """What the signal ``judge`` of a trust asks."""
-    rules: LaneRules = field(default_factory=LaneRules)
-    """Which lanes are forced, forbidden or budgeted."""
-    guidance_tokens: int = 300
-    """What the entries of pamphlets may take of a prompt."""
-    trials: float = 0.0
-    """Share of episodes in which a coin decides for each entry whether it is shown."""
+def played(text: str) -> Played:
+    """The arm that ``text`` names. ConfigError for one that does not exist."""
+    found = _SPELLED.fullmatch(text)
+    own = _OWN.fullmatch(text)
+    if found is not None and found["name"] in ARMS:
+        arm = ARMS[found["name"]]
+    elif own is not None and _is_own(own["place"]):
+        found, arm = own, _own(f"{own['place']}:{own['own']}")
+    else:
+        found = None
+    if found is None or (found["count"] is not None and not found["count"].isdecimal()):
+        raise ConfigError(
+            f"there is no arm {text!r}: choose among {', '.join(ARMS)}, or NAME@N for N demonstrations, or name one of "
+            "your own as FILE.py:NAME or MODULE:NAME"
+        )
+    trust = _trust(text, arm, found["trust"])
+    if found["count"] is not None and not arm.demos:
+        raise ConfigError(f"the arm {arm.name!r} uses no demonstrations, so {text!r} is no point of a learning curve")
+    suffix = found["suffix"]
+    count = int(found["count"]) if found["count"] is not None else None
+    return Played(arm, f"{arm.name}{suffix}", suffix, count, trust)
 
 
-def split_name(arm: str) -> tuple[str, int | None]:
-    """``icd@50`` -> (``icd``, 50). ConfigError for an arm that does not exist."""
-    whole, at, count = arm.partition("@")
-    name = whole.partition(":")[0]
-    if name not in ARMS or (at and not count.isdigit()):
-        raise ConfigError(f"there is no arm {arm!r}: choose among {', '.join(ARMS)}, or NAME@N for N demonstrations")
-    trust_of(arm)
-    if at and not needs_demos(name):
-        raise ConfigError(f"the arm {name!r} uses no demonstrations, so {arm!r} is no point of a learning curve")
-    return name, int(count) if at else None
-
-
-def trust_of(arm: str) -> Trust:
-    """What the student of a cascade is trusted by: ``cascade:0.67`` by two votes of three, others by unanimity."""
-    name, colon, trust = arm.partition("@")[0].partition(":")
-    if not colon:
-        return UNANIMITY
+def _trust(text: str, arm: Arm, stated: str | None) -> Trust | None:
+    """What the student is trusted by: in ``cascade:0.67`` by two votes of three. None where the name does not say."""
+    if stated is None:
+        return None
     try:
-        found = Trust.named(trust)
+        found = Trust.named(stated)
     except ValueError:
         found = None
-    if found is None or name not in TRUSTED:
-        raise ConfigError(f"the arm {arm!r} is no cascade with a threshold, such as cascade:0.67 or cascade:votes:0.67")
+    if found is None or not arm.trusted:
+        raise ConfigError(
+            f"the arm {text!r} is no cascade with a threshold, such as cascade:0.67 or cascade:votes:0.67"
+        )
     return found
 
 
-def needs_judge(arm: str) -> bool:
-    """Whether the arm asks a judge of steps. A control at a cascade's share asks none."""
-    return split_name(arm)[0] not in ROUTES and trust_of(arm).needs_judge
+def _is_own(place: str) -> bool:
+    """Whether it can be a file or a module, and not a mistyped name of an arm."""
+    return place.endswith(".py") or "." in place or is_module(place)
 
 
-def needs_demos(arm: str) -> bool:
-    """Whether the arm reads demonstrations that were collected before."""
-    name = arm.partition("@")[0].partition(":")[0]
-    return name in GUIDED_ARMS or name in ("icd", "icd-irrelevant", "cascade", "cascade-watch", ROUTED)
-
-
-def build(
-    arm: str,
-    cast: Cast,
-    memory: DemonstrationStore | None,
-    *,
-    share: float | None = None,
-    seed: int = 0,
-    library: Library | None = None,
-) -> Policy:
-    """The policy of ``arm``. ``share`` is the teacher's share of steps under random routing; ``library`` is what arms
-    with pamphlets read."""
-    name, count = split_name(arm)
-    student = Solo(cast.student, temperature=0.0, max_tokens=cast.max_tokens)
-    trust = trust_of(arm) if ":" in arm and name not in ROUTES else cast.trust
-    if trust.needs_judge and cast.judge is None:
+def _own(name: str) -> Arm:
+    arm = load_own(name)
+    if not isinstance(arm, Arm):
+        raise ConfigError(f"{name} is no arm (it is of type {type(arm).__name__}): make it an atlas.benchmarks.arm.Arm")
+    if arm.name in ARMS or arm.name == COLLECT or not re.fullmatch(r"[\w.-]+", arm.name):
         raise ConfigError(
-            f"the student of {arm!r} is trusted by a judge of steps: give the folder of one as --step-judge"
+            f"the arm {name} calls itself {arm.name!r}: give it a name of letters, digits, '.', '_' and '-' that no "
+            "built-in arm has"
         )
-    cascade = Cascade(
-        cast.student,
-        cast.teacher,
-        samples=cast.samples,
-        temperature=cast.temperature,
-        max_tokens=cast.max_tokens,
-        trust=trust,
-        audit=cast.audit,
-        judge=cast.judge if "judge" in trust.signals else None,
-    )
-    if name == "student":
-        return student
-    if name == "teacher":
-        return Solo(cast.teacher, actor=TEACHER, max_tokens=cast.max_tokens)
-    if name == "cascade-nodemos":
-        return cascade
-    if name == "cascade-watch-nodemos":
-        return Watch(cascade, cast.teacher, max_tokens=cast.max_tokens)
-    routed = None
-    if name in ROUTES:
-        if share is None:
-            raise ConfigError(
-                f"{arm} needs the cascade's share: add the arm {arm.replace(ROUTED, 'cascade')!r}, or give --share"
-            )
-        routed = RandomRoute(cast.student, cast.teacher, share=share, max_tokens=cast.max_tokens)
-        if name != ROUTED:
-            return routed
-    if name in GUIDED_ARMS:
-        if library is None:
-            raise ConfigError(f"the arm {arm!r} needs pamphlets: run it with 'atlas bench', which distils them")
-        return guided(name, count, cast, student, cascade, library)
-    if memory is None:
-        raise ConfigError(f"the arm {arm!r} needs demonstrations: give --demos or --memory")
-    if name == ONLINE:
-        return recall(cascade, memory, cast)
-    # A part of fixed size, so that what an arm knows does not depend on who else adds to the memory meanwhile.
-    demos = memory.limit(len(memory) if count is None else count)
-    if name == "icd-irrelevant":
-        return recall(student, Irrelevant(demos, seed), cast)
-    if routed is not None:
-        return recall(routed, demos, cast)
-    if name == "cascade-watch":
-        return Watch(recall(cascade, demos, cast), cast.teacher, max_tokens=cast.max_tokens)
-    return recall(student if name == "icd" else cascade, demos, cast)
+    return arm
 
 
-def recall(inner: Policy, demos: Demonstrations, cast: Cast) -> Recall:
-    """``inner`` with demonstrations, as the cast says."""
-    return Recall(inner, demos, cast.k, planner=cast.student if cast.plan else None)
+def all_played(texts: Sequence[str]) -> tuple[Played, ...]:
+    """The arms of a run. ConfigError where two of them have one name."""
+    found = tuple(map(played, texts))
+    names = [each.name for each in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"two of the arms are named {twice!r}: leave one out, or give it another name")
+    return found
+
+
+def readers(option: str) -> tuple[str, ...]:
+    """The built-in arms that read ``option``; none where it is read whatever the arms are."""
+    return tuple(arm.name for arm in BUILT_IN if arm.reads_option(option))
+
+
+def build(arm: Played | str, stage: Stage) -> Policy:
+    """The policy of ``arm``, made of what ``stage`` has."""
+    return stage.build(played(arm) if isinstance(arm, str) else arm)

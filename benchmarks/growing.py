@@ -1,16 +1,17 @@
-"""Arms that learn while they serve: what their memory takes from an episode, and the lanes it chooses by."""
+"""Arms that learn while they serve: what their memory takes from an episode."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from atlas.benchmarks.arms import LANES, Cast, build, recall
+from atlas.benchmarks.arm import Played, Stage
+from atlas.benchmarks.arms import build
 from atlas.memory import DemonstrationStore
 from atlas.memory.demonstration import from_episode
 from atlas.memory.embed import load_embedder
 from atlas.memory.history import History
-from atlas.policies import Coach, InLane, Lanes, Probe, Solo, TeacherReview
 from atlas.policies.probe import outcome
 from atlas.protocols import Policy, Reviewer
 from atlas.records import INTERRUPTED, Episode, Step
@@ -42,19 +43,13 @@ class Learner:
 class Growing(Learner):
     """A memory of its own, empty at first, and the policy that is played on it."""
 
-    def __init__(self, arm: str, cast: Cast, path: Path, *, embedder: str, window: int) -> None:
-        shared = load_embedder(embedder)
-        demos = DemonstrationStore(path, embedder=shared, window=window)
-        super().__init__(demos, History(demos.database, shared) if arm == LANES else None)
-        self.policy: Policy
-        self.reviewer: Reviewer | None = None
-        if self.history is None:
-            self.policy = build(arm, cast, demos)
-        else:
-            auto = recall(Solo(cast.student, max_tokens=cast.max_tokens), demos, cast)
-            coach = Coach(auto, cast.teacher, max_tokens=cast.max_tokens)
-            self.policy = Lanes(auto, coach, Probe(self.history), rules=cast.rules)
-            self.reviewer = InLane(TeacherReview(cast.teacher))
+    def __init__(self, arm: Played, stage: Stage, path: Path) -> None:
+        shared = load_embedder(stage.options.embedder)
+        demos = DemonstrationStore(path, embedder=shared, window=stage.options.around)
+        super().__init__(demos, History(demos.database, shared) if arm.arm.outcomes else None)
+        own = replace(stage, memory=demos, history=self.history)
+        self.policy: Policy = build(arm, own)
+        self.reviewer: Reviewer | None = own.reviewer(arm)
 
     def __enter__(self) -> Growing:
         return self

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from atlas.asking import Desk
 from atlas.distil import Lesson
 from atlas.errors import ConfigError
-from atlas.memory import DemonstrationStore
 from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
-from atlas.protocols import Demonstrations, Embedder, Pamphlets, Policy
+from atlas.protocols import Embedder, Pamphlets, Policy
 from atlas.records import Decision, Guidance, View
 
 _TURNS = 20
@@ -23,22 +22,13 @@ Part = tuple[int | None, str, bool]
 
 @dataclass
 class Library:
-    """Demonstrations and the entries that were distilled from them."""
+    """The entries that the demonstrations were distilled to."""
 
-    demos: DemonstrationStore
     pamphlets: PamphletStore
     lessons: Sequence[Lesson]
     """In the order of the demonstrations. Empty where the entries were there before this run."""
     embedder: Embedder
     _parts: dict[Part, Pamphlets] = field(default_factory=dict)
-
-    def demonstrations(self, count: int | None = None, without: str = "") -> Demonstrations:
-        """The first ``count``, and none of the family ``without``."""
-        count = len(self.demos) if count is None else count
-        if not without:
-            # A part of fixed size, so that what an arm knows does not depend on who else adds to the memory meanwhile.
-            return self.demos.limit(count)
-        return self.demos.subset(demo.id for demo in self.demos.all()[:count] if demo.family != without)
 
     def entries(self, count: int | None = None, without: str = "", *, shuffled: bool = False) -> Pamphlets:
         """What the first ``count`` demonstrations taught, without those of one family: a memory of its own, learned

@@ -18,6 +18,7 @@ from atlas.protocols import Model, Policy, Recorder
 from atlas.records import TEACHER, Episode, Record, counted, total
 from atlas.runner import Job, failed, play, remaining, retrying
 from atlas.stats import Interval, bootstrap
+from atlas.traces.roles import CASCADES, Role
 from atlas.trust import Trust
 from atlas.trust.calibrate import Target, calibrate, success_p
 
@@ -69,7 +70,7 @@ class Contest:
         arms: dict[str, Policy] = {
             PRESENT: self._recalled(Solo(self.present, max_tokens=self.max_tokens)),
             CANDIDATE: self._recalled(Solo(self.candidate, max_tokens=self.max_tokens)),
-            "teacher": Solo(self.teacher, actor=TEACHER, max_tokens=self.max_tokens),
+            TEACHER: Solo(self.teacher, actor=TEACHER, max_tokens=self.max_tokens),
         }
         for threshold in THRESHOLDS:
             trust = Trust(threshold=threshold)
@@ -78,6 +79,21 @@ class Contest:
             )
             arms[f"cascade:{threshold:g}"] = self._recalled(cascade)
         return arms
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """What the arms are to each other."""
+        found = {
+            PRESENT: Role(name=PRESENT, says="the student that has the role", hue=0),
+            CANDIDATE: Role(name=CANDIDATE, says="the student that is to have it", hue=1),
+            TEACHER: Role(name=TEACHER, says="the teacher alone", kind=TEACHER, hue=3),
+        }
+        for threshold in THRESHOLDS:
+            arm = f"cascade:{threshold:g}"
+            says = "the candidate, and the teacher where it is not trusted"
+            trust = Trust(threshold=threshold).name
+            found[arm] = Role(name=arm, says=says, kind=CASCADES[0], trust=trust, family="cascade")
+        return found
 
     def _recalled(self, policy: Policy) -> Policy:
         return policy if self.memory is None else Recall(policy, self.memory, self.k)
@@ -133,7 +149,7 @@ class Contest:
             p=p,
             present_dollars=_dollars(episodes, PRESENT),
             candidate_dollars=_dollars(episodes, CANDIDATE),
-            trust=calibrate(episodes, Target(within=self.within), delta=self.delta, run=run),
+            trust=calibrate(episodes, Target(within=self.within), roles=self.roles, delta=self.delta, run=run),
         )
 
 

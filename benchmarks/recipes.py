@@ -22,7 +22,7 @@ from statistics import fmean
 
 import click
 
-from atlas.benchmarks.seeds import numbers
+from atlas.benchmarks.options import numbers
 from atlas.errors import AtlasError, DataError
 from atlas.records import Record
 from atlas.stats import Interval, bootstrap, wilson

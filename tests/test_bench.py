@@ -21,9 +21,11 @@ import pytest
 from atlas.benchmarks.alfworld.homes import homes, write
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import ARMS, Cast, build
-from atlas.benchmarks.bench import MEMORY, Bench, Plan, spent
-from atlas.budget import Budget
+from atlas.benchmarks.arm import Cast, Played, Stage
+from atlas.benchmarks.arms import ARMS, build
+from atlas.benchmarks.bench import MEMORY, Bench, spent
+from atlas.benchmarks.options import BenchOptions
+from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError
@@ -35,12 +37,12 @@ from atlas.traces import Run
 from atlas.traces.account import COLLECT, arm_rows, comparisons, pair
 from tests.export_fixtures import Says
 
-CAST = Cast(student=Nearest(), teacher=ScriptedExpert(), k=40)
-PLAN = Plan(split=HOMES, arms=("icd", "cascade"), n=2, demos=6, embedder="hash", window=1_000)
+CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
+OPTIONS = BenchOptions(split=HOMES, arms=("icd", "cascade"), n=2, demos=6, embedder="hash")
 
 
-def bench(folder: Path, *, cast: Cast = CAST, data: Path | None = None, **plan: Any) -> Bench:
-    return Bench(suite=Alfworld(data), cast=cast, plan=replace(PLAN, **plan), folder=folder)
+def bench(folder: Path, *, cast: Cast = CAST, data: Path | None = None, **options: Any) -> Bench:
+    return Bench(suite=Alfworld(data), cast=cast, options=replace(OPTIONS, **options), folder=folder)
 
 
 def outcomes(episodes: Sequence[Episode]) -> dict[tuple[str, str, int], tuple[Any, ...]]:
@@ -61,7 +63,9 @@ async def test_every_arm_plays_every_task_and_pairs_with_the_cascade(tmp_path: P
     tasks = played["student"]
     assert len(tasks) == 6 and all(played[arm] == tasks for arm in ARMS)
     assert not {task for task, _ in played[COLLECT]} & {task for task, _ in tasks}
-    assert {(p.first, p.tasks) for p in comparisons(episodes) if p.first == "cascade"} == {("cascade", 3)}
+    assert {
+        (p.first, p.tasks) for p in comparisons(episodes, by_name(e.arm for e in episodes)) if p.first == "cascade"
+    } == {("cascade", 3)}
     assert pair(episodes, "cascade", "random-route").tasks == 3
     rows = {row.arm: row for row in arm_rows(episodes)}
     assert rows["teacher"].teacher_share == 1 and rows["student"].teacher_share == rows["icd"].teacher_share == 0
@@ -74,10 +78,10 @@ async def test_random_routing_takes_the_share_of_the_cascade_wherever_it_stands(
 ) -> None:
     shares = []
 
-    def watched(arm: str, *rest: Any, share: float | None = None, **named: Any) -> Any:
-        if share is not None:
-            shares.append((arm, share))
-        return build(arm, *rest, share=share, **named)
+    def watched(arm: Played, stage: Stage) -> Any:
+        if stage.share is not None:
+            shares.append((arm.name, stage.share))
+        return build(arm, stage)
 
     monkeypatch.setattr("atlas.benchmarks.bench.build", watched)
     arms = ("random-route", "random-route@1", "cascade", "cascade@1")
@@ -114,10 +118,10 @@ async def test_arms_that_cannot_be_built_say_what_they_need(tmp_path: Path) -> N
 
 async def test_a_memory_given_is_used_and_added_to(tmp_path: Path) -> None:
     store = tmp_path / "mine.sqlite"
-    await bench(tmp_path / "first", arms=("icd",), n=1, memory=str(store)).run()
+    await bench(tmp_path / "first", arms=("icd",), n=1, memory=store).run()
     with DemonstrationStore(store, embedder="hash") as memory:
         assert len(memory) == 6
-    episodes = await bench(tmp_path / "second", arms=("icd",), n=1, demos=0, memory=str(store)).run()
+    episodes = await bench(tmp_path / "second", arms=("icd",), n=1, demos=0, memory=store).run()
     assert [e.arm for e in episodes] == ["icd"]
     assert not (tmp_path / "second" / MEMORY).exists()
 
@@ -194,7 +198,7 @@ async def test_an_interrupt_is_heard_though_no_model_ever_waits(tmp_path: Path) 
             task.cancel()
 
     run = bench(tmp_path / "run", arms=("student",), n=6)
-    run.concurrency, run.seen = 1, interrupt
+    run.options, run.seen = replace(run.options, concurrency=1), interrupt
     task = asyncio.create_task(run.run())
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -233,27 +237,25 @@ async def test_a_run_stops_at_its_budget_anywhere_and_goes_on_with_a_larger_one(
     run = bench(tmp_path / "run", arms=arms)
     left = []
     for part in (0.01, 0.3, 0.7, 0.9):
-        run.run_budget = Budget(tokens=int(tokens * part))
+        run.options = replace(run.options, budget_tokens=int(tokens * part))
         episodes = await run.run()
         assert spent(episodes).tokens < tokens * part + 3 * 2_000, "at most one step of each episode in flight too far"
         left.append(run.unplayed)
     assert left == sorted(left, reverse=True) and left[0] == 10 and left[-1] > 0
-    run.run_budget = Budget(tokens=tokens * 10)
+    run.options = replace(run.options, budget_tokens=tokens * 10)
     resumed = await run.run()
     assert run.unplayed == 0
     assert outcomes(resumed) == outcomes(whole)
 
 
 async def test_a_budget_in_dollars_stops_too(tmp_path: Path) -> None:
-    run = bench(tmp_path / "run", arms=("teacher",), n=3)
-    run.run_budget = Budget(dollars=0.02)
+    run = bench(tmp_path / "run", arms=("teacher",), n=3, budget_dollars=0.02)
     episodes = await run.run()
     assert run.unplayed and 0.02 <= (spent(episodes).dollars or 0) < 0.08
 
 
 async def test_an_episode_has_a_budget_of_its_own(tmp_path: Path) -> None:
-    run = bench(tmp_path / "run", arms=("teacher",), n=3)
-    run.budget = Budget(tokens=2_000)
+    run = bench(tmp_path / "run", arms=("teacher",), n=3, episode_tokens=2_000)
     episodes = await run.run()
     assert {e.stop for e in episodes} == {Stop.BUDGET} and run.unplayed == 0
     assert all(e.steps < 5 for e in episodes)
@@ -261,9 +263,8 @@ async def test_an_episode_has_a_budget_of_its_own(tmp_path: Path) -> None:
 
 async def test_dollars_are_not_counted_where_a_model_has_no_price(tmp_path: Path) -> None:
     cast = replace(CAST, student=ScriptedModel(lambda ask: "Action: look", name="free", price=None))
-    for limit in ("budget", "run_budget"):
-        run = bench(tmp_path / limit, cast=cast)
-        setattr(run, limit, Budget(dollars=1.0))
+    for limit in ("episode_dollars", "budget_dollars"):
+        run = bench(tmp_path / limit, cast=cast, **{limit: 1.0})
         with pytest.raises(ConfigError, match=r"free has none.*--student-price"):
             await run.run()
         assert not Run(tmp_path / limit).results()

@@ -13,63 +13,64 @@ import click
 import pytest
 
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import ARMS, GROWING, ROUTES, Cast, build, split_name
+from atlas.benchmarks.arm import Cast, Stage
+from atlas.benchmarks.arms import ARMS, build, played, readers
 from atlas.benchmarks.growing import Growing
 from atlas.benchmarks.library import Library
+from atlas.benchmarks.options import BenchOptions
 from atlas.cli import main
-from atlas.cli.bench import DEFAULT_ARMS, alfworld
-from atlas.cli.bench_excytin import excytin
-from atlas.cli.bench_options import READ_BY, check_read
+from atlas.cli.bench import command as bench
+from atlas.cli.bench_excytin import command as excytin
+from atlas.cli.bench_options import check_read
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore, load_embedder
 from atlas.memory.pamphlets import PamphletStore
-from atlas.policies import LaneRules
 from tests.memory_fixtures import demo
 
 HERE = Path(__file__).parent.parent
+alfworld = bench.commands["alfworld"]
 CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
-CHANGED: dict[str, dict[str, Any]] = {
-    "trials": {"trials": 0.5},
-    "guidance_tokens": {"guidance_tokens": 77},
-    "samples": {"samples": 7},
-    "temperature": {"temperature": 0.7},
-    "audit": {"audit": 0.5},
-    "k": {"k": 9},
-    "plan": {"plan": True},
-    "force_lane": {"rules": LaneRules(force="coach")},
-    "forbid_lane": {"rules": LaneRules(forbid=("coach",))},
-    "lane_dollars": {"rules": LaneRules(dollars={"coach": 1.0})},
-    "window": {},
-    "share": {},
+OPTIONS = BenchOptions(embedder="hash", share=0.5)
+CHANGED: dict[str, Any] = {
+    "trials": 0.5,
+    "guidance_tokens": 77,
+    "samples": 7,
+    "temperature": 0.7,
+    "audit": 0.5,
+    "k": 9,
+    "plan": True,
+    "force_lane": "coach",
+    "forbid_lane": ("coach",),
+    "lane_dollars": ("coach=1",),
+    "window": 9,
+    "share": 0.1,
 }
-"""Option -> what of the cast it changes; the window and the share are given beside the cast."""
+"""Option that only some arms read -> another value of it."""
 
 
-def config(arm: str, folder: Path, cast: Cast, *, window: int = 5, share: float = 0.5) -> object:
+def config(arm: str, folder: Path, options: BenchOptions) -> object:
     """What determines the decisions of ``arm``."""
-    if arm in GROWING:
-        with Growing(arm, cast, folder / f"{arm}.sqlite", embedder="hash", window=window) as growing:
+    stage = Stage(CAST, options, share=options.share)
+    if ARMS[arm].grows:
+        with Growing(played(arm), stage, folder / f"{arm}.sqlite") as growing:
             return growing.policy.config()
-    with DemonstrationStore(":memory:", embedder="hash", window=window) as memory:
+    with DemonstrationStore(":memory:", embedder="hash", window=options.around) as memory:
         memory.add(demo(1))
-        embedder = load_embedder("hash")
-        library = Library(memory, PamphletStore(memory.database, embedder), (), embedder)
-        return build(arm, cast, memory, share=share if arm in ROUTES else None, library=library).config()
+        library = Library(PamphletStore(memory.database, load_embedder("hash")), (), load_embedder("hash"))
+        return build(arm, replace(stage, memory=memory, library=library)).config()
 
 
 @pytest.mark.parametrize("option", CHANGED)
 def test_the_arms_that_read_an_option_are_those_that_it_changes(option: str, tmp_path: Path) -> None:
-    given = {"window": {"window": 9}, "share": {"share": 0.1}}.get(option, {})
-    cast = replace(CAST, **CHANGED[option])
-    changed = [arm for arm in ARMS if config(arm, tmp_path, CAST) != config(arm, tmp_path, cast, **given)]
-    assert set(READ_BY[option]) == set(changed)
+    other = replace(OPTIONS, **{option: CHANGED[option]})
+    changed = [arm for arm in ARMS if config(arm, tmp_path, OPTIONS) != config(arm, tmp_path, other)]
+    assert list(readers(option)) == changed
 
 
-def test_every_option_of_the_cast_is_looked_at() -> None:
-    assert READ_BY.keys() == CHANGED.keys()
-    for command in (alfworld, excytin):
-        assert READ_BY.keys() <= {param.name for param in command.params}
+def test_every_option_of_some_arms_is_looked_at() -> None:
+    assert {param.name for param in alfworld.params if readers(param.name or "")} == CHANGED.keys()
+    assert {param.name for param in excytin.params if readers(param.name or "")} == CHANGED.keys()
 
 
 @pytest.mark.parametrize("benchmark", ["alfworld", "excytin"])
@@ -95,8 +96,14 @@ def test_an_option_that_no_arm_reads_is_refused_before_there_is_a_run(
     said = capsys.readouterr().err.splitlines()[-1]
     assert stop.value.code == 2
     assert said.startswith(f"atlas: none of the arms student,teacher reads {given[0]}: leave it out")
-    assert READ_BY[given[0].removeprefix("--").replace("-", "_")][0] in said
+    assert readers(given[0].removeprefix("--").replace("-", "_"))[0] in said
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_help_says_what_every_arm_is() -> None:
+    for command in (alfworld, excytin):
+        said = " ".join(command.get_help(click.Context(command, terminal_width=200)).split())
+        assert not [arm for arm in ARMS.values() if f"{arm.name} {arm.says}" not in said]
 
 
 # --- what the documents say -------------------------------------------------------------------------------------------
@@ -120,7 +127,7 @@ def test_the_commands_of_the_documents_are_accepted() -> None:
         command = {"alfworld": alfworld, "excytin": excytin}[name]
         try:
             with command.make_context(name, list(arguments)) as context:
-                check_read((context.params["arms"] or DEFAULT_ARMS).split(","))
+                check_read(context.params["arms"])
         except (click.ClickException, ConfigError) as error:
             pytest.fail(f"{document}: {shlex.join(arguments)}: {error}")
 
@@ -129,10 +136,11 @@ def test_the_commands_of_the_documents_are_accepted() -> None:
     ("arm", "expected"), [("icd@20", ("icd", 20)), ("cascade", ("cascade", None)), ("teacher", ("teacher", None))]
 )
 def test_names_of_arms(arm: str, expected: tuple[str, int | None]) -> None:
-    assert split_name(arm) == expected
+    found = played(arm)
+    assert (found.arm.name, found.count) == expected
 
 
 @pytest.mark.parametrize("arm", ["", "icd@", "icd@x", "icd@-1", "teacher@5", "student@1", "online@3", "Cascade"])
 def test_names_that_are_no_arm(arm: str) -> None:
     with pytest.raises(ConfigError, match="arm"):
-        split_name(arm)
+        played(arm)

@@ -10,14 +10,15 @@ import pytest
 
 from atlas.actions import TextActions
 from atlas.asking import Desk
-from atlas.benchmarks.arms import Cast
-from atlas.benchmarks.bench import Bench, Plan
+from atlas.benchmarks.arm import Cast
+from atlas.benchmarks.bench import Bench
 from atlas.benchmarks.excytin.data import SUBSET
 from atlas.benchmarks.excytin.incidents import FIRST, Spec, incident
 from atlas.benchmarks.excytin.results import Metered, rows
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.benchmarks.excytin.suite import Excytin
 from atlas.benchmarks.excytin.teacher import ScriptedAnalyst
+from atlas.benchmarks.options import BenchOptions
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError
@@ -208,9 +209,9 @@ async def test_a_database_that_fails_in_mid_run_costs_only_the_episodes_it_hits(
 
     monkeypatch.setattr(SqliteEngine, "query", flaky)
     suite = Excytin(incident=TEST, rows=ROWS)
-    plan = Plan(split="test", arms=("teacher",), n=8, embedder="hash")
+    options = BenchOptions(split="test", arms=("teacher",), n=8, embedder="hash", concurrency=2)
     cast = Cast(student=Nearest(), teacher=ScriptedAnalyst())
-    episodes = await Bench(suite=suite, cast=cast, plan=plan, folder=tmp_path / "run", concurrency=2).run()
+    episodes = await Bench(suite=suite, cast=cast, options=options, folder=tmp_path / "run").run()
     failed = [e for e in episodes if e.stop is Stop.ERROR]
     assert len(episodes) == 8
     assert 1 <= len(failed) <= 5

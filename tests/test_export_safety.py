@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.cli import app, main
-from atlas.cli.export import NAMES
 from atlas.errors import ConfigError
 from atlas.export import ExportPlan, Filters, export, read_rows
 from atlas.export.clean import Cleaner
@@ -298,10 +297,6 @@ def test_a_kill_between_the_two_renames_is_healed(made: Run, tmp_path: Path) -> 
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_help_names_every_format() -> None:
-    assert tuple(FORMATS) == NAMES
 
 
 def test_mistakes_are_one_sentence_and_write_nothing(made: Run, tmp_path: Path, fails: Callable[..., str]) -> None:

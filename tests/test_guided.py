@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import Cast, build, split_name
-from atlas.benchmarks.bench import Bench, Plan
+from atlas.benchmarks.arm import Cast, Stage
+from atlas.benchmarks.arms import build, played
+from atlas.benchmarks.bench import Bench
 from atlas.benchmarks.library import Elsewhere, exchanged
+from atlas.benchmarks.options import BenchOptions
 from atlas.copying.nearest import Nearest, proposals
 from atlas.copying.playbook import EXTRA, SMALL_WORD, UNMET, bind, follow, read
 from atlas.errors import ConfigError
@@ -258,9 +260,10 @@ def test_following_never_fails_and_names_what_is_possible(
 
 
 def bench(folder: Any, arms: str, *, demos: int = 10, n: int = 4, trials: float = 0.0) -> Bench:
-    cast = Cast(student=Nearest(), teacher=ScriptedExpert(), k=40, trials=trials)
-    plan = Plan(split=HOMES, arms=tuple(arms.split(",")), n=n, demos=demos, embedder="hash", window=1_000, max_steps=30)
-    return Bench(suite=Alfworld(), cast=cast, plan=plan, folder=folder)
+    cast = Cast(student=Nearest(), teacher=ScriptedExpert())
+    names = tuple(arms.split(","))
+    options = BenchOptions(split=HOMES, arms=names, n=n, demos=demos, embedder="hash", max_steps=30, trials=trials)
+    return Bench(suite=Alfworld(), cast=cast, options=options, folder=folder)
 
 
 async def test_arms_with_pamphlets_their_controls_and_the_evidence(tmp_path: Any) -> None:
@@ -319,7 +322,8 @@ def test_exchanged_entries_say_the_same_things_at_the_wrong_moments() -> None:
 async def test_arms_without_what_they_need_say_so(tmp_path: Any) -> None:
     cast = Cast(student=Nearest(), teacher=ScriptedExpert())
     with pytest.raises(ConfigError, match="needs pamphlets"):
-        build("pamphlets", cast, None)
-    assert split_name("cascade-both@20") == ("cascade-both", 20)
+        build("pamphlets", Stage(cast, BenchOptions()))
+    both = played("cascade-both@20")
+    assert (both.arm.name, both.count) == ("cascade-both", 20)
     with pytest.raises(ConfigError, match="--demos"):
         await bench(tmp_path / "run", "pamphlets", demos=0).run()

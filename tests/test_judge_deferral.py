@@ -14,8 +14,11 @@ import pytest
 from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import Cast, build, needs_judge, split_name
-from atlas.benchmarks.bench import Bench, Plan
+from atlas.benchmarks.arm import Cast, Stage
+from atlas.benchmarks.arms import build, played
+from atlas.benchmarks.bench import Bench
+from atlas.benchmarks.options import BenchOptions
+from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, ModelError
@@ -25,6 +28,7 @@ from atlas.stats.scores import auroc
 from atlas.testing import ScriptedModel
 from atlas.traces.account import arm_rows
 from atlas.traces.reader import Run
+from atlas.traces.roles import recorded
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.calibrate import Target, calibrate
 from atlas.trust.critic import ALL, SAME_STEP, Foretold, critic_rows, third_of
@@ -144,21 +148,22 @@ async def test_what_is_no_chance_fails_the_step_and_the_student_is_paid(chance: 
 
 # --- the arms ---------------------------------------------------------------------------------------------------------
 
-CAST = Cast(student=Nearest(), teacher=ScriptedExpert(), k=40)
+CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
 
 
 def test_names_of_arms_that_defer() -> None:
-    assert needs_judge("cascade:judge:0.5") and needs_judge("cascade-nodemos:votes+judge:0.5")
+    assert played("cascade:judge:0.5").needs_judge and played("cascade-nodemos:votes+judge:0.5").needs_judge
     for arm in ("cascade", "cascade:0.5", "cascade:judge:never", "random-route:judge:0.5", "teacher"):
-        assert not needs_judge(arm), arm
-    assert split_name("random-route-nodemos:judge:0.5") == ("random-route-nodemos", None)
+        assert not played(arm).needs_judge, arm
+    control = played("random-route-nodemos:judge:0.5")
+    assert (control.arm.name, control.control_of) == ("random-route-nodemos", "cascade-nodemos:judge:0.5")
     for arm in ("teacher:judge:0.5", "icd:judge:0.5"):
         with pytest.raises(ConfigError, match="is no cascade with a threshold"):
-            split_name(arm)
+            played(arm)
     with pytest.raises(ConfigError, match="give the folder of one as --step-judge"):
-        build("cascade-nodemos:judge:0.5", CAST, None)
+        build("cascade-nodemos:judge:0.5", Stage(CAST, BenchOptions()))
     with pytest.raises(ConfigError, match="add the arm 'cascade-nodemos:judge:0\\.5'"):
-        build("random-route-nodemos:judge:0.5", CAST, None)
+        build("random-route-nodemos:judge:0.5", Stage(CAST, BenchOptions()))
 
 
 async def test_a_run_defers_more_at_a_higher_threshold_has_a_control_at_its_share_and_is_calibrated(
@@ -166,9 +171,9 @@ async def test_a_run_defers_more_at_a_higher_threshold_has_a_control_at_its_shar
 ) -> None:
     judge = Says(lambda view, action: (view.index % 4) / 4)
     arms = ("teacher", "random-route:judge:0.5", "cascade:judge:0.5", "cascade:judge:0.2")
-    plan = Plan(split=HOMES, arms=arms, n=2, demos=4, embedder="hash", window=1_000, max_steps=12)
-    cast = replace(CAST, samples=1, judge=judge)
-    bench = Bench(suite=Alfworld(None), cast=cast, plan=plan, folder=tmp_path / "run")
+    options = BenchOptions(split=HOMES, arms=arms, n=2, demos=4, embedder="hash", max_steps=12, samples=1)
+    cast = replace(CAST, judge=judge)
+    bench = Bench(suite=Alfworld(None), cast=cast, options=options, folder=tmp_path / "run")
     episodes = await bench.run()
     assert bench.settings()["judge"] == "says"
     shares = {row.arm: row.teacher_share for row in arm_rows(episodes)}
@@ -178,20 +183,21 @@ async def test_a_run_defers_more_at_a_higher_threshold_has_a_control_at_its_shar
     for step in stored.steps:
         own = [v for v in step.decision.votes if v.actor == "student" and v.action is not None]
         assert [v.chance for v in own] == [(step.index % 4) / 4] * len(own), "in the trace of every step"
-    found = calibrate(episodes, Target(within=0.1))
+    found = calibrate(episodes, Target(within=0.1), roles=by_name(e.arm for e in episodes))
     assert found.signals == ("judge",) and found.certificate is not None
     assert [row.threshold for row in found.certificate.tested] == [0.5, 0.2]
 
 
 async def test_a_trust_is_for_a_student_with_demonstrations_or_for_one_without(tmp_path: Path) -> None:
     arms = ("teacher", "cascade-nodemos:1", "cascade-nodemos:0.4")
-    plan = Plan(split=HOMES, arms=arms, n=2, demos=0, embedder="hash", max_steps=5)
-    episodes = await Bench(suite=Alfworld(None), cast=CAST, plan=plan, folder=tmp_path / "run").run()
-    found = calibrate(episodes, Target(within=0.1)).certificate
+    options = BenchOptions(split=HOMES, arms=arms, n=2, demos=0, embedder="hash", max_steps=5)
+    bench = Bench(suite=Alfworld(None), cast=CAST, options=options, folder=tmp_path / "run")
+    episodes = await bench.run()
+    found = calibrate(episodes, Target(within=0.1), roles=recorded(Run(tmp_path / "run"))).certificate
     assert found is not None and [row.threshold for row in found.tested] == [1.0, 0.4]
     mixed = [e.model_copy(update={"arm": e.arm.replace("-nodemos:1", ":1")}) for e in episodes]
     with pytest.raises(ConfigError, match="with demonstrations and without"):
-        calibrate(mixed, Target(within=0.1))
+        calibrate(mixed, Target(within=0.1), roles=by_name(e.arm for e in mixed))
 
 
 @pytest.mark.parametrize("benchmark", ["alfworld", "excytin"])

@@ -274,7 +274,7 @@ def read() -> frozenset[str]:
 
 
 def test_the_settings_are_found() -> None:
-    assert {("Plan", "demos"), ("Cast", "samples"), ("Budget", "tokens"), ("Bench", "until")} <= set(configs())
+    assert {("BenchOptions", "samples"), ("Arm", "reads"), ("Budget", "tokens"), ("Bench", "until")} <= set(configs())
 
 
 def test_every_field_is_read() -> None:
@@ -312,5 +312,5 @@ def used(path: Path, name: str, function: ast.FunctionDef) -> bool:
 
 def test_every_option_of_the_command_line_does_something() -> None:
     found = list(commands())
-    assert {("bench", "samples"), ("play", "as_json"), ("demo", "lm_seconds")} <= {(p.stem, n) for p, n, _ in found}
+    assert {("promote", "margin"), ("play", "as_json"), ("demo", "lm_seconds")} <= {(p.stem, n) for p, n, _ in found}
     assert not [f"{path.stem} {name}" for path, name, function in found if not used(path, name, function)]

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from atlas.actions import TextActions
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import Cast
-from atlas.benchmarks.bench import Bench, Plan
+from atlas.benchmarks.arm import Cast
+from atlas.benchmarks.bench import Bench
+from atlas.benchmarks.options import BenchOptions
 from atlas.copying.grounding import align, purposes, shape, states
 from atlas.copying.nearest import Nearest, proposals
 from atlas.entities import entities, skeleton
@@ -294,8 +295,8 @@ async def test_sizes_at_which_numbers_end(temperature: float) -> None:
 async def test_with_demonstrations_it_wins_clearly_more(tmp_path: Path) -> None:
     bench = Bench(
         suite=Alfworld(),
-        cast=Cast(student=Nearest(), teacher=ScriptedExpert(), k=40),
-        plan=Plan(split=HOMES, arms=("student", "icd"), n=6, demos=24, embedder="hash", window=1_000),
+        cast=Cast(student=Nearest(), teacher=ScriptedExpert()),
+        options=BenchOptions(split=HOMES, arms=("student", "icd"), n=6, demos=24, embedder="hash"),
         folder=tmp_path / "run",
     )
     episodes = await bench.run()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.errors import DataError, StoreError
 from atlas.records import Task
@@ -113,7 +114,7 @@ def test_the_figures_are_the_account_s(run: Run, html: str) -> None:
         assert money(row.dollars_per_episode) in shown
         for spend in row.spend:
             assert f"{spend.usage.prompt_tokens:,}" in shown
-    for pair in comparisons(run.results()):
+    for pair in comparisons(run.results(), by_name(e.arm for e in run.results())):
         assert f"{pair.first} vs {pair.second}" in shown
         assert points_interval(pair.success) in shown
 
@@ -234,3 +235,32 @@ def test_scales_are_round_and_labels_keep_apart() -> None:
     assert min(b - a for a, b in pairwise(placed)) >= 15
     frame, mark = Box(0, 0, 300, 100), Box(60, 40, 60, 20)
     assert place(50, 50, 60, 15, [(mark, 1.0)], frame).overlap(mark) == 0
+
+
+# --- arms by whatever spelling ----------------------------------------------------------------------------------------
+
+SPELLED = {
+    "teacher": Arm(12, 0.9, teacher=1.0),
+    "cascade:0.8": Arm(12, 0.9, teacher=0.2, retrieves=True),
+    "random-route:0.8": Arm(12, 0.6, teacher=0.2, retrieves=True),
+}
+
+
+def test_a_cascade_with_a_threshold_is_what_the_run_is_about(tmp_path: Path) -> None:
+    made = Run(write_run(tmp_path / "run", SPELLED))
+    facts = gather(made)
+    assert [(pair.first, pair.second) for pair in facts.pairs] == [
+        ("cascade:0.8", "teacher"),
+        ("cascade:0.8", "random-route:0.8"),
+    ]
+    cascade, control = sentences(facts)
+    assert cascade.startswith("The cascade cascade:0.8") and "The teacher itself won" in cascade
+    assert "beat random routing" in control or "not told apart" in control
+    drawn = re.findall(r'class="mark h(\d+)"', scatter(facts.groups[0], 760, 430))
+    assert len(drawn) == len(set(drawn)) == 3, "each arm has a colour of its own"
+
+
+def test_a_control_is_never_what_others_are_compared_with(tmp_path: Path) -> None:
+    arms = {"pamphlets": Arm(6, 0.9), "pamphlets-shuffled": Arm(6, 0.5)}
+    (found,) = gather(Run(write_run(tmp_path / "run", arms))).pairs
+    assert (found.first, found.second) == ("pamphlets", "pamphlets-shuffled")

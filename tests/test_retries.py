@@ -12,8 +12,9 @@ import pytest
 
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import Cast
-from atlas.benchmarks.bench import Bench, Plan
+from atlas.benchmarks.arm import Cast
+from atlas.benchmarks.bench import Bench
+from atlas.benchmarks.options import BenchOptions
 from atlas.benchmarks.promotion import Contest
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
@@ -25,7 +26,7 @@ from atlas.runner import Job, failed, play, remaining
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, cut_off
 
-PLAN = Plan(split=HOMES, arms=("student",), n=4, embedder="hash", window=1_000, max_steps=6)
+OPTIONS = BenchOptions(split=HOMES, arms=("student",), n=4, demos=0, embedder="hash", max_steps=6, concurrency=1)
 PAID = Usage(calls=1, prompt_tokens=1_000, dollars=0.25)
 
 
@@ -57,10 +58,10 @@ def home(*numbers: int) -> Callable[[str], bool]:
 
 
 def bench(
-    folder: Path, student: Callable[[str], bool] = never, teacher: Callable[[str], bool] = never, **plan: Any
+    folder: Path, student: Callable[[str], bool] = never, teacher: Callable[[str], bool] = never, **options: Any
 ) -> Bench:
-    cast = Cast(student=Unreliable(Nearest(), student), teacher=Unreliable(ScriptedExpert(), teacher), k=40)
-    return Bench(suite=Alfworld(), cast=cast, plan=replace(PLAN, **plan), folder=folder, concurrency=1)
+    cast = Cast(student=Unreliable(Nearest(), student), teacher=Unreliable(ScriptedExpert(), teacher))
+    return Bench(suite=Alfworld(), cast=cast, options=replace(OPTIONS, **options), folder=folder)
 
 
 def told(of: Bench) -> list[str]:
@@ -109,7 +110,7 @@ async def test_errors_that_stay_are_one_error_each_and_all_of_them_are_paid(tmp_
     kept = bench(tmp_path / "kept", home(0))
     await kept.run()
     kept = bench(tmp_path / "kept")
-    kept.retry_errors = False
+    kept.options = replace(kept.options, retry_errors=False)
     assert [e.stop for e in await kept.run()].count(Stop.ERROR) == 1
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.benchmarks.roles import by_name
 from atlas.errors import ConfigError, StoreError
 from atlas.records import STUDENT, Decision, Message, Observation, Prompt, Step, Stop, Task, ToolCall
 from atlas.testing.runs import ARMS, Arm, write_episode, write_run
@@ -238,7 +239,7 @@ def test_the_account_of_a_run_adds_up(tmp_path: Path) -> None:
     assert teacher.teacher_share == 1.0 and teacher.errors == 0
     assert teacher.dollars_per_episode == pytest.approx(0.002 * teacher.steps)
     paid = sum(e.spend[0].usage.dollars or 0 for e in run.results() if e.arm == "collect")
-    even = {row.arm: row for row in break_even(list(rows.values()))}
+    even = {row.arm: row for row in break_even(list(rows.values()), by_name(rows))}
     assert even["icd"].demo_dollars == pytest.approx(paid)
     assert even["icd"].episodes == pytest.approx(paid / even["icd"].saving)
     compared = pair(run.results(), "cascade", "student")
@@ -252,7 +253,7 @@ def test_unpriced_calls_are_unpriced_in_every_sum(tmp_path: Path) -> None:
     assert student.dollars_per_episode is None and student.usage.tokens > 0
     assert teacher.dollars_per_episode is not None
     assert pair(run.results(), "student", "teacher").dollars is None
-    assert break_even([student, teacher]) == []
+    assert break_even([student, teacher], by_name(("student", "teacher"))) == []
 
 
 def test_interrupted_episodes_are_paid_but_no_result(tmp_path: Path) -> None:

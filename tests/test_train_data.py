@@ -155,14 +155,19 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_random_routing_without_demonstrations_takes_the_share_of_the_cascade_without_them() -> None:
-    from atlas.benchmarks.arms import Cast, build
+    from dataclasses import replace
+
+    from atlas.benchmarks.arm import Cast, Stage
+    from atlas.benchmarks.arms import build
+    from atlas.benchmarks.options import BenchOptions
     from atlas.errors import ConfigError
     from atlas.models import load
 
     cast = Cast(student=load("nearest"), teacher=load("scripted:alfworld"))
-    assert build("random-route-nodemos", cast, None, share=0.25).config()["share"] == 0.25
+    stage = Stage(cast, BenchOptions())
+    assert build("random-route-nodemos", replace(stage, share=0.25)).config()["share"] == 0.25
     with pytest.raises(ConfigError, match="add the arm 'cascade-nodemos'"):
-        build("random-route-nodemos", cast, None)
+        build("random-route-nodemos", stage)
 
 
 def rows_of(tmp_path: Path, **changes: tuple[object, ...]) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ from hypothesis import strategies as st
 from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import Cast, needs_demos, split_name, trust_of
-from atlas.benchmarks.bench import Bench, Plan
+from atlas.benchmarks.arm import Cast
+from atlas.benchmarks.arms import played
+from atlas.benchmarks.bench import Bench
+from atlas.benchmarks.options import BenchOptions
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError, ModelError
@@ -224,24 +225,24 @@ async def test_the_command_line_shows_an_audit(audited_run: Path, capsys: pytest
 
 # --- arms of a run ----------------------------------------------------------------------------------------------------
 
-CAST = Cast(student=Nearest(), teacher=ScriptedExpert(), k=40, samples=5)
+CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
 
 
 def test_arms_with_a_threshold() -> None:
-    assert split_name("cascade:votes+similarity:0.6@5") == ("cascade", 5)
-    assert trust_of("cascade:0.8") == Trust(threshold=0.8)
-    assert trust_of("cascade") == trust_of("cascade@5") == trust_of("teacher") == UNANIMITY
-    assert needs_demos("cascade:0.8@5") and needs_demos("cascade-watch")
+    curve = played("cascade:votes+similarity:0.6@5")
+    assert (curve.arm.name, curve.count, curve.arm.demos) == ("cascade", 5, True)
+    assert curve.trust == Trust(signals=("votes", "similarity"), threshold=0.6)
+    assert played("cascade:0.8").trust == Trust(threshold=0.8)
+    assert all(played(arm).trust is None for arm in ("cascade", "cascade@5", "teacher"))
     for arm in ("cascade:", "cascade:2", "cascade:luck:0.5", "icd:0.5", "teacher:1"):
         with pytest.raises(ConfigError, match="threshold"):
-            split_name(arm)
+            played(arm)
 
 
 async def test_a_grid_is_played_audited_and_calibrated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arms = ("teacher", "cascade:1", "cascade:0.4", "cascade-watch", "cascade:0.4@2")
-    plan = Plan(split="homes", arms=arms, n=3, demos=4, embedder="hash", window=1_000)
-    cast = replace(CAST, audit=0.5)
-    episodes = await Bench(suite=Alfworld(None), cast=cast, plan=plan, folder=tmp_path / "run").run()
+    options = BenchOptions(split="homes", arms=arms, n=3, demos=4, embedder="hash", samples=5, audit=0.5)
+    episodes = await Bench(suite=Alfworld(None), cast=CAST, options=options, folder=tmp_path / "run").run()
     taught = {row.arm: row.teacher_share for row in arm_rows(episodes)}
     assert taught["cascade:0.4"] < taught["cascade:1"] < taught["teacher"]
     rows = {row.arm: row for row in audit_rows(Run(tmp_path / "run").episodes())}

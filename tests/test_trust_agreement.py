@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import pytest
 from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.benchmarks.arms import Cast
-from atlas.benchmarks.bench import Bench, Plan
+from atlas.benchmarks.arm import Cast
+from atlas.benchmarks.bench import Bench
+from atlas.benchmarks.options import BenchOptions
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import DataError
@@ -184,12 +184,12 @@ _SHARES = {True: (0.1, 0.3, 0.6), False: (0.4, 0.4, 0.2)}
 
 # --- runs -------------------------------------------------------------------------------------------------------------
 
-CAST = Cast(student=Nearest(), teacher=ScriptedExpert(), k=40, samples=3)
+CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
 
 
 async def played(folder: Path, audit: float, *arms: str, n: int = 3) -> Path:
-    plan = Plan(split="homes", arms=arms, n=n, demos=6, embedder="hash", window=1_000)
-    await Bench(suite=Alfworld(None), cast=replace(CAST, audit=audit), plan=plan, folder=folder).run()
+    options = BenchOptions(split="homes", arms=arms, n=n, demos=6, embedder="hash", audit=audit)
+    await Bench(suite=Alfworld(None), cast=CAST, options=options, folder=folder).run()
     return folder
 
 

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.errors import ConfigError, DataError
 from atlas.records import Episode, Spend, Stop, Task, Usage
+from atlas.traces.roles import Role
 from atlas.traces.writer import RunWriter
 from atlas.trust import Trust
-from atlas.trust.calibrate import FEWEST, Target, calibrate, dollars_p, fixed_sequence, success_p
+from atlas.trust import calibrate as calibration
+from atlas.trust.calibrate import FEWEST, Target, dollars_p, fixed_sequence, success_p
 
 DELTA = 0.1
+
+
+def calibrate(episodes: Sequence[Episode], target: Target, **told: Any) -> Trust:
+    """As ``atlas trust calibrate`` does, with the roles of arms that stand in no run."""
+    roles = by_name(e.arm for e in episodes) | told.pop("roles", {})
+    return calibration.calibrate(episodes, target, roles=roles, **told)
 
 
 def episode(arm: str, task: int, won: bool | None, dollars: float | None, *, teacher_steps: int = 1) -> Episode:
@@ -132,7 +143,8 @@ def test_runs_that_cannot_be_calibrated_say_what_they_lack() -> None:
     with pytest.raises(ConfigError, match="without a price"):
         calibrate(unpriced, Target(dollars=1.0), run="r")
     with pytest.raises(DataError, match="no cascade with a threshold"):
-        calibrate([*unpriced, episode("cascade:x", 0, True, 1.0)], Target(within=0.1), run="r")
+        roles = {"cascade:x": Role(name="cascade:x", kind="cascade", trust="x", family="cascade")}
+        calibrate([*unpriced, episode("cascade:x", 0, True, 1.0)], Target(within=0.1), run="r", roles=roles)
 
 
 # --- validity: what is certified holds, however often the experiment is repeated --------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import shlex
 import sys
@@ -13,157 +12,89 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from atlas.benchmarks.alfworld.options import AlfworldOptions
+from atlas.benchmarks.options import BenchOptions
+from atlas.cli.bench_options import BenchCommand, read
 from atlas.errors import ConfigError, StoreError
+from atlas.own import load_own, made
 
 if TYPE_CHECKING:
-    from atlas.benchmarks.arms import Cast
+    from atlas.benchmarks.arm import Cast
     from atlas.benchmarks.bench import Bench
-    from atlas.policies import LaneRules
+    from atlas.benchmarks.suite import Suite
     from atlas.records import Episode
 
-DEFAULT_ARMS = "student,icd,cascade,teacher,random-route"
 Seen = Callable[[str, "Sequence[Episode]"], None]
 
 
 class Benchmarks(click.Group):
-    """Benchmarks besides those of this module have one each, which shares its options and is loaded when called."""
+    """Benchmarks besides those of this module have one each, which has all of its options and is loaded when called;
+    one of your own is named by its module or file."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *ELSEWHERE])
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in ELSEWHERE:
+        named = ELSEWHERE.get(name, name)
+        if ":" not in named:
             return super().get_command(ctx, name)
-        found: click.Command = getattr(importlib.import_module(ELSEWHERE[name]), name)
-        return found
+        found = load_own(named)
+        return found if isinstance(found, click.Command) else _of_suite(named)
 
 
-ELSEWHERE = {"excytin": "atlas.cli.bench_excytin"}
+ELSEWHERE = {"excytin": "atlas.cli.bench_excytin:command"}
+"""Name -> a suite, or a command where a suite has options of its own."""
 
 
-@click.group(cls=Benchmarks, help="Run a benchmark: arms, intervals, a comparison paired by task.")
+@click.group(
+    cls=Benchmarks,
+    help="Run a benchmark: arms, intervals, a comparison paired by task.",
+    epilog="A benchmark of your own is FILE.py:NAME or MODULE:NAME, and has the options of all: see "
+    "atlas/benchmarks/suite.py for what it has to offer.",
+)
 def command() -> None:
     pass
 
 
-@command.command("alfworld")
-@click.option(
-    "--split",
-    default="homes",
-    show_default=True,
-    help="valid_unseen, valid_seen or train; homes or homes-blocks (generated).",
-)
-@click.option(
-    "--arms",
-    default=DEFAULT_ARMS,
-    show_default=True,
-    help="Comma-separated; NAME@N uses the first N demos, cascade:T trusts the student from score T on.",
-)
-@click.option("--student", default="nearest", show_default=True, help="A model: see 'atlas models ls'.")
-@click.option("--teacher", default="scripted:alfworld", show_default=True, help="A model.")
-@click.option("--student-price", help="Dollars per million tokens: PROMPT/COMPLETION[/CACHED].")
-@click.option("--teacher-price", help="The same for the teacher.")
-@click.option(
-    "--demos",
-    default=200,
-    type=click.IntRange(min=0),
-    show_default=True,
-    help="Train tasks the teacher demonstrates first.",
-)
-@click.option("--memory", type=click.Path(path_type=Path), help="Use this memory (and add to it) instead of a new one.")
-@click.option("--n", type=click.IntRange(min=1), help="Only N tasks of the split, taken evenly from all of it.")
-@click.option("--k", type=click.IntRange(min=1), help="Demonstrations shown per step. [default: 40 nearest, 6 others]")
-@click.option(
-    "--window", type=click.IntRange(min=0), help="Steps shown around a match. [default: all nearest, 5 others]"
-)
-@click.option(
-    "--samples", default=3, type=click.IntRange(min=1), show_default=True, help="Student samples per step in a cascade."
-)
-@click.option(
-    "--temperature",
-    default=0.1,
-    type=click.FloatRange(min=0),
-    show_default=True,
-    help="Of the student's samples in a cascade and in pamphlets-sampled.",
-)
-@click.option(
-    "--audit",
-    default=0.0,
-    type=click.FloatRange(0, 1),
-    show_default=True,
-    help="Share of the student's steps in a cascade that the teacher is asked about too: see 'atlas trust audit'.",
-)
-@click.option(
-    "--step-judge",
-    type=click.Path(path_type=Path),
-    help="Folder that 'atlas train judge' wrote: arms such as cascade:judge:0.5 defer to the teacher by it.",
-)
-@click.option("--force-lane", help="In the arm lanes: auto, paired or coach, whatever the probe says.")
-@click.option("--forbid-lane", multiple=True, help="In the arm lanes: never this one; may be given twice.")
-@click.option("--lane-dollars", multiple=True, help="LANE=DOLLARS: the most that all episodes of a lane may cost.")
-@click.option(
-    "--guidance-tokens",
-    default=300,
-    type=click.IntRange(min=1),
-    show_default=True,
-    help="What entries of pamphlets may take of a prompt.",
-)
-@click.option(
-    "--trials",
-    default=0.0,
-    type=click.FloatRange(0, 1),
-    show_default=True,
-    help="Share of episodes in which a coin decides for each entry whether it is shown: its evidence.",
-)
-@click.option("--plan/--no-plan", default=False, help="The student writes a plan before it acts.")
-@click.option(
-    "--share", type=click.FloatRange(0, 1), help="Teacher's share under random-route. [default: the cascade's]"
-)
-@click.option(
-    "--seeds", default="0", show_default=True, help="Comma-separated; every arm plays every task once per seed."
-)
-@click.option("--tasks-seed", default=0, show_default=True, help="Which homes, which train games.")
-@click.option("--max-steps", type=click.IntRange(min=1), help="Actions per episode. [default: 50]")
-@click.option("--embedder", default="minilm", show_default=True, help="minilm, hash, or sentence-transformers/NAME.")
-@click.option("--concurrency", default=8, type=click.IntRange(min=1), show_default=True, help="Episodes in flight.")
-@click.option("--budget-dollars", type=click.FloatRange(min=0), help="Of the whole run; resume with more to go on.")
-@click.option("--budget-tokens", type=click.IntRange(min=0), help="Of the whole run.")
-@click.option("--episode-dollars", type=click.FloatRange(min=0), help="Of each episode.")
-@click.option("--episode-tokens", type=click.IntRange(min=0), help="Of each episode.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the official games. [default: ALFWORLD_DATA]")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder; an existing one is resumed.")
-@click.option(
-    "--retry-errors/--keep-errors",
-    default=True,
-    show_default=True,
-    help="Whether a resumed run plays again what ended with an error.",
-)
-@click.option(
-    "--permitted",
-    default="",
-    metavar="MODEL,...",
-    help="Models whose terms allow training on their words (openai/* too): kept in the run, for exports and training; "
-    "a resumed run may add some.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output, progress on standard error.")
-def alfworld(**options: Any) -> None:
+def alfworld(**given: Any) -> None:
     """Household games: official splits, or generated homes that need no download."""
     from atlas.benchmarks.alfworld.suite import Alfworld
 
-    bench = bench_of(Alfworld(options["data"]), options)
-    if played(bench, as_json=options["as_json"]):
-        summary(bench.folder, as_json=options["as_json"])
-    elif options["as_json"]:
+    options = read(AlfworldOptions, given)
+    run(Alfworld(options.data), options)
+
+
+command.add_command(BenchCommand("alfworld", alfworld, AlfworldOptions, alfworld.__doc__))
+
+
+def _of_suite(name: str) -> click.Command:
+    """The command that plays a suite, a user's own say."""
+    from atlas.benchmarks.suite import NEEDS, Suite
+
+    suite = cast(Suite, made(name, NEEDS, "suite"))
+
+    def play(**given: Any) -> None:
+        run(suite, read(BenchOptions, given))
+
+    return BenchCommand(name, play, BenchOptions, f"{suite.name}, a benchmark of your own.")
+
+
+def run(suite: Suite, options: BenchOptions) -> None:
+    """Play what ``options`` ask for, and show what came of it."""
+    bench = bench_of(suite, options)
+    if played(bench, as_json=options.as_json):
+        summary(bench.folder, as_json=options.as_json)
+    elif options.as_json:
         click.echo(json.dumps({"run": str(bench.folder), "arms": [], "pairs": [], "break_even": []}))
     say_unplayed(bench)
 
 
 def played(bench: Bench, *, as_json: bool) -> bool:
-    """Play the whole plan, showing how it goes; whether any episode has a result."""
+    """Play all of it, showing how it goes; whether any episode has a result."""
     from atlas.runner import settled
 
     with live(as_json=as_json) as seen:
@@ -181,85 +112,36 @@ def say_unplayed(bench: Bench) -> None:
         )
 
 
-def bench_of(suite: Any, options: dict[str, Any]) -> Bench:
-    """The experiment that the options of a command ask for, on ``suite``."""
-    from atlas.benchmarks.arms import Cast
-    from atlas.benchmarks.bench import Bench, Plan
-    from atlas.benchmarks.seeds import numbers
-    from atlas.budget import Budget
+def bench_of(suite: Suite, options: BenchOptions) -> Bench:
+    """The experiment that ``options`` ask for, on ``suite``. There is no run yet where something is refused."""
+    from atlas.benchmarks.arm import Cast
+    from atlas.benchmarks.bench import Bench
     from atlas.cli.trust_judge import load_judge
     from atlas.models import load
     from atlas.trust.given import trust_for
 
-    arms = arms_of(options)
-    copies = options["student"] == "nearest"
-    cast = Cast(
-        student=load(options["student"], price=options["student_price"]),
-        teacher=load(options["teacher"], price=options["teacher_price"]),
-        k=options["k"] or (40 if copies else 6),
-        samples=options["samples"],
-        temperature=options["temperature"],
-        plan=options["plan"],
-        guidance_tokens=options["guidance_tokens"],
-        trials=options["trials"],
-        audit=options["audit"],
-        rules=_lane_rules(options),
-        trust=trust_for(options["student"]),
-        judge=load_judge(options["step_judge"]) if options["step_judge"] else None,
+    players = Cast(
+        student=load(options.student, price=options.student_price),
+        teacher=load(options.teacher, price=options.teacher_price),
+        trust=trust_for(options.student),
+        judge=load_judge(options.step_judge) if options.step_judge else None,
     )
-    plan = Plan(
-        split=options["split"],
-        arms=arms,
-        n=options["n"],
-        demos=options["demos"],
-        seeds=numbers(options["seeds"]),
-        tasks_seed=options["tasks_seed"],
-        share=options["share"],
-        embedder=options["embedder"],
-        # The nearest-demonstration student reads whole trajectories; a prompt has room for windows.
-        window=options["window"] if options["window"] is not None else (1_000 if copies else 5),
-        memory=str(options["memory"].resolve()) if options["memory"] else None,
-        max_steps=options["max_steps"],
-    )
-    about = {"command": shlex.join(["atlas", *sys.argv[1:]]), **_permitted(options["permitted"], cast)}
-    folder = options["out"] or new_folder(f"{suite.name}-{plan.split}")
-    return Bench(
-        suite=suite,
-        cast=cast,
-        plan=plan,
-        folder=folder,
-        concurrency=options["concurrency"],
-        budget=Budget(dollars=options["episode_dollars"], tokens=options["episode_tokens"]),
-        run_budget=Budget(dollars=options["budget_dollars"], tokens=options["budget_tokens"]),
-        about=about,
-        retry_errors=options["retry_errors"],
-    )
+    options.rules.check()
+    about = {"command": shlex.join(["atlas", *sys.argv[1:]]), **_permitted(options.permitted, players)}
+    folder = options.out or new_folder(f"{suite.name}-{options.split}")
+    return Bench(suite=suite, cast=players, options=options, folder=folder, about=about)
 
 
-def _permitted(text: str, cast: Cast) -> dict[str, list[str]]:
+def _permitted(stated: tuple[str, ...], who: Cast) -> dict[str, list[str]]:
     """The run's ``permitted`` fact, where one is stated. Raises ConfigError for a name that nobody who plays has."""
-    stated = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    players = (cast.student.name, cast.teacher.name)
+    players = (who.student.name, who.teacher.name)
     for name in stated:
         if not any(fnmatchcase(player, name) for player in players):
             raise ConfigError(
                 f"--permitted {name} is neither the student ({players[0]}) nor the teacher ({players[1]}): name models "
                 "of this run, or a pattern such as 'openai/*'"
             )
-    return {"permitted": stated} if stated else {}
-
-
-def arms_of(options: dict[str, Any]) -> tuple[str, ...]:
-    """The arms to be played, each once. Raises ConfigError where there is none, and for an option of the present
-    command that none of them reads."""
-    from atlas.cli.bench_options import check_judge, check_read
-
-    arms = tuple(dict.fromkeys(a.strip() for a in options["arms"].split(",") if a.strip()))
-    if not arms:
-        raise ConfigError("--arms names no arm")
-    check_read(arms)
-    check_judge(arms, options["step_judge"])
-    return arms
+    return {"permitted": list(stated)} if stated else {}
 
 
 def new_folder(name: str) -> Path:
@@ -282,21 +164,6 @@ def _made(folder: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _lane_rules(options: dict[str, Any]) -> LaneRules:
-    from atlas.policies import LaneRules
-
-    budgets = {}
-    for text in options["lane_dollars"]:
-        lane, _, limit = text.partition("=")
-        try:
-            budgets[lane] = float(limit)
-        except ValueError:
-            raise ConfigError(f"--lane-dollars takes LANE=DOLLARS, such as coach=0.50, not {text!r}") from None
-    rules = LaneRules(force=options["force_lane"], forbid=options["forbid_lane"], dollars=budgets)
-    rules.check()
-    return rules
 
 
 @contextmanager

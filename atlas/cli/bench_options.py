@@ -1,74 +1,127 @@
-"""Which options of ``atlas bench`` only some arms read: given for a run without such an arm, they would do nothing."""
+"""The command line of ``atlas bench``, made of the record of its options; and what of it would do nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import click
 from click.core import ParameterSource
 
+from atlas.benchmarks.options import BenchOptions, Option, listed, numbers
 from atlas.errors import ConfigError
 
-_ENTRIES = (
-    "pamphlets", "pamphlets-sampled", "pamphlets-shuffled", "both", "both-shuffled", "cascade-pamphlets",
-    "cascade-both", "pamphlets-elsewhere", "both-elsewhere",
-)  # fmt: skip
-_SAMPLED = (
-    "cascade", "cascade-watch", "cascade-nodemos", "cascade-watch-nodemos", "online", "cascade-pamphlets",
-    "cascade-both",
-)  # fmt: skip
-_RECALLED = (
-    "icd", "icd-irrelevant", "cascade", "cascade-watch", "random-route", "online", "lanes", "both", "both-shuffled",
-    "cascade-both", "icd-elsewhere", "both-elsewhere",
-)  # fmt: skip
-_LANES = ("lanes",)
+Options = TypeVar("Options", bound=BenchOptions)
 
-READ_BY: dict[str, tuple[str, ...]] = {
-    "trials": _ENTRIES,
-    "guidance_tokens": _ENTRIES,
-    "samples": _SAMPLED,
-    "temperature": (*_SAMPLED, "pamphlets-sampled"),
-    "audit": _SAMPLED,
-    "k": _RECALLED,
-    "plan": _RECALLED,
-    "window": _RECALLED,
-    "share": ("random-route", "random-route-nodemos"),
-    "force_lane": _LANES,
-    "forbid_lane": _LANES,
-    "lane_dollars": _LANES,
-}
-"""Option -> the arms that read it. Options that are not here are read whatever the arms are."""
+
+def _apart(read: Callable[[str], tuple[Any, ...]]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Takes apart what was typed."""
+    return lambda context, param, value: read(value)
+
+
+class BenchCommand(click.Command):
+    """A benchmark's command, whose help says what the arms are."""
+
+    def __init__(self, name: str, play: Callable[..., None], record: type[BenchOptions], says: str | None) -> None:
+        super().__init__(name, callback=play, params=parameters(record), help=says)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Read when help is asked for: arms are made of policies and memories.
+        from atlas.benchmarks.arms import BUILT_IN
+
+        with formatter.section("Arms"):
+            formatter.write_dl([(arm.name, arm.says) for arm in BUILT_IN])
+
+
+def parameters(record: type[BenchOptions]) -> list[click.Parameter]:
+    """The options of ``record``, in its order."""
+    hints = get_type_hints(record)
+    return [_parameter(each.name, each.default, hints[each.name], each.metadata["option"]) for each in fields(record)]
+
+
+def _parameter(name: str, default: Any, hint: Any, told: Option) -> click.Option:
+    flags = [*(told.flags or (f"--{name.replace('_', '-')}",)), name]
+    kind = next(part for part in get_args(hint) if part is not type(None)) if _optional(hint) else hint
+    if kind is bool:
+        shown = default and "/" in flags[0]
+        return click.Option(flags, is_flag=True, default=default, show_default=shown, help=told.help)
+    if told.repeated:
+        return click.Option(flags, multiple=True, help=told.help)
+    if told.required:
+        return click.Option(flags, type=_type(kind, told), required=True, help=told.help)
+    return click.Option(
+        flags,
+        type=_type(kind, told),
+        callback=_apart(numbers if get_args(kind)[0] is int else listed) if get_args(kind) else None,
+        # Defaults are shown as they would be typed.
+        default=",".join(map(str, default)) if isinstance(default, tuple) else default,
+        show_default=told.show_default and default is not None,
+        metavar=told.metavar,
+        help=told.help,
+    )
+
+
+def _optional(hint: Any) -> bool:
+    return type(None) in get_args(hint)
+
+
+def _type(kind: Any, told: Option) -> click.ParamType[Any]:
+    if told.choices:
+        return click.Choice(told.choices)
+    if kind is int:
+        return click.INT if told.least is None else click.IntRange(min=int(told.least))
+    if kind is float:
+        return click.FloatRange(min=told.least, max=told.most)
+    if kind is Path:
+        return click.Path(path_type=Path)
+    return click.STRING
+
+
+def read(record: type[Options], given: dict[str, Any]) -> Options:
+    """The options of the present command. Raises ConfigError where no arm is named, and for an option that was typed
+    and that none of the arms reads."""
+    options = record(**given)
+    if not options.arms:
+        raise ConfigError("--arms names no arm")
+    check_read(options.arms)
+    check_judge(options)
+    return options
+
+
+def typed(name: str) -> bool:
+    """Whether the present command was given that option."""
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def check_read(arms: Sequence[str]) -> None:
     """Look at what was typed for the present command. Raises ConfigError for an option that none of ``arms`` reads,
     and for an arm that does not exist."""
-    from atlas.benchmarks.arms import split_name
+    from atlas.benchmarks.arms import all_played, readers
 
-    context = click.get_current_context()
-    chosen = {split_name(arm)[0] for arm in arms}
-    for param in context.command.params:
-        readers = READ_BY.get(param.name or "", ())
-        if not readers or chosen & set(readers):
-            continue
-        if context.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT:
+    chosen = all_played(arms)
+    for param in click.get_current_context().command.params:
+        name = param.name or ""
+        reading = readers(name)
+        if reading and typed(name) and not any(arm.arm.reads_option(name) for arm in chosen):
             raise ConfigError(
                 f"none of the arms {','.join(arms)} reads {param.opts[0]}: leave it out, or add to --arms one that "
-                f"does ({', '.join(readers)})"
+                f"does ({', '.join(reading)})"
             )
 
 
-def check_judge(arms: Sequence[str], folder: object) -> None:
-    """Raises ConfigError where none of ``arms`` asks the judge that is given, or one asks and there is none."""
-    from atlas.benchmarks.arms import needs_judge
+def check_judge(options: BenchOptions) -> None:
+    """Raises ConfigError where none of the arms asks the judge that is given, or one asks and there is none."""
+    from atlas.benchmarks.arms import all_played
 
-    asking = [arm for arm in arms if needs_judge(arm)]
-    if folder is not None and not asking:
+    asking = [arm.name for arm in all_played(options.arms) if arm.needs_judge]
+    if options.step_judge is not None and not asking:
         raise ConfigError(
-            f"none of the arms {','.join(arms)} reads --step-judge: leave it out, or add to --arms one that does, such "
-            "as cascade:judge:0.5"
+            f"none of the arms {','.join(options.arms)} reads --step-judge: leave it out, or add to --arms one that "
+            "does, such as cascade:judge:0.5"
         )
-    if folder is None and asking:
+    if options.step_judge is None and asking:
         raise ConfigError(
             f"the arm {asking[0]} asks a judge of steps: train one with 'atlas train judge' and give its folder as "
             "--step-judge"

@@ -50,17 +50,19 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
     from atlas.cli.bench import live, summary
     from atlas.report import write_report
     from atlas.traces import Run, RunWriter
+    from atlas.traces.roles import written
 
     copying = _copying(out, homes, demos, embedder)
     parts = [copying]
     if lm_seconds:
-        parts.append(_language_model(copying, lm_seconds))
+        parts.append(_language_model(copying))
     settings: dict[str, Any] = {
         "title": TITLE,
         "notes": NOTES if lm_seconds else NOTES[:-1],
         **{part.group or "nearest": part.settings() for part in parts},
     }
-    with RunWriter(out, settings, {"command": f"atlas demo -o {out}"}) as writer:
+    roles = {arm: role for part in parts for arm, role in part.roles.items()}
+    with RunWriter(out, settings, {"command": f"atlas demo -o {out}", **written(roles)}) as writer:
         for part in parts:
             if part.group:
                 part.until = time.monotonic() + lm_seconds
@@ -74,30 +76,39 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
 
 
 def _copying(out: Path, homes: int, demos: int, embedder: str) -> Bench:
+    from atlas.benchmarks.alfworld.options import AlfworldOptions
     from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
-    from atlas.benchmarks.arms import Cast
-    from atlas.benchmarks.bench import Bench, Plan
+    from atlas.benchmarks.arm import Cast
+    from atlas.benchmarks.bench import Bench
     from atlas.models import load
 
     counts = [n for n in CURVE if n < demos]
     curve = [f"{arm}@{n}" for n in counts for arm in ("icd", "cascade")]
-    plan = Plan(
+    options = AlfworldOptions(
         split=HOMES,
         arms=("teacher", "student", "icd", "cascade", *curve, "online", "random-route"),
         n=homes,
         demos=demos,
         embedder=embedder,
-        window=1_000,
     )
-    cast = Cast(student=load("nearest"), teacher=load("scripted:alfworld"), k=40)
-    return Bench(suite=Alfworld(), cast=cast, plan=plan, folder=out)
+    cast = Cast(student=load(options.student), teacher=load(options.teacher))
+    return Bench(suite=Alfworld(), cast=cast, options=options, folder=out)
 
 
-def _language_model(copying: Bench, seconds: int) -> Bench:
+def _language_model(copying: Bench) -> Bench:
     """The same homes and the same demonstrations, shown to a small language model."""
     from atlas.models import load
 
+    cast = replace(copying.cast, student=load(LANGUAGE_MODEL))
     # Single steps and few of them: prefill is what a language model on a CPU spends its time on.
-    cast = replace(copying.cast, student=load(LANGUAGE_MODEL), k=2, temperature=1.0)
-    plan = replace(copying.plan, arms=("cascade",), demos=0, window=0)
-    return replace(copying, cast=cast, plan=plan, group=LANGUAGE_MODEL, concurrency=1)
+    options = replace(
+        copying.options,
+        student=LANGUAGE_MODEL,
+        arms=("cascade",),
+        demos=0,
+        k=2,
+        window=0,
+        temperature=1.0,
+        concurrency=1,
+    )
+    return replace(copying, cast=cast, options=options, group=LANGUAGE_MODEL)

@@ -12,14 +12,13 @@ import click
 
 from atlas import tables
 from atlas.errors import ConfigError
+from atlas.export.formats import FORMATS
 
 if TYPE_CHECKING:
     from atlas.export.build import Seen
     from atlas.export.manifest import Manifest
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-NAMES = ("rows", "openai-sft", "trl-sft", "openai-preference", "trl-preference", "atif", "otel-json", "parquet")
 
 
 def _list(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -34,7 +33,7 @@ def _many(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
 
 @click.command(name="export")
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--format", "form", required=True, help=f"One of {', '.join(NAMES)}.")
+@click.option("--format", "form", required=True, help=f"One of {', '.join(FORMATS)}.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the export.")
 @click.option(
     "--success/--any-outcome",
@@ -81,13 +80,12 @@ def command(
     are hidden in all formats. The folder is replaced as a whole, or left as it was.
     """
     from atlas.export.build import ExportPlan, export
-    from atlas.export.formats import FORMATS
     from atlas.export.select import Filters
     from atlas.records import STUDENT, TEACHER
     from atlas.traces.reader import find_run
 
     if form not in FORMATS:
-        raise ConfigError(f"there is no export format {form!r}: choose one of {', '.join(NAMES)}")
+        raise ConfigError(f"there is no export format {form!r}: choose one of {', '.join(FORMATS)}")
     if unknown := [actor for actor in actors if actor not in (STUDENT, TEACHER)]:
         raise ConfigError(f"there is no actor {unknown[0]!r}: choose {STUDENT} or {TEACHER}")
     filters = Filters(
@@ -147,7 +145,7 @@ def _print(out: Path, manifest: Manifest) -> None:
     from rich.table import Table
 
     console = tables.console()
-    unit = "trajectories" if manifest.format in ("atif", "otel-json") else "rows"
+    unit = "trajectories" if FORMATS[manifest.format].unit == "episode" else "rows"
     console.print(
         tables.plain(f"{manifest.rows:,} {unit} of {manifest.episodes:,} episodes, {manifest.tasks:,} tasks: {out}")
     )

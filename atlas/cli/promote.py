@@ -71,12 +71,13 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
 def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -> tuple[Path, Promotion]:
     """The run's folder and what came of it."""
     from atlas.benchmarks.alfworld.suite import Alfworld
+    from atlas.benchmarks.options import numbers
     from atlas.benchmarks.promotion import Contest
-    from atlas.benchmarks.seeds import numbers
     from atlas.cli.bench import live
     from atlas.memory import DemonstrationStore
     from atlas.models import load
     from atlas.traces import Run, RunWriter
+    from atlas.traces.roles import written
 
     suite = Alfworld(options["data"])
     tasks = suite.tasks(options["split"], options["n"], options["tasks_seed"])
@@ -103,7 +104,7 @@ def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -
     try:
         # A run that cannot begin leaves no folder behind.
         folder: Path = options["out"] or new_folder(f"promote-{role}")
-        with RunWriter(folder, settings) as writer, live(as_json=options["as_json"]) as seen:
+        with RunWriter(folder, settings, written(contest.roles)) as writer, live(as_json=options["as_json"]) as seen:
             episodes = asyncio.run(
                 contest.play(
                     tasks,

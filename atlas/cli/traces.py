@@ -216,9 +216,12 @@ def _episode_row(episode: StoredEpisode) -> dict[str, Any]:
 
 
 def _show_run(run: Run, *, as_json: bool) -> None:
+    from atlas.benchmarks.roles import roles_of
+
     episodes = run.episodes()
     rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)
-    even = break_even(rows, using=demo_users(episodes))
+    roles = roles_of(run, (e.arm for e in episodes))
+    even = break_even(rows, roles, using=demo_users(episodes, roles))
     lost, lost_usage = cut_off(episodes)
     running = sum(e.result is None for e in lost)
     interrupted = sum(e.result is not None and e.result.stop in INTERRUPTED for e in lost)

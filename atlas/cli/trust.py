@@ -53,13 +53,21 @@ def calibrate(
 
     Such a run is made by: atlas bench alfworld --n 200 --samples 5 --arms teacher,cascade:1,cascade:0.8,cascade:0.6
     """
+    from atlas.benchmarks.roles import roles_of
     from atlas.traces.reader import find_run
     from atlas.trust.calibrate import Target
     from atlas.trust.calibrate import calibrate as choose
 
     opened = find_run(run)
-    target = Target(within=within, dollars=at_most_dollars)
-    trust = choose(opened.results(), target, delta=delta, run=opened.name, settings=opened.settings)
+    episodes = opened.results()
+    trust = choose(
+        episodes,
+        Target(within=within, dollars=at_most_dollars),
+        roles=roles_of(opened, (e.arm for e in episodes)),
+        delta=delta,
+        run=opened.name,
+        settings=opened.settings,
+    )
     if out is not None:
         trust.save(out)
     if as_json:

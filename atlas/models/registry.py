@@ -6,18 +6,22 @@ import difflib
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from atlas.assets import ASSETS, cache_dir
 from atlas.errors import ConfigError
 from atlas.models.prices import LOCAL, listed, parse_price
 from atlas.named import meaning
 from atlas.named import names as given_names
+from atlas.own import made
 from atlas.protocols import Model
 from atlas.records import Price, Record
 
 EMBEDDED = ("smollm2-135m", "qwen2.5-coder-1.5b")
 """Language models whose weights are assets of this package."""
+
+MODEL = ("name", "price", "shares_prompt", "sample")
+"""What every model has: see :class:`atlas.protocols.Model`."""
 
 SCRIPTED = {
     "alfworld": "atlas.benchmarks.alfworld.teacher:ScriptedExpert",
@@ -25,7 +29,50 @@ SCRIPTED = {
 }
 """Scripted experts by benchmark: module and class. Looked up by name, so that no model depends on a benchmark."""
 
-FORMS = ("gguf:PATH", "hf:PATH_OR_NAME", "scratch:PATH", "PROVIDER/MODEL")
+PYTHON = "python"
+"""Before the name of a model that the user wrote: ``python:mine.py:Clerk``, ``python:mine.models:Clerk``."""
+
+
+class Source(Record):
+    """A way to name a model by what follows a prefix: ``gguf:PATH``."""
+
+    takes: str
+    """What follows."""
+    what: str
+    model: str
+    """Module and class; empty where what follows names it. Looked up by name: nothing is loaded until it is needed."""
+    packages: tuple[str, ...] = ()
+    extra: str | None = None
+    """The extra of this package that it needs."""
+
+
+SOURCES = {
+    "gguf": Source(
+        takes="PATH",
+        what="a GGUF file of yours",
+        model="atlas.models.llama:Llama",
+        packages=("xllamacpp",),
+        extra="local",
+    ),
+    "hf": Source(
+        takes="PATH_OR_NAME",
+        what="a folder or a name for transformers",
+        model="atlas.models.hf:HF",
+        packages=("transformers", "torch"),
+        extra="transformers",
+    ),
+    "scratch": Source(
+        takes="PATH",
+        what="a student trained from scratch by 'atlas train'",
+        model="atlas.models.scratch:Scratch",
+        packages=("torch", "safetensors"),
+        extra="train",
+    ),
+    PYTHON: Source(takes="FILE.py:NAME", what="a class, function or object of yours, or MODULE:NAME", model=""),
+}
+"""A new source of models is a line here and a module."""
+
+FORMS = (*(f"{prefix}:{source.takes}" for prefix, source in SOURCES.items()), "PROVIDER/MODEL")
 
 
 class Entry(Record):
@@ -49,8 +96,9 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
     """The model that ``spec`` names.
 
     ``nearest``; ``smollm2-135m``, ``qwen2.5-coder-1.5b`` (embedded, fetched on first use); ``gguf:PATH``;
-    ``hf:PATH_OR_NAME``; ``scratch:PATH`` (a student of ``atlas train``); ``scripted:BENCHMARK``; ``PROVIDER/MODEL`` for
-    every provider that litellm knows; and names that the user gave (:mod:`atlas.named`). ``price`` overrides
+    ``hf:PATH_OR_NAME``; ``scratch:PATH`` (a student of ``atlas train``); ``python:FILE.py:NAME`` and
+    ``python:MODULE:NAME`` (a model of yours); ``scripted:BENCHMARK``; ``PROVIDER/MODEL`` for every provider that
+    litellm knows; and names that the user gave (:mod:`atlas.named`). ``price`` overrides
     what is known of its price; ``options`` go to the model's class. Raises ConfigError for a name that does not exist,
     MissingExtra where packages are missing, DataError for weights that cannot be had.
     """
@@ -71,7 +119,7 @@ def check_name(spec: str) -> None:
     """Raise ConfigError where :func:`load` knows no such name. Nothing is loaded, nothing looked for on the disk."""
     kind, _, rest = spec.partition(":")
     hosted = "/" in spec and not spec.startswith(("/", "./", "../", "~"))
-    if not (spec in names() or hosted or (kind in ("gguf", "hf", "scratch") and rest) or meaning(spec) is not None):
+    if not (spec in names() or hosted or (kind in SOURCES and rest) or meaning(spec) is not None):
         raise ConfigError(f"there is no model named {spec!r}{_nearest_name(spec)}: {_what_exists()}")
 
 
@@ -80,20 +128,14 @@ def _build(spec: str, kind: str, rest: str, options: dict[str, Any]) -> Model:
         from atlas.copying.nearest import Nearest
 
         return Nearest(**options)
-    if spec in EMBEDDED or (kind == "gguf" and rest):
-        from atlas.models.llama import Llama
-
-        return Llama(rest if kind == "gguf" else spec, **options)
-    if kind == "hf" and rest:
-        from atlas.models.hf import HF
-
-        return HF(rest, **options)
-    if kind == "scratch" and rest:
-        from atlas.models.scratch import Scratch
-
-        return Scratch(rest, **options)
+    if spec in EMBEDDED:
+        return _called(SOURCES["gguf"].model, spec, **options)
+    if kind == PYTHON and rest:
+        return cast(Model, made(rest, MODEL, "model", **options))
+    if kind in SOURCES and rest:
+        return _called(SOURCES[kind].model, rest, **options)
     if kind == "scripted" and rest in SCRIPTED:
-        return _scripted(rest, options)
+        return _called(SCRIPTED[rest], **options)
     if "/" in spec and not spec.startswith(("/", "./", "../", "~")):
         from atlas.models.hosted import Hosted
 
@@ -104,9 +146,10 @@ def _build(spec: str, kind: str, rest: str, options: dict[str, Any]) -> Model:
     raise ConfigError(f"there is no model named {spec!r}{_nearest_name(spec)}: {_what_exists()}")
 
 
-def _scripted(benchmark: str, options: dict[str, Any]) -> Model:
-    module, _, name = SCRIPTED[benchmark].partition(":")
-    model: Model = getattr(import_module(module), name)(**options)
+def _called(name: str, *arguments: str, **options: Any) -> Model:
+    """``module:class``, called."""
+    module, _, attribute = name.partition(":")
+    model: Model = getattr(import_module(module), attribute)(*arguments, **options)
     return model
 
 
@@ -153,22 +196,21 @@ def catalogue() -> list[Entry]:
         )
     for name in SCRIPTED:
         what = f"a scripted expert for {name}: a program, not a model, at a stated price"
-        entries.append(Entry(name=f"scripted:{name}", kind="scripted", what=what, price=_scripted(name, {}).price))
+        entries.append(Entry(name=f"scripted:{name}", kind="scripted", what=what, price=_called(SCRIPTED[name]).price))
     for name, named in given_names().items():
         what = f"{named.now.model}{f' ({named.now.why})' if named.now.why else ''}"
         entries.append(Entry(name=name, kind="named", what=what))
-    here = find_spec("xllamacpp") is not None
-    entries.append(
-        Entry(name="gguf:PATH", kind="file", what="a GGUF file of yours", installed=here, extra="local", price=LOCAL)
-    )
-    here = find_spec("transformers") is not None and find_spec("torch") is not None
-    what = "a folder or a name for transformers"
-    entries.append(
-        Entry(name="hf:PATH_OR_NAME", kind="file", what=what, installed=here, extra="transformers", price=LOCAL)
-    )
-    here = find_spec("torch") is not None and find_spec("safetensors") is not None
-    what = "a student trained from scratch by 'atlas train'"
-    entries.append(Entry(name="scratch:PATH", kind="file", what=what, installed=here, extra="train", price=LOCAL))
+    for prefix, source in SOURCES.items():
+        entries.append(
+            Entry(
+                name=f"{prefix}:{source.takes}",
+                kind="file",
+                what=source.what,
+                installed=all(find_spec(package) is not None for package in source.packages),
+                extra=source.extra,
+                price=LOCAL if source.model else None,
+            )
+        )
     here = find_spec("litellm") is not None
     for name, cost in listed().items():
         provider = _provider(name)

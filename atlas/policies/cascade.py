@@ -59,7 +59,7 @@ class Cascade:
     ) -> None:
         if trust.needs_judge and judge is None:
             raise ConfigError(f"the trust {trust.name} is by a judge of steps, and there is none: give one as judge")
-        if judge is not None and "judge" not in trust.signals:
+        if judge is not None and not trust.judged:
             raise ConfigError(f"the trust {trust.name} never asks the judge: name the signal judge, or leave it out")
         if samples < 1:
             raise ConfigError(f"a cascade needs at least 1 sample, not {samples}")

@@ -5,38 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from atlas.report.colours import SUCCESS, TEACHER
 from atlas.report.facts import Arm, Curve, Group, Growth
 from atlas.report.svg import Box, Canvas, Kind, Scale, cents, log_ticks, marker, place, spread, text_width, ticks
 from atlas.stats import Interval
 from atlas.words import clean, money_interval, percent, percent_interval
 
-SLOTS = {
-    "student": 0,
-    "icd": 1,
-    "cascade": 2,
-    "teacher": 3,
-    "random-route": 4,
-    "cascade-nodemos": 5,
-    "online": 6,
-    "lanes": 6,
-    "cascade-pamphlets": 5,
-    "pamphlets": 7,
-    "both": 8,
-    "cascade-both": 9,
-}
-"""Arms that are seldom in one run share a colour."""
-HUES = 10
-
 MARK, LABEL, WHISKER = 4.0, 6.0, 0.7
 """How bad it is when a label covers one of these."""
 
 Value = Callable[[Arm], Interval | None]
-
-
-def slot(name: str) -> int:
-    """The colour and shape of an arm, the same in all pictures of all runs."""
-    name = name.partition("@")[0]
-    return SLOTS[name] if name in SLOTS else 7 + sum(map(ord, name)) % (HUES - 7)
 
 
 def whole(value: float) -> str:
@@ -84,13 +62,13 @@ def scatter(group: Group, width: int, height: int) -> str:
     for arm, cost in arms:
         px, py = at[arm.name]
         interval = arm.row.success
-        canvas.line(px, y(interval.low), px, y(interval.high), f"whisker h{slot(arm.name)}")
+        canvas.line(px, y(interval.low), px, y(interval.high), f"whisker h{arm.hue}")
         taken.append((Box(px - 1.5, y(interval.high), 3, y(interval.low) - y(interval.high)), WHISKER))
         if cost.mean > 0 and cost.high > cost.low:
-            canvas.line(x(_low(cost)), py, x(cost.high), py, f"whisker h{slot(arm.name)}")
+            canvas.line(x(_low(cost)), py, x(cost.high), py, f"whisker h{arm.hue}")
             taken.append((Box(x(_low(cost)), py - 1.5, x(cost.high) - x(_low(cost)), 3), WHISKER))
     for arm, cost in arms:
-        canvas.add(_titled(marker(*at[arm.name], slot(arm.name)), _says(arm, cost)))
+        canvas.add(_titled(marker(*at[arm.name], arm.hue), _says(arm, cost)))
     bounds = Box(frame.x, frame.y - 12, frame.w + 14, frame.h + 12)
     for arm, _ in arms:
         px, py = at[arm.name]
@@ -99,10 +77,10 @@ def scatter(group: Group, width: int, height: int) -> str:
         taken.append((box, LABEL))
         near = Box(box.x - 16, box.y - 14, box.w + 32, box.h + 28)
         if not near.overlap(Box(px, py, 0.1, 0.1)):
-            canvas.line(px, py, min(max(px, box.x), box.x + box.w), box.y + box.h / 2, f"leader h{slot(arm.name)}")
+            canvas.line(px, py, min(max(px, box.x), box.x + box.w), box.y + box.h / 2, f"leader h{arm.hue}")
         # Anchored at its mark: where a font is wider than guessed, the text grows away from the mark.
         anchor, tx = ("end", box.x + box.w) if box.x + box.w <= px else ("start", box.x)
-        canvas.text(tx, box.y + 12, arm.name, f"{css} h{slot(arm.name)}", anchor)
+        canvas.text(tx, box.y + 12, arm.name, f"{css} h{arm.hue}", anchor)
     return canvas.svg()
 
 
@@ -140,39 +118,41 @@ def share_curve(curves: Sequence[Curve], width: int, height: int) -> str:
 
 
 def _curve(curves: Sequence[Curve], teacher: Arm | None, width: int, height: int, name: str, value: Value) -> str:
-    lines = [(c.name, [(p.demos, v) for p in c.points if (v := value(p.arm)) is not None]) for c in curves]
-    lines = [(label, points) for label, points in lines if points]
+    every = [(c.name, c.hue, [(p.demos, v) for p in c.points if (v := value(p.arm)) is not None]) for c in curves]
+    lines = [(label, hue, points) for label, hue, points in every if points]
     level = value(teacher) if teacher else None
     frame = Box(
-        60, 34, width - 60 - _margin([label for label, _ in lines] + (["teacher"] if level else [])), height - 84
+        60, 34, width - 60 - _margin([label for label, _, _ in lines] + (["teacher"] if level else [])), height - 84
     )
     canvas = Canvas(width, height, frame, f"{name} as demonstrations grow")
     dollars = name.startswith("dollars")
     say = cents if dollars else whole
-    everything = [v for _, points in lines for _, v in points] + ([level] if level else [])
+    everything = [v for _, _, points in lines for _, v in points] + ([level] if level else [])
     y = _height(everything, dollars, frame)
     canvas.y_axis(y, log_ticks(y.low, y.high) if y.kind == "log" else ticks(y.low, y.high), _named(name, y.kind), say)
-    counts = sorted({demos for _, points in lines for demos, _ in points})
+    counts = sorted({demos for _, _, points in lines for demos, _ in points})
     positive = [n for n in counts if n] or [1]
     spaced: Kind = "log1p" if positive[-1] > 6 * positive[0] else "linear"
     x = Scale(
         counts[0] if counts else 0, max(counts[-1] if counts else 1, 1), frame.x + 6, frame.x + frame.w - 6, spaced
     )
     canvas.x_axis(x, counts, _named("demonstrations", "log" if spaced == "log1p" else "linear"), lambda n: f"{n:.0f}")
-    if level:
+    if teacher and level:
         top, bottom = y(level.high), y(level.low)
-        canvas.path(_rectangle(frame.x, top, frame.x + frame.w, bottom), f"band h{SLOTS['teacher']}", close=True)
-        canvas.line(frame.x, y(level.mean), frame.x + frame.w, y(level.mean), f"reference h{SLOTS['teacher']}")
-    for label, points in lines:
+        canvas.path(_rectangle(frame.x, top, frame.x + frame.w, bottom), f"band h{teacher.hue}", close=True)
+        canvas.line(frame.x, y(level.mean), frame.x + frame.w, y(level.mean), f"reference h{teacher.hue}")
+    for _, hue, points in lines:
         band = [(x(n), y(v.high)) for n, v in points] + [(x(n), y(v.low)) for n, v in reversed(points)]
-        canvas.path(band, f"band h{slot(label)}", close=True)
-    for label, points in lines:
-        canvas.path([(x(n), y(v.mean)) for n, v in points], f"curve h{slot(label)}")
+        canvas.path(band, f"band h{hue}", close=True)
+    for label, hue, points in lines:
+        canvas.path([(x(n), y(v.mean)) for n, v in points], f"curve h{hue}")
         for n, v in points:
             shown = money_interval(v) if dollars else percent_interval(v)
             title = f"{label}, {n} demonstrations: {name} {shown}, n = {v.n}"
-            canvas.add(_titled(marker(x(n), y(v.mean), slot(label), 4.5), title))
-    ends = [(label, y(points[-1][1].mean)) for label, points in lines] + ([("teacher", y(level.mean))] if level else [])
+            canvas.add(_titled(marker(x(n), y(v.mean), hue, 4.5), title))
+    ends = [(label, hue, y(points[-1][1].mean)) for label, hue, points in lines]
+    if teacher and level:
+        ends.append(("teacher", teacher.hue, y(level.mean)))
     _end_labels(canvas, ends)
     return canvas.svg()
 
@@ -199,11 +179,11 @@ def _margin(labels: Sequence[str]) -> float:
     return 18 + max((text_width(label, 12) for label in labels), default=0.0)
 
 
-def _end_labels(canvas: Canvas, ends: Sequence[tuple[str, float]]) -> None:
+def _end_labels(canvas: Canvas, ends: Sequence[tuple[str, int, float]]) -> None:
     frame = canvas.frame
-    placed = spread([at for _, at in ends], 15, frame.y, frame.y + frame.h)
-    for (label, _), at in zip(ends, placed, strict=True):
-        canvas.text(frame.x + frame.w + 8, at + 4, label, f"label small h{slot(label)}")
+    placed = spread([at for _, _, at in ends], 15, frame.y, frame.y + frame.h)
+    for (label, hue, _), at in zip(ends, placed, strict=True):
+        canvas.text(frame.x + frame.w + 8, at + 4, label, f"label small h{hue}")
 
 
 # --- while it serves --------------------------------------------------------------------------------------------------
@@ -220,15 +200,15 @@ def over_time(growth: Growth, width: int, height: int) -> str:
     values = [1.0, *(v for v in ticks(1, count, 6 if width > 500 else 4) if v > 1 and v == int(v))]
     canvas.x_axis(x, values, "episodes served", lambda n: f"{n:.0f}")
     for number, share in enumerate(growth.each, 1):
-        mark = f'<circle cx="{x(number):.1f}" cy="{y(share):.1f}" r="3" class="dot h{SLOTS["teacher"]}"/>'
+        mark = f'<circle cx="{x(number):.1f}" cy="{y(share):.1f}" r="3" class="dot h{TEACHER}"/>'
         canvas.add(_titled(mark, f"episode {number}: the teacher took {percent(share)} of the steps"))
     for values_, css in (
-        (growth.success, f"dashed h{SLOTS['cascade']}"),
-        (growth.teacher_share, f"h{SLOTS['teacher']}"),
+        (growth.success, f"dashed h{SUCCESS}"),
+        (growth.teacher_share, f"h{TEACHER}"),
     ):
         canvas.path([(x(i), y(v)) for i, v in enumerate(values_, growth.window)], f"curve {css}")
     ends = [("teacher acts", y(growth.teacher_share[-1])), ("success", y(growth.success[-1]))]
     placed = spread([at for _, at in ends], 15, frame.y, frame.y + frame.h)
-    for (label, _), at, hue in zip(ends, placed, (SLOTS["teacher"], SLOTS["cascade"]), strict=True):
+    for (label, _), at, hue in zip(ends, placed, (TEACHER, SUCCESS), strict=True):
         canvas.text(frame.x + frame.w + 8, at + 4, label, f"label small h{hue}")
     return canvas.svg()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from atlas.benchmarks.roles import roles_of
 from atlas.errors import DataError
 from atlas.records import Episode, Record, Usage, total
+from atlas.report.colours import hues
 from atlas.report.supervision import Supervision, supervision
 from atlas.stats import Interval, bootstrap
 from atlas.stats.resampling import cluster_bootstrap
 from atlas.traces.account import (
     COLLECT,
-    ONLINE,
     ArmRow,
     BreakEven,
     Pair,
@@ -24,14 +24,11 @@ from atlas.traces.account import (
     demo_users,
 )
 from atlas.traces.reader import Run, StoredEpisode
+from atlas.traces.roles import CASCADES, ROLES, TEACHER, Role, Roles, leading
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_CURVE = re.compile(r"^(?P<name>.+)@(?P<demos>\d+)$")
-_AT_ZERO = {"icd": "student", "cascade": "cascade-nodemos"}
-"""The arm that is a learning curve's policy without demonstrations."""
 
 
 class Arm(Record):
@@ -39,6 +36,9 @@ class Arm(Record):
 
     group: str
     name: str
+    role: Role
+    hue: int
+    """Its colour and shape, in all pictures and tables of the run."""
     row: ArmRow
     dollars: Interval | None
     """Per episode; None where a model has no price."""
@@ -56,6 +56,7 @@ class Curve(Record):
     """How a policy does as its demonstrations grow."""
 
     name: str
+    hue: int
     points: tuple[Point, ...]
 
 
@@ -74,7 +75,7 @@ class Growth(Record):
 
 
 class Group(Record):
-    """Arms of one student: those named ``group/arm``, or those without a group."""
+    """Arms of one student."""
 
     name: str
     arms: tuple[Arm, ...]
@@ -83,9 +84,23 @@ class Group(Record):
     supervised: tuple[Supervision, ...]
     teacher: Arm | None
 
-    def arm(self, name: str) -> Arm | None:
-        """The arm of that name, where the run has it."""
-        return next((arm for arm in self.arms if arm.name == name), None)
+    about: str | None
+    """The arm that it is about, as named in the trace."""
+
+    def of(self, kind: str) -> Arm | None:
+        """The first arm of that kind, where the run has one."""
+        return next((arm for arm in self.arms if arm.role.kind == kind), None)
+
+    @property
+    def cascade(self) -> Arm | None:
+        """The cascade that it is about, however it is named."""
+        found = next((arm for arm in self.arms if arm.row.arm == self.about), None)
+        return found if found is not None and found.role.kind in CASCADES else None
+
+    def control(self, arm: Arm, kind: str) -> Arm | None:
+        """The control of ``arm`` that is of that kind."""
+        controls = (other for other in self.arms if other.role.control_of == arm.row.arm)
+        return next((other for other in controls if other.role.kind == kind), None)
 
 
 class Facts(Record):
@@ -106,6 +121,8 @@ class Facts(Record):
     break_even: tuple[BreakEven, ...]
     cut_off: int
     cut_off_usage: Usage
+    hues: dict[str, int]
+    """The colour of every arm in the trace."""
 
     @property
     def arms(self) -> list[Arm]:
@@ -124,8 +141,10 @@ def gather(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Facts:
     if not rows:
         raise DataError(f"the run {run.folder} has no finished episode yet: report it when one has ended")
     demonstrations = sum(e.arm == COLLECT and bool(e.success) for e in episodes)
+    roles = roles_of(run, (e.arm for e in stored))
     about = run.about
     notes = about.pop("notes", ())
+    about.pop(ROLES, None)
     lost, lost_usage = cut_off(stored)
     return Facts(
         run=run.name,
@@ -135,47 +154,58 @@ def gather(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Facts:
         created=float(run.manifest["created"]),
         version=str(run.manifest.get("atlas", "unknown")),
         episodes=sum(row.episodes for row in rows),
-        groups=tuple(_groups(rows, episodes, demonstrations)),
+        groups=tuple(_groups(rows, episodes, demonstrations, roles)),
         collect=next((row for row in rows if row.arm == COLLECT), None),
         demonstrations=demonstrations,
-        pairs=tuple(comparisons(episodes)),
-        break_even=tuple(break_even(rows, using=demo_users(stored))),
+        pairs=tuple(comparisons(episodes, roles)),
+        break_even=tuple(break_even(rows, roles, using=demo_users(stored, roles))),
         cut_off=len(lost),
         cut_off_usage=lost_usage,
+        hues=hues(roles),
     )
 
 
-def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations: int) -> list[Group]:
+def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations: int, roles: Roles) -> list[Group]:
     settled: dict[str, list[Episode]] = {row.arm: [] for row in rows}
     for episode in sorted(episodes, key=lambda e: e.started):
         if episode.arm in settled:
             settled[episode.arm].append(episode)
+    colours = hues(roles)
     by_group: dict[str, list[Arm]] = {}
     for row in rows:
         if row.arm != COLLECT:
-            arm = _arm(row, settled[row.arm])
+            arm = _arm(row, settled[row.arm], roles[row.arm], colours[row.arm])
             by_group.setdefault(arm.group, []).append(arm)
     groups: list[Group] = []
     for name, arms in by_group.items():
-        plain = tuple(arm for arm in arms if not _CURVE.match(arm.name))
-        teacher = next((arm for arm in plain if arm.name == "teacher"), groups[0].teacher if groups else None)
-        lanes = (supervision(arm.row.arm, settled[arm.row.arm]) for arm in plain)
-        supervised = tuple(found for found in lanes if found is not None)
-        growth = [_growth(arm.row.arm, settled[arm.row.arm]) for arm in plain if arm.name == ONLINE]
-        curves = tuple(_curves(arms, settled, demonstrations))
+        plain = tuple(arm for arm in arms if not arm.role.base)
+        teacher = next((arm for arm in plain if arm.role.kind == TEACHER), groups[0].teacher if groups else None)
+        lanes = [(arm, supervision(arm.row.arm, settled[arm.row.arm])) for arm in plain]
+        growth = [
+            _growth(arm.row.arm, settled[arm.row.arm]) for arm, found in lanes if arm.role.grows and found is None
+        ]
         groups.append(
-            Group(name=name, arms=plain, curves=curves, growth=tuple(growth), supervised=supervised, teacher=teacher)
+            Group(
+                name=name,
+                arms=plain,
+                curves=tuple(_curves(arms, settled, demonstrations)),
+                growth=tuple(growth),
+                supervised=tuple(found for _, found in lanes if found is not None),
+                teacher=teacher,
+                about=leading([arm.row.arm for arm in plain if not arm.role.grows], roles),
+            )
         )
     return groups
 
 
-def _arm(row: ArmRow, episodes: Sequence[Episode]) -> Arm:
-    group, _, name = row.arm.rpartition("/")
+def _arm(row: ArmRow, episodes: Sequence[Episode], role: Role, hue: int) -> Arm:
     costs = [total(e.spend).dollars for e in episodes]
     known = [c for c in costs if c is not None]
     return Arm(
-        group=group,
-        name=name,
+        group=role.group,
+        name=role.name,
+        role=role,
+        hue=hue,
         row=row,
         dollars=bootstrap(known) if len(known) == len(costs) else None,
         teacher_share=_share([(e.teacher_steps, e.steps) for e in episodes]),
@@ -201,21 +231,23 @@ def _share(steps: Sequence[tuple[int, int]], resamples: int = 2_000) -> Interval
 def _curves(arms: Sequence[Arm], settled: dict[str, list[Episode]], demonstrations: int) -> list[Curve]:
     found: dict[str, list[Point]] = {}
     for arm in arms:
-        match = _CURVE.match(arm.name)
-        if match:
-            found.setdefault(match["name"], []).append(Point(demos=int(match["demos"]), arm=arm))
-    by_name = {arm.name: arm for arm in arms}
+        if arm.role.base:
+            found.setdefault(arm.role.base, []).append(Point(demos=arm.role.demos, arm=arm))
+    by_name = {arm.row.arm: arm for arm in arms}
+    curves = []
     for name, points in found.items():
         points.sort(key=lambda point: point.demos)
         # The curve's ends are arms of their own: without demonstrations, and with all that were collected. They belong
         # to it where they played the same tasks.
-        tasks = _tasks(settled, points[0].arm)
-        bare, full = by_name.get(_AT_ZERO.get(name, "")), by_name.get(name)
+        one = points[0].arm
+        tasks = _tasks(settled, one)
+        bare, full = by_name.get(one.role.bare), by_name.get(name)
         if bare and points[0].demos > 0 and _tasks(settled, bare) == tasks:
             points.insert(0, Point(demos=0, arm=bare))
         if full and points[-1].demos < demonstrations and _tasks(settled, full) == tasks:
             points.append(Point(demos=demonstrations, arm=full))
-    return [Curve(name=name, points=tuple(points)) for name, points in found.items()]
+        curves.append(Curve(name=one.role.short(name), hue=one.hue, points=tuple(points)))
+    return curves
 
 
 def _tasks(settled: dict[str, list[Episode]], arm: Arm) -> set[tuple[str, int]]:

@@ -6,6 +6,7 @@ from atlas.records import Record
 from atlas.report.facts import Arm, Facts, Group
 from atlas.report.supervision import mean_asked, mean_dollars
 from atlas.traces.account import Pair
+from atlas.traces.roles import CASCADES
 from atlas.words import money, percent, percent_interval, points_interval
 
 
@@ -30,7 +31,7 @@ def sentences(facts: Facts) -> list[str]:
 
 
 def _levels(facts: Facts, group: Group) -> str:
-    student, icd = group.arm("student"), group.arm("icd")
+    student, icd = group.of("student"), group.of("icd")
     if icd is None:
         return ""
     demos = f"{facts.demonstrations} demonstrations" if facts.demonstrations else "demonstrations"
@@ -41,11 +42,14 @@ def _levels(facts: Facts, group: Group) -> str:
 
 
 def _cascade(group: Group) -> str:
-    cascade, teacher = group.arm("cascade"), group.teacher
+    cascade, teacher = group.cascade, group.teacher
     if cascade is None:
         return ""
+    plain = cascade.role.kind == CASCADES[0] and bool(cascade.role.bare) and not cascade.role.trust
+    name = "" if plain else f" {cascade.name}"
+    where = "the student's samples disagree" if plain else "it does not trust the student"
     text = (
-        f"The cascade, which asks the teacher where the student's samples disagree, won {_won(cascade)}: "
+        f"The cascade{name}, which asks the teacher where {where}, won {_won(cascade)}: "
         f"the teacher acted on {percent(cascade.row.teacher_share)} of its steps{_cost(cascade, teacher)}."
     )
     return text if teacher is None else f"{text} The teacher itself won {_won(teacher)}."
@@ -53,12 +57,12 @@ def _cascade(group: Group) -> str:
 
 def _control(facts: Facts, group: Group) -> str:
     """Whether the cascade beat chance at the same share of teacher steps: the claim that has to be able to fail."""
-    prefix = f"{group.name}/" if group.name else ""
-    found = _pair(facts, f"{prefix}cascade", f"{prefix}random-route")
-    if found is None:
+    cascade = group.cascade
+    control = group.control(cascade, "route") if cascade is not None else None
+    found = _pair(facts, cascade, control) if cascade is not None and control is not None else None
+    if control is None or found is None:
         return ""
-    control = group.arm("random-route")
-    share = f" (the teacher on {percent(control.row.teacher_share)} of its steps)" if control else ""
+    share = f" (the teacher on {percent(control.row.teacher_share)} of its steps)"
     gap, n = points_interval(found.success), found.tasks
     if found.success.low > 0:
         return f"The cascade beat random routing{share} by {gap} points on the same {n} tasks."
@@ -71,9 +75,10 @@ def _control(facts: Facts, group: Group) -> str:
 
 def _pamphlets(group: Group) -> str:
     """Entries alone, beside their control: the same entries with each other's advice."""
-    alone, shuffled = group.arm("pamphlets"), group.arm("pamphlets-shuffled")
+    alone = group.of("pamphlets")
     if alone is None:
         return ""
+    shuffled = group.control(alone, "shuffled")
     control = f"; with each entry given another's advice, {_won(shuffled)}" if shuffled else ""
     return f"With pamphlets in place of demonstrations it won {_won(alone)}{control}."
 
@@ -96,8 +101,9 @@ def _lanes(group: Group) -> list[str]:
     return said
 
 
-def _pair(facts: Facts, first: str, second: str) -> Pair | None:
-    return next((p for p in facts.pairs if (p.first, p.second) == (first, second)), None)
+def _pair(facts: Facts, first: Arm, second: Arm) -> Pair | None:
+    names = first.row.arm, second.row.arm
+    return next((p for p in facts.pairs if (p.first, p.second) == names), None)
 
 
 def _plainly(group: Group) -> str:
@@ -126,7 +132,7 @@ def _cost(arm: Arm, teacher: Arm | None) -> str:
 def tiles(facts: Facts) -> list[Tile]:
     """The run in a few large figures."""
     group = facts.groups[0] if facts.groups else None
-    best = group and (group.arm("cascade") or group.arm("icd"))
+    best = group and (group.cascade or group.of("icd"))
     if not group or not best:
         return []
     found = [Tile(figure=percent_interval(best.row.success), label=f"success of {best.name}, n = {best.row.scored}")]

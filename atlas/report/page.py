@@ -21,7 +21,12 @@ def page(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:
     """The whole document."""
     style = files("atlas.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "".join(
-        [_head(facts), *(_pictures(facts, group) for group in facts.groups), _transcripts(episodes), _tables(facts)]
+        [
+            _head(facts),
+            *(_pictures(facts, group) for group in facts.groups),
+            _transcripts(facts, episodes),
+            _tables(facts),
+        ]
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -136,8 +141,10 @@ def _figure(inner: str, caption: str) -> str:
     return f"<figure>{inner}<figcaption>{caption}</figcaption></figure>"
 
 
-def _transcripts(episodes: Sequence[StoredEpisode]) -> str:
-    chosen = choose(episodes)
+def _transcripts(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:
+    cascades = {group.cascade.row.arm for group in facts.groups if group.cascade is not None}
+    points = {p.arm.row.arm for group in facts.groups for c in group.curves for p in c.points if p.arm.role.base}
+    chosen = choose(episodes, cascades=cascades, points=points)
     if not chosen:
         return ""
     failed = any(e.result is not None and not e.result.success for e in chosen)
@@ -153,13 +160,12 @@ def _transcripts(episodes: Sequence[StoredEpisode]) -> str:
 
 def _tables(facts: Facts) -> str:
     rows = ([facts.collect] if facts.collect else []) + [arm.row for arm in facts.arms]
-    curve_rows = [p.arm.row for g in facts.groups for c in g.curves for p in c.points if "@" in p.arm.name]
+    curve_rows = [p.arm.row for g in facts.groups for c in g.curves for p in c.points if p.arm.role.base]
     spends = [(row.arm, spend) for row in [*rows, *curve_rows] for spend in row.spend]
-    parts = [f"<h2>The arms</h2>{tables.arms(rows)}"]
+    parts = [f"<h2>The arms</h2>{tables.arms(rows, facts.hues)}"]
     if curve_rows:
-        parts.append(
-            f"<details class=rows><summary>The learning curves' arms</summary>{tables.arms(curve_rows)}</details>"
-        )
+        points = tables.arms(curve_rows, facts.hues)
+        parts.append(f"<details class=rows><summary>The learning curves' arms</summary>{points}</details>")
     if facts.pairs:
         parts.append(
             f"<h2>The same tasks, side by side</h2>{tables.pairs(facts.pairs)}"
@@ -167,7 +173,7 @@ def _tables(facts: Facts) -> str:
             "only</em> counts the tasks that only the first, or only the second, has won. Intervals are "
             "percentile bootstraps of the paired differences; p is McNemar's exact test.</p>"
         )
-    parts.append(f"<h2>The account</h2>{tables.spend(spends)}")
+    parts.append(f"<h2>The account</h2>{tables.spend(spends, facts.hues)}")
     if facts.break_even:
         parts.append(tables.break_even(facts))
     if facts.cut_off:

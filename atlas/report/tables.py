@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from atlas.policies.probe import LANES
 from atlas.records import Spend
-from atlas.report.charts import slot
 from atlas.report.facts import Facts
 from atlas.report.supervision import Block, Supervision, block_name, block_success, mean_asked, mean_dollars
 from atlas.stats import Interval
@@ -50,14 +49,13 @@ def row_head(name: str, hue: int | None = None) -> str:
     return f"<th scope=row{'' if hue is None else f' class=h{hue}'}>{text(name)}</th>"
 
 
-def arms(rows: Sequence[ArmRow]) -> str:
-    """A row per arm."""
+def arms(rows: Sequence[ArmRow], hues: Mapping[str, int]) -> str:
+    """A row per arm, in its colour."""
     head = ["arm", "success [95 %]", "n", "teacher acts", "$ / episode", "tokens / episode", "steps", "errors"]
-    return table(head, (_arm(row) for row in rows))
+    return table(head, (_arm(row, hues[row.arm]) for row in rows))
 
 
-def _arm(row: ArmRow) -> list[str]:
-    hue = slot(row.arm.rpartition("/")[2])
+def _arm(row: ArmRow, hue: int) -> list[str]:
     return [
         row_head(row.arm, hue),
         f"<td>{text(percent_interval(row.success))}{_bar(row.success, hue)}</td>",
@@ -99,14 +97,14 @@ def pairs(rows: Sequence[Pair]) -> str:
     )
 
 
-def spend(rows: Iterable[tuple[str, Spend]]) -> str:
+def spend(rows: Iterable[tuple[str, Spend]], hues: Mapping[str, int]) -> str:
     """What each actor of each arm used."""
     head = ["arm", "actor", "model", "calls", "prompt tokens", "of them cached", "completion tokens", "dollars"]
     return table(
         head,
         (
             [
-                row_head(arm, slot(arm.rpartition("/")[2])),
+                row_head(arm, hues[arm]),
                 cell(s.actor),
                 cell(s.model, "text"),
                 cell(f"{s.usage.calls:,}"),

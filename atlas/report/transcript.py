@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 
 from atlas.records import STUDENT, TEACHER, Decision, Review, Step, Vote, total
-from atlas.report.charts import SLOTS
+from atlas.report import colours
 from atlas.traces.account import COLLECT
 from atlas.traces.reader import StoredEpisode
 from atlas.words import clean, money, shorten, tokens, why
@@ -15,18 +15,26 @@ from atlas.words import clean, money, shorten, tokens, why
 LONG = 700
 """Characters of a text that are shown before it is cut, with the cut stated."""
 MOST_STEPS = 60
+_HUES = {STUDENT: colours.STUDENT, TEACHER: colours.TEACHER}
 BEST = 5
 """Recalled demonstrations that are named; the text of all of them opens below."""
 
 
-def choose(episodes: Sequence[StoredEpisode]) -> list[StoredEpisode]:
-    """The episode to show open, then up to two that failed and two that succeeded, each of another arm or outcome."""
+def choose(
+    episodes: Sequence[StoredEpisode], *, cascades: Collection[str] = (), points: Collection[str] = ()
+) -> list[StoredEpisode]:
+    """The episode to show open, of one of the arms ``cascades`` if it can be, then up to two that failed and two that
+    succeeded, each of another arm or outcome. ``points`` are the arms of learning curves: not wanted."""
+
+    def dullness(episode: StoredEpisode) -> tuple[bool, bool, bool, float]:
+        return _dullness(episode, odd=episode.arm not in cascades)
+
     ended = [e for e in episodes if e.result is not None and e.result.success is not None and e.result.steps]
     if not ended:
         return []
-    first = min(ended, key=_dullness)
+    first = min(ended, key=dullness)
     chosen, kinds = [first], {_kind(first)}
-    plain = sorted((e for e in ended if e.arm != COLLECT and "@" not in e.arm), key=_dullness)
+    plain = sorted((e for e in ended if e.arm != COLLECT and e.arm not in points), key=dullness)
     for success in (False, True):
         alike = [e for e in plain if e.result is not None and e.result.success is success]
         for _ in range(2):
@@ -41,12 +49,11 @@ def _kind(episode: StoredEpisode) -> tuple[str, bool]:
     return episode.arm, bool(episode.result and episode.result.success)
 
 
-def _dullness(episode: StoredEpisode) -> tuple[bool, bool, bool, float]:
+def _dullness(episode: StoredEpisode, *, odd: bool) -> tuple[bool, bool, bool, float]:
     """Low for a successful cascade of readable length in which the teacher took a few steps, demonstrations shown."""
     result = episode.result
     assert result is not None
     mixed = 0 < result.teacher_steps < result.steps
-    odd = episode.arm == COLLECT or "@" in episode.arm or not episode.arm.endswith("cascade")
     return not result.success, odd, not mixed, abs(result.teacher_steps - 2) + abs(result.steps - 12) / 3
 
 
@@ -82,7 +89,7 @@ def _step(step: Step) -> str:
     usage = total(step.spend)
     return (
         f'<li class="step {actor}"><p class="seen">{_foreign(step.observation)}</p>'
-        f'<p class="act"><span class="actor h{SLOTS[actor]}">{_foreign(decision.actor)}</span> '
+        f'<p class="act"><span class="actor h{_HUES[actor]}">{_foreign(decision.actor)}</span> '
         f"<code>{_foreign(decision.action or '(no action)')}</code></p>{thought}"
         f'<p class="why"><span>{_foreign(why(decision))} · {tokens(usage)} · {money(usage.dollars)}</span> '
         f"{_votes(decision.votes)}</p>{_supervised(decision)}{_cited(decision)}{_recalled(decision)}</li>"
@@ -95,7 +102,7 @@ def _votes(votes: Sequence[Vote]) -> str:
         return ""
     counted = Counter((v.actor, v.action or "(no action)") for v in votes)
     chips = "".join(
-        f'<span class="chip h{SLOTS.get(actor, 0)}">{n} x {escape(shorten(action, 80))}'
+        f'<span class="chip h{_HUES.get(actor, colours.STUDENT)}">{n} x {escape(shorten(action, 80))}'
         f"<i>{escape(clean(actor))}</i></span>"
         for (actor, action), n in counted.items()
     )

@@ -8,13 +8,10 @@ from statistics import fmean
 from atlas.records import INTERRUPTED, Episode, Record, Spend, Stop, Usage, by_actor, total
 from atlas.stats import Interval, bootstrap, mcnemar, wilson
 from atlas.traces.reader import StoredEpisode
+from atlas.traces.roles import TEACHER, Roles, leading
 
 COLLECT = "collect"
 """The arm under which demonstrations are collected: its cost is the method's investment, it is no result."""
-
-ONLINE, LANES = "online", "lanes"
-GROWING = (ONLINE, LANES)
-"""The arms whose memory starts empty and grows while they serve."""
 
 
 class ArmRow(Record):
@@ -143,47 +140,42 @@ def _scored(episodes: Sequence[Episode], arm: str) -> dict[tuple[str, int], Epis
     return {(e.task.id, e.seed): e for e in episodes if e.arm == arm and e.success is not None}
 
 
-def comparisons(episodes: Sequence[Episode]) -> list[Pair]:
-    """The pairs worth a look, group by group (``group/arm``): every arm against the one the run is about, the cascade
-    where there is one; what demonstrations alone do for the student; and along a learning curve (``cascade@20``) the
-    cascade against random routing.
+def comparisons(episodes: Sequence[Episode], roles: Roles) -> list[Pair]:
+    """The pairs worth a look, group by group: every arm against the one the run is about, the cascade where there is
+    one; what demonstrations alone do for the student; and each other control, also along a learning curve, beside what
+    it controls.
     """
+    names = [arm for arm in dict.fromkeys(e.arm for e in episodes) if arm != COLLECT]
     groups: dict[str, list[str]] = {}
-    points = [arm for arm in dict.fromkeys(e.arm for e in episodes) if "@" in arm]
-    for arm in dict.fromkeys(e.arm for e in episodes):
-        group, _, name = arm.rpartition("/")
-        if arm != COLLECT and "@" not in name and name not in GROWING:
-            groups.setdefault(group, []).append(arm)
-    found = []
-    for group, arms in groups.items():
-        cascade, icd, student = (f"{group}/{name}" if group else name for name in ("cascade", "icd", "student"))
-        about = cascade if cascade in arms else arms[-1]
-        wanted = [(about, arm) for arm in arms if arm != about]
-        if icd in arms and student in arms and about != icd:
-            wanted.append((icd, student))
-        found += [pair(episodes, first, second) for first, second in wanted]
-    for arm in points:
-        control = arm.replace("cascade@", "random-route@")
-        if control != arm and control in points:
-            found.append(pair(episodes, arm, control))
+    for arm in names:
+        if not roles[arm].base and not roles[arm].grows:
+            groups.setdefault(roles[arm].group, []).append(arm)
+    wanted: list[tuple[str, str]] = []
+    for arms in groups.values():
+        about = leading(arms, roles)
+        wanted += [(about, arm) for arm in arms if about is not None and arm != about]
+        icd = next((arm for arm in arms if roles[arm].kind == "icd"), None)
+        if icd is not None and icd != about and roles[icd].bare in arms:
+            wanted.append((icd, roles[icd].bare))
+    wanted += [(roles[arm].control_of, arm) for arm in names if roles[arm].control_of in names]
+    found = [pair(episodes, first, second) for first, second in dict.fromkeys(wanted)]
     return [p for p in found if p.tasks]
 
 
-def demo_users(episodes: Iterable[StoredEpisode]) -> set[str]:
+def demo_users(episodes: Iterable[StoredEpisode], roles: Roles) -> set[str]:
     """The arms whose student was shown the collected demonstrations.
 
-    Not the arms of a learning curve (``icd@20``), which had only some of them, nor those that
-    collect their own.
+    Not the points of a learning curve, which had only some of them, nor those that collect their own.
     """
     names = {e.arm for e in episodes if e.retrieved}
-    return {name for name in names if "@" not in name and name.rpartition("/")[2] not in GROWING}
+    return {arm for arm in names if not roles[arm].base and not roles[arm].grows}
 
 
-def break_even(
-    rows: Sequence[ArmRow], *, teacher: str = "teacher", using: Collection[str] | None = None
-) -> list[BreakEven]:
-    """When collecting demonstrations has paid off, for each priced arm, or each of those in ``using``."""
+def break_even(rows: Sequence[ArmRow], roles: Roles, *, using: Collection[str] | None = None) -> list[BreakEven]:
+    """When collecting demonstrations has paid off against the teacher alone, for each priced arm, or each of those in
+    ``using``."""
     by_name = {row.arm: row for row in rows}
+    teacher = next((row.arm for row in rows if roles[row.arm].kind == TEACHER and not roles[row.arm].base), "")
     base, collect = by_name.get(teacher), by_name.get(COLLECT)
     if base is None or base.dollars_per_episode is None or collect is None or collect.usage.dollars is None:
         return []

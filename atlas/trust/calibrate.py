@@ -20,9 +20,9 @@ import numpy as np
 from atlas.betting import p_value
 from atlas.errors import ConfigError, DataError
 from atlas.records import INTERRUPTED, Episode, content_hash, total
-from atlas.trust.record import Certificate, Signal, Tested, Trust
+from atlas.traces.roles import CASCADES, TEACHER, Roles
+from atlas.trust.record import Certificate, Tested, Trust
 
-CASCADE_ARMS, TEACHER_ARM = ("cascade:", "cascade-nodemos:"), "teacher"
 FEWEST = 30
 """Tasks below which an asymptotic p-value is not given."""
 
@@ -67,24 +67,32 @@ def dollars_p(dollars: Sequence[float], most: float) -> float:
 
 
 def calibrate(
-    episodes: Sequence[Episode], target: Target, *, delta: float = 0.1, run: str = "", settings: Mapping[str, Any] = {}
+    episodes: Sequence[Episode],
+    target: Target,
+    *,
+    roles: Roles,
+    delta: float = 0.1,
+    run: str = "",
+    settings: Mapping[str, Any] = {},
 ) -> Trust:
     """The cheapest certified threshold for a target of success, the most successful one for a target of dollars.
 
-    ``episodes`` hold the arm ``teacher`` and arms ``cascade:T`` (or ``cascade-nodemos:T``) on the same tasks. Where
-    none passes, the trust that comes back is not certified: the teacher always acts for a target of success, and for
-    one of dollars it is the cheapest that was played. Several sets of signals share ``delta`` equally.
+    ``episodes`` hold the teacher alone and cascades whose trust is stated (``cascade:T`` or ``cascade-nodemos:T``) on
+    the same tasks; ``roles`` say which of their arms these are. Where none passes, the trust that comes back is not
+    certified: the teacher always acts for a target of success, and for one of dollars it is the cheapest that was
+    played. Several sets of signals share ``delta`` equally.
     """
     _check(target, delta)
-    teacher = _by_task(episodes, TEACHER_ARM)
     # Points of a learning curve (``cascade:0.8@50``) have another memory than the run.
-    names = [arm for arm in dict.fromkeys(e.arm for e in episodes) if arm.startswith(CASCADE_ARMS) and "@" not in arm]
-    if len({arm.partition(":")[0] for arm in names}) > 1:
+    known = [arm for arm in dict.fromkeys(e.arm for e in episodes) if not roles[arm].base]
+    teacher = _by_task(episodes, next((arm for arm in known if roles[arm].kind == TEACHER), ""))
+    names = [arm for arm in known if roles[arm].kind == CASCADES[0] and roles[arm].trust]
+    if len({roles[arm].family for arm in names}) > 1:
         raise ConfigError(
             f"the run {run} has cascades with demonstrations and without, and a trust is for one of them: play each "
             "beside the teacher in a run of its own"
         )
-    arms = {arm: _named(arm) for arm in names}
+    arms = {arm: _named(arm, roles[arm].trust) for arm in names}
     if not teacher or not arms:
         raise ConfigError(
             f"the run {run} has no arms 'teacher' and 'cascade:T' to compare: play them on the same tasks with "
@@ -92,7 +100,7 @@ def calibrate(
         )
     if target.dollars is not None and any(total(e.spend).dollars is None for e in episodes if e.arm in arms):
         raise ConfigError(f"the run {run} has a model without a price, so no dollars can be promised: state its price")
-    families: dict[tuple[Signal, ...], list[str]] = {}
+    families: dict[tuple[str, ...], list[str]] = {}
     for arm, trust in arms.items():
         families.setdefault(trust.signals, []).append(arm)
     level = delta / len(families)
@@ -191,9 +199,9 @@ def _choose(tested: Sequence[Tested], target: Target) -> Tested:
     return min(tested, key=lambda row: row.dollars or 0.0)
 
 
-def _named(arm: str) -> Trust:
+def _named(arm: str, trust: str) -> Trust:
     try:
-        return Trust.named(arm.partition(":")[2])
+        return Trust.named(trust)
     except ValueError as error:
         raise DataError(f"the arm {arm!r} of the run is no cascade with a threshold: {error}") from error
 

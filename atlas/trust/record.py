@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
 from atlas.errors import DataError
 from atlas.records import Record
-
-Signal = Literal["votes", "similarity", "probability", "judge"]
-SIGNALS: tuple[Signal, ...] = ("votes", "similarity", "probability", "judge")
-"""What a score is made of. ``votes``: the share of the samples that name the leading action. ``similarity``: half
-the score of the best retrieved window; 0 where nothing was retrieved. ``probability``: the geometric mean of the
-probabilities that the student gave to the leading action; 0 where it tells none. ``judge``: the chance of success that
-a judge of steps gives to the leading action."""
+from atlas.trust.signals import SIGNALS
 
 
 class Tested(Record):
     """One threshold as it did on the calibration tasks, beside the teacher on the same tasks."""
 
-    signals: tuple[Signal, ...]
+    signals: tuple[str, ...]
     threshold: float
     tasks: int
     """Tasks that both have scored; the runs of a task under several seeds count as one, at their mean."""
@@ -60,17 +54,18 @@ class Certificate(Record):
 
 
 class Trust(Record):
-    """The student acts where its score reaches ``threshold``; elsewhere the teacher does, this step only."""
+    """The student acts where its score reaches ``threshold``; elsewhere the teacher does, this step only. What the
+    ``signals`` are is in :mod:`atlas.trust.signals`."""
 
-    signals: tuple[Signal, ...] = ("votes",)
+    signals: tuple[str, ...] = ("votes",)
     threshold: float | None = 1.0
     """Between 0 and 1; None where the teacher always acts."""
     certificate: Certificate | None = None
 
     @field_validator("signals")
     @classmethod
-    def _some(cls, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
-        if not signals or len(set(signals)) < len(signals):
+    def _some(cls, signals: tuple[str, ...]) -> tuple[str, ...]:
+        if not signals or len(set(signals)) < len(signals) or not set(signals) <= SIGNALS.keys():
             raise ValueError(f"trust rests on one or more of {', '.join(SIGNALS)}, each named once")
         return signals
 
@@ -82,9 +77,14 @@ class Trust(Record):
         return threshold
 
     @property
+    def judged(self) -> bool:
+        """Whether one of its signals is what a judge of steps says."""
+        return any(SIGNALS[name].judged for name in self.signals)
+
+    @property
     def needs_judge(self) -> bool:
         """Whether a cascade has to ask a judge of steps to act by it."""
-        return "judge" in self.signals and self.threshold is not None
+        return self.judged and self.threshold is not None
 
     @property
     def name(self) -> str:

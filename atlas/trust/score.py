@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp
-from statistics import fmean
 from typing import NamedTuple
 
 from atlas.records import Vote, Window
 from atlas.trust.record import Trust
-
-_HIGHEST = 2.0
-"""A window's score is the likeness of its task plus the likeness of its moment, each at most 1."""
+from atlas.trust.signals import SIGNALS, Drawn
 
 
 class Score(NamedTuple):
@@ -40,25 +36,11 @@ def score(trust: Trust, votes: Sequence[Vote], samples: int, retrieved: Sequence
         return Score(0.0, 0, left / samples if "votes" in trust.signals else float(left > 0))
     leading = max(counts, key=counts.__getitem__)
     count = counts[leading]
-    value = best = 1.0
-    if "votes" in trust.signals:
-        value *= count / samples
-        best *= (count + samples - len(votes)) / samples
-    if "similarity" in trust.signals:
-        similarity = max((window.score for window in retrieved), default=0.0) / _HIGHEST
-        similarity = min(1.0, max(0.0, similarity))
-        value, best = value * similarity, best * similarity
-    if "probability" in trust.signals:
-        value *= _probability([vote.logprob for vote in votes if vote.action == leading])
     lead = next(i for i, vote in enumerate(votes) if vote.action == leading)
-    best = best if len(votes) < samples else value
-    if "judge" in trust.signals:
-        chance = votes[lead].chance
-        value *= chance or 0.0
-        best = best if chance is None or len(votes) < samples else value
+    drawn = Drawn(votes, samples, lead, count, retrieved)
+    value = best = 1.0
+    for name, signal in SIGNALS.items():
+        if name in trust.signals:
+            part = signal.part(drawn)
+            value, best = value * part.value, best * part.best
     return Score(value, lead, best)
-
-
-def _probability(logprobs: Sequence[float | None]) -> float:
-    known = [min(0.0, logprob) for logprob in logprobs if logprob is not None]
-    return exp(fmean(known)) if known else 0.0

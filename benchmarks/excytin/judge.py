@@ -17,6 +17,8 @@ from atlas.evaluators.verdict import Case, Verdict
 MOST_ITEMS = 15
 """An answer that lists more than this is wrong, whatever it lists."""
 DECAY = 0.4
+SUCCESS = 0.4
+"""The reward from which the paper counts a question as solved: the last step before the answer was right."""
 
 _EXTENSION = re.compile(r"(?<=\w)\.(?:exe|dll|ps1|bat|cmd|vbs|js|docm?|xlsx?|7z|zip|txt|lnk|sys|msi)$")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[t ](\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?(?: utc)?")

@@ -11,8 +11,6 @@ from atlas.evaluators.verdict import Case, Judge, Verdict
 from atlas.records import INTERRUPTED, Episode, Record, Spend, Usage, by_actor, total
 from atlas.stats import Interval, bootstrap, wilson
 
-SUCCESS = 0.4
-"""The reward from which the paper counts a question as solved: the last step before the answer was right."""
 PHASES = ((1, 25), (26, 60), (61, 98))
 """Places in the run between which the paper compares tokens; what comes after the last belongs to it."""
 
@@ -57,17 +55,19 @@ def rows(episodes: Iterable[Episode], order: Sequence[str]) -> list[Row]:
 
 def _row(arm: str, group: Sequence[Episode], places: dict[str, int]) -> Row:
     rewards: dict[str, list[float]] = {}
+    solved: dict[str, list[bool]] = {}
     for episode in group:
         if episode.score is not None:
             rewards.setdefault(episode.task.id, []).append(episode.score)
+            solved.setdefault(episode.task.id, []).append(bool(episode.success))
     spend = by_actor(spent for episode in group for spent in episode.spend)
     dollars = total(spend).dollars
     return Row(
         arm=arm,
         questions=len(rewards),
         reward=bootstrap([fmean(scores) for scores in rewards.values()]),
-        solved=_share(rewards, SUCCESS),
-        right=_share(rewards, 1.0),
+        solved=_share(solved),
+        right=_share({task: [bool(success(s)) for s in scores] for task, scores in rewards.items()}),
         phases=tuple(_phases(group, places)),
         spend=spend,
         dollars=None if dollars is None else dollars / len(group),
@@ -75,10 +75,8 @@ def _row(arm: str, group: Sequence[Episode], places: dict[str, int]) -> Row:
     )
 
 
-def _share(rewards: dict[str, list[float]], at_least: float) -> Interval:
-    # Partial credit is a sum of powers of 0.4: an ulp must not decide.
-    reached = (fmean(bool(success(s, at_least=at_least - 1e-9)) for s in scores) for scores in rewards.values())
-    return wilson(sum(reached), len(rewards))
+def _share(reached: dict[str, list[bool]]) -> Interval:
+    return wilson(sum(map(fmean, reached.values())), len(reached))
 
 
 def _phases(group: Sequence[Episode], places: dict[str, int]) -> Iterable[Phase]:

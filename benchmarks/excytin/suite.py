@@ -13,7 +13,7 @@ from atlas.benchmarks.excytin.engine import Engine
 from atlas.benchmarks.excytin.env import MAX_STEPS, IncidentEnv
 from atlas.benchmarks.excytin.incidents import FIRST, LABEL, PER_SPLIT, ROWS, Spec, incident
 from atlas.benchmarks.excytin.incidents.names import Split
-from atlas.benchmarks.excytin.judge import RuleJudge
+from atlas.benchmarks.excytin.judge import SUCCESS, RuleJudge
 from atlas.benchmarks.excytin.layers import Layer
 from atlas.benchmarks.excytin.lessons import InvestigationDistiller
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
@@ -43,6 +43,8 @@ class Excytin:
     """
 
     max_steps = MAX_STEPS
+    success_at = SUCCESS
+    """The reward from which the paper counts a question as solved: the last step before the answer was right."""
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from pathlib import Path
 from atlas.benchmarks.excytin import data
 from atlas.benchmarks.excytin.actions import Submit, parse
 from atlas.benchmarks.excytin.env import INSTRUCTIONS, MAX_STEPS
+from atlas.benchmarks.excytin.judge import SUCCESS
 from atlas.benchmarks.excytin.logged.files import LoggedFile, LoggedRun, LoggedStep
 from atlas.errors import DataError
 from atlas.evaluators import success
@@ -211,7 +212,7 @@ def _episode(
         config=content_hash({"agent": "excytin-baseline", "model": run.model, "form": run.form}),
         stop=stop,
         score=run.reward,
-        success=success(run.reward),
+        success=success(run.reward, at_least=SUCCESS),
         steps=len(run.steps),
         teacher_steps=0,
         spend=_spend(run, prices),

@@ -1,0 +1,85 @@
+"""What the arms of a run are to each other: written beside the run's settings when it begins, and read by all that tell
+of it. Nobody has to make it out from their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from atlas.errors import StoreError
+from atlas.records import Record
+from atlas.traces.reader import Run
+
+ROLES = "roles"
+"""Where they stand in what ``run.json`` tells about a run."""
+TEACHER = "teacher"
+CASCADES = ("cascade", "watch")
+"""Kinds of arms in which the teacher acts where the student is not trusted, the plain one first."""
+
+
+class Role(Record):
+    """An arm. Other arms are named as they stand in the trace, with their group."""
+
+    group: str = ""
+    """Arms of one group have one student."""
+    name: str
+    """Without the group."""
+    says: str = ""
+    """What it is, for readers."""
+    kind: str = ""
+    """See :attr:`atlas.benchmarks.arm.Arm.kind`."""
+    base: str = ""
+    """The arm of whose learning curve this is a point; empty for arms that are none."""
+    demos: int = 0
+    """How many demonstrations a point of a learning curve has."""
+    bare: str = ""
+    """The same without demonstrations."""
+    control_of: str = ""
+    """The arm whose control this is."""
+    trust: str = ""
+    """What the student is trusted by, where the arm's name states it: the name of a :class:`atlas.trust.Trust`."""
+    family: str = ""
+    """Without the group, what arms have in common that differ in trust and number of demonstrations alone."""
+    grows: bool = False
+    """Whether its memory starts empty and grows while it serves."""
+    hue: int | None = None
+    """The colour that it would have."""
+
+    def short(self, arm: str) -> str:
+        """The name of an ``arm`` of the same group, without the group."""
+        return arm.removeprefix(f"{self.group}/") if self.group else arm
+
+
+Roles = Mapping[str, Role]
+"""By the names of the arms in the trace."""
+
+
+def written(roles: Roles) -> dict[str, Any]:
+    """As they are written beside the settings."""
+    return {ROLES: {arm: role.model_dump(mode="json", exclude_defaults=True) for arm, role in roles.items()}}
+
+
+def recorded(run: Run) -> dict[str, Role]:
+    """The roles that stand in ``run.json``: none in a run that does not tell."""
+    told = (run.manifest.get("about") or {}).get(ROLES) or {}
+    try:
+        return {arm: Role.model_validate(role) for arm, role in told.items()}
+    except (AttributeError, ValidationError) as error:
+        raise StoreError(f"the {ROLES} in {run.folder}/run.json cannot be read: mend or remove them") from error
+
+
+def leading(arms: Iterable[str], roles: Roles) -> str | None:
+    """Of the ``arms`` of one group the one that the run is about: the cascade, plain rather than watched, with
+    demonstrations rather than without, by unanimity rather than by a threshold; else the last that is no control."""
+    known = list(arms)
+    cascades = [arm for arm in known if roles[arm].kind in CASCADES and not roles[arm].control_of]
+    if cascades:
+        return min(cascades, key=lambda arm: _plainness(roles[arm]))
+    own = [arm for arm in known if not roles[arm].control_of] or known
+    return own[-1] if own else None
+
+
+def _plainness(role: Role) -> tuple[int, bool, bool]:
+    return CASCADES.index(role.kind), not role.bare, bool(role.trust)

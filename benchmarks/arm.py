@@ -1,0 +1,237 @@
+"""An arm of an experiment, as a record, and the stage that its policy is built on.
+
+An arm of your own is an :class:`Arm` in a module of yours, named as ``--arms mine.py:my_arm``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from atlas.benchmarks.library import Elsewhere, Library
+from atlas.benchmarks.options import BenchOptions
+from atlas.errors import ConfigError
+from atlas.memory import DemonstrationStore
+from atlas.memory.history import History
+from atlas.memory.irrelevant import Irrelevant
+from atlas.memory.store import MemoryView
+from atlas.policies import Cascade, Coach, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
+from atlas.protocols import Demonstrations, JudgesSteps, Model, Policy, Reviewer
+from atlas.records import TEACHER
+from atlas.trust import UNANIMITY, Trust
+
+SAMPLES = ("samples", "temperature", "audit")
+"""The options that every arm reads which draws several samples of the student."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to play: all that is told of it anywhere stands here."""
+
+    name: str
+    says: str
+    build: Callable[[Stage], Policy]
+    kind: str = ""
+    """What a report tells of it: ``student``, ``icd``, ``cascade``, ``watch`` (a cascade and more), ``teacher``,
+    ``pamphlets``; of controls ``route`` and ``shuffled``. Others are told of by their name."""
+    reads: tuple[str, ...] | None = None
+    """Options that only some arms read, and this one does; None where it may read all of them."""
+    demos: bool = False
+    """Whether it needs demonstrations, which the teacher gives first."""
+    pamphlets: bool = False
+    """Whether it needs what the demonstrations were distilled to."""
+    samples: bool = False
+    """Whether it draws several samples of the student and lets the teacher act where they are not trusted."""
+    trusted: bool = False
+    """Whether its name may say by what: ``name:0.67``. A control's name says it of the cascade that it belongs to."""
+    evidence: bool = False
+    """Whether it reads all entries of the run's own, so that what their coins say is evidence."""
+    grows: bool = False
+    """Whether it starts with an empty memory, which grows while it serves, one episode after the other."""
+    outcomes: bool = False
+    """Whether that memory keeps the outcome of every episode as well."""
+    reviewer: Callable[[Stage], Reviewer] | None = None
+    control_of: str = ""
+    """The arm whose control it is: nothing is compared with a control but what it controls."""
+    bare: str = ""
+    """The arm that is this one without demonstrations: where its learning curve begins."""
+    hue: int | None = None
+    """Its colour in reports, from 0 to 9, where no other arm of the run has it."""
+
+    @property
+    def options(self) -> tuple[str, ...] | None:
+        """The options that it reads of those that only some arms do; None where that is not known."""
+        return None if self.reads is None else self.reads + (SAMPLES if self.samples else ())
+
+    def reads_option(self, name: str) -> bool:
+        return self.options is None or name in self.options
+
+    @property
+    def routes(self) -> bool:
+        """Whether it needs to be told the teacher's share of steps."""
+        return "share" in (self.reads or ())
+
+
+@dataclass(frozen=True)
+class Played:
+    """An arm as a run has it: ``cascade:0.8@50``."""
+
+    arm: Arm
+    name: str
+    """As it stands in the trace, without a group."""
+    suffix: str = ""
+    """What the name says besides the arm: ``:0.8@50``."""
+    count: int | None = None
+    """So many demonstrations only: a point of a learning curve."""
+    trust: Trust | None = None
+    """Where the name states it."""
+
+    @property
+    def needs_judge(self) -> bool:
+        """Whether it asks a judge of steps. A control at a cascade's share asks none."""
+        return self.arm.samples and self.trust is not None and self.trust.needs_judge
+
+    @property
+    def control_of(self) -> str:
+        """The arm that it is the control of, as that stands in the trace; empty where it is none."""
+        return f"{self.arm.control_of}{self.suffix}" if self.arm.control_of else ""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays: what all arms of a run share."""
+
+    student: Model
+    teacher: Model
+    trust: Trust = UNANIMITY
+    """By what the student of a cascade is trusted, in arms that do not say."""
+    judge: JudgesSteps | None = None
+    """What the signal ``judge`` of a trust asks."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All that an arm is built from. Its properties are the policies that arms are made of."""
+
+    cast: Cast
+    options: BenchOptions
+    memory: DemonstrationStore | None = None
+    library: Library | None = None
+    """Demonstrations and what they were distilled to."""
+    history: History | None = None
+    """How episodes went, in an arm that keeps it."""
+    share: float | None = None
+    """The teacher's share of steps under random routing."""
+    seed: int = 0
+    played: Played | None = None
+    """The arm that is built, as the run names it."""
+
+    def build(self, played: Played) -> Policy:
+        return played.arm.build(replace(self, played=played))
+
+    def reviewer(self, played: Played) -> Reviewer | None:
+        made = played.arm.reviewer
+        return None if made is None else made(replace(self, played=played))
+
+    # --- who decides --------------------------------------------------------------------------------------------------
+
+    @property
+    def student(self) -> Solo:
+        return Solo(self.cast.student, temperature=0.0, max_tokens=self.options.max_tokens)
+
+    @property
+    def sampled(self) -> Solo:
+        """The student, each action drawn."""
+        return Solo(self.cast.student, temperature=self.options.temperature, max_tokens=self.options.max_tokens)
+
+    @property
+    def teacher(self) -> Solo:
+        return Solo(self.cast.teacher, actor=TEACHER, max_tokens=self.options.max_tokens)
+
+    @property
+    def cascade(self) -> Cascade:
+        stated = self.played.trust if self.played and self.played.arm.samples else None
+        trust = stated or self.cast.trust
+        if trust.needs_judge and self.cast.judge is None:
+            raise ConfigError(
+                f"the student of {self._name!r} is trusted by a judge of steps: give the folder of one as --step-judge"
+            )
+        return Cascade(
+            self.cast.student,
+            self.cast.teacher,
+            samples=self.options.samples,
+            temperature=self.options.temperature,
+            max_tokens=self.options.max_tokens,
+            trust=trust,
+            audit=self.options.audit,
+            judge=self.cast.judge if trust.judged else None,
+        )
+
+    @property
+    def route(self) -> RandomRoute:
+        if self.share is None:
+            raise ConfigError(
+                f"{self._name} needs the cascade's share: add the arm "
+                f"{(self.played.control_of if self.played else '') or 'cascade'!r}, or give --share"
+            )
+        return RandomRoute(self.cast.student, self.cast.teacher, share=self.share, max_tokens=self.options.max_tokens)
+
+    @property
+    def lanes(self) -> Lanes:
+        """The student with demonstrations, alone or coached, by how such tasks went before."""
+        if self.history is None:
+            raise ConfigError(f"the arm {self._name!r} keeps no outcomes to choose lanes by: say outcomes=True in it")
+        auto = self.recall(self.student)
+        coach = Coach(auto, self.cast.teacher, max_tokens=self.options.max_tokens)
+        return Lanes(auto, coach, Probe(self.history), rules=self.options.rules)
+
+    # --- what it is shown ---------------------------------------------------------------------------------------------
+
+    def recall(self, inner: Policy, demos: Demonstrations | None = None, *, without: str = "") -> Recall:
+        """``inner`` with demonstrations: all, or the first ones where the arm's name says so; none of one family."""
+        planner = self.cast.student if self.options.plan else None
+        source: Demonstrations = self.demonstrations(without) if demos is None else demos
+        return Recall(inner, source, self.options.shown, planner=planner)
+
+    def demonstrations(self, without: str = "") -> DemonstrationStore | MemoryView:
+        arm, memory = self.played.arm if self.played else None, self.memory
+        if memory is None or (arm is not None and not (arm.demos or arm.grows)):
+            raise ConfigError(
+                f"the arm {self._name!r} needs demonstrations: give --demos or --memory, and in an arm of your own say "
+                "demos=True"
+            )
+        if arm is not None and arm.grows:
+            return memory
+        count = self.played.count if self.played else None
+        count = len(memory) if count is None else count
+        if without:
+            return memory.subset(demo.id for demo in memory.all()[:count] if demo.family != without)
+        # A part of fixed size, so that what an arm knows does not depend on who else adds to the memory meanwhile.
+        return memory.limit(count)
+
+    @property
+    def irrelevant(self) -> Demonstrations:
+        """Demonstrations at random: a control."""
+        return Irrelevant(self.demonstrations(), self.seed)
+
+    def guide(self, inner: Policy, *, without: str = "", shuffled: bool = False) -> Guided:
+        """``inner`` with the entries that the demonstrations taught; shuffled, each cue has another's advice."""
+        if self.library is None:
+            raise ConfigError(
+                f"the arm {self._name!r} needs pamphlets: run it with 'atlas bench', which distils them, and in an arm "
+                "of your own say pamphlets=True"
+            )
+        count = self.played.count if self.played else None
+        entries = self.library.entries(count, without, shuffled=shuffled)
+        return Guided(inner, entries, self.options.guidance_tokens, share=self.options.trials)
+
+    def elsewhere(self, make: Callable[[str], Policy]) -> Elsewhere:
+        """What ``make`` builds for a task's family, which it is told in order to leave that family out."""
+        return Elsewhere(make)
+
+    def watch(self, inner: Policy) -> Watch:
+        return Watch(inner, self.cast.teacher, max_tokens=self.options.max_tokens)
+
+    @property
+    def _name(self) -> str:
+        return self.played.name if self.played else "of this stage"

@@ -1,0 +1,250 @@
+"""What a bench is asked to do, in one frozen record: its command line, the settings of its run, and so what is resumed.
+
+A new option is a field of :class:`BenchOptions` and whoever reads it. Its help, its default, the values it takes and
+whether it belongs to the settings stand with the field; ``atlas.cli.bench_options`` makes the command line of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from atlas.budget import Budget
+from atlas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from atlas.policies import LaneRules
+
+DEFAULT_ARMS = ("student", "icd", "cascade", "teacher", "random-route")
+
+Hashed = Literal["always", "changed", "guided", "apart", "no"]
+"""Whether an option is one of the settings, which a run is resumed by. ``always``; ``changed``: where it is not the
+default, so that runs from before there was the option are resumed; ``guided``: where an arm reads pamphlets; ``apart``:
+in another form (the model and not its name, the rules of lanes in one); ``no``: it does not touch the results."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What an option is on the command line."""
+
+    help: str
+    hashed: Hashed
+    flags: tuple[str, ...] = ()
+    """As typed, where it is not the name of the field."""
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
+    repeated: bool = False
+    """Given once for each value, instead of once with commas between them."""
+    required: bool = False
+    show_default: bool = True
+    metavar: str | None = None
+
+
+def option(
+    help: str,
+    hashed: Hashed = "changed",
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (),
+    repeated: bool = False,
+    required: bool = False,
+    show_default: bool = True,
+    metavar: str | None = None,
+) -> dict[str, Option]:
+    """What stands beside a field of a record of options; see :class:`Option`."""
+    return {"option": Option(help, hashed, flags, least, most, choices, repeated, required, show_default, metavar)}
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """An experiment: what determines its results, and how it is played. Benchmarks with options of their own, or other
+    defaults, derive from it."""
+
+    split: str = field(default="test", metadata=option("Which tasks of the benchmark.", "always"))
+    arms: tuple[str, ...] = field(
+        default=DEFAULT_ARMS,
+        metadata=option(
+            "Comma-separated; NAME@N uses the first N demos, cascade:T trusts the student from score T on; "
+            "FILE.py:NAME or MODULE:NAME is one of your own.",
+            "always",
+        ),
+    )
+    student: str = field(default="nearest", metadata=option("A model: see 'atlas models ls'.", "apart"))
+    teacher: str = field(default="", metadata=option("A model.", "apart", required=True))
+    student_price: str | None = field(
+        default=None, metadata=option("Dollars per million tokens: PROMPT/COMPLETION[/CACHED].", "apart")
+    )
+    teacher_price: str | None = field(default=None, metadata=option("The same for the teacher.", "apart"))
+    demos: int = field(default=200, metadata=option("Train tasks the teacher demonstrates first.", "always", least=0))
+    memory: Path | None = field(
+        default=None, metadata=option("Use this memory (and add to it) instead of a new one.", "always")
+    )
+    n: int | None = field(
+        default=None, metadata=option("Only N tasks of the split, taken evenly from all of it.", "always", least=1)
+    )
+    k: int | None = field(
+        default=None,
+        metadata=option("Demonstrations shown per step. [default: 40 nearest, 6 others]", "always", least=1),
+    )
+    window: int | None = field(
+        default=None, metadata=option("Steps shown around a match. [default: all nearest, 5 others]", "always", least=0)
+    )
+    samples: int = field(default=3, metadata=option("Student samples per step in a cascade.", "always", least=1))
+    temperature: float = field(
+        default=0.1,
+        metadata=option("Of the student's samples in a cascade and in pamphlets-sampled.", "always", least=0),
+    )
+    max_tokens: int = field(default=256, metadata=option("Tokens a reply may have.", "always", least=1))
+    audit: float = field(
+        default=0.0,
+        metadata=option(
+            "Share of the student's steps in a cascade that the teacher is asked about too: see 'atlas trust audit'.",
+            least=0,
+            most=1,
+        ),
+    )
+    step_judge: Path | None = field(
+        default=None,
+        metadata=option(
+            "Folder that 'atlas train judge' wrote: arms such as cascade:judge:0.5 defer to the teacher by it.", "apart"
+        ),
+    )
+    force_lane: str | None = field(
+        default=None, metadata=option("In the arm lanes: auto, paired or coach, whatever the probe says.", "apart")
+    )
+    forbid_lane: tuple[str, ...] = field(
+        default=(), metadata=option("In the arm lanes: never this one; may be given twice.", "apart", repeated=True)
+    )
+    lane_dollars: tuple[str, ...] = field(
+        default=(),
+        metadata=option("LANE=DOLLARS: the most that all episodes of a lane may cost.", "apart", repeated=True),
+    )
+    guidance_tokens: int = field(
+        default=300, metadata=option("What entries of pamphlets may take of a prompt.", "guided", least=1)
+    )
+    trials: float = field(
+        default=0.0,
+        metadata=option(
+            "Share of episodes in which a coin decides for each entry whether it is shown: its evidence.",
+            least=0,
+            most=1,
+        ),
+    )
+    plan: bool = field(
+        default=False,
+        metadata=option("The student writes a plan before it acts.", "always", flags=("--plan/--no-plan",)),
+    )
+    share: float | None = field(
+        default=None,
+        metadata=option("Teacher's share under random-route. [default: the cascade's]", "always", least=0, most=1),
+    )
+    seeds: tuple[int, ...] = field(
+        default=(0,), metadata=option("Comma-separated; every arm plays every task once per seed.", "always")
+    )
+    tasks_seed: int = field(
+        default=0, metadata=option("Which tasks are drawn or generated, where the benchmark does so.", "always")
+    )
+    max_steps: int | None = field(
+        default=None, metadata=option("Actions per episode. [default: the benchmark's]", "apart", least=1)
+    )
+    embedder: str = field(default="minilm", metadata=option("minilm, hash, or sentence-transformers/NAME.", "always"))
+    concurrency: int = field(default=8, metadata=option("Episodes in flight.", "no", least=1))
+    budget_dollars: float | None = field(
+        default=None, metadata=option("Of the whole run; resume with more to go on.", "no", least=0)
+    )
+    budget_tokens: int | None = field(default=None, metadata=option("Of the whole run.", "no", least=0))
+    episode_dollars: float | None = field(default=None, metadata=option("Of each episode.", "no", least=0))
+    episode_tokens: int | None = field(default=None, metadata=option("Of each episode.", "no", least=0))
+    out: Path | None = field(
+        default=None, metadata=option("Run folder; an existing one is resumed.", "no", flags=("-o", "--out"))
+    )
+    retry_errors: bool = field(
+        default=True,
+        metadata=option(
+            "Whether a resumed run plays again what ended with an error.", "no", flags=("--retry-errors/--keep-errors",)
+        ),
+    )
+    permitted: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "Models whose terms allow training on their words (openai/* too): kept in the run, for exports and "
+            "training; a resumed run may add some.",
+            "no",
+            metavar="MODEL,...",
+            show_default=False,
+        ),
+    )
+    as_json: bool = field(
+        default=False,
+        metadata=option("Results as JSON on standard output, progress on standard error.", "no", flags=("--json",)),
+    )
+
+    def settings(self, *, guided: bool) -> dict[str, object]:
+        """The options among the settings of a run, some of whose arms read pamphlets where ``guided``."""
+        found: dict[str, object] = {}
+        for each in fields(self):
+            how, value = each.metadata["option"].hashed, getattr(self, each.name)
+            if how == "always" or (how == "changed" and value != each.default) or (how == "guided" and guided):
+                found[each.name] = list(value) if isinstance(value, tuple) else value
+        memory = str(self.memory.resolve()) if self.memory else None
+        lanes = self.rules.model_dump(mode="json", exclude_defaults=True)
+        return {**found, "memory": memory, "k": self.shown, "window": self.around, "lanes": lanes}
+
+    @property
+    def shown(self) -> int:
+        """Demonstrations per step."""
+        return self.k or (40 if self._copies else 6)
+
+    @property
+    def around(self) -> int:
+        """Steps around a match. The nearest-demonstration student reads whole trajectories; a prompt has room for
+        windows."""
+        return self.window if self.window is not None else (1_000 if self._copies else 5)
+
+    @property
+    def _copies(self) -> bool:
+        return self.student == "nearest"
+
+    @property
+    def budget(self) -> Budget:
+        """Of each episode."""
+        return Budget(dollars=self.episode_dollars, tokens=self.episode_tokens)
+
+    @property
+    def run_budget(self) -> Budget:
+        return Budget(dollars=self.budget_dollars, tokens=self.budget_tokens)
+
+    @property
+    def rules(self) -> LaneRules:
+        """Which lanes are forced, forbidden or budgeted. Raises ConfigError for lanes that do not exist."""
+        from atlas.policies import LaneRules
+
+        limits = dict(map(_limit, self.lane_dollars))
+        rules = LaneRules(force=self.force_lane, forbid=self.forbid_lane, dollars=limits)
+        rules.check()
+        return rules
+
+
+def _limit(text: str) -> tuple[str, float]:
+    lane, _, limit = text.partition("=")
+    try:
+        return lane, float(limit)
+    except ValueError:
+        raise ConfigError(f"--lane-dollars takes LANE=DOLLARS, such as coach=0.50, not {text!r}") from None
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """What stands between commas, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas, each once."""
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise ConfigError(f"--seeds takes whole numbers separated by commas, not {text!r}") from None
