@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,12 @@ class Kept:
         self.embedder = Hooked()
         self.kind = kind
         self.database = database
-        self.store: Any = {
-            "demonstrations": lambda: DemonstrationStore(database, self.embedder),
-            "pamphlets": lambda: PamphletStore(database, self.embedder),
-            "history": lambda: History(database, self.embedder),
-        }[kind]()
+        makes: dict[str, Callable[..., Any]] = {
+            "demonstrations": DemonstrationStore,
+            "pamphlets": PamphletStore,
+            "history": History,
+        }
+        self.store = makes[kind](database, self.embedder)
 
     def add(self, n: int) -> None:
         if self.kind == "demonstrations":
@@ -155,7 +157,7 @@ def test_many_threads_that_add_and_search_all_come_to_an_end(kind: str) -> None:
                 kept.add(n)
                 kept.found()
 
-    threads = [thread(str(n), lambda n=n: work(n)) for n in range(6)]  # type: ignore[misc]
+    threads = [thread(str(n), partial(work, n)) for n in range(6)]
     for one in threads:
         one.start()
     finish(*threads)
