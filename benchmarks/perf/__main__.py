@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 
 import click
 
-from atlas.benchmarks.perf import concurrency, excytin, imports, orchestration
+from atlas.benchmarks.perf import concurrency, excytin, imports, orchestration, watch
 from atlas.benchmarks.perf.table import Aim, Table, machine
 
 
@@ -44,6 +44,7 @@ MEASURES: dict[str, Callable[[], Table]] = {
     "concurrency": concurrency.measure,
     "retrieval": _retrieval,
     "excytin": excytin.measure,
+    "watch": watch.measure,
 }
 
 
