@@ -164,6 +164,10 @@ class Connection:
                 f"the memory {self.path} cannot be opened or written ({error}): check the path, its permissions and "
                 "the free space"
             ) from error
+        except sqlite3.ProgrammingError as error:
+            if "closed database" not in str(error):
+                raise
+            raise StoreError(f"the memory {self.path} was closed: open it again") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(self._corrupt(error)) from error
 

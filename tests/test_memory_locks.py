@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from atlas.errors import StoreError
 from atlas.memory import DemonstrationStore, HashEmbedder
 from atlas.memory.database import Database
 from atlas.memory.history import History, Outcome
@@ -185,3 +186,12 @@ def test_what_was_rolled_back_is_forgotten_and_hides_nothing_that_came_after(kin
         raise ZeroDivisionError
     there.add(2)
     assert here.found() == ["task-0", "task-2"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_that_goes_on_after_the_memory_was_closed_says_so(kind: str) -> None:
+    kept = Kept(kind, Database(":memory:"))
+    kept.add(0)
+    kept.embedder.hook = kept.database.close
+    with pytest.raises(StoreError, match=r"the memory :memory: was closed"):
+        kept.found()

@@ -178,7 +178,8 @@ def _show(found: list[Row], label: str, judge: Metered | None) -> None:
     from rich import box
     from rich.table import Table
 
-    from atlas.cli.tables import console, money, percent, percent_interval, plain
+    from atlas.cli.tables import console, money, percent_interval, plain
+    from atlas.words import figure
 
     title = "As in the paper: success at a reward of 0.4; tokens and dollars a question" + (
         f"   ({label})" if label else ""
@@ -198,10 +199,10 @@ def _show(found: list[Row], label: str, judge: Metered | None) -> None:
             str(row.questions),
             f"{row.reward.mean:.3f} [{row.reward.low:.3f}, {row.reward.high:.3f}]",
             percent_interval(row.solved),
-            percent(row.right.mean),
+            f"{figure(row.right.mean)} %",
             *(tokens.get(phase.first, "") for phase in phases),
             money(row.dollars),
-            percent(teacher / whole) if whole else "-",
+            f"{figure(teacher / whole)} %" if whole else "-",
         )
     out = console()
     out.print(table)
