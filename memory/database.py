@@ -114,7 +114,7 @@ class Database(Connection):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """As :meth:`Connection.transaction`; raises FrozenMemory when the memory is frozen."""
-        with self._lock:
+        with self.turn():
             if self._waiting and self.frozen() is None:
                 self._make_waiting()
             with super().transaction():

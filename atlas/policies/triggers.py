@@ -31,7 +31,8 @@ class Trigger(Protocol):
     def name(self) -> str: ...
 
     def fires(self, view: View, since: int) -> bool:
-        """Whether the sign is there in the turns from index ``since`` on; those before are for comparison only."""
+        """Whether the sign is there in the turns from index ``since`` on; those before are for comparison only. It
+        follows from the opening and the turns, and is asked for once a step."""
         ...
 
     def config(self) -> dict[str, object]: ...
@@ -48,10 +49,16 @@ class Stall:
         _positive("stall", self.turns)
 
     def fires(self, view: View, since: int) -> bool:
-        if len(view.turns) - since < self.turns:
+        if view.index - since < self.turns:
             return False
-        seen = [view.opening, *(turn.observation for turn in view.turns)]
-        return all(seen[i] in seen[:i] for i in range(len(seen) - self.turns, len(seen)))
+        first: dict[str, int] = {}
+        for index, text in enumerate((view.opening, *(turn.observation for turn in view.turns))):
+            first.setdefault(text, index)
+        return self.stalled(view.index, since, max(first.values()))
+
+    def stalled(self, turns: int, since: int, newest: int) -> bool:
+        """As :meth:`fires` after so many turns, for who knows after how many of them (``newest``) something was new."""
+        return turns - max(since, newest) >= self.turns
 
     def config(self) -> dict[str, object]:
         return {"trigger": self.name, "turns": self.turns}
@@ -73,9 +80,9 @@ class Loop:
         _positive("loop", self.turns, self.longest)
 
     def fires(self, view: View, since: int) -> bool:
-        return any(
-            _periodic(view.turns[since:], period, max(self.turns, 2 * period)) for period in range(1, self.longest + 1)
-        )
+        # No more of them than the longest cycle needs: an episode may have thousands.
+        last = view.turns[max(since, view.index - max(self.turns, 2 * self.longest)) :]
+        return any(_periodic(last, period, max(self.turns, 2 * period)) for period in range(1, self.longest + 1))
 
     def config(self) -> dict[str, object]:
         return {"trigger": self.name, "turns": self.turns, "longest": self.longest}
@@ -93,7 +100,7 @@ class Errors:
         _positive("errors", self.turns)
 
     def fires(self, view: View, since: int) -> bool:
-        last = view.turns[since:][-self.turns :]
+        last = view.turns[max(since, view.index - self.turns) :]
         return len(last) == self.turns and all(self.refusals.match(turn.observation) for turn in last)
 
     def config(self) -> dict[str, object]:

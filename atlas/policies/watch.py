@@ -9,6 +9,7 @@ from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.policies.solo import decision
 from atlas.policies.triggers import DEFAULT, Trigger
+from atlas.policies.watching import Watching
 from atlas.protocols import Model, Policy
 from atlas.records import TEACHER, Decision, View
 
@@ -22,7 +23,8 @@ class Watch:
     that did not help, at least ``rest * 2**(k - 1)`` turns. Something new to see (an observation not seen before in the
     episode) ends the waiting.
 
-    All of this follows from the view alone, so one policy serves any number of episodes at once.
+    All of this follows from the view alone, so one policy serves any number of episodes at once; what it remembers of
+    them saves time and changes nothing.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Watch:
         self.rest = rest
         self.max_tokens = max_tokens
         self.actions = actions or TextActions()
+        self._watching = Watching(self.triggers, steps=steps, rest=rest)
 
     async def decide(self, view: View, desk: Desk) -> Decision:
         sign = self.sign(view)
@@ -66,27 +69,9 @@ class Watch:
     def sign(self, view: View) -> str | None:
         """The name of the trigger that fires at this step; None where the inner policy decides.
 
-        Which of the past steps were the teacher's follows from the turns before them, so they are gone through again.
+        Which of the past steps were the teacher's follows from the turns before them.
         """
-        seen = {view.opening}
-        since, failed, held = 0, 0, 0
-        found: str | None = None
-        for index in range(view.index + 1):
-            past = view.replace(turns=view.turns[:index])
-            if index:
-                newest = view.turns[index - 1].observation
-                if newest not in seen:
-                    failed = 0
-                seen.add(newest)
-            if held:
-                since, held = index + 1, held - 1
-                continue
-            rested = not failed or index - since >= self.rest * 2 ** (failed - 1)
-            found = next((t.name for t in self.triggers if t.fires(past, since)), None) if rested else None
-            if found is not None:
-                # The turn at this index is the teacher's; what it leads to is looked at from the next one on.
-                since, failed, held = index + 1, failed + 1, self.steps - 1
-        return found
+        return self._watching.sign(view)
 
     def config(self) -> dict[str, object]:
         return {

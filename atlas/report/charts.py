@@ -9,7 +9,7 @@ from atlas.report.colours import SUCCESS, TEACHER
 from atlas.report.facts import Arm, Curve, Group, Growth
 from atlas.report.svg import Box, Canvas, Kind, Scale, cents, log_ticks, marker, place, spread, text_width, ticks
 from atlas.stats import Interval
-from atlas.words import clean, money_interval, percent, percent_interval
+from atlas.words import clean, figure, money_interval, percent, percent_interval
 
 MARK, LABEL, WHISKER = 4.0, 6.0, 0.7
 """How bad it is when a label covers one of these."""
@@ -19,7 +19,7 @@ Value = Callable[[Arm], Interval | None]
 
 def whole(value: float) -> str:
     """A share as a whole percentage, for axes."""
-    return f"{100 * value:.0f} %"
+    return f"{figure(value)} %"
 
 
 def responsive(draw: Callable[[int, int], str], *, height: int = 400, narrow: int = 360) -> str:

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 
 import click
 
-from atlas.benchmarks.perf import concurrency, imports, orchestration
+from atlas.benchmarks.perf import concurrency, imports, orchestration, watch
 from atlas.benchmarks.perf.table import Aim, Table, machine
 
 
@@ -51,6 +51,7 @@ MEASURES: dict[str, Callable[[], Table]] = {
     "concurrency": concurrency.measure,
     "retrieval": _retrieval,
     "excytin": _excytin,
+    "watch": watch.measure,
 }
 
 
