@@ -277,6 +277,8 @@ class Citation(Record):
     shown: bool = True
     randomised: bool = False
     """Whether a coin decided that it is shown, or withheld, for this whole episode: what its evidence rests on."""
+    p: float | None = None
+    """The chance with which the coin shows it; None where none was tossed, and in old traces, whose coins were fair."""
 
 
 class LaneChoice(Record):

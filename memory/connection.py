@@ -24,6 +24,7 @@ class Connection:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.file = None if path == ":memory:" else Path(path)
         self._lock = threading.RLock()
         self._depth = 0
         if path != ":memory:":
@@ -34,7 +35,7 @@ class Connection:
         try:
             with self._errors():
                 self._prepare()
-        except StoreError:
+        except BaseException:
             self._db.close()
             raise
 
