@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from atlas.loop import Rollout as Rollout
     from atlas.memory import Demonstration as Demonstration
     from atlas.memory import DemonstrationStore as DemonstrationStore
+    from atlas.memory import Memory as Memory
     from atlas.memory.pamphlet import Entry as Entry
     from atlas.memory.pamphlets import PamphletStore as PamphletStore
     from atlas.models import load as load
@@ -65,7 +66,7 @@ _NAMES = {
     "atlas.budget": "Budget",
     "atlas.errors": "AtlasError BudgetExceeded ConfigError ModelError",
     "atlas.loop": "Rollout",
-    "atlas.memory": "Demonstration DemonstrationStore",
+    "atlas.memory": "Demonstration DemonstrationStore Memory",
     "atlas.memory.pamphlet": "Entry",
     "atlas.memory.pamphlets": "PamphletStore",
     "atlas.models": "load",
