@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import atlas
+from atlas.cli import main
 from atlas.errors import ConfigError, FrozenMemory, StoreError
 from atlas.memory import HashEmbedder, Memory, versions
 from atlas.memory.backend import BACKENDS, STATUSES
@@ -63,9 +64,12 @@ def test_the_search_for_sql_finds_it() -> None:
 # --- which database ---------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_database_is_one_sentence() -> None:
+def test_an_unknown_database_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError) as told:
         atlas.Memory("oracle://host/memory", "hash")
+    with pytest.raises(SystemExit):
+        main(["memory", "ls", "oracle://host/memory"])
+    assert str(told.value) in " ".join(capsys.readouterr().err.split())
     assert str(told.value) == (
         "'oracle://host/memory' names no database that a memory can be in: give a path, or one of sqlite://"
     )
@@ -234,6 +238,14 @@ def test_a_langgraph_store_is_the_same_over_each(memory: Memory, other: Memory) 
     assert listed.key == "heat"
     theirs.delete(("pamphlets",), "heat")
     assert store.get(("pamphlets",), "heat") is None
+
+
+def test_the_commands_take_it_too(memory: Memory, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    memory.add(demo(1))
+    main(["memory", "log", where])
+    assert "1 added" in capsys.readouterr().out
+    main(["memory", "quarantine", where, demo(1).id[:6], "--reason", "wrong floor", "--by", "ann"])
+    assert tasks(memory) == [] and memory.log()[-1].version.author == "person:ann"
 
 
 # --- the same in every detail -----------------------------------------------------------------------------------------
