@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from atlas.memory.backend import Item as Item
 from atlas.memory.backend import Kind as Kind
 from atlas.memory.backend import Status as Status
 from atlas.memory.backend import Version as Version
+from atlas.memory.turns import Turns
 from atlas.record import Record
 
 R = TypeVar("R", bound=Record)
@@ -68,13 +69,12 @@ class Freeze(NamedTuple):
     time: float
 
 
-class Database:
+class Database(Turns):
     """A memory that is open; many may be open on it at once, in this process and in others.
 
     What is not about versions is read from :attr:`backend`, and written to it inside of a :meth:`transaction`.
 
-    The order of locks: a part's own (of a store, of a history) first, then the one that a transaction or a reading
-    holds, never the other way round.
+    A transaction or a reading is a turn: :mod:`atlas.memory.turns` has the order of locks.
     """
 
     def __init__(self, where: str | Backend) -> None:
@@ -82,6 +82,7 @@ class Database:
         where: a path, ``":memory:"``, the URL of another database (:data:`atlas.memory.backend.BACKENDS`), or one that
             is open, which is closed with this.
         """
+        super().__init__()
         self.backend = open_backend(where) if isinstance(where, str) else where
         self.path = self.backend.path
 
@@ -93,7 +94,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """As :meth:`Backend.transaction`; raises FrozenMemory when the memory is frozen."""
-        with self.backend.transaction():
+        with self._written():
             frozen = self.frozen()
             if frozen:
                 raise FrozenMemory(
@@ -101,6 +102,16 @@ class Database:
                     f"'atlas memory freeze {self.path} --off' lets it be written again"
                 )
             yield
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        with self.turn(), self.backend.transaction():
+            before = self.backend.stamp()
+            try:
+                yield
+            except BaseException:
+                self.undone += self.backend.stamp() != before
+                raise
 
     def write(self, writes: Sequence[Write], *, author: str, reason: str, action: str = "write") -> list[bool]:
         """Write all or nothing, as one version; True for each that changed something.
@@ -145,9 +156,11 @@ class Database:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def reading(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def reading(self) -> Iterator[None]:
         """All that is read inside is as it was at the first look."""
-        return self.backend.reading()
+        with self.turn(), self.backend.reading():
+            yield
 
     def stamp(self) -> object:
         """Compares unequal once anybody has written; a few microseconds to read."""
@@ -228,7 +241,7 @@ class Database:
         keys = {(item.kind, item.id): item.record for item in items}
         return {key: State(before[key], records.get(key, record)) for key, record in keys.items()}
 
-    def undone(self, number: int) -> bool:
+    def rolled_back(self, number: int) -> bool:
         """Whether a rollback since has undone version ``number``."""
         later = self.backend.versions(number, _ROLLBACK)
         return any(int(version.action.removeprefix(_ROLLBACK)) < number for version in later)
@@ -247,7 +260,7 @@ class Database:
     def set_frozen(self, on: bool, *, author: str, reason: str) -> bool:
         """Freeze the memory, or let it be written again; False where it was so already."""
         _check_author(author)
-        with self.backend.transaction():
+        with self._written():
             if on == (self.frozen() is not None):
                 return False
             self._new_version(author, reason, "freeze" if on else "unfreeze")
@@ -265,7 +278,7 @@ class Database:
         """Keep embeddings for the next process; a frozen memory keeps none."""
         if self.frozen():
             return
-        with self.backend.transaction():
+        with self._written():
             if self.frozen() is None:  # it may have been frozen while this waited for its turn
                 self.backend.put_vectors(embedder, rows)
 

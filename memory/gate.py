@@ -11,6 +11,7 @@ from atlas.memory.database import Status
 from atlas.memory.uplift import Evidence
 from atlas.records import Record
 from atlas.stats import Interval
+from atlas.words import figure, money_interval
 
 AUTHOR = "rule:evidence"
 """Who changes the status of an entry by this module."""
@@ -79,8 +80,9 @@ def e_bh(e_values: Mapping[str, float], rate: float) -> set[str]:
 
 
 def _points(effect: Interval) -> str:
-    return f"{100 * effect.mean:+.0f} points [{100 * effect.low:+.0f}, {100 * effect.high:+.0f}] in {effect.n} trials"
+    mean, low, high = (figure(x, sign="+") for x in (effect.mean, effect.low, effect.high))
+    return f"{mean} points [{low}, {high}] in {effect.n} trials"
 
 
 def _money(effect: Interval) -> str:
-    return f"{effect.mean:+.4f} $ [{effect.low:+.4f}, {effect.high:+.4f}] per episode in {effect.n} trials"
+    return f"{money_interval(effect)} per episode in {effect.n} trials"

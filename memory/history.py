@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -88,8 +87,8 @@ class History:
         self._db = database
         self._texts = TextVectors(database, embedder)
         self._embedder = embedder
-        self._lock = threading.Lock()
         self._stamp: object = None
+        self._undone = database.undone
         self._seq = 0
         self._outcomes: list[Outcome] = []
         self._vectors: Floats | None = None
@@ -104,39 +103,50 @@ class History:
 
     def all(self) -> list[Outcome]:
         """In the order they were learned."""
-        with self._lock:
-            self._refresh()
-            return list(self._outcomes)
+        return list(self._now()[0])
 
     def near(self, goal: str, k: int, *, floor: float = 0.0, besides: str = "") -> list[Near]:
         """The ``k`` newest tasks whose goals are at least ``floor`` alike, newest first; not those of task ``besides``.
 
         Newest and not most alike: what a student can do changes while it learns.
         """
-        with self._lock:
-            self._refresh()
-            if self._vectors is None:
-                return []
-            scores = self._vectors @ self._embedder.embed([goal])[0]
-            found = []
-            for place in range(len(self._outcomes) - 1, -1, -1):
-                outcome = self._outcomes[place]
-                if scores[place] >= floor and outcome.task_id != besides:
-                    found.append(Near(outcome, float(scores[place]), place))
-                    if len(found) == k:
-                        break
-            return found
+        outcomes, vectors = self._now()
+        if vectors is None:
+            return []
+        scores = vectors @ self._embedder.embed([goal])[0]
+        found = []
+        for place in range(len(outcomes) - 1, -1, -1):
+            outcome = outcomes[place]
+            if scores[place] >= floor and outcome.task_id != besides:
+                found.append(Near(outcome, float(scores[place]), place))
+                if len(found) == k:
+                    break
+        return found
 
-    def _refresh(self) -> None:
-        # From before the look: what another process adds during it is found at the next.
-        stamp = self._db.stamp()
-        if stamp == self._stamp:
-            return
-        rows = self._db.backend.outcomes(self._seq)
-        if rows:
+    def _now(self) -> tuple[list[Outcome], Floats | None]:
+        """What is known, with the vectors of the goals, as it is at this moment."""
+        while True:
+            with self._db.turn():
+                if self._undone != self._db.undone:
+                    self._forget()
+                # Looked at before the rows are: what is added after this look changes it once more.
+                stamp = self._db.stamp()
+                if stamp == self._stamp:
+                    return self._outcomes, self._vectors
+                seq, undone = self._seq, self._undone
+                rows = self._db.backend.outcomes(seq)
+            # Others have their turn while this embeds.
             new = [Outcome.model_validate_json(record) for _, record in rows]
             vectors = self._texts.embed([outcome.goal for outcome in new])
-            self._outcomes += new
-            self._vectors = vectors if self._vectors is None else np.concatenate([self._vectors, vectors])
-            self._seq = rows[-1][0]
-        self._stamp = stamp
+            with self._db.turn():
+                if (seq, undone) == (self._seq, self._db.undone):
+                    if rows:
+                        self._outcomes = self._outcomes + new
+                        self._vectors = vectors if self._vectors is None else np.concatenate([self._vectors, vectors])
+                        self._seq = rows[-1][0]
+                    self._stamp = stamp
+                    return self._outcomes, self._vectors
+
+    def _forget(self) -> None:
+        self._stamp, self._seq, self._undone = None, 0, self._db.undone
+        self._outcomes, self._vectors = [], None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,6 +71,11 @@ def demo_texts(demo: Demonstration, key: str) -> list[str]:
     return [getattr(step, key) for step in demo.steps]
 
 
+def distinct(demos: Sequence[Demonstration], keys: Iterable[str]) -> list[str]:
+    """Every text of ``demos`` by one of the keys, once."""
+    return list(dict.fromkeys(text for key in keys for demo in demos for text in demo_texts(demo, key) if text))
+
+
 def query_texts(view: View, keys: Sequence[str]) -> dict[str, str]:
     """The texts that the next step of ``view`` is compared by, without the keys it lacks."""
     last = view.turns[-1] if view.turns else None
@@ -117,7 +122,7 @@ class Index:
         self._lock = threading.Lock()
 
     def append(self, demos: Sequence[Demonstration], embed: Callable[[list[str]], Floats]) -> None:
-        """Add trajectories at the end; ``embed`` turns texts to unit vectors and may take its time."""
+        """Add trajectories at the end; ``embed`` gives the unit vectors of texts that :meth:`unknown` names."""
         new = []
         for key, column in self._columns.items():
             texts = [text for demo in demos for text in demo_texts(demo, key)]
@@ -129,6 +134,11 @@ class Index:
             lengths = np.array([len(demo.steps) for demo in demos], np.intp)
             self._starts.extend(self._steps + np.cumsum(lengths) - lengths)
             self._steps += int(lengths.sum())
+
+    def unknown(self, demos: Sequence[Demonstration]) -> list[str]:
+        """The texts of ``demos`` that a table lacks, each once."""
+        lacking = (c.unknown(distinct(demos, [key])) for key, c in self._columns.items())
+        return list(dict.fromkeys(text for texts in lacking for text in texts))
 
     def snapshot(self) -> Snapshot:
         with self._lock:

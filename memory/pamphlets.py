@@ -68,8 +68,9 @@ class PamphletStore:
         self.path = self.database.path
         self._owned = self.database is not path
         self._texts = TextVectors(self.database, self._embedder)
-        self._lock = threading.RLock()
+        self._embedding = threading.Lock()
         self._stamp: object = None
+        self._undone = self.database.undone
         self._head = 0
         self._items: dict[str, tuple[Item, Entry]] = {}
         self._shelf: Shelf | None = None
@@ -83,7 +84,7 @@ class PamphletStore:
         author and reason: for the log of versions, as :meth:`Database.write` takes them. Entries that a person removed
         or that were quarantined stay so when they are learned again. Raises StoreError when the memory is frozen.
         """
-        with self._lock, self.database.transaction():
+        with self.database.transaction():
             self._refresh()
             taken = _Taken({key: (item, entry) for key, (item, entry) in self._items.items() if item.searched})
             reasons: list[str] = []
@@ -99,7 +100,7 @@ class PamphletStore:
     def learn(self, source: str, entries: Iterable[Entry], *, distiller: str = "") -> Added | None:
         """Take in what ``distiller`` made of an episode, once: None where this was learned from ``source``
         (``RUN/EPISODE``) before."""
-        with self._lock, self.database.transaction():
+        with self.database.transaction():
             if self.has_learned(source, distiller=distiller):
                 return None
             added = self.add_many(entries, author=f"trace:{source}", reason="distilled")
@@ -110,7 +111,7 @@ class PamphletStore:
         """Whether what ``source`` taught was taken in, and no rollback has undone that since."""
         with self.database.reading():
             version = self.database.backend.learned(_learned(source, distiller))
-            return version is not None and not self.database.undone(version)
+            return version is not None and not self.database.rolled_back(version)
 
     def _take(self, entry: Entry, taken: _Taken, reasons: list[str]) -> None:
         if entry.id in taken.entries:
@@ -182,7 +183,7 @@ class PamphletStore:
 
     def all(self) -> list[Entry]:
         """Every entry on trial or admitted, in insertion order."""
-        with self._lock:
+        with self.database.turn():
             self._refresh()
             return [entry for item, entry in self._items.values() if item.searched]
 
@@ -207,19 +208,29 @@ class PamphletStore:
     # --- index --------------------------------------------------------------------------------------------------------
 
     def _current(self) -> Shelf:
-        with self._lock:
-            self._refresh()
-            if self._shelf is None:
+        with self.database.embedding(self._embedding):
+            with self.database.turn():
+                self._refresh()
+                if self._shelf is not None:
+                    return self._shelf
+                head, undone = self._head, self._undone
                 found = [
                     (key, entry)
                     for key, (item, entry) in self._items.items()
                     if item.searched and self.audience in ("", entry.audience)
                 ]
-                self._shelf = Shelf(found, self._embed([plain(entry.cue) for _, entry in found]))
-            return self._shelf
+            # Others have their turn while this embeds.
+            shelf = Shelf(found, self._embed([plain(entry.cue) for _, entry in found]))
+            with self.database.turn():
+                if (head, undone) == (self._head, self._undone):
+                    self._shelf = shelf
+            return shelf
 
     def _refresh(self) -> None:
-        """Take over what any process has changed since the last look."""
+        """Take over what any process has changed since the last look. To be called in a turn."""
+        if self._undone != self.database.undone:
+            self._stamp, self._head, self._shelf, self._undone = None, 0, None, self.database.undone
+            self._items.clear()
         stamp = self.database.stamp()
         if stamp == self._stamp:
             return
@@ -230,14 +241,16 @@ class PamphletStore:
         self._stamp = stamp
 
     def _embed(self, texts: Sequence[str]) -> Floats:
-        """``(len(texts), dim)``; what was embedded before is remembered."""
-        unknown = list(dict.fromkeys(text for text in texts if text not in self._vectors))
+        """``(len(texts), dim)``; what was embedded before is remembered. Several threads may be at it at once."""
+        known = self._vectors
+        found = {text: known[text] for text in texts if text in known}
+        unknown = list(dict.fromkeys(text for text in texts if text not in found))
         if unknown:
-            if len(self._vectors) > 8 * self.cap:
-                self._vectors.clear()
-                unknown = list(dict.fromkeys(texts))
-            self._vectors.update(zip(unknown, self._texts.embed(unknown), strict=True))
-        return np.stack([self._vectors[t] for t in texts]) if texts else np.empty((0, self._embedder.dim), np.float32)
+            found.update(zip(unknown, self._texts.embed(unknown), strict=True))
+            if len(known) > 8 * self.cap:
+                known = self._vectors = {}
+            known.update(found)
+        return np.stack([found[t] for t in texts]) if texts else np.empty((0, self._embedder.dim), np.float32)
 
 
 def _learned(source: str, distiller: str) -> str:

@@ -13,7 +13,7 @@ from atlas.memory.backend import SEARCHED
 from atlas.memory.database import Database, Item, Status, Write, parsed
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.embed import load_embedder
-from atlas.memory.index import DEFAULT_KEYS, Index, Ranked, Snapshot, check_keys, query_texts
+from atlas.memory.index import DEFAULT_KEYS, Index, Ranked, Snapshot, check_keys, distinct, query_texts
 from atlas.memory.safety import vet
 from atlas.memory.texts import TextVectors
 from atlas.memory.vectors import Floats, Ints, NumpyVectors, Vectors
@@ -68,7 +68,14 @@ class DemonstrationStore:
         self.path = self.database.path
         self._owned = self.database is not path
         self._texts = TextVectors(self.database, self._embedder)
-        self._refreshing = threading.Lock()
+        self._embedding = threading.Lock()
+        self._close_index: Callable[[], None] = lambda: None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew, to read the file from its first item."""
+        self._close_index()
+        self._undone = self.database.undone
         self._stamp: object = None
         self._head = 0
         self._demos: list[Demonstration] = []
@@ -78,7 +85,7 @@ class DemonstrationStore:
         self._hidden: Ints = np.empty(0, np.intp)
         self._by_task: dict[str, list[int]] = {}
         self._index: Index | None = None
-        self._close_index: Callable[[], None] = lambda: None
+        self._close_index = lambda: None
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -193,21 +200,43 @@ class DemonstrationStore:
 
     def _refresh(self, progress: Progress | None = None) -> Snapshot:
         """The index as it is now, with all that any process has added, removed or brought back."""
-        with self._refreshing:
-            stamp = self.database.stamp()
-            if self._index is None or stamp != self._stamp:
-                rows = self.database.rows("demonstration", self._head)
-                new = [row for row in rows if row.id not in self._places]
+        with self.database.embedding(self._embedding):
+            while True:
+                with self.database.turn():
+                    if self._undone != self.database.undone:
+                        self._forget()
+                    stamp = self.database.stamp()
+                    if self._index is not None and stamp == self._stamp:
+                        return self._index.snapshot()
+                    head, undone = self._head, self._undone
+                    rows = self.database.rows("demonstration", head)
+                    new = [row for row in rows if row.id not in self._places]
+                # Others have their turn while this reads and embeds.
                 demos = [parsed(row, Demonstration, self.path) for row in new]
-                if self._index is None:
-                    self._index = Index(self._weights, self._tables(sum(len(demo.steps) for demo in demos)))
-                if demos:
-                    # Hidden ones too: places are in insertion order for ever, and some will be brought back.
-                    self._index.append(demos, lambda texts: self._texts.embed(texts, progress))
-                    self._remember(demos, [row.id for row in new])
-                self._show(rows)
-                self._stamp = stamp
-            return self._index.snapshot()
+                vectors = self._embedded(demos, progress)
+                with self.database.turn():
+                    if (head, undone) != (self._head, self.database.undone):
+                        continue
+                    if self._index is None:
+                        self._index = Index(self._weights, self._tables(sum(len(demo.steps) for demo in demos)))
+                    if demos:
+                        # Hidden ones too: places are in insertion order for ever, and some will be brought back.
+                        self._index.append(demos, vectors)
+                        self._remember(demos, [row.id for row in new])
+                    self._show(rows)
+                    self._stamp = stamp
+                    return self._index.snapshot()
+
+    def _embedded(self, demos: Sequence[Demonstration], progress: Progress | None) -> Callable[[Sequence[str]], Floats]:
+        """Looks up the vectors of the texts of ``demos``: of those that the index lacks."""
+        index = self._index
+        texts = index.unknown(demos) if index else distinct(demos, self._weights)
+        found = dict(zip(texts, self._texts.embed(texts, progress), strict=True))
+
+        def vectors(wanted: Sequence[str]) -> Floats:
+            return np.stack([found[t] for t in wanted]) if wanted else np.empty((0, self._embedder.dim), np.float32)
+
+        return vectors
 
     def _remember(self, demos: list[Demonstration], ids: list[str]) -> None:
         for demo, demo_id in zip(demos, ids, strict=True):

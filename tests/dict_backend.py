@@ -48,13 +48,16 @@ class DictBackend:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with self._all.lock:
-            before = {name: copy.copy(value) for name, value in vars(self._all).items() if name != "lock"}
+            before = {
+                name: copy.copy(value) for name, value in vars(self._all).items() if name not in ("lock", "written")
+            }
             try:
                 yield
             except BaseException:
                 vars(self._all).update(before)
                 raise
-            self._all.written += 1
+            finally:
+                self._all.written += 1
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -77,6 +80,7 @@ class DictBackend:
         return sum(item.kind == kind and item.status in statuses for item in self._all.items.values())
 
     def put(self, item: Item, before: Status, replaced: str | None) -> None:
+        self._all.written += 1
         there = self._all.items.get((item.kind, item.id))
         self._all.items[item.kind, item.id] = item._replace(seq=there.seq if there else len(self._all.items) + 1)
         key = (item.version, item.kind, item.id)
@@ -138,6 +142,7 @@ class DictBackend:
         return len(self._all.outcomes)
 
     def add_outcome(self, episode: str, record: str) -> bool:
+        self._all.written += 1
         new = episode not in self._all.outcomes
         self._all.outcomes.setdefault(episode, record)
         return new

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from atlas.cli import app
 from atlas.errors import AtlasError
 from atlas.records import Task
+from atlas.report.charts import whole
 from atlas.stats import Interval
 from atlas.testing.runs import ARMS, SETTINGS, Arm, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import arm_rows
-from atlas.words import clean, money, percent, percent_interval, points_interval, shorten
+from atlas.words import clean, figure, money, percent, percent_interval, points_interval, shorten
 
 
 def call(*arguments: str) -> str:
@@ -139,6 +140,8 @@ def test_an_unfinished_escape_does_not_swallow_what_follows() -> None:
         (0.0123456, "$0.0123"),
         (1.234, "$1.23"),
         (1234.5, "$1,234"),
+        (0.9999, "$1.00"),
+        (99.999, "$100"),
         (-0.5, "-$0.500"),
         (1e-7, "$0.000000100"),
     ],
@@ -152,6 +155,26 @@ def test_rates_are_shown_with_their_interval() -> None:
     assert percent_interval(Interval(mean=0.0, low=0.0, high=1.0, n=0)) == "-"
     assert points_interval(Interval(mean=-0.05, low=-0.1, high=0.001, n=60)) == "-5.0 [-10.0, +0.1]"
     assert [percent(x) for x in (0.0, 0.004, 0.5, 0.996, 1.0)] == ["0 %", "0.4 %", "50 %", "99.6 %", "100 %"]
+
+
+@given(st.floats(0, 1, allow_subnormal=False))
+def test_what_is_not_all_is_never_shown_as_100_and_what_is_something_never_as_0(share: float) -> None:
+    interval = Interval(mean=share, low=share, high=share, n=9)
+    low, high = re.findall(r"\[([\d.]+), ([\d.]+)\]", percent_interval(interval))[0]
+    some = [percent(share), percent_interval(interval), whole(share), f"{figure(share, 1)} %", f"{figure(share, 2)} %"]
+    for shown in [float(text.split()[0]) for text in some]:
+        assert (shown == 0) == (share < 1e-9) and (shown == 100) == (share > 1 - 1e-9)
+    assert share < 1e-9 or float(high) > 0, "a bound may be rounded outwards alone"
+    assert share > 1 - 1e-9 or float(low) < 100, "a bound may be rounded outwards alone"
+    lead = points_interval(Interval(mean=-share, low=-share, high=-share, n=9)).split()[0]
+    assert (float(lead) == 0) == (share < 1e-9) and (float(lead) == -100) == (share > 1 - 1e-9)
+
+
+def test_shares_just_below_all_and_just_above_nothing() -> None:
+    assert [percent(x) for x in (0.9996, 0.99999, 0.0004, 1 - 1e-16)] == ["99.96 %", "99.999 %", "0.04 %", "100 %"]
+    assert percent_interval(Interval(mean=0.9996, low=0.998, high=0.9999, n=9)) == "99.96 % [99.8, 100]"
+    assert percent_interval(Interval(mean=0.004, low=0.001, high=0.0049, n=9)) == "0.4 % [0, 0.5]"
+    assert points_interval(Interval(mean=0.0004, low=-1e-17, high=0.1, n=9)) == "+0.04 [+0.0, +10.0]"
 
 
 def turns(*metrics: dict[str, object] | None) -> dict[str, object]:

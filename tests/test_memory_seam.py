@@ -199,11 +199,13 @@ def test_all_or_nothing(memory: Memory, other: Memory) -> None:
     with pytest.raises(ZeroDivisionError), memory.database.transaction():
         memory.add(demo(1))
         memory.outcomes.add(row(1))
+        assert tasks(memory) == ["task-1"] and len(memory.outcomes.all()) == 1
         with pytest.raises(StoreError), memory.database.transaction():
             memory.database.write([Write("entry", "none")], author=ME, reason="")
         raise ZeroDivisionError
     assert (other.database.head(), len(other.demonstrations), len(other.outcomes)) == (0, 0, 0)
-    assert memory.outcomes.add(row(1)) and memory.add(demo(1)) and tasks(other) == ["task-1"]
+    assert tasks(memory) == [] and memory.outcomes.all() == [], "nor does it remember what never was"
+    assert memory.outcomes.add(row(1)) and memory.add(demo(1)) and tasks(other) == tasks(memory) == ["task-1"]
 
 
 class Counting(HashEmbedder):

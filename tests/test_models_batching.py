@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.errors import ModelError
+from atlas.errors import MissingExtra, ModelError
 from atlas.models.batcher import Batcher, Outcome
 from atlas.models.ranking import trie
 from atlas.models.tree import flatten
@@ -80,6 +82,82 @@ async def test_an_ask_whose_caller_is_gone_is_dropped() -> None:
     echo.gate.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert echo.batches == [["a"], ["c"]]
+
+
+def run_beside(work: Coroutine[Any, Any, object], into: list[object]) -> threading.Thread:
+    """``work`` on an event loop of its own, in a thread of its own."""
+    thread = threading.Thread(target=lambda: into.append(asyncio.run(work)), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_several_event_loops_at_once_are_all_served() -> None:
+    echo = Echo()
+    batcher = Batcher(echo, size=4, kind=lambda a: a.purpose, name="echo")
+
+    async def several(name: str) -> list[str]:
+        done = await asyncio.gather(*(batcher.ask(ask(f"{name}{i}")) for i in range(5)))
+        return [one.replies[0].text for one in done]
+
+    found: list[object] = []
+    threads = [run_beside(several(name), found) for name in "abc"]
+    time.sleep(0.2)
+    echo.gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(map(str, found)) == [str([f"{name}{i}" for i in range(5)]) for name in "abc"]
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_what_a_finished_loop_leaves_behind_holds_up_nobody_and_is_let_go(cancelled: bool) -> None:
+    echo = Echo()
+    batcher = Batcher(echo, size=1, kind=lambda a: a.purpose, name="echo")
+    loop = asyncio.new_event_loop()
+    tasks = [loop.create_task(batcher.ask(ask(text))) for text in ("left 1", "left 2")]
+    loop.run_until_complete(asyncio.sleep(0.05))
+    if cancelled:
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
+    found: list[object] = []
+    thread = run_beside(batcher.ask(ask("here")), found)
+    time.sleep(0.05)
+    echo.gate.set()
+    thread.join(10)
+    assert isinstance(found[0], Completion) and found[0].replies[0].text == "here"
+    assert echo.batches == [["left 1"], ["here"]]
+    assert not batcher._waiting
+    del tasks
+
+
+class Refusing:
+    """Fails whole batches."""
+
+    def __init__(self, error: Exception, *, raises: bool) -> None:
+        self.error, self.raises = error, raises
+
+    def __call__(self, asks: Sequence[Ask]) -> list[Outcome]:
+        if self.raises:
+            raise self.error
+        assert isinstance(self.error, ModelError)
+        return [self.error] * len(asks)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_each_ask_has_an_error_of_its_own(raises: bool) -> None:
+    batcher = Batcher(Refusing(ModelError("no room"), raises=raises), size=3, kind=lambda a: a.purpose, name="no")
+    done = await asyncio.gather(*(batcher.ask(ask(text)) for text in "abc"), return_exceptions=True)
+    assert [(type(one), str(one)) for one in done] == [(ModelError, "no room")] * 3
+    assert len({id(one) for one in done}) == 3
+
+
+async def test_an_error_whose_constructor_takes_something_else_keeps_what_it_says() -> None:
+    batcher = Batcher(Refusing(MissingExtra("torch", "hf"), raises=True), size=2, kind=lambda a: a.purpose, name="no")
+    done = await asyncio.gather(*(batcher.ask(ask(text)) for text in "ab"), return_exceptions=True)
+    assert [(type(one), "pip install" in str(one), vars(one)["extra"]) for one in done] == [
+        (MissingExtra, True, "hf")
+    ] * 2
 
 
 actions = st.lists(st.lists(st.integers(0, 3), max_size=4), min_size=1, max_size=12, unique_by=tuple)

@@ -22,6 +22,7 @@ from atlas.records import (
     Message,
     Observation,
     Price,
+    Prompt,
     Reply,
     Spend,
     Stop,
@@ -321,3 +322,11 @@ def test_a_wrapped_agents_history_stays_as_it_is() -> None:
         Message(role="tool", content="ok", tool_call_id="1"),
     )
     assert tuple(render(view(messages=history)).messages()) == history
+
+
+@pytest.mark.parametrize("answer", ["ok", Reply(text="ok")])
+async def test_a_scripted_model_that_is_given_one_answer_gives_it_at_every_call(answer: str | Reply) -> None:
+    model = ScriptedModel(answer)
+    for n in (1, 3, 1):
+        done = await model.sample(Ask(view=view(), prompt=Prompt(), n=n))
+        assert [reply.text for reply in done.replies] == ["ok"] * n

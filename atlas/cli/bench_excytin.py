@@ -178,7 +178,7 @@ def _show(found: list[Row], label: str, judge: Metered | None) -> None:
     from rich import box
     from rich.table import Table
 
-    from atlas.cli.tables import console, money, percent_interval, plain
+    from atlas.cli.tables import console, money, percent, percent_interval, plain
 
     title = "As in the paper: success at a reward of 0.4; tokens and dollars a question" + (
         f"   ({label})" if label else ""
@@ -198,10 +198,10 @@ def _show(found: list[Row], label: str, judge: Metered | None) -> None:
             str(row.questions),
             f"{row.reward.mean:.3f} [{row.reward.low:.3f}, {row.reward.high:.3f}]",
             percent_interval(row.solved),
-            f"{100 * row.right.mean:.0f} %",
+            percent(row.right.mean),
             *(tokens.get(phase.first, "") for phase in phases),
             money(row.dollars),
-            f"{100 * teacher / whole:.0f} %" if whole else "-",
+            percent(teacher / whole) if whole else "-",
         )
     out = console()
     out.print(table)

@@ -11,6 +11,7 @@ import click
 
 from atlas.cli.bench import new_folder
 from atlas.errors import ConfigError
+from atlas.words import figure
 
 if TYPE_CHECKING:
     from atlas.benchmarks.promotion import Promotion
@@ -58,7 +59,7 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
     spec = known.model if known is not None else candidate
     folder, result = _trial(role, present.model, spec, options)
     if result.promoted:
-        why = f"{result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks, {folder.name}"
+        why = f"{_against(result)} on {result.tasks} held-out tasks, {folder.name}"
         certificate = result.trust.certificate
         certified = certificate is not None and certificate.certified
         # What is not certified is no reason to leave unanimity for.
@@ -120,6 +121,10 @@ def _trial(role: str, present: str, candidate: str, options: dict[str, Any]) -> 
     return folder, trial.judge(episodes, run=folder.name)
 
 
+def _against(result: Promotion) -> str:
+    return f"{figure(result.candidate)} % against {figure(result.present)} %"
+
+
 def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"role": role, "run": str(folder), **result.model_dump(mode="json")}, indent=2))
@@ -132,8 +137,8 @@ def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json
     out.print(plain(verdict, "bold green" if result.promoted else "bold red"))
     out.print(
         plain(
-            f"Success {result.candidate:.0%} against {result.present:.0%} on {result.tasks} held-out tasks: "
-            f"{points_interval(result.difference)} points; 'worse by {result.margin:.0%} or more' has "
+            f"Success {_against(result)} on {result.tasks} held-out tasks: "
+            f"{points_interval(result.difference)} points; 'worse by {figure(result.margin)} % or more' has "
             f"p = {result.p:.3f}, and {result.delta:g} was asked for."
         )
     )

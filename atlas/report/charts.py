@@ -8,7 +8,7 @@ from html import escape
 from atlas.report.facts import Arm, Curve, Group, Growth
 from atlas.report.svg import Box, Canvas, Kind, Scale, cents, log_ticks, marker, place, spread, text_width, ticks
 from atlas.stats import Interval
-from atlas.words import clean, money_interval, percent, percent_interval
+from atlas.words import clean, figure, money_interval, percent, percent_interval
 
 SLOTS = {
     "student": 0,
@@ -41,7 +41,7 @@ def slot(name: str) -> int:
 
 def whole(value: float) -> str:
     """A share as a whole percentage, for axes."""
-    return f"{100 * value:.0f} %"
+    return f"{figure(value)} %"
 
 
 def responsive(draw: Callable[[int, int], str], *, height: int = 400, narrow: int = 360) -> str:

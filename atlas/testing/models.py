@@ -18,7 +18,8 @@ CHEAP = Price(prompt=1.0, completion=1.0, note="made up for tests")
 
 
 class ScriptedModel:
-    """Answers from a list, in order, or from a function of the ask; keeps every ask in ``asks``.
+    """Answers from a list, in order, or from a function of the ask, or the same at every call where ``replies`` is one
+    answer; keeps every ask in ``asks``.
 
     A list that has run out raises IndexError, which fails the test that wrote too short a list. A function may return
     one answer, given ``ask.n`` times, or a sequence of ``ask.n`` answers.
@@ -26,7 +27,7 @@ class ScriptedModel:
 
     def __init__(
         self,
-        replies: Iterable[Answer] | Rule,
+        replies: Answer | Iterable[Answer] | Rule,
         *,
         name: str = "scripted",
         price: Price | None = CHEAP,
@@ -36,7 +37,7 @@ class ScriptedModel:
         self.price = price
         self.shares_prompt = shares_prompt
         self.asks: list[Ask] = []
-        self._rule = replies if callable(replies) else _in_order(list(replies))
+        self._rule = _rule(replies)
 
     async def sample(self, ask: Ask) -> Completion:
         self.asks.append(ask)
@@ -51,6 +52,13 @@ class ScriptedModel:
         completion = sum(estimate_tokens(reply.text) for reply in replies)
         dollars = self.price.dollars(prompt, completion) if self.price else None
         return Usage(calls=1, prompt_tokens=prompt, completion_tokens=completion, dollars=dollars)
+
+
+def _rule(replies: Answer | Iterable[Answer] | Rule) -> Rule:
+    # A text is iterable too, letter by letter, and a reply field by field.
+    if isinstance(replies, str | Reply):
+        return lambda ask: replies
+    return replies if callable(replies) else _in_order(list(replies))
 
 
 def _in_order(replies: list[Answer]) -> Rule:

@@ -24,6 +24,7 @@ from atlas.evaluators.rules import AnswerJudge
 from atlas.evaluators.verdict import Case, Judge
 from atlas.records import Record, Task
 from atlas.stats import Interval
+from atlas.words import bounds, figure
 
 HELD_OUT, NEW, TUNED = "held-out", "held-out, new answer", "tuned-on"
 
@@ -158,7 +159,7 @@ def _print(report: Report) -> None:
 
 def _shown(interval: Interval, percent: bool = False) -> str:
     if percent:
-        return f"{100 * interval.mean:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+        return f"{figure(interval.mean, 1)} % [{bounds(interval, 1)}]"
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from atlas.errors import DataError
+
 DATABASE = "env_monitor_db"
 """What the database is called in every statement and message, wherever its rows really are."""
 
@@ -25,18 +27,23 @@ class SqlError(Exception):
 
 
 class Engine(Protocol):
-    """One incident's database, read-only. Used by one caller at a time."""
+    """One incident's database, read-only. Asked by one caller at a time, in whatever thread; closed from any."""
 
     def query(self, sql: str) -> Sequence[Row]:
         """The rows of one statement.
 
         Raises:
             SqlError: the statement is wrong, forbidden, or took too long; the episode goes on.
-            DataError: the database cannot be reached any more.
+            DataError: the database cannot be reached any more, or was closed.
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the statement that runs, wait until it has ended, and close. May be called again.
+
+        Who waits for a query in a thread may be cancelled, and the query goes on: nothing may be taken away under it.
+        """
+        ...
 
 
 def syntax_error(near: str, line: int = 1) -> SqlError:
@@ -70,6 +77,10 @@ def too_slow() -> SqlError:
 
 def too_large() -> SqlError:
     return SqlError("DatabaseError", "The result is too large: select fewer columns, or add a WHERE or a LIMIT")
+
+
+def closed() -> DataError:
+    return DataError("the incident's database was closed: open another environment, each is used once")
 
 
 def bounded(rows: Sequence[Row], seen: int, characters: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 from atlas.benchmarks.excytin.actions import Submit, parse
 from atlas.benchmarks.excytin.data import Question
@@ -50,6 +52,8 @@ class IncidentEnv:
         """What the judge said, once an answer was submitted."""
         self._open_engine: Callable[[], Engine] | None = engine
         self._engine: Engine | None = None
+        self._lock = Lock()
+        """Around opening and closing: an engine that comes to be after the end is closed by who opened it."""
         self._judge = judge
         self._left = max_steps
         self._done = False
@@ -64,8 +68,8 @@ class IncidentEnv:
 
     async def open(self) -> Observation:
         if self._open_engine is None:
-            raise DataError(f"the question {self.task.id} was closed: environments are single-use")
-        self._engine = await asyncio.to_thread(self._open_engine)
+            raise self._closed()
+        await asyncio.to_thread(self._begin, self._open_engine)
         return self._observe(self.question.text)
 
     async def step(self, action: str) -> Observation:
@@ -97,9 +101,29 @@ class IncidentEnv:
         return self._observe(text)
 
     async def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-        self._engine = self._open_engine = None
+        """Close the database whatever it is at: a query whose caller was cancelled goes on in its thread until then."""
+        with self._lock:
+            engine, self._engine, self._open_engine = self._engine, None, None
+        if engine is None:
+            return
+        # A thread of its own: those of the loop's pool may all be at queries that wait to be ended.
+        pool = ThreadPoolExecutor(1, thread_name_prefix="close")
+        try:
+            await asyncio.get_running_loop().run_in_executor(pool, engine.close)
+        finally:
+            pool.shutdown(wait=False)
+
+    def _begin(self, opener: Callable[[], Engine]) -> None:
+        engine = opener()
+        with self._lock:
+            if self._open_engine is not None:
+                self._engine = engine
+                return
+        engine.close()
+        raise self._closed()
+
+    def _closed(self) -> DataError:
+        return DataError(f"the question {self.task.id} was closed: environments are single-use")
 
     def _observe(self, text: str) -> Observation:
         return Observation(text=text, score=self._score, done=self._done)

@@ -7,6 +7,9 @@ judged first, the session's transactions are read-only, and the server itself en
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +19,7 @@ from atlas.benchmarks.excytin.engine import (
     Row,
     SqlError,
     bounded,
+    closed,
     denied,
     too_large,
     too_slow,
@@ -93,10 +97,21 @@ class MysqlEngine:
     """
 
     def __init__(self, url: str, *, layer: Layer = "alert", time_limit: float = TIME_LIMIT) -> None:
+        self._url = url
+        self._closing = False
+        self._lock = Lock()
+        """Held while a statement runs and while the connection is closed."""
         self._connection = connect(url)
         self._connection._read_timeout = time_limit + 10  # Should the server's own limit fail to end a query.
         self._database = urlsplit(url).path.strip("/")
         self._time_limit = time_limit
+        try:
+            self._prepare(layer)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _prepare(self, layer: Layer) -> None:
         self._ask("SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'")
         self._limit_time()
         tables = [str(row[0]) for row in self._ask("SHOW TABLES")]
@@ -115,7 +130,7 @@ class MysqlEngine:
         """The rows of one statement. SqlError: it is wrong, forbidden, too slow or too large.
 
         Raises:
-            DataError: the server cannot be reached any more.
+            DataError: the server cannot be reached any more, or the engine was closed.
         """
         parts = pieces(sql)
         word = check(parts)
@@ -134,11 +149,14 @@ class MysqlEngine:
             else re.sub(rf"\b{DATABASE}\b(\s*\.)", rf"`{self._database}`\1", part.text, flags=re.IGNORECASE)
             for part in parts
         )
-        self._ask("START TRANSACTION READ ONLY")
-        try:
-            rows = self._fetched(text.strip().rstrip(";"))
-        finally:
-            self._end()
+        with self._lock:
+            if self._closing:
+                raise closed()
+            self._ask("START TRANSACTION READ ONLY")
+            try:
+                rows = self._fetched(text.strip().rstrip(";"))
+            finally:
+                self._end()
         if word == "SHOW" and re.match(r"SHOW\s+(FULL\s+)?TABLES", code, re.IGNORECASE):
             rows = sorted(row for row in rows if row[0] in self._tables)
         elif word == "SHOW" and re.match(r"SHOW\s+(DATABASES|SCHEMAS)", code, re.IGNORECASE):
@@ -146,6 +164,32 @@ class MysqlEngine:
         return [tuple(DATABASE if cell == self._database else cell for cell in row) for row in rows]
 
     def close(self) -> None:
+        self._closing = True
+        if not self._lock.acquire(blocking=False):
+            self._kill()
+            self._lock.acquire()
+        try:
+            self._drop()
+        finally:
+            self._lock.release()
+
+    def _kill(self) -> None:
+        """End the statement that another thread waits for, at the server; its wait alone where that is out of reach."""
+        import pymysql
+
+        try:
+            other = connect(self._url)
+            try:
+                with other.cursor() as cursor:
+                    cursor.execute(f"KILL {self._connection.thread_id()}")
+            finally:
+                other.close()
+        except (pymysql.MySQLError, AtlasError):
+            # What shuts down is no descriptor that a thread still reads from: the reader sees the end of the stream.
+            with suppress(OSError, AttributeError):
+                self._connection._sock.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self) -> None:
         if self._connection.open:
             self._connection.close()
 
@@ -183,7 +227,9 @@ class MysqlEngine:
         """The server's complaint in the words of MySQL and its connector."""
         number, message = (*error.args, "", "")[:2] if error.args else (0, str(error))
         if number in _GONE or not self._connection.open or isinstance(error, self._connection.InterfaceError):
-            self.close()
+            self._drop()
+            if self._closing:
+                return closed()
             return DataError(f"the database server is gone ({message or error}): start it again and resume the run")
         if number in _SLOW:
             return too_slow()

@@ -26,6 +26,7 @@ from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
 from atlas.benchmarks.excytin.recorded_queries import RecordedQuery, recorded_queries
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.errors import AtlasError, DataError
+from atlas.words import figure
 
 _SEVERAL = "all"
 _LEGEND = """\
@@ -194,7 +195,7 @@ def _share(part: float, whole: int) -> float | None:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2f}%" if whole else "-"
+    return f"{figure(part / whole, 2)}%" if whole else "-"
 
 
 def _held(place: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -19,6 +20,7 @@ from atlas.benchmarks.excytin.engine import (
     Row,
     SqlError,
     bounded,
+    closed,
     denied,
     syntax_error,
     too_large,
@@ -69,7 +71,9 @@ class SqliteEngine:
         self._time_limit = time_limit
         self._functions = Functions()
         self._deadline = float("inf")
+        self._closing = False
         self._lock = Lock()
+        """Held while a statement runs and while the connection is closed: SQLite keeps neither from the other."""
         try:
             self._connection = sqlite3.connect(
                 f"{Path(path).resolve().as_uri()}?mode=ro&immutable=1",
@@ -77,11 +81,15 @@ class SqliteEngine:
                 check_same_thread=False,
                 isolation_level=None,
             )
+        except sqlite3.DatabaseError as error:
+            raise _no_database(path, error) from error
+        try:
             self._connection.execute("PRAGMA temp_store = MEMORY")
             self.catalog = Catalog(_tables(self._connection, layer))
             self.catalog.install(self._connection)
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{path} is no incident database ({error}): unpack or import it again") from error
+            self._connection.close()
+            raise _no_database(path, error) from error
         self._functions.install(self._connection)
         self._connection.execute("PRAGMA query_only = ON")
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -90,7 +98,7 @@ class SqliteEngine:
         self._connection.set_progress_handler(self._is_late, _INSTRUCTIONS)
 
     def query(self, sql: str) -> list[Row]:
-        """The rows of one MySQL statement. SqlError: it is wrong, forbidden, too slow or too large."""
+        """The rows of one MySQL statement. SqlError: wrong, forbidden, too slow or too large. DataError: closed."""
         parts = pieces(sql)
         word = check(parts)
         if word == "USE":
@@ -104,9 +112,13 @@ class SqliteEngine:
 
         translated = translate(parts, self.catalog.tables)
         with self._lock:
+            if self._closing:
+                raise closed()
             try:
                 rows = self._fetched(translated.sql)
             except sqlite3.Error as error:
+                if self._closing:
+                    raise closed() from error
                 message = str(error)
                 if found := _COLUMN.fullmatch(message):
                     raise column_error(found[1], translated) from error
@@ -118,7 +130,12 @@ class SqliteEngine:
         return [tuple(f(cell) for f, cell in zip(converters, row, strict=True)) for row in rows]
 
     def close(self) -> None:
-        self._connection.close()
+        # The mark ends a statement at its next look at the clock, also one that is only about to begin.
+        self._closing = True
+        with suppress(sqlite3.ProgrammingError):  # closed before
+            self._connection.interrupt()
+        with self._lock:
+            self._connection.close()
 
     def _fetched(self, sql: str) -> list[Row]:
         self._functions.failure = None
@@ -136,7 +153,7 @@ class SqliteEngine:
         return rows
 
     def _is_late(self) -> int:
-        return int(time.monotonic() > self._deadline)
+        return int(self._closing or time.monotonic() > self._deadline)
 
     def _worded(self, message: str) -> SqlError:
         """SQLite's complaint in MySQL's words."""
@@ -156,6 +173,10 @@ class SqliteEngine:
         if "not authorized" in message or "prohibited" in message:
             return denied("this statement")
         return SqlError("ProgrammingError", message[:1].upper() + message[1:])
+
+
+def _no_database(path: Path | str, error: Exception) -> DataError:
+    return DataError(f"{path} is no incident database ({error}): unpack or import it again")
 
 
 def _itself(cell: object) -> object:

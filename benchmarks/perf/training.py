@@ -24,6 +24,7 @@ import click
 
 from atlas.benchmarks.perf.table import Cell, Table, machine
 from atlas.errors import ConfigError, MissingExtra
+from atlas.words import figure
 
 if TYPE_CHECKING:
     from atlas.train.hf import HFBase
@@ -110,7 +111,7 @@ def measure(base: HFBase, data: Sequence[Trajectory], *, steps: int = 10, batch_
         note=(
             f"atlas over TRL on the same batches: {ratios[0]:.2f} and {ratios[1]:.2f}; a CPU second counts all "
             f"threads, the better round. The loss is that of the first "
-            f"batch, {before:.3f} before. Padding of the sorted batches: {100 * padding:.1f} %. Tokens are counted "
+            f"batch, {before:.3f} before. Padding of the sorted batches: {figure(padding, 1)} %. Tokens are counted "
             f"without padding, from step {_skipped(steps) + 1}."
         ),
     )

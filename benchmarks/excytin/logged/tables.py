@@ -23,6 +23,7 @@ from atlas.benchmarks.excytin.recorded import question_hash
 from atlas.errors import AtlasError, ConfigError
 from atlas.stats import Interval
 from atlas.traces.reader import find_run
+from atlas.words import figure
 
 CHEAP = ("gpt-4.1-nano", "gpt-4.1-mini")
 STRONG = "gpt-4.1"
@@ -48,8 +49,8 @@ def _print(means: Sequence[MeanRow], cascades: Sequence[CascadeRow], notes: Sequ
             plain(f"{published}  {m.compared}"),
             f"{m.questions}" if m.of is None else f"{m.questions}/{m.of}",
             _figure(m.reward),
-            f"{100 * m.right.mean:.1f} %",
-            f"{100 * m.credited.mean:.1f} %",
+            f"{figure(m.right.mean, 1)} %",
+            f"{figure(m.credited.mean, 1)} %",
             f"{m.steps:.1f}",
             "unpriced" if m.dollars is None else f"{money(m.dollars)} ({m.priced})",
         )
