@@ -1,15 +1,19 @@
 """Budgets in dollars and tokens that stop cleanly.
 
-They are checked before each step, so a step that is under way is finished and paid: an episode can pass its budget by
-at most one step, and a run by at most one step of each episode in flight.
+They are checked before each step and before each call of a model, and a call that is under way is finished and paid: an
+episode can pass its budget by at most one call, and a run by at most one call of each episode in flight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from typing import TYPE_CHECKING
 
 from atlas.errors import BudgetExceeded, ConfigError
-from atlas.records import Record, Spend, Usage
+from atlas.records import Record, Usage
+
+if TYPE_CHECKING:
+    from atlas.protocols import Model
 
 
 class Budget(Record):
@@ -20,20 +24,29 @@ class Budget(Record):
 
 
 class Meter:
-    """Adds up what was used and says when ``budget`` is spent."""
+    """Adds up what was used and says when ``budget`` is spent. Shared by threads."""
 
     def __init__(self, budget: Budget | None = None, *, what: str = "episode") -> None:
         self.budget = budget or Budget()
         self.what = what
         self.used = Usage()
+        self._lock = threading.Lock()
 
-    def add(self, spends: Iterable[Spend]) -> None:
-        for spend in spends:
-            self.used = self.used + spend.usage
+    def add(self, usage: Usage) -> None:
+        with self._lock:
+            self.used = self.used + usage
 
-    def check(self) -> None:
-        """Raise :class:`BudgetExceeded` when no further step may start."""
+    def check(self, model: Model | None = None) -> None:
+        """Raise :class:`BudgetExceeded` when nothing further may start, and ConfigError where ``model``, which is to be
+        asked next, has no price and the budget is in dollars."""
         dollars, tokens = self.budget.dollars, self.budget.tokens
+        if dollars is None and tokens is None:
+            return
+        if dollars is not None and model is not None and model.price is None:
+            raise ConfigError(
+                f"the {self.what} has a budget in dollars, and the model {model.name} has no price: state one, or use "
+                "a budget in tokens"
+            )
         if dollars is not None and self.used.dollars is None:
             raise ConfigError(
                 f"the {self.what} has a budget in dollars but uses a model without a price: "

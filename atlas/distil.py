@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from atlas.asking import Account, Desk, Desks
 from atlas.errors import StoreError
 from atlas.evaluators.rules import OutcomeJudge
 from atlas.evaluators.verdict import Verdict
@@ -21,7 +22,7 @@ from atlas.memory.distil import Distilled, Distiller
 from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
 from atlas.records import Record, Spend, by_actor, content_hash
-from atlas.regrade import case_of
+from atlas.regrade import stored_case
 from atlas.traces.lines import append_line, read_lines
 from atlas.traces.reader import Run, StoredEpisode
 
@@ -77,6 +78,7 @@ async def distil_run(
     verdicts: Mapping[str, Verdict] | None = None,
     batch: int = 8,
     retry: bool = False,
+    desks: Desks = Desk,
     seen: Callable[[int, int], None] = lambda done, of: None,
     missed: Callable[[str], None] = lambda why: None,
 ) -> list[Lesson]:
@@ -87,6 +89,7 @@ async def distil_run(
         teaches nothing, and is looked at again next time.
     batch: episodes that are distilled at once.
     retry: ask again where a paid call came to nothing.
+    desks: makes the desk at which an episode is distilled.
     seen: called with how many are done, of how many.
     missed: called with the reason for each episode that taught nothing because it could not be distilled.
     """
@@ -99,9 +102,9 @@ async def distil_run(
         if lesson is not None and not (retry and lesson.distilled.missing):
             return lesson
         # A copy, so that its steps are let go with it: a run of thousands of episodes does not fit in memory.
-        case = case_of(replace(episode))
-        verdict = (verdicts or {}).get(episode.id) or await OutcomeJudge().judge(case)
-        distilled = await distiller.distil(case, verdict)
+        case = stored_case(replace(episode))
+        verdict = (verdicts or {}).get(episode.id) or await OutcomeJudge().judge(case, Desk())
+        distilled = await distiller.distil(case, verdict, desks(Account()))
         lesson = Lesson(
             episode=episode.id,
             arm=episode.arm,

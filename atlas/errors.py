@@ -6,11 +6,6 @@ code 2; nothing else in the package exits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from atlas.records import Spend
-
 
 class AtlasError(Exception):
     """Base of every error whose message is meant for the user."""
@@ -33,12 +28,10 @@ class MissingExtra(AtlasError):
 
 
 class ModelError(AtlasError):
-    """A model could not answer: after retries, or for a reason that a retry cannot mend."""
+    """A model could not answer: after retries, or for a reason that a retry cannot mend.
 
-    def __init__(self, message: str, spend: tuple[Spend, ...] = ()) -> None:
-        super().__init__(message)
-        self.spend = spend
-        """What was used before it failed: it is paid all the same."""
+    What was used before it failed is paid all the same: the model says so by :attr:`atlas.records.Ask.paid`.
+    """
 
 
 class BudgetExceeded(AtlasError):

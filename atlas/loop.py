@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from atlas.asking import Desk, Desks
+from atlas.book import SCORED, Book
 from atlas.budget import Budget, Meter
-from atlas.errors import BudgetExceeded, ConfigError, MissingExtra, ModelError
-from atlas.evaluators import success
+from atlas.errors import BudgetExceeded, ConfigError, MissingExtra
+from atlas.evaluators.verdict import Judge, Reference, case_of
 from atlas.protocols import Environment, Policy, Recorder, Reviewer
-from atlas.records import (
-    TEACHER,
-    Decision,
-    Episode,
-    Failure,
-    Observation,
-    Review,
-    Spend,
-    Step,
-    Stop,
-    Turn,
-    View,
-    by_actor,
-    content_hash,
-)
+from atlas.records import Episode, Failure, Observation, Review, Step, Stop, Turn, View, content_hash
 from atlas.redact import scrub
 
 T = TypeVar("T")
-
-
-RETRY = 1_000_003
-"""Added to the seed of a retry."""
-
-
-class Unrecorded:
-    """The recorder of episodes that nobody wants to keep."""
-
-    def start(self, episode_id: str, arm: str, task: object, seed: int, config: str) -> None: ...
-
-    def step(self, episode_id: str, step: Step) -> None: ...
-
-    def end(self, episode: Episode) -> None: ...
 
 
 class Rollout:
@@ -51,8 +24,9 @@ class Rollout:
 
     ``run_meter`` is shared by all episodes of a run; the episode's own budget is its alone. An attempt that
     ``reviewer`` rejects is followed by one retry in the fresh environment that ``again`` makes, told what the reviewer
-    said; the retry is reviewed too, and its score is the episode's. ``retries`` is the id of the episode that ended
-    with an error and that this one plays again.
+    said; the retry is reviewed too, and its score is the episode's. Where there is a ``judge``, which may know the
+    ``reference``, the score is its verdict's in place of the environment's. ``retries`` is the id of the episode that
+    ended with an error and that this one plays again.
     """
 
     def __init__(
@@ -69,75 +43,57 @@ class Rollout:
         run_meter: Meter | None = None,
         reviewer: Reviewer | None = None,
         again: Callable[[], Environment] | None = None,
+        judge: Judge | None = None,
+        reference: Reference | None = None,
+        success_at: float = 1.0,
         retries: str = "",
+        desks: Desks = Desk,
     ) -> None:
         if max_steps < 1:
             raise ConfigError(f"an episode needs at least 1 step, not {max_steps}")
         self.environment = environment
         self.policy = policy
-        self.seed = seed
         self.max_steps = max_steps
-        self.arm = arm
-        self.run = run
-        self.recorder: Recorder = recorder or Unrecorded()
         self.reviewer = reviewer
         self.again = again
-        self.retries = retries
-        self.meters = [Meter(budget), *([run_meter] if run_meter else [])]
-        self.id = uuid.uuid4().hex[:12]
-        self.steps: list[Step] = []
-        self.plan = ""
-        self.lane = ""
-        self.reviews: list[Review] = []
-        self.spend: list[Spend] = []
+        self.judge = judge
+        self.reference = reference
+        self.book = Book(
+            environment.task,
+            arm=arm,
+            run=run,
+            seed=seed,
+            config=content_hash(self._config()),
+            recorder=recorder,
+            budget=budget,
+            run_meter=run_meter,
+            success_at=success_at,
+            retries=retries,
+            desks=desks,
+        )
         self._seen = Observation(text="")
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps so far."""
+        return tuple(self.book.steps)
 
     async def play(self) -> Episode:
         """Run to the end and return the result. Whatever the environment or the policy raises is recorded, not raised;
-        only errors that no sibling could escape (a wrong configuration) and cancellation pass through."""
-        started, began = time.time(), time.perf_counter()
-        task = self.environment.task
-        config = content_hash(self._config())
-        self.recorder.start(self.id, self.arm, task, self.seed, config)
-        stop, failure, cancelled = Stop.ERROR, None, None
+        only errors that no sibling could escape (a wrong configuration, a trace that cannot be written) and
+        cancellation pass through, the environment closed."""
+        stop, score, failure, cancelled = Stop.ERROR, None, None, None
         try:
-            stop = await self._attempts()
-        except BudgetExceeded as error:
-            stop = Stop.RUN_BUDGET if error.what == "run" else Stop.BUDGET
-        except (ConfigError, MissingExtra):
-            await self._close()
-            raise
+            self.book.open()
+            stop = await self._ended()
+            score = await self._score(stop)
         except asyncio.CancelledError as error:
             stop, cancelled = Stop.CANCELLED, error
         except _PartFailed as failed:
-            failure = failed.failure
-        failure = await self._close() or failure
-        # Limits of the episode are part of its rules: where it stood then is its result.
-        judged = stop in (Stop.DONE, Stop.MAX_STEPS, Stop.BUDGET)
-        score = self._seen.score if judged else None
-        episode = Episode(
-            id=self.id,
-            run=self.run,
-            arm=self.arm,
-            task=task,
-            seed=self.seed,
-            config=config,
-            stop=stop,
-            score=score,
-            success=success(score),
-            steps=len(self.steps),
-            teacher_steps=sum(step.decision.actor == TEACHER for step in self.steps),
-            spend=by_actor(self.spend),
-            seconds=time.perf_counter() - began,
-            started=started,
-            plan=self.plan,
-            lane=self.lane,
-            asked_steps=sum(any(s.actor == TEACHER for s in step.decision.spend) for step in self.steps),
-            reviews=tuple(self.reviews),
-            failure=failure,
-            retries=self.retries,
-        )
-        self.recorder.end(episode)
+            stop, failure = Stop.ERROR, failed.failure
+        finally:
+            failure = await self._close() or failure
+        episode = self.book.close(stop, score, failure)
         if cancelled is not None:
             raise cancelled
         return episode
@@ -146,10 +102,18 @@ class Rollout:
         config: dict[str, object] = {"policy": self.policy.config(), "max_steps": self.max_steps}
         if self.reviewer is not None:
             config["reviewer"] = self.reviewer.config()
+        if self.judge is not None:
+            config["judge"] = self.judge.config()
         return config
 
+    async def _ended(self) -> Stop:
+        try:
+            return await self._attempts()
+        except BudgetExceeded as error:
+            return Stop.RUN_BUDGET if error.what == "run" else Stop.BUDGET
+
     async def _attempts(self) -> Stop:
-        stop, last = await self._steps(View(task=self.environment.task, opening="", seed=self.seed))
+        stop, last = await self._steps(View(task=self.environment.task, opening="", seed=self.book.seed))
         review = await self._review(last)
         if review is not None and review.approved is False and self.again is not None:
             failure = await self._close()
@@ -157,10 +121,8 @@ class Rollout:
                 raise _PartFailed(failure)
             self.environment = self.again()
             # The retry draws anew, keeps its lane, and plans afresh.
-            retry = View(
-                task=last.task, opening="", seed=self.seed + RETRY, lane=last.lane, attempt=1, advice=review.feedback
-            )
-            self.plan = ""
+            self.book.attempt, self.book.plan = 1, ""
+            retry = View(task=last.task, opening="", seed=last.seed, lane=last.lane, attempt=1, advice=review.feedback)
             stop, last = await self._steps(retry)
             await self._review(last)
         return stop
@@ -168,55 +130,41 @@ class Rollout:
     async def _review(self, last: View) -> Review | None:
         if self.reviewer is None:
             return None
-        review = await self._guard("reviewer", self.reviewer.review(last))
+        review = await self._guard("reviewer", self.reviewer.review(last, self.book.desk()))
         if review is not None:
-            self._charge(review.spend)
-            self.reviews.append(review)
+            self.book.reviews.append(review)
         return review
 
     async def _steps(self, view: View) -> tuple[Stop, View]:
         """One attempt: ``view`` holds what is known before it. Returns the view after its last action."""
+        book = self.book
         seen = self._seen = await self._guard("environment", self.environment.open())
         view = view.replace(opening=seen.text, admissible=seen.admissible)
         while not seen.done:
             if view.index == self.max_steps:
                 return Stop.MAX_STEPS, view
-            for meter in self.meters:
-                meter.check()
+            book.check()
             began = time.perf_counter()
-            decided = await self._guard("policy", self.policy.decide(view))
-            self._account(decided)
+            desk = book.desk()
+            decided = await self._guard("policy", self.policy.decide(view, desk))
+            book.decided(decided)
             outcome = await self._guard("environment", self.environment.step(decided.action))
-            step = Step(
-                index=len(self.steps),
-                attempt=view.attempt,
-                observation=seen.text,
-                admissible=len(seen.admissible),
-                decision=decided,
-                outcome=outcome,
-                seconds=time.perf_counter() - began,
-            )
-            self.steps.append(step)
-            self.recorder.step(self.id, step)
+            book.step(seen, decided, outcome, desk.spent, time.perf_counter() - began)
             turn = Turn(action=decided.action, observation=outcome.text, thought=decided.thought)
             view = view.replace(
-                turns=(*view.turns, turn), admissible=outcome.admissible, plan=self.plan, lane=self.lane
+                turns=(*view.turns, turn), admissible=outcome.admissible, plan=book.plan, lane=book.lane
             )
             seen = self._seen = outcome
         return Stop.DONE, view
 
-    def _account(self, decided: Decision) -> None:
-        self._charge(decided.spend)
-        if decided.plan is not None:
-            self.plan = decided.plan
-        if decided.lane is not None:
-            self.lane = decided.lane.lane
-        self.reviews.extend(decided.reviews)
-
-    def _charge(self, spend: tuple[Spend, ...]) -> None:
-        self.spend.extend(spend)
-        for meter in self.meters:
-            meter.add(spend)
+    async def _score(self, stop: Stop) -> float | None:
+        """Where the episode stood at its end, by the environment or by the judge."""
+        if self.judge is None or stop not in SCORED:
+            return self._seen.score
+        book = self.book
+        case = case_of(book.id, book.task, book.steps, self.reference, outcome=self._seen.score)
+        book.verdict = await self._guard("judge", self.judge.judge(case, book.desk(judging=True)))
+        return book.verdict.score
 
     async def _close(self) -> Failure | None:
         try:
@@ -232,8 +180,6 @@ class Rollout:
         except (BudgetExceeded, ConfigError, MissingExtra):
             raise
         except Exception as error:
-            if isinstance(error, ModelError):
-                self._charge(error.spend)
             raise _PartFailed(Failure(kind=type(error).__name__, message=scrub(str(error)), where=where)) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from atlas.records import (
     View,
     Window,
 )
+
+if TYPE_CHECKING:
+    from atlas.asking import Desk
 
 
 @runtime_checkable
@@ -47,7 +50,10 @@ class Model(Protocol):
     shares_prompt: bool
     """True where ``n`` samples of one call cost the prompt once. Otherwise samples are drawn one by one."""
 
-    async def sample(self, ask: Ask) -> Completion: ...
+    async def sample(self, ask: Ask) -> Completion:
+        """The replies and what they used. What was used for an ask that it fails is told to :attr:`Ask.paid`; the
+        failure itself is a ModelError."""
+        ...
 
 
 class ReadsView:
@@ -72,7 +78,9 @@ class RanksActions:
 class Policy(Protocol):
     """Decides the next action. Policies wrap models and other policies; an ablation is one line."""
 
-    async def decide(self, view: View) -> Decision: ...
+    async def decide(self, view: View, desk: Desk) -> Decision:
+        """``desk`` is where models are asked: it keeps the account. One desk per decision."""
+        ...
 
     def config(self) -> dict[str, object]:
         """All that determines its behaviour, JSON-serialisable; hashed into every episode."""
@@ -106,7 +114,7 @@ class Pamphlets(Protocol):
 class Reviewer(Protocol):
     """Validates an attempt after it ended. It sees what the agent saw, not the score."""
 
-    async def review(self, view: View) -> Review | None:
+    async def review(self, view: View, desk: Desk) -> Review | None:
         """``view`` is as after the attempt's last action. None where this attempt is not to be reviewed."""
         ...
 

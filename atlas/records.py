@@ -1,17 +1,22 @@
-"""The records: everything that is stored, logged or passed between parts, as frozen models.
+"""The records: everything that is stored, logged or passed between parts.
 
-They hold data only. Live objects (models, stores, environments) implement the protocols of :mod:`atlas.protocols`.
+What is stored is a frozen model. What lives for one step (:class:`View`, :class:`Ask`) is a frozen dataclass, and
+nobody checks its values. Live objects (models, stores, environments) implement the protocols of :mod:`atlas.protocols`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from pydantic import Field
 
+from atlas.messages import Message as Message
+from atlas.messages import Prompt as Prompt
+from atlas.messages import ToolCall as ToolCall
 from atlas.money import Price as Price
 from atlas.money import Spend as Spend
 from atlas.money import Usage as Usage
@@ -19,67 +24,10 @@ from atlas.money import by_actor as by_actor
 from atlas.money import total as total
 from atlas.record import Record as Record
 from atlas.record import content_hash as content_hash
+from atlas.verdict import Verdict as Verdict
 
 STUDENT = "student"
 TEACHER = "teacher"
-
-
-# --- chat -------------------------------------------------------------------------------------------------------------
-
-
-class ToolCall(Record):
-    """A function call as chat APIs write it; ``arguments`` is the JSON text the model produced."""
-
-    id: str = ""
-    name: str
-    arguments: str = "{}"
-
-
-class Message(Record):
-    """One chat message."""
-
-    role: str
-    content: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str | None = None
-
-
-class Prompt(Record):
-    """A prompt with its parts kept apart, in the order that lets a provider cache the prefix.
-
-    ``stable`` never changes within a run, ``history`` only grows within an episode, and the rest, which changes at
-    every step, comes last: entries of pamphlets, demonstrations, what the teacher advises, and the ask.
-    """
-
-    stable: str = ""
-    history: tuple[Message, ...] = ()
-    guidance: str = ""
-    retrieved: str = ""
-    advice: str = ""
-    ask: str = ""
-    tools: tuple[dict[str, Any], ...] = ()
-    """Tool schemas sent beside the messages, as chat APIs take them."""
-
-    def messages(self) -> list[Message]:
-        """The chat messages to send: system, history, and one last user turn that carries what changes."""
-        sent = [Message(role="system", content=self.stable)] if self.stable else []
-        sent.extend(self.history)
-        tail = "\n\n".join(part for part in (self.guidance, self.retrieved, self.advice, self.ask) if part)
-        if not tail:
-            return sent
-        if sent and sent[-1].role == "user":
-            sent[-1] = Message(role="user", content=f"{sent[-1].content}\n\n{tail}")
-        else:
-            sent.append(Message(role="user", content=tail))
-        return sent
-
-    def text(self) -> str:
-        """The messages as plain text, for models without a chat template and for counting tokens."""
-        return "\n\n".join(f"{m.role}: {m.content}{_calls_text(m)}" for m in self.messages())
-
-
-def _calls_text(message: Message) -> str:
-    return "".join(f"\n{call.name}({call.arguments})" for call in message.tool_calls)
 
 
 # --- tasks and what a policy sees -------------------------------------------------------------------------------------
@@ -166,7 +114,8 @@ class Guidance(Record):
     """How well its cue fits."""
 
 
-class View(Record):
+@dataclass(frozen=True)
+class View:
     """Everything a policy may know when it decides: nothing that the agent has not been shown."""
 
     task: Task
@@ -186,10 +135,11 @@ class View(Record):
     """A wrapped agent's own chat history; empty where the history is opening and turns."""
     tools: tuple[dict[str, Any], ...] = ()
     """Tool schemas of a wrapped agent, as chat APIs take them."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """A wrapped agent's further call options (``tool_choice``, ``response_format``...), passed on to hosted models."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """A wrapped agent's further call options (``tool_choice``, ``response_format``...), passed on to hosted models that
+    are asked for the next action."""
     seed: int = 0
-    """The episode's seed: all randomness of a policy derives from it and the step's index."""
+    """The episode's seed, the same in all its attempts. See :attr:`moment`."""
 
     @property
     def index(self) -> int:
@@ -201,15 +151,33 @@ class View(Record):
         """The newest observation."""
         return self.turns[-1].observation if self.turns else self.opening
 
+    @property
+    def moment(self) -> str:
+        """Which step of which attempt of which episode this is: all randomness of a policy and of its models derives
+        from it, so that a resumed run draws what the first one would have."""
+        first = f"{self.seed}/{self.task.id}/{self.index}"
+        return f"{first}/{self.attempt}" if self.attempt else first
+
     def replace(self, **changes: Any) -> View:
         """A copy with some fields changed."""
-        return self.model_copy(update=changes)
+        if not changes.keys() <= View.__dataclass_fields__.keys():
+            raise TypeError(f"a view has no {', '.join(changes.keys() - View.__dataclass_fields__.keys())}")
+        # Not dataclasses.replace, which sets all fields one by one: every policy of every step makes a copy.
+        copy = object.__new__(View)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(changes)
+        return copy
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-class Ask(Record):
+def _untold(usage: Usage) -> None:
+    """Nobody keeps an account."""
+
+
+@dataclass(frozen=True)
+class Ask:
     """One request to a model. Language models read ``prompt``; copying students and scripted experts ``view``."""
 
     view: View
@@ -225,6 +193,13 @@ class Ask(Record):
     ``review`` for a verdict on the attempt that ``view`` holds, ``estimate`` for the chance of success."""
     proposal: str = ""
     """The action that a student wants to take."""
+    paid: Callable[[Usage], None] = field(default=_untold, compare=False, repr=False)
+    """To be called with what was used for this ask and will stand in no completion: a model does so before it raises,
+    and before it is cancelled. Safe from any thread."""
+
+    def replace(self, **changes: Any) -> Ask:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
 
 
 class Reply(Record):
@@ -278,7 +253,7 @@ class Citation(Record):
     randomised: bool = False
     """Whether a coin decided that it is shown, or withheld, for this whole episode: what its evidence rests on."""
     p: float | None = None
-    """The chance with which the coin shows it; None where none was tossed, and in old traces, whose coins were fair."""
+    """The probability with which that coin shows it; None where none was tossed, and 0.5 in traces that do not say."""
 
 
 class LaneChoice(Record):
@@ -308,10 +283,11 @@ class Review(Record):
     """What to do better; the retry is told."""
     model: str = ""
     spend: tuple[Spend, ...] = ()
+    """What it cost: a part of what the step or the episode used."""
 
 
 class Decision(Record):
-    """What a policy decided, by whom, on what grounds, and what it cost."""
+    """What a policy decided, by whom, and on what grounds. What it cost is in the desk's account."""
 
     action: str
     actor: str
@@ -325,11 +301,10 @@ class Decision(Record):
     advice: str = ""
     """What the student was told before this step."""
     reviews: tuple[Review, ...] = ()
-    """Of the answer that this step gives; what they cost is part of ``spend``."""
+    """Of the answer that this step gives."""
     votes: tuple[Vote, ...] = ()
     guidance: tuple[Citation, ...] = ()
     retrieved: tuple[Hit, ...] = ()
-    spend: tuple[Spend, ...] = ()
     prompt: Prompt = Prompt()
     tool_calls: tuple[ToolCall, ...] = ()
     """The chosen reply's tool calls, for wrapped agents."""
@@ -372,6 +347,8 @@ class Step(Record):
     """How many actions were admissible."""
     decision: Decision
     outcome: Observation
+    spend: tuple[Spend, ...] = ()
+    """What was used to decide it, a row per actor and model."""
     seconds: float
     """Wall time of the whole step."""
 
@@ -382,7 +359,7 @@ class Failure(Record):
     kind: str
     message: str
     where: str
-    """``environment``, ``policy``, ``reviewer`` or ``agent``."""
+    """``environment``, ``policy``, ``reviewer``, ``judge`` or ``agent``."""
 
 
 class Episode(Record):
@@ -411,6 +388,8 @@ class Episode(Record):
     """Steps for which the teacher was asked, whoever acted."""
     reviews: tuple[Review, ...] = ()
     """One per attempt that was reviewed; the score is the last attempt's."""
+    verdict: Verdict | None = None
+    """The judge's, where a judge scored the episode in place of its environment."""
     failure: Failure | None = None
     retries: str = ""
     """Id of the episode that ended with an error and that this one plays again; empty for a first one."""

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from atlas.evaluators.verdict import Case, Judge
-from atlas.records import INTERRUPTED, Record, content_hash
+from atlas.asking import Account, Desk, Desks
+from atlas.evaluators.verdict import Case, Judge, Reference, case_of
+from atlas.records import INTERRUPTED, content_hash
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.verdicts import VerdictLine, append_verdict, newest, read_verdicts
-
-_SUBMIT = re.compile(r"(?:submit|answer|finish)\s*[\[(](.*)[\])]\s*", re.DOTALL | re.IGNORECASE)
-
-
-class Reference(Record):
-    """What is known of a task's solution: the expected answer, and the steps to it."""
-
-    answer: str
-    solution: tuple[str, ...] = ()
 
 
 def finished(run: Run, arm: str | None = None) -> list[StoredEpisode]:
@@ -32,20 +23,13 @@ def finished(run: Run, arm: str | None = None) -> list[StoredEpisode]:
     ]
 
 
-def case_of(episode: StoredEpisode, reference: Reference | None = None) -> Case:
-    """The case that a stored episode is: its answer is what its last action submits, else that action."""
-    steps = episode.steps
-    last = steps[-1].decision.action if steps else ""
-    submitted = _SUBMIT.fullmatch(last.strip())
-    return Case(
-        id=episode.id,
-        task=episode.task,
-        steps=steps,
-        answer=submitted[1] if submitted else last,
-        reference=reference.answer if reference else None,
-        solution=reference.solution if reference else (),
-        outcome=episode.result.score if episode.result else None,
-    )
+def stored_case(episode: StoredEpisode, reference: Reference | None = None) -> Case:
+    """The case that a stored episode is."""
+    result, steps = episode.result, episode.steps
+    # Where a judge scored the episode, its environment's own word stands in the last step.
+    judged = result is not None and result.verdict is not None and bool(steps)
+    outcome = steps[-1].outcome.score if judged else result.score if result else None
+    return case_of(episode.id, episode.task, steps, reference, outcome=outcome)
 
 
 def judge_hash(judge: Judge, references: Mapping[str, Reference] | None = None) -> str:
@@ -62,11 +46,12 @@ async def regrade(
     references: Mapping[str, Reference] | None = None,
     concurrency: int = 4,
     retry: bool = False,
+    desks: Desks = Desk,
 ) -> list[VerdictLine]:
     """Judge those of ``episodes`` that ``judge`` has not judged yet, and return its lines for all of them, in order.
 
     Every verdict is written when it is there, so that a killed command loses none that was paid. ``retry`` asks again
-    where the verdict is missing. ``references`` are by task id.
+    where the verdict is missing. ``references`` are by task id; ``desks`` makes the desk of each verdict.
     """
     config = judge_hash(judge, references)
     before = newest(read_verdicts(run.folder, config))
@@ -76,8 +61,8 @@ async def regrade(
     async def grade(episode: StoredEpisode) -> None:
         async with gate:
             # A copy, so that its steps are let go with it: a run of thousands of episodes does not fit in memory.
-            case = case_of(replace(episode), (references or {}).get(episode.task.id))
-            verdict = await judge.judge(case)
+            case = stored_case(replace(episode), (references or {}).get(episode.task.id))
+            verdict = await judge.judge(case, desks(Account()))
             append_verdict(
                 run.folder,
                 VerdictLine(

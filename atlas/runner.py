@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from atlas.asking import Desk, Desks
 from atlas.budget import Budget, Meter
 from atlas.errors import AtlasError
+from atlas.evaluators.verdict import Judge, Reference
 from atlas.loop import Rollout
 from atlas.protocols import Environment, Policy, Recorder, Reviewer
-from atlas.records import INTERRUPTED, Episode, Stop, counted
-
-_COLLECT_AFTER = 100_000
-"""Objects made and not yet freed before the cycle collector looks at them; Python's own 700 suits programs with few."""
+from atlas.records import INTERRUPTED, Episode, Step, Stop, counted
 
 Key = tuple[str, str, int]
 """(arm, task id, seed): what makes an episode of a run the same on resume."""
@@ -31,6 +28,12 @@ class Job:
     environment: Callable[[], Environment]
     seed: int = 0
     reviewer: Reviewer | None = None
+    judge: Judge | None = None
+    """Whose verdict is the episode's score, in place of the environment's."""
+    reference: Reference | None = None
+    """What the judge may know of the solution."""
+    success_at: float = 1.0
+    """The score from which the episode counts as successful."""
     retries: str = ""
     """Id of the episode that ended with an error and that this job plays again."""
 
@@ -80,12 +83,14 @@ async def play(
     max_steps: int = 50,
     budget: Budget | None = None,
     meter: Meter | None = None,
-    done: Callable[[Episode, Rollout], None] | None = None,
+    done: Callable[[Episode, Sequence[Step]], None] | None = None,
+    desks: Desks = Desk,
 ) -> list[Episode]:
     """Play ``jobs``, at most ``concurrency`` at a time, and return their episodes in the order they ended.
 
     ``budget`` is per episode, ``meter`` carries the run's. When the run's budget is spent no further episode starts.
-    ``done`` is called after each episode, with its steps: where a memory learns from it, say.
+    ``done`` is called after each episode, with its steps: where a memory learns from it, say. ``desks`` makes the desk
+    of each decision.
     """
     waiting = iter(jobs)
     finished: list[Episode] = []
@@ -106,20 +111,23 @@ async def play(
                 run_meter=meter,
                 reviewer=job.reviewer,
                 again=job.environment,
+                judge=job.judge,
+                reference=job.reference,
+                success_at=job.success_at,
                 retries=job.retries,
+                desks=desks,
             )
             episode = await rollout.play()
             finished.append(episode)
             if done is not None:
-                done(episode, rollout)
+                done(episode, rollout.book.steps)
             # Models that answer at once never wait: without a pause an interrupt would be heard when all is played.
             await asyncio.sleep(0)
 
     try:
-        with _rarely_collected():
-            async with asyncio.TaskGroup() as group:
-                for _ in range(max(1, concurrency)):
-                    group.create_task(worker())
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, concurrency)):
+                group.create_task(worker())
     except BaseExceptionGroup as errors:
         # A wrong configuration fails every worker in the same way: one sentence is enough.
         wrong, rest = errors.split(AtlasError)
@@ -127,24 +135,6 @@ async def play(
             raise _first(wrong) from None
         raise
     return finished
-
-
-@contextmanager
-def _rarely_collected() -> Iterator[None]:
-    """Let the cycle collector run seldom, until the end of the block.
-
-    Episodes in flight hold many records and no cycles: looking through them took more than half of the CPU time of a
-    thousand episodes at once, and found nothing. Who has set a higher threshold keeps it.
-    """
-    before = gc.get_threshold()
-    if 0 < before[0] < _COLLECT_AFTER:
-        gc.set_threshold(_COLLECT_AFTER, *before[1:])
-        try:
-            yield
-        finally:
-            gc.set_threshold(*before)
-    else:
-        yield
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

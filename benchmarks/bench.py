@@ -21,14 +21,13 @@ from atlas.benchmarks.suite import Suite, TaskRef, distiller_of
 from atlas.budget import Budget, Meter
 from atlas.distil import distil_run
 from atlas.errors import ConfigError, DataError
-from atlas.loop import Rollout
 from atlas.memory import DemonstrationStore, load_embedder
 from atlas.memory.evidence import EvidenceTable, trials_of
 from atlas.memory.pamphlets import PamphletStore
 from atlas.policies import Solo
 from atlas.policies.guided import FAIR
 from atlas.protocols import Embedder, Policy, Reviewer
-from atlas.records import TEACHER, Episode, Stop, Usage, counted, total
+from atlas.records import TEACHER, Episode, Step, Stop, Usage, counted, total
 from atlas.runner import Job, Key, failed, play, remaining, retrying, settled
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, arm_rows
@@ -248,9 +247,9 @@ class Bench:
         concurrency: int,
         learns: Learner | None = None,
     ) -> None:
-        def done(episode: Episode, rollout: Rollout) -> None:
+        def done(episode: Episode, steps: Sequence[Step]) -> None:
             if learns is not None:
-                learns.learn(episode, rollout.steps)
+                learns.learn(episode, steps)
             self._episodes.append(episode)
             if episode.retries:
                 self._episodes = counted(self._episodes)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from atlas.asking import Desk
 from atlas.distil import Lesson
 from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore
@@ -115,11 +116,11 @@ class Elsewhere:
         self._make = make
         self._policies: dict[str, Policy] = {}
 
-    async def decide(self, view: View) -> Decision:
+    async def decide(self, view: View, desk: Desk) -> Decision:
         family = view.task.family
         if family not in self._policies:
             self._policies[family] = self._make(family)
-        return await self._policies[family].decide(view)
+        return await self._policies[family].decide(view, desk)
 
     def config(self) -> dict[str, object]:
         return {"policy": "elsewhere", "inner": self._make("").config()}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atlas.errors import ConfigError, ModelError
+from atlas.asking import Desk
+from atlas.errors import BudgetExceeded, ConfigError, ModelError
 from atlas.evaluators.verdict import Case
 from atlas.protocols import Model, ReadsView
-from atlas.records import Ask, Prompt, Spend, Turn, View
+from atlas.records import Prompt, Turn, View
 
 JUDGE = "judge"
 """The actor that a judge's calls are charged to, as ``judge:NAME``."""
@@ -15,10 +16,9 @@ JUDGE = "judge"
 
 @dataclass(frozen=True)
 class Said:
-    """What a model replied, and what that used. ``failed`` tells why there is no reply, where there is none."""
+    """What a model replied. ``failed`` tells why there is no reply, where there is none."""
 
     text: str
-    spend: tuple[Spend, ...]
     failed: str = ""
 
 
@@ -29,23 +29,28 @@ def must_read(model: Model) -> None:
 
 
 async def put_to(
-    model: Model, case: Case, prompt: Prompt, *, judge: str, temperature: float = 0.0, max_tokens: int = 1_024
+    desk: Desk,
+    model: Model,
+    case: Case,
+    prompt: Prompt,
+    *,
+    judge: str,
+    temperature: float = 0.0,
+    max_tokens: int = 1_024,
 ) -> Said:
-    """One call of ``model`` with ``prompt``, charged to ``judge``."""
+    """One call of ``model`` with ``prompt`` at ``desk``, charged to ``judge``."""
     opening = case.steps[0].observation if case.steps else ""
     turns = tuple(Turn(action=s.decision.action, observation=s.outcome.text) for s in case.steps)
-    ask = Ask(
-        view=View(task=case.task, opening=opening, turns=turns),
-        prompt=prompt,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        purpose=JUDGE,
-    )
-    actor = f"{JUDGE}:{judge}"
     try:
-        completion = await model.sample(ask)
-    except ModelError as error:
-        spend = tuple(s if s.actor else s.model_copy(update={"actor": actor}) for s in error.spend)
-        return Said(text="", spend=spend, failed=f"the judge could not be asked: {error}")
-    text = completion.replies[0].text if completion.replies else ""
-    return Said(text=text, spend=(Spend(actor=actor, model=model.name, usage=completion.usage),))
+        answer = await desk.ask(
+            model,
+            View(task=case.task, opening=opening, turns=turns),
+            actor=f"{JUDGE}:{judge}",
+            purpose=JUDGE,
+            prompt=prompt,
+            temperature=temperature,
+            max_tokens=max_tokens,
+        )
+    except (ModelError, BudgetExceeded) as error:
+        return Said(text="", failed=f"the judge could not be asked: {error}")
+    return Said(text=answer.text)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from statistics import fmean, pstdev
 
+from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Case, Judge, Verdict
 from atlas.records import by_actor
@@ -52,8 +53,8 @@ class EnsembleJudge:
             "uncertainty": self._uncertainty,
         }
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
-        said = tuple(await asyncio.gather(*(judge.judge(case, opinions) for judge in self._judges)))
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
+        said = tuple(await asyncio.gather(*(judge.judge(case, desk, opinions) for judge in self._judges)))
         scored = [v for v in said if v.score is not None]
         spread = _spread(scored)
         stated = [v.uncertainty for v in scored if v.uncertainty is not None]
@@ -72,7 +73,7 @@ class EnsembleJudge:
                 disagreement=spread,
                 decided_by=AGREEMENT,
             )
-        last = await self._arbiter.judge(case, (*opinions, *said))
+        last = await self._arbiter.judge(case, desk, (*opinions, *said))
         return last.model_copy(
             update={
                 "judge": self.name,

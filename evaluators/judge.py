@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.evaluators.asking import must_read, put_to
 from atlas.evaluators.reply import Reading, read_reply
@@ -55,9 +56,11 @@ class ModelJudge:
             "prompt": PROMPT_VERSION,
         }
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
         prompt = judge_prompt(case, self._axes, opinions, text_chars=self._text_chars, steps_chars=self._steps_chars)
+        own = desk.apart()
         said = await put_to(
+            own,
             self._model,
             case,
             prompt,
@@ -69,7 +72,7 @@ class ModelJudge:
         reading = Reading(missing=said.failed) if said.failed else read_reply(said.text, names)
         if reading.scores and _stands_in(case, reading, names):
             reading = Reading(missing="the verdict repeats one that stands in what was judged")
-        return self._verdict(reading, said.spend)
+        return self._verdict(reading, own.spent)
 
     def _verdict(self, reading: Reading, spend: tuple[Spend, ...]) -> Verdict:
         axes = tuple(self._on_axis(axis.name, reading) for axis in self._axes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.evaluators.answer import exact, same
 from atlas.evaluators.verdict import Case, Verdict
@@ -16,7 +17,7 @@ class OutcomeJudge:
 
     name = "outcome"
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
         score = case.outcome
         if score is None:
             return Verdict(judge=self.name, score=None, missing="the environment scored nothing")
@@ -37,7 +38,7 @@ class AnswerJudge:
         self.name = f"answer-{match}"
         self._match = match
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
         if case.reference is None:
             return Verdict(judge=self.name, score=None, missing="no expected answer is known")
         right = MATCHES[self._match](case.answer, case.reference)

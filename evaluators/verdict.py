@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from pydantic import Field, model_validator
-
-from atlas.records import Record, Spend, Step, Task
-
-OVERALL = "overall"
-"""The axis of a verdict that stands for all of its judge's axes."""
+from atlas.asking import Desk
+from atlas.records import Record, Step, Task
+from atlas.verdict import OVERALL as OVERALL
+from atlas.verdict import Verdict as Verdict
 
 
 class Case(Record):
@@ -32,38 +31,31 @@ class Case(Record):
     """The environment's own score; a model judge is not shown it."""
 
 
-class Verdict(Record):
-    """What a judge says of a case on one axis, or ``overall``. A score of None is a missing verdict, never a 0."""
+class Reference(Record):
+    """What is known of a task's solution: the expected answer, and the steps to it."""
 
-    judge: str
-    axis: str = OVERALL
-    score: float | None = Field(ge=0, le=1, allow_inf_nan=False)
-    """0 for failed, 1 for fully met."""
-    missing: str = ""
-    """Why there is no score; empty where there is one."""
-    principles: tuple[str, ...] = ()
-    """What the judge said it would judge by, before it judged."""
-    uncertainty: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
-    """As the judge stated it; None where it did not."""
-    rationale: str = ""
-    model: str = ""
-    """The model asked; empty for a rule."""
-    spend: tuple[Spend, ...] = ()
-    """All that reaching this verdict cost, its parts included, also where no verdict came of it."""
-    axes: tuple[Verdict, ...] = ()
-    """The verdicts by axis that an overall verdict sums up. Their cost stands in the overall verdict."""
-    opinions: tuple[Verdict, ...] = ()
-    """In an ensemble: what each judge said, the arbiter last. Their cost is part of ``spend``."""
-    disagreement: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """In an ensemble: the largest standard deviation among the fast judges, over axes and overall."""
-    decided_by: str = ""
-    """Whose word this is: the judge, ``agreement`` among fast judges, or the arbiter."""
+    answer: str
+    solution: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _scored_or_missing(self) -> Verdict:
-        if (self.score is None) != bool(self.missing):
-            raise ValueError("a verdict has either a score or the reason why it is missing")
-        return self
+
+_SUBMIT = re.compile(r"(?:submit|answer|finish)\s*[\[(](.*)[\])]\s*", re.DOTALL | re.IGNORECASE)
+
+
+def case_of(
+    episode: str, task: Task, steps: Sequence[Step], reference: Reference | None = None, *, outcome: float | None = None
+) -> Case:
+    """The case that an episode is: its answer is what its last action submits, else that action."""
+    last = steps[-1].decision.action if steps else ""
+    submitted = _SUBMIT.fullmatch(last.strip())
+    return Case(
+        id=episode,
+        task=task,
+        steps=tuple(steps),
+        answer=submitted[1] if submitted else last,
+        reference=reference.answer if reference else None,
+        solution=reference.solution if reference else (),
+        outcome=outcome,
+    )
 
 
 @runtime_checkable
@@ -72,8 +64,8 @@ class Judge(Protocol):
 
     name: str
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
-        """The verdict; ``opinions`` of other judges are there to be consolidated."""
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
+        """The verdict. Models are asked at ``desk``; ``opinions`` of other judges are there to be consolidated."""
         ...
 
     def config(self) -> dict[str, object]:

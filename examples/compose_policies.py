@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 import atlas
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
@@ -17,8 +18,8 @@ async def main(games: int = 12, demonstrations: int = 24) -> None:
     student, teacher = atlas.load("nearest"), atlas.load("scripted:alfworld")
     memory, suite = atlas.Memory(":memory:", "hash"), Alfworld()
 
-    def learn(episode: atlas.Episode, rollout: atlas.Rollout) -> None:
-        memory.keep(episode, rollout.steps)
+    def learn(episode: atlas.Episode, steps: Sequence[atlas.Step]) -> None:
+        memory.keep(episode, steps)
 
     collect = atlas.Solo(teacher, actor=TEACHER)
     train = suite.demo_tasks(HOMES, demonstrations)

@@ -29,7 +29,7 @@ async def play(folder: Path, games: int) -> None:
     with atlas.RunWriter(folder) as recorder, atlas.Memory(folder / "memory.db", "hash") as memory:
         context = Context(
             recorder=recorder,
-            policy=atlas.Solo(journal.keep(atlas.load("scripted:alfworld")), actor=TEACHER),
+            policy=atlas.Solo(atlas.load("scripted:alfworld"), actor=TEACHER),
             environment=lambda task: tasks[task].environment(),
             distiller=ScriptedDistiller(),
             pamphlets=memory.entries,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
+from atlas.asking import Desk
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.memory.cues import content_words
 from atlas.memory.pamphlet import SLOT, Entry
@@ -51,8 +52,8 @@ class Distiller(Protocol):
 
     name: str
 
-    async def distil(self, case: Case, verdict: Verdict) -> Distilled:
-        """At most one call of a model. A missing verdict teaches nothing."""
+    async def distil(self, case: Case, verdict: Verdict, desk: Desk) -> Distilled:
+        """At most one call of a model, at ``desk``. A missing verdict teaches nothing."""
         ...
 
     def config(self) -> dict[str, object]:

@@ -9,13 +9,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from atlas.errors import ConfigError, ModelError
+from atlas.asking import Desk
+from atlas.errors import BudgetExceeded, ConfigError, ModelError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.framing import quoted
 from atlas.memory.distil import DISTILLER, Distilled, objection, unjudged
 from atlas.memory.pamphlet import Entry, Kind, Origin
 from atlas.protocols import Model, ReadsView
-from atlas.records import Ask, Prompt, Spend, Step, Turn, View, content_hash
+from atlas.records import Prompt, Step, Turn, View, content_hash
 
 PROMPT_VERSION = 1
 """Raised when the wording changes."""
@@ -92,7 +93,7 @@ class ModelDistiller:
         self._text_chars = text_chars
         self._steps_chars = steps_chars
 
-    async def distil(self, case: Case, verdict: Verdict) -> Distilled:
+    async def distil(self, case: Case, verdict: Verdict, desk: Desk) -> Distilled:
         if (missing := unjudged(verdict)) is not None:
             return missing
         if not case.steps:
@@ -102,21 +103,20 @@ class ModelDistiller:
             opening=case.steps[0].observation,
             turns=tuple(Turn(action=s.decision.action, observation=s.outcome.text) for s in case.steps),
         )
-        ask = Ask(
-            view=view,
-            prompt=self._prompt(case, verdict),
-            temperature=self._temperature,
-            max_tokens=self._max_tokens,
-            purpose="distil",
-        )
+        own = desk.apart()
         try:
-            completion = await self._model.sample(ask)
-        except ModelError as error:
-            spend = tuple(s if s.actor else s.model_copy(update={"actor": DISTILLER}) for s in error.spend)
-            return Distilled(spend=spend, missing=f"the distiller could not be asked: {error}")
-        spend = (Spend(actor=DISTILLER, model=self._model.name, usage=completion.usage),)
-        text = completion.replies[0].text if completion.replies else ""
-        return self._read(text, case).model_copy(update={"spend": spend})
+            answer = await own.ask(
+                self._model,
+                view,
+                actor=DISTILLER,
+                purpose="distil",
+                prompt=self._prompt(case, verdict),
+                temperature=self._temperature,
+                max_tokens=self._max_tokens,
+            )
+        except (ModelError, BudgetExceeded) as error:
+            return Distilled(spend=own.spent, missing=f"the distiller could not be asked: {error}")
+        return self._read(answer.text, case).model_copy(update={"spend": own.spent})
 
     def _read(self, text: str, case: Case) -> Distilled:
         written = written_entries(text)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.memory.demonstration import had_effect
@@ -49,7 +50,7 @@ class ScriptedDistiller:
         self.judge = judge
         self.fall = fall
 
-    async def distil(self, case: Case, verdict: Verdict) -> Distilled:
+    async def distil(self, case: Case, verdict: Verdict, desk: Desk) -> Distilled:
         if (missing := unjudged(verdict)) is not None:
             return missing
         success = verdict.score is not None and verdict.score >= self.worth

@@ -46,7 +46,7 @@ class Irrelevant:
         return {"irrelevant": self._source.config(), "seed": self._seed}
 
     def _drawn(self, view: View, k: int, width: int | None) -> list[Window]:
-        rng = random.Random(f"{self._seed}/{view.seed}/{view.task.id}/{view.index}")
+        rng = random.Random(f"{self._seed}/{view.moment}")
         others = [demo for demo in self._demos if demo.task_id != view.task.id]
         drawn = rng.sample(others, min(k, len(others)))
         return [

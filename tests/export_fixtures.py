@@ -14,7 +14,6 @@ from atlas.actions import ChatActions
 from atlas.benchmarks.alfworld.env import HouseholdEnv
 from atlas.benchmarks.alfworld.homes import homes
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
-from atlas.loop import Rollout
 from atlas.memory import DemonstrationStore
 from atlas.memory.demonstration import from_episode
 from atlas.policies import Cascade, Recall, Solo
@@ -114,8 +113,8 @@ def recall_run(folder: Path, games: int) -> Path:
     expert = ScriptedExpert()
     with RunWriter(folder, {}) as writer, DemonstrationStore(":memory:", embedder="hash") as memory:
 
-        def learn(episode: Episode, rollout: Rollout) -> None:
-            memory.add(from_episode(episode, rollout.steps))
+        def learn(episode: Episode, steps: Sequence[Step]) -> None:
+            memory.add(from_episode(episode, steps))
 
         def jobs(arm: str, policy: Policy) -> list[Job]:
             made = homes("train", games)
@@ -175,10 +174,9 @@ def write_steps(
             index=index,
             attempt=attempts[index] if attempts else 0,
             observation=f"{seen} {index}",
-            decision=Decision(
-                action=action, actor=TEACHER, reason="solo", text=action, votes=(vote,), prompt=prompt, spend=(spend,)
-            ),
+            decision=Decision(action=action, actor=TEACHER, reason="solo", text=action, votes=(vote,), prompt=prompt),
             outcome=Observation(text=f"{seen} {index + 1}"),
+            spend=(spend,),
             seconds=0.0,
         )
         writer.step(name, step)
@@ -218,7 +216,7 @@ async def _loop(episode: WrappedEpisode, order: str) -> None:
         Message(role="user", content=f"Please refund order {order}."),
     ]
     for _ in range(5):
-        said = await episode.act(tuple(messages), tuple(TOOLS), {})
+        said, _ = await episode.act(tuple(messages), tuple(TOOLS), {})
         messages.append(Message(role="assistant", content=said.text, tool_calls=said.tool_calls))
         if not said.tool_calls:
             return

@@ -18,6 +18,7 @@ from typing import Any
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from atlas.asking import Desk
 from atlas.distil import paid as paid_lessons
 from atlas.distil import read_lessons
 from atlas.evaluators.verdict import Case, Verdict
@@ -36,7 +37,6 @@ from atlas.records import (
     Price,
     Prompt,
     Reply,
-    Spend,
     Task,
     Usage,
     View,
@@ -101,11 +101,9 @@ class Paid:
         return Completion(replies=(Reply(text="Thought: on.\nAction: walk on"),), usage=usage)
 
 
-async def ask(model: Model, case: Case, purpose: str) -> Spend:
-    asked = Ask(
-        view=View(task=case.task, opening=""), prompt=Prompt(ask=f"{purpose} {len(case.steps)}"), purpose=purpose
-    )
-    return Spend(actor=purpose, model=model.name, usage=(await model.sample(asked)).usage)
+async def ask(desk: Desk, model: Model, case: Case, purpose: str) -> None:
+    view, prompt = View(task=case.task, opening=""), Prompt(ask=f"{purpose} {len(case.steps)}")
+    await desk.ask(model, view, actor=purpose, purpose=purpose, prompt=prompt)
 
 
 class PaidJudge:
@@ -114,10 +112,11 @@ class PaidJudge:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
         # Two samples of the same question.
-        spend = (await ask(self.model, case, "judge"), await ask(self.model, case, "judge"))
-        return Verdict(judge=self.name, score=1.0, spend=spend)
+        await ask(desk, self.model, case, "judge")
+        await ask(desk, self.model, case, "judge")
+        return Verdict(judge=self.name, score=1.0, spend=desk.spent)
 
     def config(self) -> dict[str, object]:
         return {"judge": "paid"}
@@ -129,11 +128,12 @@ class PaidDistiller:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    async def distil(self, case: Case, verdict: Verdict) -> Distilled:
+    async def distil(self, case: Case, verdict: Verdict, desk: Desk) -> Distilled:
         entry = Entry(
             cue="the way is long", action="walk on to the end", origins=(Origin(task=case.task.id, episode=case.id),)
         )
-        return Distilled(entries=(entry,), spend=(await ask(self.model, case, "distil"),))
+        await ask(desk, self.model, case, "distil")
+        return Distilled(entries=(entry,), spend=desk.spent)
 
     def config(self) -> dict[str, object]:
         return {"distiller": "paid"}
@@ -171,13 +171,12 @@ async def run(folder: Path, moments: Moments, tasks: Sequence[str]) -> None:
     demos = DemonstrationStore(folder / "memory.db", embedder=HashEmbedder())
     with RunWriter(folder / "run") as recorder:
         journal = Journal(folder / "run", "alone")
-        kept = journal.keep(model)
         context = Context(
             recorder=recorder,
-            policy=Solo(kept),
+            policy=Solo(model),
             environment=lambda task: Corridor(task, moments),
-            judge=PaidJudge(kept),
-            distiller=PaidDistiller(kept),
+            judge=PaidJudge(model),
+            distiller=PaidDistiller(model),
             pamphlets=PamphletStore(demos.database, HashEmbedder()),
             demonstrations=demos,
             journal=journal,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.evaluators.answer import exact, items, normal, number, same
 from atlas.evaluators.calibration import Judged, calibrate
@@ -68,12 +69,12 @@ def test_matching_never_crashes_and_is_symmetric(a: str, b: str) -> None:
 
 async def test_the_environment_and_the_answer_as_judges() -> None:
     outcome, answer = OutcomeJudge(), AnswerJudge()
-    assert (await outcome.judge(CASE)).missing and (await answer.judge(CASE)).missing
-    assert (await outcome.judge(CASE.model_copy(update={"outcome": 0.0}))).score == 0.0
-    assert (await outcome.judge(CASE.model_copy(update={"outcome": 12.0}))).score is None
+    assert (await outcome.judge(CASE, Desk())).missing and (await answer.judge(CASE, Desk())).missing
+    assert (await outcome.judge(CASE.model_copy(update={"outcome": 0.0}), Desk())).score == 0.0
+    assert (await outcome.judge(CASE.model_copy(update={"outcome": 12.0}), Desk())).score is None
     known = CASE.model_copy(update={"answer": "1,000", "reference": "1000"})
-    assert (await answer.judge(known)).score == 1.0
-    assert (await AnswerJudge("exact").judge(known)).score == 0.0
+    assert (await answer.judge(known, Desk())).score == 1.0
+    assert (await AnswerJudge("exact").judge(known, Desk())).score == 0.0
     with pytest.raises(ConfigError, match="fuzzy"):
         AnswerJudge("fuzzy")
 
@@ -86,7 +87,7 @@ class Says:
         self.heard: list[str] = []
         self._said = (score, uncertainty, safety)
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
         self.calls += 1
         self.heard = [v.judge for v in opinions]
         score, uncertainty, safety = self._said
@@ -108,7 +109,7 @@ class Says:
 async def test_judges_that_agree_need_no_arbiter() -> None:
     arbiter = Says("arbiter", 0.0)
     ensemble = EnsembleJudge([Says("a", 0.8, 0.1), Says("b", 0.9, 0.2)], arbiter)
-    verdict = await ensemble.judge(CASE)
+    verdict = await ensemble.judge(CASE, Desk())
     assert verdict.score == pytest.approx(0.85) and verdict.decided_by == AGREEMENT and not arbiter.calls
     assert verdict.disagreement == pytest.approx(0.05) and verdict.uncertainty == pytest.approx(0.15)
     assert [s.actor for s in verdict.spend] == ["judge:a", "judge:b"]
@@ -126,14 +127,14 @@ async def test_judges_that_agree_need_no_arbiter() -> None:
 )
 async def test_the_arbiter_decides_what_they_do_not(fast: list[Judge]) -> None:
     arbiter = Says("arbiter", 0.3)
-    verdict = await EnsembleJudge(fast, arbiter).judge(CASE)
+    verdict = await EnsembleJudge(fast, arbiter).judge(CASE, Desk())
     assert (verdict.score, verdict.decided_by, verdict.judge) == (0.3, "arbiter", "ensemble")
     assert arbiter.heard == ["a", "b"] and [v.judge for v in verdict.opinions] == ["a", "b", "arbiter"]
     assert {s.actor: s.usage.dollars for s in verdict.spend} == {"judge:a": 1, "judge:b": 1, "judge:arbiter": 1}
 
 
 async def test_without_the_arbiters_word_there_is_no_verdict() -> None:
-    verdict = await EnsembleJudge([Says("a", 1.0), Says("b", 0.0)], Says("arbiter", None)).judge(CASE)
+    verdict = await EnsembleJudge([Says("a", 1.0), Says("b", 0.0)], Says("arbiter", None)).judge(CASE, Desk())
     assert verdict.score is None and "standard deviation" in verdict.missing and not verdict.decided_by
     assert len(verdict.spend) == 3
 
@@ -145,7 +146,7 @@ UNIT = st.floats(0, 1)
 async def test_thresholds_hold(said: list[tuple[float | None, float | None]], spread: float, unsure: float) -> None:
     fast = [Says(str(i), score, doubt) for i, (score, doubt) in enumerate(said)]
     arbiter = Says("arbiter", 0.5)
-    verdict = await EnsembleJudge(fast, arbiter, disagreement=spread, uncertainty=unsure).judge(CASE)
+    verdict = await EnsembleJudge(fast, arbiter, disagreement=spread, uncertainty=unsure).judge(CASE, Desk())
     scores = [s for s, _ in said if s is not None]
     doubts = [d for s, d in said if s is not None and d is not None]
     apart = float(np.std(scores)) if len(scores) >= 2 else float("inf")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from atlas.actions import TextActions
+from atlas.asking import Desk
 from atlas.benchmarks.arms import Cast
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.benchmarks.excytin.data import SUBSET
@@ -267,7 +268,7 @@ async def test_what_a_judge_used_is_added_up() -> None:
     class Paid:
         name = "paid"
 
-        async def judge(self, case: Case, opinions: object = ()) -> Verdict:
+        async def judge(self, case: Case, desk: Desk, opinions: object = ()) -> Verdict:
             return Verdict(judge=self.name, score=1.0, spend=(Spend(actor="judge", model="m", usage=Usage(calls=2)),))
 
         def config(self) -> dict[str, object]:
@@ -275,7 +276,7 @@ async def test_what_a_judge_used_is_added_up() -> None:
 
     metered = Metered(Paid())
     for _ in range(3):
-        assert (await metered.judge(Case(id="c", task=Task(id="t", goal="")))).score == 1.0
+        assert (await metered.judge(Case(id="c", task=Task(id="t", goal="")), Desk())).score == 1.0
     assert metered.used.calls == 6
     assert metered.config() == {"judge": "paid"}
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atlas.asking import Desk
 from atlas.benchmarks.excytin.agreement import HELD_OUT, command, held_out, measure
 from atlas.benchmarks.excytin.judge import RuleJudge, correct, credit, step_correct
 from atlas.benchmarks.excytin.model_judge import ExcytinModelJudge
@@ -93,13 +94,13 @@ async def test_the_reward_of_a_case() -> None:
     judge = RuleJudge()
 
     async def score(answer: str) -> float | None:
-        return (await judge.judge(case.model_copy(update={"answer": answer}))).score
+        return (await judge.judge(case.model_copy(update={"answer": answer}), Desk())).score
 
     assert await score("10.0.0.1") == 1.0
     assert await score("a.exe") == pytest.approx(0.4)
     assert await score("u141 on host-1 ran a.exe") == pytest.approx(0.56)
     assert await score("10.0.0.2") == await score("") == 0.0
-    assert (await judge.judge(case.model_copy(update={"reference": None}))).score is None
+    assert (await judge.judge(case.model_copy(update={"reference": None}), Desk())).score is None
 
 
 WRONG, RIGHT = "Analysis: no.\nIs_Answer_Correct: False", "Analysis: yes.\nIs_Answer_Correct: True"
@@ -122,7 +123,7 @@ ASKED = Case(
 )
 async def test_the_model_judge_looks_twice_and_misses_nothing_silently(replies: list[str], score: float | None) -> None:
     model = ScriptedModel(replies, name="m")
-    verdict = await ExcytinModelJudge(model).judge(ASKED)
+    verdict = await ExcytinModelJudge(model).judge(ASKED, Desk())
     assert verdict.score == (None if score is None else pytest.approx(score))
     assert bool(verdict.missing) == (score is None)
     # Every call is paid, those that led to no verdict too.
@@ -132,10 +133,10 @@ async def test_the_model_judge_looks_twice_and_misses_nothing_silently(replies: 
 
 async def test_the_model_judge_asks_nobody_what_the_rules_settle() -> None:
     judge = ExcytinModelJudge(ScriptedModel([]))
-    assert (await judge.judge(ASKED.model_copy(update={"answer": " "}))).score == 0.0
+    assert (await judge.judge(ASKED.model_copy(update={"answer": " "}), Desk())).score == 0.0
     many = ", ".join(f"10.0.0.{i}" for i in range(16))
-    assert (await judge.judge(ASKED.model_copy(update={"answer": many, "solution": ()}))).score == 0.0
-    assert (await judge.judge(ASKED.model_copy(update={"reference": None}))).score is None
+    assert (await judge.judge(ASKED.model_copy(update={"answer": many, "solution": ()}), Desk())).score == 0.0
+    assert (await judge.judge(ASKED.model_copy(update={"reference": None}), Desk())).score is None
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ async def test_recorded_replies_give_the_recorded_reward(data: Path) -> None:
                 reference=question["answer"],
                 solution=tuple(question["solution"]),
             )
-            verdict = await ExcytinModelJudge(model).judge(case)
+            verdict = await ExcytinModelJudge(model).judge(case, Desk())
             assert verdict.score == pytest.approx(info["reward"])
             judged += 1
     assert judged > 50

@@ -103,7 +103,7 @@ def test_an_agent_file_becomes_episodes_with_prompts_rewards_and_dollars(tmp_pat
     assert first.decision.thought == "look"
     assert first.outcome.text == last.observation == "[('1.2.3.4',)]"
     assert last.outcome.score == 1.0 and last.outcome.done
-    assert [s.usage.dollars for s in first.decision.spend] == [None], "a step's own tokens were not logged"
+    assert [s.usage.dollars for s in first.spend] == [None], "a step's own tokens were not logged"
     sent = last.decision.prompt.messages()
     assert [m.model_dump(include={"role", "content"}) for m in sent] == TRIAL["messages"][:4]
     assert last.decision.text == TRIAL["messages"][4]["content"]

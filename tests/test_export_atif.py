@@ -176,19 +176,21 @@ decisions = st.builds(
     votes=st.lists(votes, max_size=2).map(tuple),
     prompt=prompts,
     tool_calls=tool_calls,
-    spend=st.lists(
-        st.builds(Spend, actor=texts, model=texts, usage=st.builds(Usage, calls=st.integers(0, 9), dollars=st.none())),
-        max_size=1,
-    ).map(tuple),
 )
+spends = st.lists(
+    st.builds(Spend, actor=texts, model=texts, usage=st.builds(Usage, calls=st.integers(0, 9), dollars=st.none())),
+    max_size=1,
+).map(tuple)
 
 
 @settings(max_examples=40, deadline=None)
-@given(made=st.lists(st.tuples(decisions, texts, texts, st.integers(0, 1)), min_size=1, max_size=4))
-def test_any_episode_survives_the_round_trip(made: list[tuple[Decision, str, str, int]]) -> None:
+@given(made=st.lists(st.tuples(decisions, texts, texts, st.integers(0, 1), spends), min_size=1, max_size=4))
+def test_any_episode_survives_the_round_trip(
+    made: list[tuple[Decision, str, str, int, tuple[Spend, ...]]],
+) -> None:
     steps = tuple(
-        Step(index=i, attempt=a, observation=seen, decision=d, outcome=Observation(text=after), seconds=0.25)
-        for i, (d, seen, after, a) in enumerate(made)
+        Step(index=i, attempt=a, observation=seen, decision=d, outcome=Observation(text=after), spend=s, seconds=0.25)
+        for i, (d, seen, after, a, s) in enumerate(made)
     )
     with tempfile.TemporaryDirectory() as folder:
         with RunWriter(f"{folder}/run") as writer:
@@ -220,11 +222,11 @@ def test_other_agents_trajectories_become_a_run_that_can_be_exported_for_trainin
     first, second = whole.steps
     assert first.decision.action == 'shell({"command": "ls | wc -l"})' and first.decision.thought == "I count them."
     assert (first.observation, first.outcome.text, first.seconds) == ("How many files are here?", "3", 0.0)
-    (spend,) = first.decision.spend
+    (spend,) = first.spend
     assert (spend.actor, spend.model, spend.usage.cached_tokens, spend.usage.dollars) == (
         TEACHER, "vendor/model-1", 50, 0.002,
     )  # fmt: skip
-    assert second.decision.spend[0].usage.dollars is None and second.decision.spend[0].model == "m2"
+    assert second.spend[0].usage.dollars is None and second.spend[0].model == "m2"
     assert [m.role for m in second.decision.prompt.messages()] == ["system", "user", "assistant", "tool"]
     assert second.decision.action == "There are 3." and second.outcome.done
 

@@ -22,17 +22,17 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 import atlas
+from atlas.asking import Account, Desk
 from atlas.budget import Budget, Meter
 from atlas.distil import read_lessons
 from atlas.errors import BudgetExceeded, DataError, StoreError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.graph import Context, Journal, MemoryStore, advance, episode_graph
-from atlas.graph.journal import phase
 from atlas.memory import HashEmbedder
 from atlas.memory.distil import Distilled
 from atlas.memory.pamphlet import Entry, Origin
 from atlas.policies import Solo
-from atlas.records import Ask, Observation, Prompt, Task, View
+from atlas.records import Observation, Prompt, Task, View
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
 from atlas.traces.verdicts import read_verdicts
@@ -60,7 +60,7 @@ class Room:
 class Teaches:
     name = "teaches"
 
-    async def distil(self, case: Case, verdict: Verdict) -> Distilled:
+    async def distil(self, case: Case, verdict: Verdict, desk: Desk) -> Distilled:
         if verdict.score is None:
             return Distilled(missing="no verdict")
         return Distilled(entries=(ENTRY.model_copy(update={"origins": (Origin(task=case.task.id),)}),))
@@ -210,31 +210,26 @@ def test_a_spent_budget_stops_before_the_attempt_and_resumes(recorder: RunWriter
 # --- the journal ------------------------------------------------------------------------------------------------------
 
 
-def question(text: str = "what now?") -> Ask:
-    return Ask(view=View(task=Task(id="t", goal="g"), opening="o"), prompt=Prompt(ask=text), purpose="judge")
+async def put(journal: Journal, model: ScriptedModel, text: str = "what now?", times: int = 1) -> list[str]:
+    """The replies to one question, asked several times in one phase."""
+    desk = journal.phase()(Account())
+    view = View(task=Task(id="t", goal="g"), opening="o")
+    asked = [await desk.ask(model, view, actor="a", purpose="judge", prompt=Prompt(ask=text)) for _ in range(times)]
+    return [answer.text for answer in asked]
 
 
-def test_the_same_question_twice_is_two_samples_and_both_are_kept(tmp_path: Path) -> None:
+async def test_the_same_question_twice_is_two_samples_and_both_are_kept(tmp_path: Path) -> None:
     model = ScriptedModel(["one", "two", "three"])
-
-    async def replies() -> list[str]:
-        kept = Journal(tmp_path).keep(model)
-        with phase():
-            return [(await kept.sample(question())).replies[0].text for _ in range(2)]
-
-    assert asyncio.run(replies()) == asyncio.run(replies()) == ["one", "two"] and len(model.asks) == 2
+    first = await put(Journal(tmp_path), model, times=2)
+    assert first == await put(Journal(tmp_path), model, times=2) == ["one", "two"] and len(model.asks) == 2
 
 
-def test_another_question_arm_or_model_is_asked(tmp_path: Path) -> None:
+async def test_another_question_arm_or_model_is_asked(tmp_path: Path) -> None:
     model, other = ScriptedModel(["a", "b", "c"]), ScriptedModel(["d"], name="other")
-
-    async def ask() -> None:
-        await Journal(tmp_path, "x").keep(model).sample(question())
-        await Journal(tmp_path, "x").keep(model).sample(question("and now?"))
-        await Journal(tmp_path, "y").keep(model).sample(question())
-        await Journal(tmp_path, "x").keep(other).sample(question())
-
-    asyncio.run(ask())
+    await put(Journal(tmp_path, "x"), model)
+    await put(Journal(tmp_path, "x"), model, "and now?")
+    await put(Journal(tmp_path, "y"), model)
+    await put(Journal(tmp_path, "x"), other)
     assert len(model.asks) == 3 and len(other.asks) == 1
 
 

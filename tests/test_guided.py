@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast, build, split_name
 from atlas.benchmarks.bench import Bench, Plan
 from atlas.benchmarks.library import Elsewhere, exchanged
 from atlas.errors import ConfigError
-from atlas.loop import RETRY
 from atlas.memory.assignment import assignment
 from atlas.memory.evidence import EvidenceTable
 from atlas.memory.pamphlet import Entry
@@ -71,7 +71,7 @@ def view(**changes: Any) -> View:
 async def test_entries_reach_the_prompt_of_whom_they_are_for_and_are_cited() -> None:
     student, teacher = ScriptedModel(["a", "b"]), ScriptedModel(["Action: c"])
     policy = Guided(Cascade(student, teacher, samples=2), Listed(NOTE, FOR_TEACHER), tokens=99)
-    decided = await policy.decide(view())
+    decided = await policy.decide(view(), Desk())
     assert "[n1]" in student.asks[0].prompt.guidance and "[n3]" not in student.asks[0].prompt.guidance
     assert "[n3]" in teacher.asks[0].prompt.guidance and "[n1]" not in teacher.asks[0].prompt.guidance
     assert [(c.id, c.score, c.shown, c.randomised) for c in decided.guidance] == [
@@ -84,7 +84,7 @@ async def test_entries_reach_the_prompt_of_whom_they_are_for_and_are_cited() -> 
 async def test_what_nobody_was_shown_is_not_cited() -> None:
     decided = await Guided(
         Cascade(ScriptedModel(["a", "a"]), ScriptedModel([]), samples=2), Listed(FOR_TEACHER)
-    ).decide(view())
+    ).decide(view(), Desk())
     assert decided.guidance == ()
 
 
@@ -92,9 +92,9 @@ async def test_a_coin_decides_for_a_whole_episode_and_its_retry() -> None:
     policy = Guided(Solo(ScriptedModel(lambda ask: "Action: go")), Listed(NOTE, OTHER), share=1.0)
     seen: dict[str, set[bool]] = {"n1": set(), "n2": set()}
     for seed in range(40):
-        first = await policy.decide(view(seed=seed))
-        later = await policy.decide(view(seed=seed, turns=(Turn(action="go", observation="x"),)))
-        retry = await policy.decide(view(seed=seed + RETRY, attempt=1))
+        first = await policy.decide(view(seed=seed), Desk())
+        later = await policy.decide(view(seed=seed, turns=(Turn(action="go", observation="x"),)), Desk())
+        retry = await policy.decide(view(seed=seed, attempt=1), Desk())
         assert first.guidance == later.guidance == retry.guidance
         for cited in first.guidance:
             coin = assignment(cited.id, "t", seed, share=1.0)
@@ -107,7 +107,7 @@ async def test_it_composes_with_demonstrations_and_searches_beside_the_loop() ->
     listed = Listed(NOTE, seconds=0.002)
     policy = Guided(Recall(Solo(ScriptedModel(lambda ask: "Action: go")), Empty()), listed, tokens=50)
     for _ in range(2):
-        assert (await policy.decide(view())).guidance[0].id == "n1"
+        assert (await policy.decide(view(), Desk())).guidance[0].id == "n1"
     assert listed.asked == [50, 50]
     config = policy.config()
     assert config["pamphlets"] == {"listed": ["n1"]} and config["tokens"] == 50 and "recall" in str(config["inner"])
@@ -302,7 +302,7 @@ async def test_elsewhere_plays_every_family_with_a_memory_without_it() -> None:
 
     policy = Elsewhere(make)
     for family in ("heat", "cool", "heat"):
-        await policy.decide(view(task=Task(id="t", goal="g", family=family)))
+        await policy.decide(view(task=Task(id="t", goal="g", family=family)), Desk())
     assert made == ["heat", "cool"]
 
 

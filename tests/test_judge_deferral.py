@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast, build, needs_judge, split_name
@@ -61,7 +62,7 @@ def samples(*actions: str, **options: Any) -> ScriptedModel:
 
 async def test_the_student_acts_where_the_judge_gives_it_a_chance() -> None:
     judge = Says(0.5)
-    decided = await Cascade(samples("Open"), samples(), samples=1, trust=BY_JUDGE, judge=judge).decide(view(2))
+    decided = await Cascade(samples("Open"), samples(), samples=1, trust=BY_JUDGE, judge=judge).decide(view(2), Desk())
     assert (decided.action, decided.actor, decided.reason) == ("Open", "student", "agreed")
     assert judge.asked == [(2, "Open")], "asked once, about the action as the student wrote it"
     assert [v.chance for v in decided.votes] == [0.5]
@@ -70,23 +71,24 @@ async def test_the_student_acts_where_the_judge_gives_it_a_chance() -> None:
 
 async def test_below_the_threshold_the_teacher_acts_and_the_chance_stands_beside_the_students_vote() -> None:
     cascade = Cascade(samples("open"), samples("wait"), samples=1, trust=BY_JUDGE, judge=Says(0.49))
-    decided = await cascade.decide(view())
+    desk = Desk()
+    decided = await cascade.decide(view(), desk)
     assert (decided.action, decided.actor, decided.reason) == ("wait", "teacher", "distrusted")
     assert [(v.actor, v.chance) for v in decided.votes] == [("student", 0.49), ("teacher", None)]
-    assert [s.actor for s in decided.spend] == ["student", "teacher"]
+    assert [s.actor for s in desk.spent] == ["student", "teacher"]
 
 
 async def test_a_transcript_says_what_the_judge_said() -> None:
     cascade = Cascade(samples("open"), samples("wait"), samples=1, trust=BY_JUDGE, judge=Says(0.25))
-    said = why(await cascade.decide(view()))
+    said = why(await cascade.decide(view(), Desk()))
     assert said == "the student's samples are not trusted, so the teacher acts; judged 25 % likely to succeed"
-    assert why(await Cascade(samples("a", "a", "a"), samples()).decide(view())) == "3 of 3 samples agree"
+    assert why(await Cascade(samples("a", "a", "a"), samples()).decide(view(), Desk())) == "3 of 3 samples agree"
 
 
 async def test_the_leading_action_is_judged_and_others_have_no_chance() -> None:
     judge = Says(lambda view, action: 0.9 if action == "open" else 0.1)
     cascade = Cascade(samples("wait", "open", "open"), samples(), trust=BY_JUDGE, judge=judge)
-    decided = await cascade.decide(view())
+    decided = await cascade.decide(view(), Desk())
     assert (decided.action, decided.reason) == ("open", "trusted")
     assert [v.chance for v in decided.votes] == [None, 0.9, 0.9]
 
@@ -94,12 +96,12 @@ async def test_the_leading_action_is_judged_and_others_have_no_chance() -> None:
 async def test_the_judge_is_not_asked_where_votes_or_a_missing_action_have_settled_it() -> None:
     judge = Says(1.0)
     trust = Trust(signals=("votes", "judge"), threshold=1.0)
-    decided = await Cascade(samples("open", "wait"), samples("look"), trust=trust, judge=judge).decide(view())
+    decided = await Cascade(samples("open", "wait"), samples("look"), trust=trust, judge=judge).decide(view(), Desk())
     assert (decided.reason, judge.asked, {v.chance for v in decided.votes}) == ("split", [], {None})
     nothing = Cascade(samples(""), samples("look"), samples=1, trust=replaced(BY_JUDGE, 0.0), judge=judge)
-    assert (await nothing.decide(view())).reason == "student-no-action"
+    assert (await nothing.decide(view(), Desk())).reason == "student-no-action"
     never = Cascade(samples(), samples("look"), trust=replaced(BY_JUDGE, None), judge=judge)
-    assert (await never.decide(view())).actor == "teacher"
+    assert (await never.decide(view(), Desk())).actor == "teacher"
     assert judge.asked == []
 
 
@@ -111,7 +113,7 @@ async def test_votes_and_chance_are_multiplied() -> None:
     for chance, actor in ((0.8, "teacher"), (0.95, "student")):
         trust = Trust(signals=("votes", "judge"), threshold=0.6)
         cascade = Cascade(samples("a", "a", "b"), samples("look"), trust=trust, judge=Says(chance))
-        assert (await cascade.decide(view())).actor == actor, f"2/3 x {chance}"
+        assert (await cascade.decide(view(), Desk())).actor == actor, f"2/3 x {chance}"
 
 
 def test_a_score_waits_for_the_judge() -> None:
@@ -134,9 +136,10 @@ def test_a_judge_and_a_trust_that_asks_it_belong_together() -> None:
 @pytest.mark.parametrize("chance", [1.5, -0.1, float("nan")])
 async def test_what_is_no_chance_fails_the_step_and_the_student_is_paid(chance: float) -> None:
     cascade = Cascade(samples("open"), samples(), samples=1, trust=BY_JUDGE, judge=Says(chance))
-    with pytest.raises(ModelError, match="the judge says said") as caught:
-        await cascade.decide(view())
-    assert [s.actor for s in caught.value.spend] == ["student"]
+    desk = Desk()
+    with pytest.raises(ModelError, match="the judge says said"):
+        await cascade.decide(view(), desk)
+    assert [s.actor for s in desk.spent] == ["student"]
 
 
 # --- the arms ---------------------------------------------------------------------------------------------------------

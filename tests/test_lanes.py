@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from atlas.actions import ChatActions
+from atlas.asking import Desk
 from atlas.benchmarks.alfworld.env import HouseholdEnv
 from atlas.benchmarks.alfworld.homes import homes
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
@@ -68,7 +69,7 @@ def view(goal: str = "open the box") -> View:
 
 
 async def lane(probe: Probe, goal: str = "open the box") -> str:
-    return (await probe.choose(view(goal)))[0].lane
+    return (await probe.choose(view(goal), Desk())).lane
 
 
 # --- the probe --------------------------------------------------------------------------------------------------------
@@ -94,19 +95,20 @@ async def test_supervision_falls_with_success_and_rises_when_success_drops() -> 
 async def test_an_unscored_episode_is_no_evidence() -> None:
     scored = history(*(past(i, 1.0) for i in range(6)))
     mixed = history(*(past(i, 1.0) for i in range(6)), *(past(10 + i, None) for i in range(5)))
-    first, _ = await Probe(scored).choose(view())
-    second, _ = await Probe(mixed, k=20).choose(view())
+    first = await Probe(scored).choose(view(), Desk())
+    second = await Probe(mixed, k=20).choose(view(), Desk())
     assert (first.lane, first.tasks) == (second.lane, second.tasks) == ("auto", 6)
 
 
 async def test_the_reason_names_the_count_and_a_models_estimate_stands_beside_it() -> None:
     model = ScriptedModel(["I would say 0.9.", "no idea"])
     probe = Probe(history(past(0, 1.0)), estimator=model)
-    choice, spend = await probe.choose(view())
+    desk = Desk()
+    choice = await probe.choose(view(), desk)
     assert choice.estimate == 0.9 and "1 tasks like this one" in choice.reason and "0.90" in choice.reason
-    assert [s.actor for s in spend] == ["probe"] and spend[0].usage.tokens > 0
-    silent, spend = await probe.choose(view())
-    assert silent.estimate is None and spend[0].usage.calls == 1
+    assert [s.actor for s in desk.spent] == ["probe"] and desk.spent[0].usage.tokens > 0
+    silent = await probe.choose(view(), desk)
+    assert silent.estimate is None and desk.spent[0].usage.calls == 2
     assert model.asks[0].purpose == "estimate"
 
 
@@ -132,7 +134,7 @@ async def test_lanes_can_be_forced_forbidden_and_budgeted(rules: LaneRules, chos
     kept = history(past(0, 0.0, lane="coach", dollars=2.0))
     student = Solo(ScriptedModel(lambda ask: "Action: open"))
     lanes = Lanes(student, Coach(student, ScriptedModel(lambda ask: "Verdict: good")), Probe(kept), rules=rules)
-    decided = await lanes.decide(view())
+    decided = await lanes.decide(view(), Desk())
     assert decided.lane is not None and decided.lane.lane == chosen
     assert "chance of the student" in decided.lane.reason
 
@@ -155,7 +157,7 @@ async def test_a_dollar_budget_needs_prices() -> None:
     kept = history(past(0, 0.0, lane="coach").model_copy(update={"dollars": None}))
     student = Solo(ScriptedModel(lambda ask: "Action: open"))
     with pytest.raises(ConfigError, match="without a price"):
-        await Lanes(student, student, Probe(kept), rules=LaneRules(dollars={"coach": 1.0})).decide(view())
+        await Lanes(student, student, Probe(kept), rules=LaneRules(dollars={"coach": 1.0})).decide(view(), Desk())
 
 
 # --- the coach --------------------------------------------------------------------------------------------------------
@@ -170,29 +172,27 @@ def obedient() -> ScriptedModel:
 
 async def test_a_coach_corrects_a_step_and_the_student_takes_it() -> None:
     teacher = ScriptedModel(["Advice: Waiting opens nothing.\nAction: open"], name="big")
-    decided = await Coach(Solo(obedient()), teacher).decide(view())
+    desk = Desk()
+    decided = await Coach(Solo(obedient()), teacher).decide(view(), desk)
     assert (decided.action, decided.actor, decided.reason) == ("open", "student", "corrected")
     assert "Waiting opens nothing" in decided.advice
-    assert [(s.actor, s.model) for s in decided.spend] == [
-        ("student", "small"),
-        ("teacher", "big"),
-        ("student", "small"),
-    ]
+    assert [(s.actor, s.model, s.usage.calls) for s in desk.spent] == [("student", "small", 2), ("teacher", "big", 1)]
     assert teacher.asks[0].purpose == "guide" and teacher.asks[0].proposal == "wait"
     assert "wants to do next: wait" in teacher.asks[0].prompt.text()
 
 
 @pytest.mark.parametrize(("said", "reason"), [("Verdict: good", "approved"), ("Hmm.", "unguided"), ("", "unguided")])
 async def test_what_is_not_corrected_stays(said: str, reason: str) -> None:
-    decided = await Coach(Solo(obedient()), ScriptedModel([said])).decide(view())
+    desk = Desk()
+    decided = await Coach(Solo(obedient()), ScriptedModel([said])).decide(view(), desk)
     assert (decided.action, decided.reason, decided.advice) == ("wait", reason, "")
-    assert [s.actor for s in decided.spend] == ["student", "teacher"]
+    assert [s.actor for s in desk.spent] == ["student", "teacher"]
 
 
 async def test_a_coach_may_better_the_plan() -> None:
     word = read_word("Plan: open it, then look.\nVerdict: good")
     assert word is not None and word.good and word.plan == "open it, then look."
-    decided = await Coach(Solo(obedient()), ScriptedModel(["Plan: open it.\nVerdict: good"])).decide(view())
+    decided = await Coach(Solo(obedient()), ScriptedModel(["Plan: open it.\nVerdict: good"])).decide(view(), Desk())
     assert decided.plan == "open it."
 
 
@@ -359,17 +359,20 @@ def asked() -> View:
 async def test_an_answer_is_revised_once(said: list[str], text: str, reason: str, reviews: list[bool | None]) -> None:
     teacher = ScriptedModel(said, name="big")
     policy = Paired(Solo(answering(), actions=ChatActions()), TeacherReview(teacher))
-    decided = await policy.decide(asked())
+    desk = Desk()
+    decided = await policy.decide(asked(), desk)
     assert (decided.text, decided.reason) == (text, reason)
     assert [r.approved for r in decided.reviews] == reviews
-    assert [s.actor for s in decided.spend].count("teacher") == len(said)
+    assert sum(s.usage.calls for s in desk.spent if s.actor == "teacher") == len(said)
     assert "It is 41." in teacher.asks[0].prompt.text()
 
 
 async def test_what_is_no_answer_is_not_reviewed() -> None:
     call = ToolCall(id="1", name="count", arguments="{}")
     student = ScriptedModel(lambda ask: Reply(text="", tool_calls=(call,)))
-    decided = await Paired(Solo(student, actions=ChatActions()), TeacherReview(ScriptedModel([]))).decide(asked())
+    decided = await Paired(Solo(student, actions=ChatActions()), TeacherReview(ScriptedModel([]))).decide(
+        asked(), Desk()
+    )
     assert decided.tool_calls == (call,) and decided.reviews == ()
 
 

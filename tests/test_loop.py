@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from atlas.asking import Desk
 from atlas.budget import Budget, Meter
-from atlas.errors import ConfigError, MissingExtra
+from atlas.errors import ConfigError, MissingExtra, ModelError
 from atlas.loop import Rollout
 from atlas.policies import Cascade, Solo
 from atlas.protocols import Policy
-from atlas.records import TEACHER, Ask, Decision, Observation, Spend, Stop, Task, Usage, View
+from atlas.records import TEACHER, Ask, Decision, Observation, Stop, Task, Usage, View
 from atlas.runner import Job, play, settled
 from atlas.testing import FlakyModel, ScriptedModel, SlowModel
 from atlas.traces.reader import Run
@@ -54,7 +55,7 @@ class Raising:
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
-    async def decide(self, view: View) -> Decision:
+    async def decide(self, view: View, desk: Desk) -> Decision:
         raise self.error
 
     def config(self) -> dict[str, object]:
@@ -94,10 +95,8 @@ async def test_what_fails_is_recorded_with_its_place_and_no_score(where: str) ->
 
 
 async def test_a_model_that_gave_up_is_paid_for_what_it_used() -> None:
-    from atlas.errors import ModelError
-
-    spent = Spend(actor="", model="scripted", usage=Usage(calls=2, prompt_tokens=50, dollars=0.5))
-    model = FlakyModel(nexts(), fails=[1], error=ModelError("gave up", (spent,)))
+    used = Usage(calls=2, prompt_tokens=50, dollars=0.5)
+    model = FlakyModel(nexts(), fails=[1], error=ModelError("gave up"), used=used)
     meter = Meter(Budget(dollars=10), what="run")
     episode = await Rollout(Counting(), Solo(model), run_meter=meter).play()
     assert episode.stop is Stop.ERROR
@@ -140,7 +139,7 @@ async def test_budgets_stop_before_the_step_that_would_exceed_them() -> None:
 
 async def test_a_dollar_budget_over_an_unpriced_model_is_a_clear_error() -> None:
     model = ScriptedModel(lambda ask: "next", price=None)
-    with pytest.raises(ConfigError, match="without a price"):
+    with pytest.raises(ConfigError, match="has no price"):
         await Rollout(Counting(), Solo(model), budget=Budget(dollars=1)).play()
 
 
@@ -172,9 +171,7 @@ async def test_a_wrong_configuration_ends_the_run_in_one_sentence() -> None:
 async def test_concurrency_is_a_limit_and_done_sees_the_steps() -> None:
     model = SlowModel(nexts(), latency=0.005)
     lengths: list[int] = []
-    episodes = await play(
-        jobs(20, Solo(model)), concurrency=5, done=lambda episode, rollout: lengths.append(len(rollout.steps))
-    )
+    episodes = await play(jobs(20, Solo(model)), concurrency=5, done=lambda episode, steps: lengths.append(len(steps)))
     assert len(episodes) == 20 and lengths == [3] * 20
     assert 2 <= model.most <= 5
 

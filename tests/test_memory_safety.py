@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import atlas
+from atlas.asking import Desk
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.framing import EXAMPLES, NOTES, clean, defang, one_line, quoted
 from atlas.loop import Rollout
@@ -68,7 +69,7 @@ class TakenIn:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
 
-    async def distil(self, case: Case, verdict: Verdict) -> Distilled:
+    async def distil(self, case: Case, verdict: Verdict, desk: Desk) -> Distilled:
         return Distilled(entries=(self.entry.model_copy(update={"origins": (Origin(task=case.task.id),)}),))
 
     def config(self) -> dict[str, object]:
@@ -106,7 +107,7 @@ class World:
             self.demos.add(from_episode(episode, rollout.steps))
             return
         case = Case(id=episode.id, task=task, steps=tuple(rollout.steps))
-        learned = asyncio.run(distiller.distil(case, Verdict(judge="outcome", score=1.0)))
+        learned = asyncio.run(distiller.distil(case, Verdict(judge="outcome", score=1.0), Desk()))
         self.pamphlets.learn(f"test/{episode.id}", learned.entries)
 
     def _distilled(self, ride: str, text: str) -> None:

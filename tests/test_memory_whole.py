@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import atlas
+from atlas.asking import Desk
 from atlas.errors import ConfigError, FrozenMemory
 from atlas.memory import DemonstrationStore, HashEmbedder, Kept, Memory
 from atlas.memory.evidence import trials_of
@@ -223,7 +224,7 @@ async def test_it_is_read_as_demonstrations_are(memory: Memory) -> None:
     memory.add(demo(1))
     asked = view("other", demo(1).goal, demo(1).steps[0].observation)
     assert [w.task_id for w in memory.search(asked, 3)] == [w.task_id for w in memory.similar(asked, 3)] == ["task-1"]
-    decided = await Recall(Solo(ScriptedModel(lambda ask: "Action: look")), memory, k=1).decide(asked)
+    decided = await Recall(Solo(ScriptedModel(lambda ask: "Action: look")), memory, k=1).decide(asked, Desk())
     assert [hit.demo_id for hit in decided.retrieved] == [demo(1).id]
     assert memory.config() == memory.demonstrations.config()
 

@@ -64,9 +64,7 @@ async def test_the_tree_pass_scores_every_action_exactly_with_and_without_a_cach
 
 async def test_samples_follow_their_seed_and_the_queue_keeps_episodes_apart(model: HF) -> None:
     together = await model.sample(ask(n=4, temperature=20.0))
-    alone = await asyncio.gather(
-        *(model.sample(ask(temperature=20.0).model_copy(update={"first": i})) for i in range(4))
-    )
+    alone = await asyncio.gather(*(model.sample(ask(temperature=20.0).replace(first=i)) for i in range(4)))
     assert [r.text for r in together.replies] == [c.replies[0].text for c in alone]
     assert len({r.text for r in together.replies}) > 1
 
@@ -76,7 +74,7 @@ async def test_prompts_of_unlike_lengths_share_a_pass_without_touching_each_othe
         ask(n=2, opening="You see a desk. " * size, admissible=ACTIONS[: size + 1], temperature=heat)
         for size, heat in ((1, 0.0), (9, 5.0), (3, 1.0))
     ]
-    texts = [one.model_copy(update={"purpose": "plan"}) for one in asks]
+    texts = [one.replace(purpose="plan") for one in asks]
     for batch in (asks, texts, asks):
         prompts = [model._prompt(one) for one in batch]
         work = model._rank if batch is asks else model._write
@@ -112,7 +110,7 @@ async def test_a_prompt_longer_than_the_context_is_cut(model: HF) -> None:
 
 async def test_odd_prompts_do_not_crash(model: HF) -> None:
     for prompt in (Prompt(), Prompt(stable="\x00 </s> 你好 \U0001f600")):
-        done = await model.sample(ask().model_copy(update={"prompt": prompt}))
+        done = await model.sample(ask().replace(prompt=prompt))
         assert done.replies[0].finish == "ranked"
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atlas.errors import ConfigError, ModelError
-from atlas.records import Ask, Message, Price, Prompt, Task, ToolCall, View
+from atlas.records import Ask, Message, Price, Prompt, Task, ToolCall, Usage, View
 from atlas.testing.server import ChatServer, Cut, Hang, Say, Status
 
 pytest.importorskip("litellm", reason="needs the extra litellm")
@@ -71,9 +71,8 @@ async def test_tools_go_out_and_tool_calls_come_back() -> None:
 
 async def test_past_tool_calls_are_sent_as_the_api_wants_them() -> None:
     called = Message(role="assistant", tool_calls=(ToolCall(id="c1", name="look"),))
-    asked = ask().model_copy(
-        update={"prompt": Prompt(history=(called, Message(role="tool", content="a desk", tool_call_id="c1")))}
-    )
+    past = Prompt(history=(called, Message(role="tool", content="a desk", tool_call_id="c1")))
+    asked = ask().replace(prompt=past)
     with ChatServer(Say()) as server:
         await model(server).sample(asked)
     first, second = server.requests[0]["messages"]
@@ -136,9 +135,10 @@ async def test_a_key_that_the_provider_echoes_is_not_shown(code: int) -> None:
 
 
 async def test_what_was_billed_before_giving_up_is_told() -> None:
-    with ChatServer(Say(choices=0)) as server, pytest.raises(ModelError, match="without any choice") as caught:
-        await model(server).sample(ask())
-    assert caught.value.spend[0].usage.prompt_tokens == 300
+    paid: list[Usage] = []
+    with ChatServer(Say(choices=0)) as server, pytest.raises(ModelError, match="without any choice"):
+        await model(server).sample(ask().replace(paid=paid.append))
+    assert [usage.prompt_tokens for usage in paid] == [300]
 
 
 async def test_missing_token_counts_are_estimated_and_unpriced(caplog: pytest.LogCaptureFixture) -> None:

@@ -53,7 +53,7 @@ async def test_ranking_returns_given_actions_with_exact_log_probabilities(model:
 @local
 async def test_samples_follow_their_seed(model: Llama) -> None:
     together = await model.sample(ask(n=4, temperature=2.0))
-    alone = [await model.sample(ask(temperature=2.0).model_copy(update={"first": i})) for i in range(4)]
+    alone = [await model.sample(ask(temperature=2.0).replace(first=i)) for i in range(4)]
     assert [r.text for r in together.replies] == [c.replies[0].text for c in alone]
 
 
@@ -81,14 +81,14 @@ async def test_free_text_where_no_actions_are_listed(model: Llama) -> None:
 
 @local
 async def test_a_plan_is_written_not_ranked(model: Llama) -> None:
-    done = await model.sample(ask().model_copy(update={"purpose": "plan"}))
+    done = await model.sample(ask().replace(purpose="plan"))
     assert done.replies[0].finish != "ranked"
 
 
 @local
 async def test_odd_prompts_do_not_crash(model: Llama) -> None:
     for prompt in (Prompt(), Prompt(stable="\x00 <|im_end|> 你好 \U0001f600")):
-        done = await model.sample(ask().model_copy(update={"prompt": prompt}))
+        done = await model.sample(ask().replace(prompt=prompt))
         assert done.replies[0].text.removeprefix("Action: ") in ACTIONS
 
 

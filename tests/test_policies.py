@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.actions import ChatActions, TextActions, canonical_call
+from atlas.asking import Desk
 from atlas.errors import ConfigError, ModelError
 from atlas.loop import Rollout
 from atlas.memory import DemonstrationStore, from_steps
@@ -24,7 +25,6 @@ from atlas.records import (
     Price,
     Prompt,
     Reply,
-    Spend,
     Stop,
     Task,
     ToolCall,
@@ -51,7 +51,7 @@ def samples(*texts: str) -> ScriptedModel:
 
 async def test_unanimity_acts_and_spelling_makes_no_difference() -> None:
     teacher = samples()
-    decided = await Cascade(samples("Open the box.", "open the box", '"OPEN  the box"'), teacher).decide(view())
+    decided = await Cascade(samples("Open the box.", "open the box", '"OPEN  the box"'), teacher).decide(view(), Desk())
     assert (decided.action, decided.actor, decided.reason) == ("Open the box", "student", "agreed")
     assert [vote.action for vote in decided.votes] == ["open the box"] * 3
     assert not teacher.asks
@@ -59,22 +59,23 @@ async def test_unanimity_acts_and_spelling_makes_no_difference() -> None:
 
 async def test_sequential_sampling_stops_at_the_first_disagreement() -> None:
     student, teacher = samples("open", "close", "open"), samples("look")
-    decided = await Cascade(student, teacher).decide(view())
+    desk = Desk()
+    decided = await Cascade(student, teacher).decide(view(), desk)
     assert (decided.action, decided.actor, decided.reason) == ("look", "teacher", "split")
     assert [(ask.n, ask.first) for ask in student.asks] == [(1, 0), (1, 1)]
-    assert [(s.actor, s.usage.calls) for s in decided.spend] == [("student", 2), ("teacher", 1)]
+    assert [(s.actor, s.usage.calls) for s in desk.spent] == [("student", 2), ("teacher", 1)]
 
 
 async def test_a_provider_that_bills_the_prompt_once_is_asked_once() -> None:
     student = ScriptedModel(["Action: a", "Action: b", "Action: a"], shares_prompt=True)
-    decided = await Cascade(student, samples("look")).decide(view())
+    decided = await Cascade(student, samples("look")).decide(view(), Desk())
     assert [(ask.n, ask.first) for ask in student.asks] == [(3, 0)]
     assert len(decided.votes) == 4
 
 
 async def test_a_student_without_an_action_asks_the_teacher() -> None:
     student = ScriptedModel(["", "", ""])
-    decided = await Cascade(student, samples("look")).decide(view())
+    decided = await Cascade(student, samples("look")).decide(view(), Desk())
     assert (decided.actor, decided.reason, len(student.asks)) == ("teacher", "student-no-action", 1)
 
 
@@ -90,9 +91,9 @@ async def test_a_model_that_returns_nothing_counts_as_one_empty_reply() -> None:
             self.speaks -= 1
             return Completion(replies=(Reply(text="Action: open"),) if self.speaks >= 0 else ())
 
-    decided = await Cascade(Mute(1), samples("look")).decide(view())
+    decided = await Cascade(Mute(1), samples("look")).decide(view(), Desk())
     assert decided.actor == "teacher" and len(decided.votes) == 3
-    alone = await Solo(Mute(0)).decide(view())
+    alone = await Solo(Mute(0)).decide(view(), Desk())
     assert (alone.action, alone.reason) == ("", "no-action")
 
 
@@ -101,32 +102,29 @@ async def test_the_teacher_is_shown_no_demonstrations_unless_asked() -> None:
         demos.add(from_steps(Task(id="other", goal="open the jar"), [DemoStep(observation="a jar", action="twist")]))
         for sees in (False, True):
             student, teacher = samples("a", "b"), samples("look")
-            decided = await Recall(Cascade(student, teacher, teacher_sees_demos=sees), demos, 2).decide(view())
+            decided = await Recall(Cascade(student, teacher, teacher_sees_demos=sees), demos, 2).decide(view(), Desk())
             assert "twist" in student.asks[0].prompt.retrieved and student.asks[0].prompt is not None
             assert ("twist" in teacher.asks[0].prompt.retrieved) is sees
             assert [hit.length for hit in decided.retrieved] == [1]
 
 
-SPENT = Spend(actor="", model="gone", usage=Usage(calls=1, prompt_tokens=10, dollars=0.1))
+USED = Usage(calls=1, prompt_tokens=10, dollars=0.1)
 
 
 @pytest.mark.parametrize(
     ("student_fails", "teacher_fails", "paid"),
-    [([1], [], [("student", 1), ("student", 1)]), ([], [0], [("student", 2), ("teacher", 1)])],
+    [([1], [], [("student", 2)]), ([], [0], [("student", 2), ("teacher", 1)])],
 )
 async def test_a_failure_keeps_what_was_spent_before_it(
     student_fails: list[int], teacher_fails: list[int], paid: list[tuple[str, int]]
 ) -> None:
-    def gone() -> ModelError:
-        return ModelError("gone", (SPENT,))
-
     texts = ("a", "a", "a") if student_fails else ("a", "b")
-    student = FlakyModel(samples(*texts), fails=student_fails, error=gone())
-    teacher = FlakyModel(samples("look"), fails=teacher_fails, error=gone())
-    planner = ScriptedModel(["plan"], name="planner")
-    with DemonstrationStore(":memory:", embedder="hash") as demos, pytest.raises(ModelError) as caught:
-        await Recall(Cascade(student, teacher), demos, planner=planner).decide(view())
-    assert [(s.actor, s.usage.calls) for s in caught.value.spend] == [("student", 1), *paid]
+    student = FlakyModel(samples(*texts), fails=student_fails, used=USED)
+    teacher = FlakyModel(samples("look"), fails=teacher_fails, used=USED)
+    planner, desk = ScriptedModel(["plan"], name="planner"), Desk()
+    with DemonstrationStore(":memory:", embedder="hash") as demos, pytest.raises(ModelError):
+        await Recall(Cascade(student, teacher), demos, planner=planner).decide(view(), desk)
+    assert [(s.actor, s.usage.calls) for s in desk.spent] == [("student", 1), *paid]
 
 
 # --- random routing ---------------------------------------------------------------------------------------------------
@@ -135,14 +133,14 @@ async def test_a_failure_keeps_what_was_spent_before_it(
 async def test_random_routing_is_the_same_on_every_run_and_near_its_share() -> None:
     async def routes() -> list[str]:
         policy = RandomRoute(ScriptedModel(lambda a: "x"), ScriptedModel(lambda a: "y"), share=0.3)
-        return [(await policy.decide(view(index=i % 20, task=str(i // 20), seed=5))).actor for i in range(400)]
+        return [(await policy.decide(view(index=i % 20, task=str(i // 20), seed=5), Desk())).actor for i in range(400)]
 
     first = await routes()
     assert first == await routes()
     assert 80 < first.count("teacher") < 160
     student, teacher = ScriptedModel(lambda a: "x"), ScriptedModel(lambda a: "y")
     for share, actor in ((0.0, "student"), (1.0, "teacher")):
-        assert (await RandomRoute(student, teacher, share=share).decide(view())).actor == actor
+        assert (await RandomRoute(student, teacher, share=share).decide(view(), Desk())).actor == actor
 
 
 @pytest.mark.parametrize(
@@ -167,7 +165,7 @@ async def test_prompts_grow_at_their_end_only() -> None:
         demos.add(from_steps(Task(id="other", goal="open the jar"), [DemoStep(observation="a jar", action="twist")]))
         policy = Recall(Solo(model), demos, 2)
         for index in range(4):
-            await policy.decide(view(index=index))
+            await policy.decide(view(index=index), Desk())
     for before, after in zip(model.asks, model.asks[1:], strict=False):
         assert after.prompt.stable == before.prompt.stable
         assert after.prompt.history[: len(before.prompt.history)] == before.prompt.history
@@ -178,10 +176,11 @@ async def test_the_plan_is_made_once_and_paid() -> None:
     with DemonstrationStore(":memory:", embedder="hash") as demos:
         planner = ScriptedModel(["go and open it"], name="planner")
         policy = Recall(Solo(samples("a", "b")), demos, planner=planner)
-        first = await policy.decide(view())
-        second = await policy.decide(view(index=1, plan="go and open it"))
+        desk = Desk()
+        first = await policy.decide(view(), desk)
+        second = await policy.decide(view(index=1, plan="go and open it"), Desk())
     assert (first.plan, second.plan) == ("go and open it", None)
-    assert [s.model for s in first.spend] == ["planner", "small"]
+    assert [s.model for s in desk.spent] == ["planner", "small"]
     assert len(planner.asks) == 1 and planner.asks[0].purpose == "plan"
 
 

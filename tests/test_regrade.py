@@ -16,7 +16,7 @@ from atlas.errors import AtlasError, ConfigError, DataError, ModelError, StoreEr
 from atlas.evaluators.judge import ModelJudge
 from atlas.evaluators.rubric import AXES
 from atlas.records import Ask
-from atlas.regrade import case_of, finished, regrade
+from atlas.regrade import finished, regrade, stored_case
 from atlas.testing import FlakyModel, ScriptedModel
 from atlas.testing.runs import ARMS, write_run
 from atlas.traces import Run
@@ -119,7 +119,7 @@ def test_an_ensemble_by_name(folder: Path, models: Callable[..., None]) -> None:
 def test_rules_need_no_model(folder: Path, tmp_path: Path) -> None:
     assert json.loads(call(str(folder), "--judge", "outcome", "--json"))["calibration"]["accuracy"]["mean"] == 1.0
     run = Run(folder)
-    answers = {e.task.id: case_of(e).answer for e in finished(run)}
+    answers = {e.task.id: stored_case(e).answer for e in finished(run)}
     path = tmp_path / "answers.json"
     path.write_text(json.dumps({**answers, "home-0": {"answer": "another", "solution": ["`x`", "`y`"]}}))
     assert "no expected answer is known" in call(str(folder), "--judge", "answer")

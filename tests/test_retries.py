@@ -19,14 +19,14 @@ from atlas.cli import main
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.memory import DemonstrationStore
 from atlas.models.nearest import Nearest
-from atlas.records import Ask, Completion, Episode, Spend, Stop, Usage, total
+from atlas.records import Ask, Completion, Episode, Stop, Usage, total
 from atlas.report import gather
 from atlas.runner import Job, failed, play, remaining
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, cut_off
 
 PLAN = Plan(split=HOMES, arms=("student",), n=4, embedder="hash", window=1_000, max_steps=6)
-PAID = Spend(actor="", model="nearest", usage=Usage(calls=1, prompt_tokens=1_000, dollars=0.25))
+PAID = Usage(calls=1, prompt_tokens=1_000, dollars=0.25)
 
 
 class Unreliable:
@@ -42,7 +42,8 @@ class Unreliable:
         task = ask.view.task.id
         self.asked.append(task)
         if self.down(task):
-            raise ModelError("the provider is down", (PAID,))
+            ask.paid(PAID)
+            raise ModelError("the provider is down")
         done: Completion = await self.inner.sample(ask)
         return done
 

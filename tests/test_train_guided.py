@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from atlas.actions import TextActions
+from atlas.asking import Desk
 from atlas.models.nearest import Nearest
-from atlas.policies.consult import consult
 from atlas.prompts import guidance_part, render
 from atlas.protocols import ReadsView
 from atlas.records import STUDENT, TEACHER, Ask, Guidance, Task, Turn, View
@@ -119,14 +119,14 @@ def test_a_word_that_is_renamed_stands_in_notes_once_it_was_met(vocabulary: Voca
 
 def test_a_trace_holds_the_guidance_that_a_local_student_read_and_no_more() -> None:
     shown = view(0).replace(guidance=(*SHOWN[0], entry(3, audience=TEACHER)))
-    asked = asyncio.run(consult(Nearest(), shown, actor=STUDENT, actions=TextActions()))
+    asked = asyncio.run(Desk().ask(Nearest(), shown, actor=STUDENT, actions=TextActions()))
     assert asked.prompt.guidance == guidance_part(SHOWN[0])
     assert asked.prompt.guidance == from_view(view(0)).moments[-1].guidance, "the text that training will see"
 
     class Deaf(Nearest):
         reads_guidance = False
 
-    assert asyncio.run(consult(Deaf(), shown, actor=STUDENT, actions=TextActions())).prompt.guidance == ""
+    assert asyncio.run(Desk().ask(Deaf(), shown, actor=STUDENT, actions=TextActions())).prompt.guidance == ""
     assert not ReadsView.reads_guidance
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.loop import Rollout
 from atlas.policies import Solo
@@ -146,8 +147,9 @@ async def test_the_teacher_does_not_see_demonstrations_and_its_spend_is_counted(
         return "Action: forward"
 
     watch = Watch(Solo(ScriptedModel([])), ScriptedModel(advise), triggers=[Loop()])
-    decided = await watch.decide(view(LOOK, LOOK, LOOK))
-    assert (decided.reason, decided.action, [s.actor for s in decided.spend]) == ("loop", "forward", ["teacher"])
+    desk = Desk()
+    decided = await watch.decide(view(LOOK, LOOK, LOOK), desk)
+    assert (decided.reason, decided.action, [s.actor for s in desk.spent]) == ("loop", "forward", ["teacher"])
     assert seen[0].view.retrieved == ()
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast, needs_demos, split_name, trust_of
@@ -27,7 +28,6 @@ from atlas.records import (
     DemoStep,
     Observation,
     Reply,
-    Spend,
     Task,
     Turn,
     Usage,
@@ -103,34 +103,34 @@ def test_what_a_score_can_still_become_is_never_less_than_what_it_becomes(
 
 async def test_a_majority_is_enough_where_it_is_trusted_and_its_own_words_are_taken() -> None:
     student, teacher = samples("Open", "close", "open", "open", "wait"), samples()
-    decided = await Cascade(student, teacher, samples=5, trust=Trust(threshold=0.6)).decide(view())
+    decided = await Cascade(student, teacher, samples=5, trust=Trust(threshold=0.6)).decide(view(), Desk())
     assert (decided.action, decided.actor, decided.reason) == ("Open", "student", "trusted")
     assert len(decided.votes) == 5
 
 
 async def test_drawing_stops_as_soon_as_the_rest_cannot_earn_trust() -> None:
     student = samples("a", "b", "c", "a", "a")
-    decided = await Cascade(student, samples("look"), samples=5, trust=Trust(threshold=0.8)).decide(view())
+    decided = await Cascade(student, samples("look"), samples=5, trust=Trust(threshold=0.8)).decide(view(), Desk())
     assert (decided.actor, decided.reason, len(student.asks)) == ("teacher", "split", 3)
 
 
 async def test_one_voice_is_not_enough_where_nothing_similar_is_known() -> None:
     trust = Trust(signals=("votes", "similarity"), threshold=0.6)
-    decided = await Cascade(samples("a", "a", "a"), samples("look"), trust=trust).decide(view(similarity=0.4))
+    decided = await Cascade(samples("a", "a", "a"), samples("look"), trust=trust).decide(view(similarity=0.4), Desk())
     assert (decided.actor, decided.reason) == ("teacher", "distrusted")
-    decided = await Cascade(samples("a", "a", "a"), samples(), trust=trust).decide(view(similarity=0.7))
+    decided = await Cascade(samples("a", "a", "a"), samples(), trust=trust).decide(view(similarity=0.7), Desk())
     assert (decided.actor, decided.reason) == ("student", "agreed")
 
 
 async def test_trust_in_nothing_asks_the_teacher_and_not_the_student() -> None:
     student = samples()
-    decided = await Cascade(student, samples("look"), trust=Trust(threshold=None)).decide(view())
+    decided = await Cascade(student, samples("look"), trust=Trust(threshold=None)).decide(view(), Desk())
     assert (decided.actor, decided.reason, student.asks) == ("teacher", "distrusted", [])
 
 
 async def test_the_lowest_threshold_never_takes_no_action_for_one() -> None:
     student = ScriptedModel(["", "", ""])
-    decided = await Cascade(student, samples("look"), trust=Trust(threshold=0.0)).decide(view())
+    decided = await Cascade(student, samples("look"), trust=Trust(threshold=0.0)).decide(view(), Desk())
     assert (decided.actor, decided.reason, decided.action) == ("teacher", "student-no-action", "look")
 
 
@@ -138,10 +138,11 @@ async def test_the_lowest_threshold_never_takes_no_action_for_one() -> None:
 
 
 async def test_an_audited_step_is_the_students_with_the_teacher_beside_it() -> None:
-    decided = await Cascade(samples("a", "a", "a"), samples("b"), audit=1.0).decide(view())
+    desk = Desk()
+    decided = await Cascade(samples("a", "a", "a"), samples("b"), audit=1.0).decide(view(), desk)
     assert (decided.action, decided.actor, decided.reason) == ("a", "student", "agreed")
     assert [(v.actor, v.action) for v in decided.votes] == [("student", "a")] * 3 + [("teacher", "b")]
-    assert [s.actor for s in decided.spend] == ["student", "teacher"]
+    assert [s.actor for s in desk.spent] == ["student", "teacher"]
     assert set(decided.seconds) == {"student", "teacher"}
 
 
@@ -151,7 +152,7 @@ async def test_audits_are_drawn_by_step_at_their_share_and_alike_when_played_aga
 
     async def audited(share: float) -> list[bool]:
         cascade = Cascade(rule("a"), rule("a"), samples=1, audit=share)
-        return [len((await cascade.decide(view(i % 20, f"t{i // 20}"))).votes) == 2 for i in range(600)]
+        return [len((await cascade.decide(view(i % 20, f"t{i // 20}"), Desk())).votes) == 2 for i in range(600)]
 
     found = await audited(0.2)
     assert found == await audited(0.2)
@@ -160,10 +161,10 @@ async def test_audits_are_drawn_by_step_at_their_share_and_alike_when_played_aga
 
 
 async def test_a_teacher_that_fails_in_an_audit_leaves_what_the_student_cost() -> None:
-    failing = FlakyModel(samples("b"), error=ModelError("down", spend=(Spend(actor="", model="big", usage=Usage()),)))
-    with pytest.raises(ModelError) as caught:
-        await Cascade(samples("a", "a", "a"), failing, audit=1.0).decide(view())
-    assert [s.actor for s in caught.value.spend] == ["student", "teacher"]
+    failing, desk = FlakyModel(samples("b"), error=ModelError("down"), used=Usage(calls=1)), Desk()
+    with pytest.raises(ModelError):
+        await Cascade(samples("a", "a", "a"), failing, audit=1.0).decide(view(), desk)
+    assert [s.actor for s in desk.spent] == ["student", "teacher"]
 
 
 class Counter:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.asking import Desk
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arms import Cast
@@ -96,7 +97,7 @@ def say(*actions: str, logprobs: tuple[float | None, ...] = ()) -> ScriptedModel
 
 async def chosen(student: ScriptedModel, teacher: ScriptedModel, **options: Any) -> Choice | None:
     cascade = Cascade(student, teacher, **{"audit": 1.0, **options})
-    decided = await cascade.decide(View(task=Task(id="t", goal=""), opening="a box"))
+    decided = await cascade.decide(View(task=Task(id="t", goal=""), opening="a box"), Desk())
     return choice_of(made(decided), "t", "e")
 
 

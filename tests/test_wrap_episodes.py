@@ -78,8 +78,8 @@ def test_a_loop_that_catches_the_budget_may_still_score() -> None:
             episode.fail()
         with pytest.raises(BudgetExceeded), agent.episode(goal="g2") as second:
             second.client.chat.completions.create(messages=user())
-    assert episode.result is not None and (episode.result.stop, episode.result.score) == (Stop.RUN_BUDGET, 0.0)
-    assert second.result is not None and second.result.steps == 0
+    assert episode.result is not None and (episode.result.stop, episode.result.score) == (Stop.BUDGET, 0.0)
+    assert second.result is not None and (second.result.steps, second.result.stop) == (0, Stop.RUN_BUDGET)
 
 
 async def test_a_cancelled_task_is_recorded_as_cancelled() -> None:

@@ -20,7 +20,7 @@ from atlas.traces.reader import StoredEpisode, find_run
 from atlas.traces.verdicts import VerdictLine, newest, paid
 
 if TYPE_CHECKING:
-    from atlas.regrade import Reference
+    from atlas.evaluators.verdict import Reference
 
 RULES = ("outcome", "answer", "excytin-rule")
 
@@ -167,7 +167,7 @@ def _model(spec: str, axes: Sequence[str], name: str = "") -> Judge:
 
 
 def _references(path: Path) -> dict[str, Reference]:
-    from atlas.regrade import Reference
+    from atlas.evaluators.verdict import Reference
 
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from atlas.cli.tables import money, plain, shorten
-from atlas.records import TEACHER, Decision, Prompt, Step, Vote, total
+from atlas.records import TEACHER, Prompt, Step, Vote, total
 from atlas.words import tokens, why
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _print_step(out: Console, step: Step, prompts: bool) -> None:
         _line(out, "thinks", shorten(decision.thought, 300), "italic")
     colour = "magenta" if decision.actor == TEACHER else "cyan"
     _line(out, decision.actor, decision.action or "(no action)", "bold", label_style=f"bold {colour}")
-    _line(out, "", f"{why(decision)} · {_cost(decision)}", "dim")
+    _line(out, "", f"{why(decision)} · {_cost(step)}", "dim")
 
 
 def _line(out: Console, label: str, text: str, style: str = "", *, number: int = 0, label_style: str = "dim") -> None:
@@ -80,8 +80,8 @@ def _line(out: Console, label: str, text: str, style: str = "", *, number: int =
     out.print(grid)
 
 
-def _cost(decision: Decision) -> str:
-    usage = total(decision.spend)
+def _cost(step: Step) -> str:
+    usage = total(step.spend)
     return f"{tokens(usage)}, {money(usage.dollars)}"
 
 

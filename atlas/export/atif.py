@@ -87,7 +87,7 @@ def _agent(whole: Whole, index: int, before: Sequence[Turn]) -> dict[str, Any]:
         own["stable"] = prompt.stable
     if prompt.tools != whole.steps[0].decision.prompt.tools:
         own["tools"] = list(prompt.tools)
-    usage = total(step.decision.spend)
+    usage = total(step.spend)
     return {
         "source": "agent",
         "timestamp": timestamp(whole.began(index)),
@@ -96,7 +96,7 @@ def _agent(whole: Whole, index: int, before: Sequence[Turn]) -> dict[str, Any]:
         "reasoning_content": step.decision.thought or None,
         "tool_calls": _calls(completion.tool_calls),
         "observation": _observed(whole, index),
-        "metrics": _metrics(usage) if step.decision.spend else None,
+        "metrics": _metrics(usage) if step.spend else None,
         "extra": {OWN: own},
     }
 

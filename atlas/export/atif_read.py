@@ -159,10 +159,10 @@ def _steps(trajectory: Trajectory, actor: str) -> Iterator[Step]:
                 thought=turn.reasoning_content or "",
                 text=text,
                 tool_calls=calls,
-                spend=(Spend(actor=actor, model=model, usage=_usage(turn)),),
                 prompt=Prompt(stable=stable, history=tuple(talk), tools=trajectory.agent.tool_definitions or ()),
             ),
             outcome=Observation(text=_texts(following[len(talk) + 1 :]), done=last),
+            spend=(Spend(actor=actor, model=model, usage=_usage(turn)),),
             seconds=_seconds(turn, None if last else turns[index + 1][0]),
         )
 
@@ -200,7 +200,7 @@ def _usage(turn: Turn) -> Usage:
 def _episode(name: str, trajectory: Trajectory, steps: Sequence[Step], score: float | None) -> Episode:
     users = [turn for turn in trajectory.steps if turn.source == "user"]
     times = [at for at in (_time(turn) for turn in trajectory.steps) if at is not None]
-    spend = by_actor(s for step in steps for s in step.decision.spend)
+    spend = by_actor(s for step in steps for s in step.spend)
     identity: Any = trajectory.model_dump(mode="json", exclude={"subagent_trajectories"})
     return Episode(
         id=content_hash([name, identity], 12),

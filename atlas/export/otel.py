@@ -91,7 +91,7 @@ def _step(whole: Whole, index: int) -> Iterable[dict[str, Any]]:
     at = whole.began(index)
     # Imported steps may not tell what they used: the reply is shown all the same.
     row = whole.rows[index]
-    asked = step.decision.spend or (Spend(actor=row.actor, model=row.model, usage=Usage(dollars=None)),)
+    asked = step.spend or (Spend(actor=row.actor, model=row.model, usage=Usage(dollars=None)),)
     for number, spend in enumerate(asked):
         end = at + step.decision.seconds.get(spend.actor, 0.0)
         yield _chat(whole, index, number, spend, at, end)

@@ -148,7 +148,7 @@ def _row(run: str, episode: StoredEpisode, result: Episode, step: Step, last: in
     task, decision = episode.task, step.decision
     model = acting_model(step, result)
     models = dict.fromkeys([model, *(vote.model for vote in decision.votes)])
-    spent = decision.spend or result.spend
+    spent = step.spend or result.spend
     reasons = {name: rules.why(name, spent) for name in models if name}
     actions = admissible_of(step)
     return Row(
@@ -187,8 +187,8 @@ def _row(run: str, episode: StoredEpisode, result: Episode, step: Step, last: in
         success=result.success,
         steps=result.steps,
         reviews=tuple(r for r in result.reviews if r.attempt == step.attempt),
-        spend=decision.spend,
-        dollars=total(decision.spend).dollars if decision.spend else None,
+        spend=step.spend,
+        dollars=total(step.spend).dollars if step.spend else None,
         permitted={name: why for name, why in reasons.items() if why is not None},
     )
 
@@ -197,7 +197,7 @@ def acting_model(step: Step, result: Episode) -> str:
     """The model whose reply was acted on; empty where neither the step nor its episode names one."""
     decision = step.decision
     named = [v.model for v in decision.votes if v.actor == decision.actor]
-    named += [s.model for s in decision.spend if s.actor == decision.actor]
+    named += [s.model for s in step.spend if s.actor == decision.actor]
     if named:
         return named[0]
     # Imported runs may know only what a whole episode used.

@@ -7,37 +7,22 @@ seed), the journal answers. At most the calls that were under way at the moment 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from atlas.asking import ACT, Account, Desk, Desks
 from atlas.errors import StoreError
-from atlas.protocols import Model, RanksActions, ReadsView
+from atlas.protocols import Model, ReadsView
 from atlas.records import Ask, Completion, Record, Usage, content_hash
 from atlas.traces.lines import append_line, read_lines
 
 CALLS = "calls.jsonl"
-ACT = "act"
 SCHEMA = 1
 
 Moment = tuple[int, int]
 """(attempt, index of the step within it)."""
-
-_ASKED: ContextVar[Counter[str] | None] = ContextVar("asked", default=None)
-"""How often each thing was asked within the phase that is under way."""
-
-
-@contextmanager
-def phase() -> Iterator[None]:
-    """A phase of an episode, from its beginning: what is asked in it for the first time is the first such question."""
-    token = _ASKED.set(Counter())
-    try:
-        yield
-    finally:
-        _ASKED.reset(token)
 
 
 class Call(Record):
@@ -71,20 +56,23 @@ class Journal:
                 ) from error
             self._replies[call.asked] = call.completion
 
-    def keep(self, model: Model) -> Model:
-        """``model``, with its replies kept. Models that only read the view cost nothing and stay as they are."""
-        if isinstance(model, ReadsView):
-            return model
-        return _KeptRanking(model, self) if isinstance(model, RanksActions) else _Kept(model, self)
+    def phase(self) -> Desks:
+        """Makes the desks of one phase of an episode, from its beginning: what is asked at them for the first time is
+        the first such question."""
+        asked: Counter[str] = Counter()
+        return lambda account: KeptDesk(account, self, asked)
 
     def counted(self, task: str, seed: int, steps: Iterable[Moment]) -> None:
         """The trace holds the spend of these steps, of an attempt at ``task`` that was cut off: replies to them are
-        read back as using nothing. ``seed`` is the view's."""
+        read back as using nothing."""
         self._counted.setdefault((task, seed), set()).update(steps)
 
-    async def ask(self, model: Model, ask: Ask) -> Completion:
-        """The reply that was given before, or the model's."""
-        key = self._key(model, ask)
+    async def complete(self, model: Model, ask: Ask, asked: Counter[str]) -> Completion:
+        """The reply that was given before, or the model's. ``asked`` is what was asked before in this phase."""
+        said = self._said(model, ask)
+        # Whoever asks the same twice wants two samples.
+        asked[said] += 1
+        key = f"{said}.{asked[said]}"
         known = self._replies.get(key)
         if known is not None:
             moment = (ask.view.attempt, ask.view.index)
@@ -96,9 +84,9 @@ class Journal:
         self._replies[key] = completion
         return completion
 
-    def _key(self, model: Model, ask: Ask) -> str:
+    def _said(self, model: Model, ask: Ask) -> str:
         view = ask.view
-        said = content_hash(
+        return content_hash(
             [
                 self.arm,
                 model.name,
@@ -107,27 +95,17 @@ class Journal:
             ],
             32,
         )
-        asked = _ASKED.get()
-        if asked is None:
-            return said
-        # Whoever asks the same twice wants two samples.
-        asked[said] += 1
-        return f"{said}.{asked[said]}"
 
 
-class _Kept:
-    """A model whose replies are kept."""
+class KeptDesk(Desk):
+    """A desk whose replies are kept. Models that only read the view cost nothing and are asked anew."""
 
-    def __init__(self, model: Model, journal: Journal) -> None:
-        self.name = model.name
-        self.price = model.price
-        self.shares_prompt = model.shares_prompt
-        self._model = model
+    def __init__(self, account: Account, journal: Journal, asked: Counter[str]) -> None:
+        super().__init__(account)
         self._journal = journal
+        self._asked = asked
 
-    async def sample(self, ask: Ask) -> Completion:
-        return await self._journal.ask(self._model, ask)
-
-
-class _KeptRanking(_Kept, RanksActions):
-    """A model that chooses among the possible actions, whose replies are kept."""
+    async def _complete(self, model: Model, ask: Ask) -> Completion:
+        if isinstance(model, ReadsView):
+            return await model.sample(ask)
+        return await self._journal.complete(model, ask, self._asked)

@@ -20,13 +20,13 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Checkpointer
 
+from atlas.asking import Desk, Desks
 from atlas.budget import Budget, Meter
 from atlas.distil import distil_run
 from atlas.errors import BudgetExceeded, ConfigError
 from atlas.evaluators.rules import OutcomeJudge
-from atlas.evaluators.verdict import Judge, Verdict
-from atlas.graph.journal import Journal, phase
-from atlas.loop import RETRY
+from atlas.evaluators.verdict import Judge, Reference, Verdict
+from atlas.graph.journal import Journal
 from atlas.memory.demonstration import from_episode
 from atlas.memory.distil import Distilled, Distiller
 from atlas.memory.pamphlets import PamphletStore
@@ -34,7 +34,7 @@ from atlas.memory.safety import vet
 from atlas.memory.store import DemonstrationStore
 from atlas.protocols import Environment, Policy, Reviewer
 from atlas.records import INTERRUPTED, Episode
-from atlas.regrade import Reference, regrade
+from atlas.regrade import regrade
 from atlas.runner import Job, Key, play
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.writer import RunWriter
@@ -78,7 +78,7 @@ class Context:
     reviewer: Reviewer | None = None
     """Validates attempts; one that it rejects is followed by a retry."""
     journal: Journal | None = None
-    """The journal that the models of the policy, the judge and the distiller are kept in."""
+    """Keeps what models reply to the policy, the judge and the distiller."""
     max_steps: int = 50
     budget: Budget | None = None
     """For each episode."""
@@ -86,6 +86,10 @@ class Context:
     """For the run: when it is spent, the graph stops before the next attempt, and may be resumed."""
     _found: dict[Key, Episode] | None = field(default=None, init=False, repr=False)
     _stored: dict[str, StoredEpisode] = field(default_factory=dict, init=False, repr=False)
+
+    def desks(self) -> Desks:
+        """Makes the desks of the phase that begins."""
+        return Desk if self.journal is None else self.journal.phase()
 
     def settled(self, key: Key) -> Episode | None:
         """The episode of this key that the trace holds. It is read once: nobody else plays this process's episodes."""
@@ -104,8 +108,7 @@ class Context:
             first: dict[int, int] = {}
             for step in stored.steps:
                 index = step.index - first.setdefault(step.attempt, step.index)
-                seed = stored.seed + RETRY * step.attempt
-                self.journal.counted(stored.task.id, seed, [(step.attempt, index)])
+                self.journal.counted(stored.task.id, stored.seed, [(step.attempt, index)])
 
     def played(self, episode: Episode) -> None:
         if self._found is not None:
@@ -135,16 +138,16 @@ async def attempt(state: State, runtime: Runtime[Context]) -> State:
             seed=state["seed"],
             reviewer=context.reviewer,
         )
-        with phase():
-            played = await play(
-                [job],
-                recorder=context.recorder,
-                run=context.recorder.name,
-                concurrency=1,
-                max_steps=context.max_steps,
-                budget=context.budget,
-                meter=context.meter,
-            )
+        played = await play(
+            [job],
+            recorder=context.recorder,
+            run=context.recorder.name,
+            concurrency=1,
+            max_steps=context.max_steps,
+            budget=context.budget,
+            meter=context.meter,
+            desks=context.desks(),
+        )
         if not played or played[0].stop in INTERRUPTED:
             raise BudgetExceeded("the run's budget is spent: raise it and resume", "run")
         episode = played[0]
@@ -156,8 +159,8 @@ async def judge(state: State, runtime: Runtime[Context]) -> State:
     """Judge the episode, or find the verdict beside the trace."""
     context = runtime.context
     stored = context.stored(state["episode"]["id"])
-    with phase():
-        lines = await regrade(Run(context.recorder.folder), context.judge, [stored], references=context.references)
+    run, desks = Run(context.recorder.folder), context.desks()
+    lines = await regrade(run, context.judge, [stored], references=context.references, desks=desks)
     return {"verdict": lines[-1].verdict.model_dump(mode="json")}
 
 
@@ -169,10 +172,8 @@ async def distil(state: State, runtime: Runtime[Context]) -> State:
     episode = Episode.model_validate(state["episode"])
     verdict = Verdict.model_validate(state["verdict"])
     stored = context.stored(episode.id)
-    with phase():
-        lessons = await distil_run(
-            Run(context.recorder.folder), context.distiller, [stored], verdicts={episode.id: verdict}
-        )
+    run, desks = Run(context.recorder.folder), context.desks()
+    lessons = await distil_run(run, context.distiller, [stored], verdicts={episode.id: verdict}, desks=desks)
     return {"lesson": lessons[0].distilled.model_dump(mode="json") if lessons else None}
 
 

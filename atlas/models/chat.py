@@ -61,5 +61,5 @@ def end_of_turn(template: Callable[[list[dict[str, str]]], str]) -> str:
 
 def seed_of(ask: Ask, sample: int) -> int:
     """The seed of sample number ``ask.first + sample``: the same whether it is drawn alone or with others. 31 bits."""
-    key = f"{ask.view.seed}|{ask.view.index}|{ask.purpose}|{ask.first + sample}"
+    key = f"{ask.view.moment}|{ask.purpose}|{ask.first + sample}"
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "big") >> 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +15,7 @@ from atlas.models.faults import as_transient, sentence
 from atlas.models.prices import price_of
 from atlas.models.retry import GaveUp, Retry, Transient, with_retries
 from atlas.models.tokens import estimate_tokens
-from atlas.records import Ask, Completion, Price, Reply, Spend, ToolCall, Usage
+from atlas.records import Ask, Completion, Price, Reply, ToolCall, Usage
 
 SHARING = frozenset({"openai", "azure", "hosted_vllm", "gemini", "vertex_ai"})
 """Providers that take ``n`` and bill the prompt once for all of its samples."""
@@ -72,39 +72,35 @@ class Hosted:
         A server that returns fewer choices than it was asked for is asked again for the rest.
         """
         replies: list[Reply] = []
-        usage = Usage()
-        while len(replies) < ask.n:
-            missing = ask.n - len(replies)
-            counts = [missing] if self.shares_prompt else [1] * missing
-            results = await asyncio.gather(
-                *(self._call(ask, len(replies) + i, count) for i, count in enumerate(counts)), return_exceptions=True
-            )
-            failed: BaseException | None = None
-            for result in results:
-                if isinstance(result, Completion):
-                    replies.extend(result.replies)
-                    usage = usage + result.usage
-                elif isinstance(result, ModelError):
-                    usage = usage + sum((spend.usage for spend in result.spend), Usage())
-                    failed = failed or result
-                else:
-                    raise result
-            if failed is not None:
-                raise ModelError(str(failed), self._spend(usage)) from failed
-        return Completion(replies=tuple(replies[: ask.n]), usage=usage)
+        bill = _Bill()
+        try:
+            while len(replies) < ask.n:
+                missing = ask.n - len(replies)
+                counts = [missing] if self.shares_prompt else [1] * missing
+                for found in await asyncio.gather(
+                    *(self._call(ask, len(replies) + i, count, bill) for i, count in enumerate(counts)),
+                    return_exceptions=True,
+                ):
+                    if isinstance(found, BaseException):
+                        raise found
+                    replies.extend(found)
+        except BaseException:
+            # Not swallowed: what the calls before used is paid, whether this one failed or nobody waits any more.
+            if bill.usage.calls:
+                ask.paid(bill.usage)
+            raise
+        return Completion(replies=tuple(replies[: ask.n]), usage=bill.usage)
 
-    async def _call(self, ask: Ask, sample: int, count: int) -> Completion:
-        """One successful request for ``count`` samples, with what failed attempts were billed."""
+    async def _call(self, ask: Ask, sample: int, count: int, bill: _Bill) -> Sequence[Reply]:
+        """The replies of one successful request for ``count`` samples."""
         arguments = self._arguments(ask, sample, count)
         try:
-            completion, wasted = await with_retries(lambda: self._attempt(ask, arguments), self._retry)
+            return await with_retries(lambda: self._attempt(ask, arguments, bill), self._retry)
         except GaveUp as gave_up:
             tries = f"{gave_up.attempts} attempt{'s' if gave_up.attempts > 1 else ''}"
-            message = f"model {self.name!r} {gave_up.cause} ({tries}): {gave_up.mend}"
-            raise ModelError(message, self._spend(gave_up.usage)) from None
-        return Completion(replies=completion.replies, usage=completion.usage + wasted)
+            raise ModelError(f"model {self.name!r} {gave_up.cause} ({tries}): {gave_up.mend}") from None
 
-    async def _attempt(self, ask: Ask, arguments: dict[str, Any]) -> Completion:
+    async def _attempt(self, ask: Ask, arguments: dict[str, Any], bill: _Bill) -> Sequence[Reply]:
         try:
             # litellm's own timeout does not cover every provider; ours is the backstop.
             async with asyncio.timeout(self._timeout + 5.0):
@@ -116,10 +112,10 @@ class Hosted:
             if transient := as_transient(error, self._timeout, self._base_url, secrets):
                 raise transient from None
             raise ModelError(sentence(error, self.name, self._provider, secrets)) from None
-        usage = self._usage(ask, response)
+        bill.usage = bill.usage + self._usage(ask, response)
         if not response.choices:
-            raise Transient("answered without any choice", "try again later, or another model", usage=usage)
-        return Completion(replies=tuple(_reply(choice) for choice in response.choices), usage=usage)
+            raise Transient("answered without any choice", "try again later, or another model")
+        return [_reply(choice) for choice in response.choices]
 
     def _arguments(self, ask: Ask, sample: int, count: int) -> dict[str, Any]:
         arguments: dict[str, Any] = {
@@ -166,9 +162,12 @@ class Hosted:
         dollars = self.price.dollars(prompt, completion, cached) if self.price else None
         return Usage(calls=1, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion, dollars=dollars)
 
-    def _spend(self, usage: Usage) -> tuple[Spend, ...]:
-        # Whoever asked knows in which role this model acted.
-        return (Spend(actor="", model=self.name, usage=usage),) if usage.calls else ()
+
+class _Bill:
+    """What the calls for one ask have used so far."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
 
 
 def _reply(choice: Any) -> Reply:

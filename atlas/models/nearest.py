@@ -76,7 +76,7 @@ class Nearest(ReadsView):
 
     def _draw(self, ask: Ask, found: Sequence[Proposal], number: int) -> Reply:
         view = ask.view
-        rng = random.Random(f"{view.seed}/{view.task.id}/{view.index}/{number}")
+        rng = random.Random(f"{view.moment}/{number}")
         if ask.temperature > 0:
             pool: list[Proposal | None] = [*found, None]
             drawn = rng.choices(pool, weights=_weights([*(p.fit for p in found), self.doubt]), k=self.draws)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from atlas.records import Record, Usage
+from atlas.records import Record
 
 T = TypeVar("T")
 
@@ -32,25 +32,21 @@ class Retry(Record):
 class Transient(Exception):
     """An attempt failed in a way that another may not."""
 
-    def __init__(self, cause: str, mend: str, *, retry_after: float | None = None, usage: Usage | None = None) -> None:
+    def __init__(self, cause: str, mend: str, *, retry_after: float | None = None) -> None:
         super().__init__(cause)
         self.cause = cause
         self.mend = mend
         self.retry_after = retry_after
-        self.usage = usage or Usage()
-        """What the failed attempt was billed, where the provider said so."""
 
 
 class GaveUp(Exception):
     """No attempt succeeded."""
 
-    def __init__(self, last: Transient, attempts: int, usage: Usage) -> None:
+    def __init__(self, last: Transient, attempts: int) -> None:
         super().__init__(last.cause)
         self.cause = last.cause
         self.mend = last.mend
         self.attempts = attempts
-        self.usage = usage
-        """What all the attempts were billed together."""
 
 
 async def with_retries(
@@ -58,21 +54,19 @@ async def with_retries(
     retry: Retry,
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> tuple[T, Usage]:
-    """The first success of ``attempt``, and what the failed ones before it were billed.
+) -> T:
+    """The first success of ``attempt``.
 
     ``attempt`` raises :class:`Transient` for what may be tried again; every other exception passes through.
     Raises :class:`GaveUp` after the last attempt.
     """
-    wasted = Usage()
     for number in range(retry.retries + 1):
         try:
-            return await attempt(), wasted
+            return await attempt()
         except Transient as failure:
-            wasted = wasted + failure.usage
             too_long = failure.retry_after is not None and failure.retry_after > retry.patience
             if too_long or number == retry.retries:
-                raise GaveUp(failure, number + 1, wasted) from failure
+                raise GaveUp(failure, number + 1) from failure
             await sleep(_wait(retry, number, failure.retry_after))
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -18,8 +18,8 @@ import time
 from dataclasses import replace
 
 from atlas.actions import Actions, TextActions
+from atlas.asking import Answer, Desk
 from atlas.errors import ConfigError, ModelError
-from atlas.policies.consult import Answer, consult
 from atlas.policies.solo import decision
 from atlas.protocols import JudgesSteps, Model
 from atlas.records import STUDENT, TEACHER, Decision, View
@@ -76,26 +76,26 @@ class Cascade:
         self.judge = judge
         self.actions = actions or TextActions()
 
-    async def decide(self, view: View) -> Decision:
+    async def decide(self, view: View, desk: Desk) -> Decision:
         if self.trust.threshold is None:
-            return decision(await self._teacher(view, None), reason="distrusted")
-        answer, scored = await self._vote(view)
+            return decision(await self._teacher(view, desk), reason="distrusted")
+        answer, scored = await self._vote(view, desk)
         judged: dict[str, float] = {}
         if self.judge is not None and self._open(answer, scored):
             began = time.perf_counter()
             answer = await self._judged(self.judge, view, answer, scored.lead)
             scored = self._score(answer, view)
             judged = {"judge": time.perf_counter() - began}
-        decided = await self._decided(view, answer, scored)
+        decided = await self._decided(view, desk, answer, scored)
         return decided.model_copy(update={"seconds": {**decided.seconds, **judged}}) if judged else decided
 
-    async def _decided(self, view: View, answer: Answer, scored: Score) -> Decision:
+    async def _decided(self, view: View, desk: Desk, answer: Answer, scored: Score) -> Decision:
         known = [p.key for p in answer.parsed]
         if scored.value >= (self.trust.threshold or 0.0) and known[scored.lead] is not None:
             one_voice = len(known) >= self.samples and len(set(known)) == 1
             decided = decision(answer, reason="agreed" if one_voice else "trusted", chosen=scored.lead)
-            return await self._audited(view, answer, decided)
-        teacher = await self._teacher(view, answer)
+            return await self._audited(view, desk, decided)
+        teacher = await self._teacher(view, desk)
         reason = "student-no-action" if None in known else "split" if len(set(known)) > 1 else "distrusted"
         return decision(teacher, reason=reason, before=answer)
 
@@ -109,51 +109,38 @@ class Cascade:
         chance = await asyncio.to_thread(judge.chance, view, answer.parsed[lead].action or "")
         if not 0.0 <= chance <= 1.0:
             raise ModelError(
-                f"the judge {judge.name} said {chance}, and a chance is a number from 0 to 1: mend the judge",
-                spend=(answer.spend,),
+                f"the judge {judge.name} said {chance}, and a chance is a number from 0 to 1: mend the judge"
             )
         leading = answer.votes[lead].action
         votes = (v.model_copy(update={"chance": chance}) if v.action == leading else v for v in answer.votes)
         return replace(answer, votes=tuple(votes))
 
-    async def _audited(self, view: View, answer: Answer, decided: Decision) -> Decision:
+    async def _audited(self, view: View, desk: Desk, decided: Decision) -> Decision:
         """``decided``, with the teacher's vote beside it where chance wants the step looked at."""
-        # The draw depends on episode and step only, so that a resumed run audits what the first one would have.
-        draw = random.Random(f"audit/{view.seed}/{view.task.id}/{view.index}").random()
-        if draw >= self.audit:
+        if not self.audit or random.Random(f"audit/{view.moment}").random() >= self.audit:
             return decided
-        teacher = await self._teacher(view, answer)
+        teacher = await self._teacher(view, desk)
         return decided.model_copy(
             update={
                 "votes": decided.votes + teacher.votes,
-                "spend": (*decided.spend, teacher.spend),
                 "seconds": {**decided.seconds, TEACHER: teacher.seconds},
             }
         )
 
-    async def _teacher(self, view: View, answer: Answer | None) -> Answer:
-        try:
-            return await consult(
-                self.teacher,
-                view if self.teacher_sees_demos else view.replace(retrieved=()),
-                actor=TEACHER,
-                actions=self.actions,
-                max_tokens=self.max_tokens,
-            )
-        except ModelError as error:
-            if answer is not None:
-                error.spend = (answer.spend, *error.spend)
-            raise
+    async def _teacher(self, view: View, desk: Desk) -> Answer:
+        return await desk.ask(
+            self.teacher,
+            view if self.teacher_sees_demos else view.replace(retrieved=()),
+            actor=TEACHER,
+            actions=self.actions,
+            max_tokens=self.max_tokens,
+        )
 
-    async def _vote(self, view: View) -> tuple[Answer, Score]:
-        first = await self._sample(view, n=self.samples if self.student.shares_prompt else 1, first=0)
+    async def _vote(self, view: View, desk: Desk) -> tuple[Answer, Score]:
+        first = await self._sample(view, desk, n=self.samples if self.student.shares_prompt else 1, first=0)
         scored = self._score(first, view)
         while len(first.votes) < self.samples and scored.best >= (self.trust.threshold or 0.0):
-            try:
-                first = first + await self._sample(view, n=1, first=len(first.votes))
-            except ModelError as error:
-                error.spend = (first.spend, *error.spend)
-                raise
+            first = first + await self._sample(view, desk, n=1, first=len(first.votes))
             scored = self._score(first, view)
         return first, scored
 
@@ -161,8 +148,8 @@ class Cascade:
         # A model may give fewer samples than were asked for: those it did not give agree with nothing.
         return score(self.trust, answer.votes, max(self.samples, len(answer.votes)), view.retrieved)
 
-    async def _sample(self, view: View, *, n: int, first: int) -> Answer:
-        return await consult(
+    async def _sample(self, view: View, desk: Desk, *, n: int, first: int) -> Answer:
+        return await desk.ask(
             self.student,
             view,
             actor=STUDENT,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 
-from atlas.errors import ModelError
+from atlas.asking import Desk
 from atlas.policies.probe import CORRECTED
 from atlas.prompts import render_guide
 from atlas.protocols import Model, Policy
-from atlas.records import TEACHER, Ask, Decision, Record, Spend, View
+from atlas.records import TEACHER, Decision, Record, View
 
 _GOOD = re.compile(r"^\W*verdict\W*:\W*(?:good|ok|yes|right|approved?)\b", re.IGNORECASE | re.MULTILINE)
 _PLAN = re.compile(r"^\W*plan\W*?:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
@@ -37,56 +37,41 @@ class Coach:
         self.teacher = teacher
         self.max_tokens = max_tokens
 
-    async def decide(self, view: View) -> Decision:
-        proposed = await self.inner.decide(view)
+    async def decide(self, view: View, desk: Desk) -> Decision:
+        proposed = await self.inner.decide(view, desk)
         plan = proposed.plan or view.plan
         began = time.perf_counter()
-        try:
-            said, spend = await self._ask(view.replace(plan=plan), proposed.action)
-        except ModelError as error:
-            error.spend = (*proposed.spend, *error.spend)
-            raise
+        shown = view.replace(plan=plan)
+        answer = await desk.ask(
+            self.teacher,
+            shown,
+            actor=TEACHER,
+            purpose="guide",
+            prompt=render_guide(shown, proposed.action),
+            max_tokens=self.max_tokens,
+            proposal=proposed.action,
+        )
+        said = read_word(answer.text)
         seconds = {**proposed.seconds, TEACHER: proposed.seconds.get(TEACHER, 0.0) + time.perf_counter() - began}
-        paid = proposed.model_copy(update={"spend": (*proposed.spend, spend), "seconds": seconds})
+        seen = proposed.model_copy(update={"seconds": seconds})
         if said is None:
-            return paid.model_copy(update={"reason": "unguided"})
+            return seen.model_copy(update={"reason": "unguided"})
         if said.plan:
-            paid = paid.model_copy(update={"plan": said.plan})
+            seen = seen.model_copy(update={"plan": said.plan})
         if said.good:
-            return paid.model_copy(update={"reason": "approved"})
+            return seen.model_copy(update={"reason": "approved"})
         # What was said about the attempt before still holds.
         advice = "\n".join(part for part in (view.advice, said.advice) if part)
-        try:
-            again = await self.inner.decide(view.replace(advice=advice, plan=said.plan or plan))
-        except ModelError as error:
-            error.spend = (*paid.spend, *error.spend)
-            raise
+        again = await self.inner.decide(view.replace(advice=advice, plan=said.plan or plan), desk)
         return again.model_copy(
             update={
                 "reason": CORRECTED,
-                "plan": paid.plan if again.plan is None else again.plan,
+                "plan": seen.plan if again.plan is None else again.plan,
                 "advice": advice,
-                "votes": paid.votes + again.votes,
-                "spend": paid.spend + again.spend,
-                "seconds": _sum(paid.seconds, again.seconds),
+                "votes": seen.votes + again.votes,
+                "seconds": _sum(seen.seconds, again.seconds),
             }
         )
-
-    async def _ask(self, view: View, proposal: str) -> tuple[Word | None, Spend]:
-        ask = Ask(
-            view=view,
-            prompt=render_guide(view, proposal),
-            max_tokens=self.max_tokens,
-            purpose="guide",
-            proposal=proposal,
-        )
-        try:
-            completion = await self.teacher.sample(ask)
-        except ModelError as error:
-            error.spend = tuple(s if s.actor else s.model_copy(update={"actor": TEACHER}) for s in error.spend)
-            raise
-        said = read_word(completion.replies[0].text) if completion.replies else None
-        return said, Spend(actor=TEACHER, model=self.teacher.name, usage=completion.usage)
 
     def config(self) -> dict[str, object]:
         return {

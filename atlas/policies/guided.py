@@ -7,8 +7,8 @@ import asyncio
 import math
 import time
 
+from atlas.asking import Desk
 from atlas.errors import ConfigError
-from atlas.loop import RETRY
 from atlas.memory.assignment import Assignment, assignment
 from atlas.policies.recall import INSTANT
 from atlas.protocols import Pamphlets, Policy
@@ -39,16 +39,23 @@ class Guided:
         self.p = p
         self._last_search = math.inf
 
-    async def decide(self, view: View) -> Decision:
+    async def decide(self, view: View, desk: Desk) -> Decision:
         began = time.perf_counter()
         found = await self._search(view)
         seconds = time.perf_counter() - began
         coins = [self._coin(entry, view) for entry in found]
         shown = tuple(entry for entry, coin in zip(found, coins, strict=True) if coin.shown)
-        decided = await self.inner.decide(view.replace(guidance=view.guidance + shown))
-        asked = {spend.actor for spend in decided.spend}
+        inner = desk.apart()
+        decided = await self.inner.decide(view.replace(guidance=view.guidance + shown), inner)
+        asked = {spend.actor for spend in inner.spent}
         cited = tuple(
-            Citation(id=entry.id, score=entry.score, shown=coin.shown, randomised=coin.randomised)
+            Citation(
+                id=entry.id,
+                score=entry.score,
+                shown=coin.shown,
+                randomised=coin.randomised,
+                p=self.p if coin.randomised else None,
+            )
             for entry, coin in zip(found, coins, strict=True)
             if entry.audience in asked
         )
@@ -60,9 +67,7 @@ class Guided:
         )
 
     def _coin(self, entry: Guidance, view: View) -> Assignment:
-        # A retry draws by another seed, but belongs to the same episode.
-        seed = view.seed - RETRY * view.attempt
-        return assignment(entry.id, view.task.id, seed, share=self.share, p=self.p)
+        return assignment(entry.id, view.task.id, view.seed, share=self.share, p=self.p)
 
     async def _search(self, view: View) -> tuple[Guidance, ...]:
         """In a thread, so that other episodes go on; directly where the last search took less than starting one."""

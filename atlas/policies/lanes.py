@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from atlas.errors import ConfigError, ModelError
+from atlas.asking import Desk
+from atlas.errors import ConfigError
 from atlas.memory.history import History
 from atlas.policies.probe import AUTO, COACH, LANES, PAIRED, Probe
 from atlas.protocols import Policy, Reviewer
@@ -83,17 +84,13 @@ class Lanes:
         self.rules = rules or LaneRules()
         self.rules.check()
 
-    async def decide(self, view: View) -> Decision:
+    async def decide(self, view: View, desk: Desk) -> Decision:
         if view.lane:
-            return await self._policy(view.lane).decide(view)
-        choice, spend = await self.probe.choose(view)
+            return await self._policy(view.lane).decide(view, desk)
+        choice = await self.probe.choose(view, desk)
         choice = self.rules.allow(choice, lane_dollars(self.probe.history))
-        try:
-            decided = await self._policy(choice.lane).decide(view.replace(lane=choice.lane))
-        except ModelError as error:
-            error.spend = (*spend, *error.spend)
-            raise
-        return decided.model_copy(update={"lane": choice, "spend": spend + decided.spend})
+        decided = await self._policy(choice.lane).decide(view.replace(lane=choice.lane), desk)
+        return decided.model_copy(update={"lane": choice})
 
     def _policy(self, lane: str) -> Policy:
         if lane == PAIRED and self.paired is not None:
@@ -120,8 +117,8 @@ class InLane:
         self.reviewer = reviewer
         self.lanes = tuple(lanes)
 
-    async def review(self, view: View) -> Review | None:
-        return await self.reviewer.review(view) if view.lane in self.lanes else None
+    async def review(self, view: View, desk: Desk) -> Review | None:
+        return await self.reviewer.review(view, desk) if view.lane in self.lanes else None
 
     def config(self) -> dict[str, object]:
         return {"lanes": list(self.lanes), "reviewer": self.reviewer.config()}

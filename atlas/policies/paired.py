@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from atlas.errors import ModelError
+from atlas.asking import Desk
 from atlas.protocols import Policy, Reviewer
 from atlas.records import Decision, Message, Review, Turn, View, reply_text
 
@@ -29,11 +29,11 @@ class Paired:
         self.reviewer = reviewer
         self.final = final
 
-    async def decide(self, view: View) -> Decision:
-        decided = await self.inner.decide(view)
+    async def decide(self, view: View, desk: Desk) -> Decision:
+        decided = await self.inner.decide(view, desk)
         if not self.final(view, decided):
             return decided
-        review = await self._review(view, decided, decided)
+        review = await self.reviewer.review(_after(view, decided), desk)
         if review is None:
             return decided
         reviewed = _with(decided, review)
@@ -41,38 +41,27 @@ class Paired:
             return reviewed
         # What is told now stands beside what was told before.
         advice = "\n".join(part for part in (view.advice, review.feedback) if part)
-        try:
-            again = await self.inner.decide(view.replace(advice=advice, attempt=view.attempt + 1))
-        except ModelError as error:
-            error.spend = (*reviewed.spend, *error.spend)
-            raise
+        retry = view.replace(attempt=view.attempt + 1)
+        again = await self.inner.decide(retry.replace(advice=advice), desk)
         revised = again.model_copy(
             update={
                 "reason": "revised",
                 "advice": advice,
                 "votes": reviewed.votes + again.votes,
                 "reviews": reviewed.reviews,
-                "spend": reviewed.spend + again.spend,
             }
         )
         if not self.final(view, again):
             return revised
-        second = await self._review(view.replace(attempt=view.attempt + 1), again, revised)
+        second = await self.reviewer.review(_after(retry, again), desk)
         return revised if second is None else _with(revised, second)
-
-    async def _review(self, view: View, answer: Decision, paid: Decision) -> Review | None:
-        try:
-            return await self.reviewer.review(_after(view, answer))
-        except ModelError as error:
-            error.spend = (*paid.spend, *error.spend)
-            raise
 
     def config(self) -> dict[str, object]:
         return {"policy": "paired", "reviewer": self.reviewer.config(), "inner": self.inner.config()}
 
 
 def _with(decided: Decision, review: Review) -> Decision:
-    return decided.model_copy(update={"reviews": (*decided.reviews, review), "spend": (*decided.spend, *review.spend)})
+    return decided.model_copy(update={"reviews": (*decided.reviews, review)})
 
 
 def _after(view: View, decided: Decision) -> View:

@@ -7,14 +7,15 @@ import re
 from collections.abc import Sequence
 from statistics import fmean
 
-from atlas.errors import ConfigError, ModelError
+from atlas.asking import Desk
+from atlas.errors import ConfigError
 from atlas.memory.history import COACH as COACH
 from atlas.memory.history import CORRECTED as CORRECTED
 from atlas.memory.history import History, Near
 from atlas.memory.history import outcome as outcome
 from atlas.memory.history import unaided as unaided
 from atlas.protocols import Model
-from atlas.records import Ask, LaneChoice, Message, Prompt, Spend, View
+from atlas.records import LaneChoice, Message, Prompt, View
 
 AUTO, PAIRED = "auto", "paired"
 LANES = (AUTO, PAIRED, COACH)
@@ -57,19 +58,19 @@ class Probe:
         self.paired_at = paired_at
         self.estimator = estimator
 
-    async def choose(self, view: View) -> tuple[LaneChoice, tuple[Spend, ...]]:
-        """The lane for a task that has not begun, and what asking the estimator cost."""
+    async def choose(self, view: View, desk: Desk) -> LaneChoice:
+        """The lane for a task that has not begun."""
         near = await asyncio.to_thread(
             self.history.near, view.task.goal, self.k, floor=self.floor, besides=view.task.id
         )
-        stated, spend = await self._estimate(view)
+        stated = await self._estimate(view, desk)
         known = [n for n in near if n.outcome.unaided is not None]
         chance = self._chance(known, stated)
         lane = AUTO if chance >= self.auto_at else PAIRED if chance >= self.paired_at else COACH
         dollars = [n.outcome.dollars for n in near if n.outcome.dollars is not None]
         about = f"{len(known)} tasks like this one" if known else "no task like this one yet"
         said = f", a model's estimate {stated:.2f}" if stated is not None else ""
-        choice = LaneChoice(
+        return LaneChoice(
             lane=lane,
             reason=f"chance of the student by itself {chance:.2f} ({about}{said})",
             tasks=len(known),
@@ -78,32 +79,25 @@ class Probe:
             dollars=fmean(dollars) if dollars else None,
             estimate=stated,
         )
-        return choice, spend
 
     def _chance(self, known: Sequence[Near], stated: float | None) -> float:
         weights = [max(0.0, n.similarity) * 0.5 ** (age / self.half_life) for age, n in enumerate(known)]
         seen = sum(w * (n.outcome.unaided or 0.0) for w, n in zip(weights, known, strict=True))
         return float((seen + self.doubt * (stated or 0.0)) / (sum(weights) + self.doubt))
 
-    async def _estimate(self, view: View) -> tuple[float | None, tuple[Spend, ...]]:
+    async def _estimate(self, view: View, desk: Desk) -> float | None:
         if self.estimator is None:
-            return None, ()
+            return None
         prompt = Prompt(
             stable=view.task.instructions,
             history=(Message(role="user", content=f"Task: {view.task.goal}\n\n{view.opening}"),),
             ask="Before anything is done: how likely is it that a small model solves this task without help? "
             "Reply with one number between 0 and 1.",
         )
-        ask = Ask(view=view, prompt=prompt, max_tokens=16, purpose="estimate")
-        try:
-            completion = await self.estimator.sample(ask)
-        except ModelError as error:
-            error.spend = tuple(s if s.actor else s.model_copy(update={"actor": "probe"}) for s in error.spend)
-            raise
-        found = _NUMBER.search(completion.replies[0].text) if completion.replies else None
+        answer = await desk.ask(self.estimator, view, actor="probe", purpose="estimate", prompt=prompt, max_tokens=16)
+        found = _NUMBER.search(answer.text)
         stated = float(found[0]) if found else None
-        spend = (Spend(actor="probe", model=self.estimator.name, usage=completion.usage),)
-        return (stated if stated is not None and stated <= 1 else None), spend
+        return stated if stated is not None and stated <= 1 else None
 
     def config(self) -> dict[str, object]:
         return {

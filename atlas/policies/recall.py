@@ -9,10 +9,11 @@ import asyncio
 import math
 import time
 
-from atlas.errors import ConfigError, ModelError
+from atlas.asking import Desk
+from atlas.errors import ConfigError
 from atlas.prompts import render_plan
 from atlas.protocols import Demonstrations, Model, Policy
-from atlas.records import STUDENT, Ask, Decision, Hit, Spend, View, Window
+from atlas.records import STUDENT, Decision, Hit, View, Window
 
 INSTANT = 0.0005
 """Seconds. To hand work to a thread and back costs about as much on a busy machine."""
@@ -34,25 +35,19 @@ class Recall:
         self.planner = planner
         self._last_search = math.inf
 
-    async def decide(self, view: View) -> Decision:
+    async def decide(self, view: View, desk: Desk) -> Decision:
         plan: str | None = None
-        spend: tuple[Spend, ...] = ()
         if self.planner is not None and view.index == 0 and not view.plan:
-            plan, spend = await self._plan(view, self.planner)
+            plan = await self._plan(view, desk, self.planner)
             view = view.replace(plan=plan)
         began = time.perf_counter()
         windows = await self._search(view)
         seconds = time.perf_counter() - began
-        try:
-            decided = await self.inner.decide(view.replace(retrieved=windows))
-        except ModelError as error:
-            error.spend = (*spend, *error.spend)
-            raise
+        decided = await self.inner.decide(view.replace(retrieved=windows), desk)
         return decided.model_copy(
             update={
                 "plan": plan if plan is not None else decided.plan,
                 "retrieved": tuple(map(_hit, windows)) + decided.retrieved,
-                "spend": spend + decided.spend,
                 "seconds": {**decided.seconds, "retrieve": seconds},
             }
         )
@@ -68,17 +63,13 @@ class Recall:
 
         return search() if self._last_search < INSTANT else await asyncio.to_thread(search)
 
-    async def _plan(self, view: View, planner: Model) -> tuple[str, tuple[Spend, ...]]:
+    async def _plan(self, view: View, desk: Desk, planner: Model) -> str:
         similar = tuple(await asyncio.to_thread(self.demos.similar, view, self.k))
         shown = view.replace(retrieved=similar)
-        ask = Ask(view=shown, prompt=render_plan(shown), max_tokens=200, purpose="plan")
-        try:
-            completion = await planner.sample(ask)
-        except ModelError as error:
-            error.spend = tuple(s if s.actor else s.model_copy(update={"actor": STUDENT}) for s in error.spend)
-            raise
-        text = completion.replies[0].text.strip() if completion.replies else ""
-        return text, (Spend(actor=STUDENT, model=planner.name, usage=completion.usage),)
+        answer = await desk.ask(
+            planner, shown, actor=STUDENT, purpose="plan", prompt=render_plan(shown), max_tokens=200
+        )
+        return answer.text.strip()
 
     def config(self) -> dict[str, object]:
         return {

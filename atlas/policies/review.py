@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from atlas.errors import ModelError
+from atlas.asking import Desk
 from atlas.prompts import render_review
 from atlas.protocols import Model
-from atlas.records import TEACHER, Ask, Review, Spend, View
+from atlas.records import TEACHER, Review, View
 
 _VERDICT = re.compile(r"^\W*verdict\W*:\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 _FEEDBACK = re.compile(r"^\W*feedback\W*?:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
@@ -20,22 +20,25 @@ class TeacherReview:
         self.teacher = teacher
         self.max_tokens = max_tokens
 
-    async def review(self, view: View) -> Review:
+    async def review(self, view: View, desk: Desk) -> Review:
         """The review; ``approved`` is None where the reply holds no verdict."""
-        ask = Ask(view=view, prompt=render_review(view), max_tokens=self.max_tokens, purpose="review")
-        try:
-            completion = await self.teacher.sample(ask)
-        except ModelError as error:
-            error.spend = tuple(s if s.actor else s.model_copy(update={"actor": TEACHER}) for s in error.spend)
-            raise
-        text = completion.replies[0].text if completion.replies else ""
+        own = desk.apart()
+        answer = await own.ask(
+            self.teacher,
+            view,
+            actor=TEACHER,
+            purpose="review",
+            prompt=render_review(view),
+            max_tokens=self.max_tokens,
+        )
+        text = answer.text
         verdict, feedback = _VERDICT.search(text), _FEEDBACK.search(text)
         return Review(
             attempt=view.attempt,
             approved=verdict[1].casefold() == "yes" if verdict else None,
             feedback=feedback[1].strip() if feedback else "",
             model=self.teacher.name,
-            spend=(Spend(actor=TEACHER, model=self.teacher.name, usage=completion.usage),),
+            spend=own.spent,
         )
 
     def config(self) -> dict[str, object]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from atlas.actions import Actions, TextActions
+from atlas.asking import Desk
 from atlas.errors import ConfigError
-from atlas.policies.consult import consult
 from atlas.policies.solo import decision
 from atlas.protocols import Model
 from atlas.records import STUDENT, TEACHER, Decision, View
@@ -34,10 +34,9 @@ class RandomRoute:
         self.max_tokens = max_tokens
         self.actions = actions or TextActions()
 
-    async def decide(self, view: View) -> Decision:
-        # The draw depends on episode and step only, so that a resumed run routes as the first one would have.
-        to_teacher = random.Random(f"{view.seed}/{view.task.id}/{view.index}").random() < self.share
-        answer = await consult(
+    async def decide(self, view: View, desk: Desk) -> Decision:
+        to_teacher = random.Random(view.moment).random() < self.share
+        answer = await desk.ask(
             self.teacher if to_teacher else self.student,
             view.replace(retrieved=()) if to_teacher else view,
             actor=TEACHER if to_teacher else STUDENT,

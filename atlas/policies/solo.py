@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atlas.actions import Actions, TextActions
-from atlas.policies.consult import Answer, consult
+from atlas.asking import Answer, Desk
 from atlas.protocols import Model
 from atlas.records import STUDENT, Decision, View
 
@@ -26,8 +26,8 @@ class Solo:
         self.max_tokens = max_tokens
         self.actions = actions or TextActions()
 
-    async def decide(self, view: View) -> Decision:
-        answer = await consult(
+    async def decide(self, view: View, desk: Desk) -> Decision:
+        answer = await desk.ask(
             self.model,
             view,
             actor=self.actor,
@@ -54,14 +54,13 @@ def decision(answer: Answer, *, reason: str, chosen: int = 0, before: Answer | N
     picked = answer.parsed[chosen] if has_reply else None
     return Decision(
         action=(picked.action if picked else None) or "",
-        actor=answer.spend.actor,
+        actor=answer.actor,
         reason=reason if picked and picked.action is not None else "no-action",
         thought=picked.thought if picked else "",
         votes=tuple(vote for a in asked for vote in a.votes),
-        spend=tuple(a.spend for a in asked),
         prompt=asked[0].prompt,
-        tool_calls=answer.tool_calls(chosen) if has_reply else (),
+        tool_calls=answer.replies[chosen].tool_calls if has_reply else (),
         text=answer.replies[chosen].text if has_reply else "",
         finish=answer.replies[chosen].finish if has_reply else "",
-        seconds={a.spend.actor: a.seconds for a in asked},
+        seconds={a.actor: a.seconds for a in asked},
     )

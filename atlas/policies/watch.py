@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atlas.actions import Actions, TextActions
+from atlas.asking import Desk
 from atlas.errors import ConfigError
-from atlas.policies.consult import consult
 from atlas.policies.solo import decision
 from atlas.policies.triggers import DEFAULT, Trigger
 from atlas.protocols import Model, Policy
@@ -50,11 +50,11 @@ class Watch:
         self.max_tokens = max_tokens
         self.actions = actions or TextActions()
 
-    async def decide(self, view: View) -> Decision:
+    async def decide(self, view: View, desk: Desk) -> Decision:
         sign = self.sign(view)
         if sign is None:
-            return await self.inner.decide(view)
-        answer = await consult(
+            return await self.inner.decide(view, desk)
+        answer = await desk.ask(
             self.teacher,
             view.replace(retrieved=()),
             actor=TEACHER,

@@ -79,7 +79,7 @@ def _step(step: Step) -> str:
     decision = step.decision
     actor = TEACHER if decision.actor == TEACHER else STUDENT
     thought = f'<p class="thought">{_foreign(decision.thought)}</p>' if decision.thought else ""
-    usage = total(decision.spend)
+    usage = total(step.spend)
     return (
         f'<li class="step {actor}"><p class="seen">{_foreign(step.observation)}</p>'
         f'<p class="act"><span class="actor h{SLOTS[actor]}">{_foreign(decision.actor)}</span> '

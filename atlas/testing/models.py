@@ -74,7 +74,10 @@ def _in_order(replies: list[Answer]) -> Rule:
 
 
 class FlakyModel:
-    """Fails on the calls whose zero-based numbers are in ``fails`` (all of them by default), else asks ``inner``."""
+    """Fails on the calls whose zero-based numbers are in ``fails`` (all of them by default), else asks ``inner``.
+
+    ``used`` is what a failing call is billed all the same.
+    """
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class FlakyModel:
         *,
         fails: Callable[[int], bool] | Iterable[int] = lambda number: True,
         error: BaseException | None = None,
+        used: Usage | None = None,
     ) -> None:
         self.name = inner.name
         self.price = inner.price
@@ -90,10 +94,13 @@ class FlakyModel:
         self._inner = inner
         self._fails = fails if callable(fails) else frozenset(fails).__contains__
         self._error = error or ModelError("the flaky model failed, as the test asked it to")
+        self._used = used
 
     async def sample(self, ask: Ask) -> Completion:
         number, self.calls = self.calls, self.calls + 1
         if self._fails(number):
+            if self._used is not None:
+                ask.paid(self._used)
             raise self._error
         return await self._inner.sample(ask)
 

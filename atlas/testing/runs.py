@@ -99,7 +99,7 @@ def write_episode(writer: RunWriter, name: str, arm: Arm, number: int, rng: rand
         success=won,
         steps=len(steps),
         teacher_steps=sum(s.decision.actor == TEACHER for s in steps),
-        spend=by_actor(s for step in steps for s in step.decision.spend),
+        spend=by_actor(s for step in steps for s in step.spend),
         seconds=sum(s.seconds for s in steps),
         started=1_760_000_000.0 + number,
     )
@@ -159,7 +159,6 @@ def _step(task: Task, arm: Arm, before: list[Step], share: float, index: int, rn
             thought="A mug may stand here.",
             votes=tuple(votes),
             retrieved=tuple(hits),
-            spend=tuple(spend),
             prompt=Prompt(
                 stable="You act in a household.",
                 history=tuple(history),
@@ -170,5 +169,6 @@ def _step(task: Task, arm: Arm, before: list[Step], share: float, index: int, rn
             seconds={STUDENT: 0.01},
         ),
         outcome=Observation(text=f"You arrive at shelf {index + 1}. On it you see a mug {index}.", score=0.0),
+        spend=tuple(spend),
         seconds=0.012,
     )

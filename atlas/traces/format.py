@@ -16,8 +16,10 @@ from typing import Any
 
 from atlas.records import Message, Prompt, content_hash
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a reader of an older version could misread a newer file."""
+READS = (1, 2)
+"""In 1 the spend of a step was its decision's."""
 
 _EXAMPLES = re.compile(r"\n\n(?=\[example \d+\] |</examples>$)")
 _NUMBER = re.compile(r"(?:\[example \d+\] )?")

@@ -49,6 +49,8 @@ class StoredEpisode:
             body = {k: v for k, v in raw.items() if k not in ("type", "episode", "outcome_admissible")}
             try:
                 decision = dict(body["decision"])
+                body["spend"] = _spent(raw)
+                decision.pop("spend", None)
                 before = unpack_prompt(decision.pop("prompt"), before, self._texts)
                 steps.append(Step.model_validate({**body, "decision": {**decision, "prompt": before}}))
             except (KeyError, ValueError) as error:
@@ -62,7 +64,7 @@ class StoredEpisode:
         """What the episode used: by its result, or by its steps where it has none."""
         if self.result is not None:
             return self.result.spend
-        rows = (s for line in self._raw_steps() for s in line["decision"].get("spend", ()))
+        rows = (s for line in self._raw_steps() for s in _spent(line))
         return by_actor(Spend.model_validate(s) for s in rows)
 
     def _raw_steps(self) -> list[dict[str, Any]]:
@@ -164,6 +166,11 @@ class Run:
             for number, line in enumerate(file, 1):
                 yield number, offset, line
                 offset += len(line)
+
+
+def _spent(step: dict[str, Any]) -> Any:
+    """What a step used: in the first schema it stood with the decision."""
+    return step.get("spend") or step["decision"].get("spend") or ()
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from pydantic_core import PydanticSerializationError, to_json
 import atlas
 from atlas.errors import ConfigError, StoreError
 from atlas.records import Episode, Prompt, Step, Task, content_hash
-from atlas.traces.format import SCHEMA, pack_prompt
+from atlas.traces.format import READS, SCHEMA, pack_prompt
 
 MANIFEST = "run.json"
 TRACE = "trace.jsonl"
@@ -75,8 +75,10 @@ class RunWriter:
                     f"the run {self.folder} was made with other settings: resume it with the same ones, "
                     "or start a new run with -o"
                 )
-            if (added := _with_permitted(found, about)) is not None:
-                _replace(path, added)
+            added = _with_permitted(found, about)
+            if added is not None or found["schema"] != SCHEMA:
+                # From here on it holds lines that an older atlas would misread.
+                _replace(path, {**(added or found), "schema": SCHEMA})
             return
         content = {
             "schema": SCHEMA,
@@ -202,9 +204,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} is not a readable run manifest: {error}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+    if not isinstance(content, dict) or content.get("schema") not in READS:
         found = content.get("schema") if isinstance(content, dict) else None
-        raise StoreError(f"{path} has trace schema {found}, this atlas reads {SCHEMA}: use the atlas that wrote it")
+        raise StoreError(
+            f"{path} has trace schema {found}, this atlas reads {SCHEMA} and older: use the atlas that wrote it"
+        )
     if not isinstance(content.get("settings"), dict) or not {"created", "config"} <= content.keys():
         raise StoreError(f"{path} is no complete run manifest: restore it, or start a new run with -o")
     return content

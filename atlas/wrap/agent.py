@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar, Token
 from pathlib import Path
 from typing import Any
 
 from atlas.actions import Actions, ChatActions
+from atlas.book import Book, Unrecorded
 from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError, FrozenMemory
-from atlas.loop import Unrecorded
 from atlas.memory import DemonstrationStore
 from atlas.memory.demonstration import from_episode
 from atlas.policies import LaneRules
 from atlas.protocols import Model, Policy, Recorder
-from atlas.records import Episode, Step, Task
+from atlas.records import Episode, Step, Task, content_hash
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.given import trust_for
 from atlas.wrap.background import Background
@@ -83,40 +83,60 @@ class Agent:
         success_score: the score from which an episode counts as successful.
         budget, run_budget: for each episode, and for all episodes of this agent together.
         """
-        self._owned: list[Callable[[], None]] = []
-        self.background = Background()
-        self.lock = threading.Lock()
-        self.actions = actions or ChatActions()
-        self.memory = self._memory(memory)
         if policy is not None and (student is not None or teacher is not None):
             raise ConfigError("an agent has a policy, or a student and a teacher: give one of the two")
-        self.books = Books(self.memory, trials) if isinstance(self.memory, DemonstrationStore) else None
-        self.policy: Policy
-        if policy is None:
-            composer = Composer(self.memory, self.books, self.actions, samples, k, max_tokens, guidance)
-            given = _model(student), _model(teacher)
-            self.policy = composer.lanes(*given, lanes) if lanes else composer.plain(*given, _trust(student))
-        elif lanes:
+        if policy is not None and lanes:
             raise ConfigError("lanes are a policy: give lanes with a student and a teacher, or a policy of your own")
-        else:
-            self.policy = policy
+        self.background = Background()
+        self.actions = actions or ChatActions()
         self.arm = arm
         self.learn = learn
         self.taught = teacher is not None
         self.success_score = success_score
         self.budget = budget
         self.meter = Meter(run_budget, what="run")
-        self.recorder, self.run = self._recorder(run, permitted)
         self._tokens: list[Token[Agent | None]] = []
+        # What was opened is closed again where something further is wrong.
+        with ExitStack() as opened:
+            self.memory = self._memory(memory, opened)
+            self.books = Books(self.memory, trials) if isinstance(self.memory, DemonstrationStore) else None
+            self.policy: Policy
+            if policy is None:
+                composer = Composer(self.memory, self.books, self.actions, samples, k, max_tokens, guidance)
+                given = _model(student), _model(teacher)
+                self.policy = composer.lanes(*given, lanes) if lanes else composer.plain(*given, _trust(student))
+            else:
+                self.policy = policy
+            self.recorder, self.run = self._recorder(run, permitted, opened)
+            self._owned = opened.pop_all()
 
-    def episode(self, goal: str, *, task: str | None = None, family: str = "", seed: int = 0) -> WrappedEpisode:
+    def episode(
+        self,
+        goal: str,
+        *,
+        task: str | None = None,
+        family: str = "",
+        seed: int = 0,
+        closed: Callable[[], None] = lambda: None,
+    ) -> WrappedEpisode:
         """A new episode, to be used as ``with`` or ``async with``.
 
         ``task`` names what is being done: a demonstration is never shown to the task it came from, and arms are
         compared by it. Without one each episode is a task of its own, so that a goal asked again profits from the
-        first time.
+        first time. ``closed`` is called when the episode is over, whatever happened in it.
         """
-        return WrappedEpisode(self, Task(id=task or uuid.uuid4().hex[:12], goal=goal, family=family), seed)
+        book = Book(
+            Task(id=task or uuid.uuid4().hex[:12], goal=goal, family=family),
+            arm=self.arm,
+            run=self.run,
+            seed=seed,
+            config=content_hash({"policy": self.policy.config()}),
+            recorder=self.recorder,
+            budget=self.budget,
+            run_meter=self.meter,
+            success_at=self.success_score,
+        )
+        return WrappedEpisode(book, self.policy, self.actions, self.background, ended=self._learn_from, closed=closed)
 
     def wrap(self, goal: str | Callable[..., str], *, score: Callable[[Any], float | None] | None = None) -> Wrap:
         """Decorate a function, sync or async, so that every call of it is an episode.
@@ -146,11 +166,13 @@ class Agent:
         except FrozenMemory:
             return False
 
+    def _learn_from(self, episode: Episode, steps: Sequence[Step]) -> None:
+        self.learn_from(episode, steps)
+
     def close(self) -> None:
         """End the background thread, and close what was opened from a path."""
         self.background.close()
-        while self._owned:
-            self._owned.pop()()
+        self._owned.close()
 
     def __enter__(self) -> Agent:
         """Close the agent at the block's end; inside the block it is the one that :func:`episode` uses."""
@@ -161,14 +183,14 @@ class Agent:
         _current.reset(self._tokens.pop())
         self.close()
 
-    def _memory(self, given: Memory | str | Path | None) -> Memory | None:
+    def _memory(self, given: Memory | str | Path | None, opened: ExitStack) -> Memory | None:
         if not isinstance(given, str | Path):
             return given
-        store = DemonstrationStore(given)
-        self._owned.append(store.close)
-        return store
+        return opened.enter_context(DemonstrationStore(given))
 
-    def _recorder(self, given: Recorder | str | Path | None, permitted: Sequence[str]) -> tuple[Recorder, str]:
+    def _recorder(
+        self, given: Recorder | str | Path | None, permitted: Sequence[str], opened: ExitStack
+    ) -> tuple[Recorder, str]:
         if isinstance(permitted, str):
             raise ConfigError(f"permitted is a list of names of models: write permitted=[{permitted!r}]")
         if permitted and not isinstance(given, str | Path):
@@ -185,8 +207,7 @@ class Agent:
         # The policy is no setting of the run: several agents may share one, each under an arm of its own.
         about = {"arm": self.arm, "policy": self.policy.config()}
         told = {**about, "permitted": list(permitted)} if permitted else about
-        writer = RunWriter(given, {"kind": "wrapped"}, about=told)
-        self._owned.append(writer.close)
+        writer = opened.enter_context(RunWriter(given, {"kind": "wrapped"}, about=told))
         return writer, writer.name
 
 
@@ -214,8 +235,7 @@ def episode(
             "atlas.episode() knows no agent here: call it inside 'with atlas.Agent(...):', or give it agent=, or "
             "student= and teacher="
         )
-    new = owner.episode(goal, task=task, family=family, seed=seed)
-    return WrappedEpisode(owner, new.task, seed, owns_agent=True) if settings else new
+    return owner.episode(goal, task=task, family=family, seed=seed, closed=owner.close if settings else lambda: None)
 
 
 def _model(given: Model | str | None) -> Model | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas.actions import Actions
 from atlas.errors import ConfigError, MissingExtra
-from atlas.records import Decision, Message, Reply, Task, ToolCall, Turn, View, total
+from atlas.records import Decision, Message, Reply, Spend, Task, ToolCall, Turn, View, total
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
@@ -152,10 +152,10 @@ def with_ids(decided: Decision, messages: Iterable[Message]) -> Decision:
     return decided.model_copy(update={"tool_calls": tuple(calls)})
 
 
-def completion_of(decided: Decision) -> ChatCompletion:
+def completion_of(decided: Decision, spend: Sequence[Spend]) -> ChatCompletion:
     """``decided`` as the chat-completions API writes it; its usage is that of all models asked in this step."""
     completion = completion_type()
-    usage = total(decided.spend)
+    usage = total(spend)
     message: dict[str, Any] = {"role": "assistant", "content": decided.text or (None if decided.tool_calls else "")}
     if decided.tool_calls:
         message["tool_calls"] = [
@@ -167,7 +167,7 @@ def completion_of(decided: Decision) -> ChatCompletion:
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion",
             "created": int(time.time()),
-            "model": next((s.model for s in decided.spend if s.actor == decided.actor), decided.actor),
+            "model": next((s.model for s in spend if s.actor == decided.actor), decided.actor),
             "choices": [{"index": 0, "message": message, "finish_reason": _finish(decided)}],
             "usage": {
                 "prompt_tokens": usage.prompt_tokens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from atlas.records import Decision
+from atlas.records import Decision, Spend
 from atlas.wrap.chat import completion_of, completion_type, read_messages, read_options, read_tools
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ class Actor(Protocol):
 
     async def act(
         self, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], options: dict[str, Any]
-    ) -> Decision: ...
+    ) -> tuple[Decision, tuple[Spend, ...]]:
+        """What it says, and what deciding that used."""
+        ...
 
 
 class _Part:
@@ -43,7 +45,7 @@ class Completions(_Part):
         loop, which it blocks as any synchronous client does.
         """
         step = self._actor.act(read_messages(messages), read_tools(tools), read_options(options))
-        return completion_of(self._background.run(step))
+        return completion_of(*self._background.run(step))
 
 
 class AsyncCompletions(_Part):
@@ -53,7 +55,7 @@ class AsyncCompletions(_Part):
     async def create(self, *, messages: Iterable[Any], tools: Any = None, **options: Any) -> ChatCompletion:
         """One step of the agent, as ``openai.AsyncOpenAI`` takes and returns it; see :meth:`Completions.create`."""
         step = self._actor.act(read_messages(messages), read_tools(tools), read_options(options))
-        return completion_of(await step)
+        return completion_of(*await step)
 
 
 class Chat(_Part):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from atlas.errors import ConfigError
-
-if TYPE_CHECKING:
-    from atlas.wrap.wrapped import WrappedEpisode
+from atlas.wrap.wrapped import WrappedEpisode
 
 R = TypeVar("R")
 SUPPLIED = ("client", "episode")

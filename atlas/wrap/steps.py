@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atlas.actions import Actions
-from atlas.records import Decision, Message, Observation, Step
+from atlas.book import Book
+from atlas.records import Decision, Message, Observation, Spend
 from atlas.wrap.chat import action_of, after_last_turn
 
 
@@ -20,6 +21,7 @@ class _Pending:
     messages: tuple[Message, ...]
     observation: str
     decision: Decision
+    spend: tuple[Spend, ...]
     began: float
     outcome: Observation | None = None
     seconds: float = 0.0
@@ -29,7 +31,7 @@ class _Pending:
 
 
 class Steps:
-    """Collects decisions and finds their outcomes in the messages of later calls.
+    """Collects decisions, finds their outcomes in the messages of later calls, and writes both into the book.
 
     A loop that holds several conversations at once (subagents, say) is one episode all the same: an outcome is found by
     the ids of its tool calls, else by its action. Steps are written in the order of their decisions, so one that is
@@ -37,21 +39,23 @@ class Steps:
     threads.
     """
 
-    def __init__(self, actions: Actions, write: Callable[[Step], None]) -> None:
+    def __init__(self, actions: Actions, book: Book) -> None:
         self._actions = actions
-        self._write = write
+        self._book = book
         self._lock = threading.Lock()
         self._pending: deque[_Pending] = deque()
-        self._written: list[Step] = []
 
-    @property
-    def written(self) -> tuple[Step, ...]:
-        return tuple(self._written)
-
-    def begin(self, messages: tuple[Message, ...], observation: str, decision: Decision, began: float) -> None:
+    def begin(
+        self,
+        messages: tuple[Message, ...],
+        observation: str,
+        decision: Decision,
+        spend: tuple[Spend, ...],
+        began: float,
+    ) -> None:
         """A decision was handed to the agent."""
         with self._lock:
-            self._pending.append(_Pending(messages, observation, decision, began))
+            self._pending.append(_Pending(messages, observation, decision, spend, began))
 
     def settle(self, messages: Sequence[Message]) -> None:
         """The agent asks again: what ``messages`` show after its last turn is the outcome of the decision behind it."""
@@ -98,15 +102,8 @@ class Steps:
 
     def _record(self, pending: _Pending) -> None:
         assert pending.outcome is not None
-        step = Step(
-            index=len(self._written),
-            observation=pending.observation,
-            decision=pending.decision,
-            outcome=pending.outcome,
-            seconds=pending.seconds,
-        )
-        self._written.append(step)
-        self._write(step)
+        seen = Observation(text=pending.observation)
+        self._book.step(seen, pending.decision, pending.outcome, pending.spend, pending.seconds)
 
 
 def _talk(messages: Sequence[Message]) -> list[Message]:

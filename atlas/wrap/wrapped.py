@@ -5,36 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from atlas.budget import Meter
-from atlas.errors import BudgetExceeded, ConfigError, ModelError
-from atlas.evaluators import success
-from atlas.records import (
-    TEACHER,
-    Decision,
-    Episode,
-    Failure,
-    Message,
-    Review,
-    Spend,
-    Step,
-    Stop,
-    Task,
-    View,
-    by_actor,
-    content_hash,
-)
+from atlas.actions import Actions
+from atlas.book import Book
+from atlas.errors import BudgetExceeded, ConfigError
+from atlas.protocols import Policy
+from atlas.records import Decision, Episode, Failure, Message, Spend, Step, Stop, Task, View
 from atlas.redact import scrub
+from atlas.wrap.background import Background
 from atlas.wrap.chat import opening_of, turns_of, with_ids
 from atlas.wrap.client import AsyncClient, Client
 from atlas.wrap.steps import Steps
-
-if TYPE_CHECKING:
-    from atlas.wrap.agent import Agent
 
 
 class WrappedEpisode:
@@ -44,39 +28,61 @@ class WrappedEpisode:
     the next one begins, the last one when the block ends; a process that is killed loses the step it was in. An episode
     that nobody scored is recorded without a score, which is not a score of 0, and nothing is learned from it.
 
-    An exception that leaves the block ends the episode with ``error`` and goes on to the caller.
+    An exception that leaves the block ends the episode with ``error`` and goes on to the caller; whatever it was scored
+    before, an episode that ended so has no score.
     """
 
-    def __init__(self, agent: Agent, task: Task, seed: int, *, owns_agent: bool = False) -> None:
-        self.agent = agent
-        self.task = task
-        self.seed = seed
-        self.id = uuid.uuid4().hex[:12]
+    def __init__(
+        self,
+        book: Book,
+        policy: Policy,
+        actions: Actions,
+        background: Background,
+        *,
+        ended: Callable[[Episode, Sequence[Step]], None] = lambda episode, steps: None,
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        book: of this episode, not opened.
+        ended: called with the record and the steps, once the block has ended: what is learned is learned there.
+        closed: called after that, whatever happened.
+        """
+        self.book = book
         self.result: Episode | None = None
         """The record of the episode, once the block has ended."""
-        self._owns_agent = owns_agent
-        self._steps = Steps(agent.actions, lambda step: agent.recorder.step(self.id, step))
-        self._meter = Meter(agent.budget)
-        self._spend: list[Spend] = []
+        self._policy = policy
+        self._actions = actions
+        self._background = background
+        self._ended = ended
+        self._closed = closed
+        self._steps = Steps(actions, book)
         self._score: float | None = None
-        self._plan = ""
-        self._lane = ""
-        self._reviews: list[Review] = []
-        self._open = False
+        self._entered = self._open = False
         self._stopped: BudgetExceeded | None = None
         self._raised: Exception | None = None
-        self._started = self._began = 0.0
 
     # --- for the code inside the block --------------------------------------------------------------------------------
 
     @property
+    def id(self) -> str:
+        return self.book.id
+
+    @property
+    def task(self) -> Task:
+        return self.book.task
+
+    @property
+    def seed(self) -> int:
+        return self.book.seed
+
+    @property
     def goal(self) -> str:
-        return self.task.goal
+        return self.book.task.goal
 
     @property
     def client(self) -> Client:
         """For a loop written with ``openai.OpenAI``."""
-        return Client(self, self.agent.background)
+        return Client(self, self._background)
 
     @property
     def async_client(self) -> AsyncClient:
@@ -86,7 +92,7 @@ class WrappedEpisode:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps whose outcome is known so far; all of them once the block has ended."""
-        return self._steps.written
+        return tuple(self.book.steps)
 
     def score(self, value: float) -> None:
         """Say how it went; the last word counts. 1 is full success (the agent's ``success_score`` may be less)."""
@@ -108,36 +114,34 @@ class WrappedEpisode:
 
     async def act(
         self, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], options: dict[str, Any]
-    ) -> Decision:
-        """Decide what the agent says next; the clients call this."""
+    ) -> tuple[Decision, tuple[Spend, ...]]:
+        """Decide what the agent says next, and tell what that used; the clients call this."""
         if not self._open:
             raise ConfigError("the client belongs to an episode: use it inside the episode's with block")
         began = time.perf_counter()
         self._steps.settle(messages)
+        desk = self.book.desk()
         try:
-            self._check()
+            self.book.check()
             view = self._view(messages, tools, options)
-            decided = with_ids(await self.agent.policy.decide(view), messages)
+            decided = with_ids(await self._policy.decide(view, desk), messages)
         except Exception as error:
             # Noted and passed on: it is our failure, not one of the loop that it now travels through.
             self._raised = error
-            if isinstance(error, ModelError):
-                self._charge(error.spend)
+            if isinstance(error, BudgetExceeded):
+                self._stopped = error
             raise
-        self._charge(decided.spend)
-        self._plan = decided.plan or self._plan
-        self._lane = decided.lane.lane if decided.lane is not None else self._lane
-        self._reviews.extend(decided.reviews)
-        self._steps.begin(messages, view.observation, decided, began)
-        return decided
+        self.book.decided(decided)
+        self._steps.begin(messages, view.observation, decided, desk.spent, began)
+        return decided, desk.spent
 
     # --- the block ----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if self._started:
+        if self._entered:
             raise ConfigError(f"episode {self.id} was entered before: an episode is used once, begin another")
-        self._started, self._began = time.time(), time.perf_counter()
-        self.agent.recorder.start(self.id, self.agent.arm, self.task, self.seed, self._config())
+        self._entered = True
+        self.book.open()
         self._open = True
         return self
 
@@ -146,11 +150,12 @@ class WrappedEpisode:
     ) -> None:
         self._open = False
         try:
-            self.result = self._end(error)
-            self.agent.learn_from(self.result, self.steps)
+            stop, failure = self._why(error)
+            self._steps.finish(self._score)
+            self.result = self.book.close(stop, self._score, failure)
+            self._ended(self.result, self.steps)
         finally:
-            if self._owns_agent:
-                self.agent.close()
+            self._closed()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -167,64 +172,20 @@ class WrappedEpisode:
         return View(
             task=self.task,
             opening=opening_of(messages),
-            turns=turns_of(messages, self.agent.actions),
-            plan=self._plan,
-            lane=self._lane,
+            turns=turns_of(messages, self._actions),
+            plan=self.book.plan,
+            lane=self.book.lane,
             messages=tuple(messages),
             tools=tools,
             options=options,
             seed=self.seed,
         )
 
-    def _check(self) -> None:
-        try:
-            self._meter.check()
-            self.agent.meter.check()
-        except BudgetExceeded as stopped:
-            self._stopped = stopped
-            raise
-
-    def _charge(self, spend: tuple[Spend, ...]) -> None:
-        with self.agent.lock:
-            self._spend.extend(spend)
-            self._meter.add(spend)
-            self.agent.meter.add(spend)
-
-    def _config(self) -> str:
-        return content_hash({"policy": self.agent.policy.config()})
-
-    def _end(self, error: BaseException | None) -> Episode:
-        stop, failure = self._why(error)
-        self._steps.finish(self._score)
-        steps = self.steps
-        result = Episode(
-            id=self.id,
-            run=self.agent.run,
-            arm=self.agent.arm,
-            task=self.task,
-            seed=self.seed,
-            config=self._config(),
-            stop=stop,
-            score=self._score,
-            success=success(self._score, at_least=self.agent.success_score),
-            steps=len(steps),
-            teacher_steps=sum(step.decision.actor == TEACHER for step in steps),
-            spend=by_actor(self._spend),
-            seconds=time.perf_counter() - self._began,
-            started=self._started,
-            plan=self._plan,
-            lane=self._lane,
-            asked_steps=sum(any(s.actor == TEACHER for s in step.decision.spend) for step in steps),
-            reviews=tuple(self._reviews),
-            failure=failure,
-        )
-        self.agent.recorder.end(result)
-        return result
-
     def _why(self, error: BaseException | None) -> tuple[Stop, Failure | None]:
-        if error is None or isinstance(error, BudgetExceeded):
-            if self._stopped is None:
-                return Stop.DONE, None
+        if error is None:
+            # A loop that caught the budget ended by itself, and what it was scored counts.
+            return (Stop.DONE if self._stopped is None else Stop.BUDGET), None
+        if isinstance(error, BudgetExceeded) and self._stopped is not None:
             return (Stop.RUN_BUDGET if self._stopped.what == "run" else Stop.BUDGET), None
         if not isinstance(error, Exception):
             # KeyboardInterrupt, SystemExit, a cancelled task: somebody stopped it, nothing went wrong.

@@ -16,6 +16,7 @@ from statistics import fmean
 
 import click
 
+from atlas.asking import Desk
 from atlas.benchmarks.excytin.judge import RuleJudge, credit, step_correct
 from atlas.benchmarks.excytin.recorded import RecordedVerdict, recorded_verdicts
 from atlas.errors import AtlasError
@@ -96,7 +97,8 @@ async def _on_answers(judge: Judge, verdicts: Sequence[RecordedVerdict]) -> Cali
     for number, v in enumerate(verdicts):
         # Without the solution: what is measured is the verdict on the answer, not partial credit.
         task = Task(id=v.question, goal="")
-        verdict = await judge.judge(Case(id=str(number), task=task, answer=v.submitted, reference=v.golden))
+        case = Case(id=str(number), task=task, answer=v.submitted, reference=v.golden)
+        verdict = await judge.judge(case, Desk())
         cases.append(Judged(score=verdict.score, recorded=v.correct, group=v.question))
     return calibrate(cases)
 

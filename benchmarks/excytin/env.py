@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
+from atlas.asking import Desk
 from atlas.benchmarks.excytin.actions import Submit, parse
 from atlas.benchmarks.excytin.data import Question
 from atlas.benchmarks.excytin.engine import Engine, SqlError
@@ -88,7 +89,7 @@ class IncidentEnv:
                 reference=self.question.answer,
                 solution=self.question.solution,
             )
-            self.verdict = await self._judge.judge(case)
+            self.verdict = await self._judge.judge(case, Desk())
             self._score = self.verdict.score
             return self._observe("")
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from atlas.asking import Desk
 from atlas.evaluators.answer import items, normal, same
 from atlas.evaluators.verdict import Case, Verdict
 
@@ -113,7 +114,7 @@ class RuleJudge:
 
     name = "excytin-rule"
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
         if case.reference is None:
             return Verdict(judge=self.name, score=None, missing="no golden answer is known")
         return self.verdict(case.answer, case.reference, case.solution)

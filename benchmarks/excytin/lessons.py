@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from atlas.asking import Desk
 from atlas.benchmarks.excytin.actions import Execute, parse
 from atlas.benchmarks.excytin.analyst_fields import asked_for
 from atlas.benchmarks.excytin.analyst_reading import sentences, table_rows
@@ -64,7 +65,7 @@ class InvestigationDistiller:
     def __init__(self, *, worth: float = 0.4) -> None:
         self.worth = worth
 
-    async def distil(self, case: Case, verdict: Verdict) -> Distilled:
+    async def distil(self, case: Case, verdict: Verdict, desk: Desk) -> Distilled:
         if (missing := unjudged(verdict)) is not None:
             return missing
         return self.lessons(case, success=verdict.score is not None and verdict.score >= self.worth)

@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from atlas.asking import Desk
 from atlas.benchmarks.excytin.judge import MOST_ITEMS, credit
 from atlas.evaluators.answer import items
 from atlas.evaluators.asking import must_read, put_to
 from atlas.evaluators.reply import json_objects
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.protocols import Model
-from atlas.records import Prompt, Spend
+from atlas.records import Prompt
 
 T = TypeVar("T")
 
@@ -59,34 +60,42 @@ class ExcytinModelJudge:
     def config(self) -> dict[str, object]:
         return {"judge": "excytin-model", "model": self._model.name, "max_tokens": self._max_tokens, "prompt": 1}
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
+        own = desk.apart()
+        score, why = await self._judged(case, own)
+        return Verdict(
+            judge=self.name,
+            model=self._model.name,
+            score=score,
+            missing=why if score is None else "",
+            rationale=why if score is not None else "",
+            spend=own.spent,
+            decided_by=self.name if score is not None else "",
+        )
+
+    async def _judged(self, case: Case, desk: Desk) -> tuple[float | None, str]:
+        """The score and its rationale, or None and why there is none."""
         if case.reference is None:
-            return self._missing("no golden answer is known", ())
+            return None, "no golden answer is known"
         if not case.answer.strip():
-            return self._scored(0.0, "no answer", ())
-        right = False
-        spend: tuple[Spend, ...] = ()
+            return 0.0, "no answer"
         # More items than the rules allow are wrong whatever they are: nobody needs to be asked.
         if len(items(case.answer)) <= max(MOST_ITEMS, len(items(case.reference))):
-            answer, spend = await self._twice(case, _ANSWER, _read_answer)
+            answer = await self._twice(case, desk, _ANSWER, _read_answer)
             if isinstance(answer, str):
-                return self._missing(answer, spend)
-            right = answer
-        if right:
-            return self._scored(1.0, "the golden answer", spend)
+                return None, answer
+            if answer:
+                return 1.0, "the golden answer"
         if len(case.solution) < 2:
-            return self._scored(0.0, "wrong, without steps that count", spend)
-        steps, more = await self._twice(case, _STEPS, lambda text: _read_steps(text, len(case.solution)))
-        spend = (*spend, *more)
+            return 0.0, "wrong, without steps that count"
+        steps = await self._twice(case, desk, _STEPS, lambda text: _read_steps(text, len(case.solution)))
         if isinstance(steps, str):
-            return self._missing(steps, spend)
+            return None, steps
         told = ", ".join("right" if step else "wrong" for step in steps)
-        return self._scored(credit(steps), f"wrong answer; steps {told}", spend)
+        return credit(steps), f"wrong answer; steps {told}"
 
-    async def _twice(
-        self, case: Case, rules: str, read: Callable[[str], T | None]
-    ) -> tuple[T | str, tuple[Spend, ...]]:
-        """The verdict after a second look at the first, or why there is none, and what both calls used."""
+    async def _twice(self, case: Case, desk: Desk, rules: str, read: Callable[[str], T | None]) -> T | str:
+        """The verdict after a second look at the first, or why there is none."""
         shown = json.dumps(
             {
                 "question": case.task.goal,
@@ -95,31 +104,16 @@ class ExcytinModelJudge:
                 "submitted_answer": case.answer,
             }
         )
-        first = await put_to(
-            self._model, case, Prompt(stable=rules, ask=shown), judge=self.name, max_tokens=self._max_tokens
-        )
+        prompt = Prompt(stable=rules, ask=shown)
+        first = await put_to(desk, self._model, case, prompt, judge=self.name, max_tokens=self._max_tokens)
         if first.failed:
-            return first.failed, first.spend
+            return first.failed
         again = Prompt(stable=f"{rules}\n{_AGAIN}", ask=f"{shown}\n{json.dumps({'previous': first.text})}")
-        second = await put_to(self._model, case, again, judge=self.name, max_tokens=self._max_tokens)
-        spend = (*first.spend, *second.spend)
+        second = await put_to(desk, self._model, case, again, judge=self.name, max_tokens=self._max_tokens)
         if second.failed:
-            return second.failed, spend
+            return second.failed
         verdict = read(second.text)
-        return ("the reply holds no verdict" if verdict is None else verdict), spend
-
-    def _scored(self, score: float, rationale: str, spend: tuple[Spend, ...]) -> Verdict:
-        return Verdict(
-            judge=self.name,
-            model=self._model.name,
-            score=score,
-            rationale=rationale,
-            spend=spend,
-            decided_by=self.name,
-        )
-
-    def _missing(self, reason: str, spend: tuple[Spend, ...]) -> Verdict:
-        return Verdict(judge=self.name, model=self._model.name, score=None, missing=reason, spend=spend)
+        return "the reply holds no verdict" if verdict is None else verdict
 
 
 def _read_answer(text: str) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from atlas.asking import Desk
 from atlas.evaluators import success
 from atlas.evaluators.verdict import Case, Judge, Verdict
 from atlas.records import INTERRUPTED, Episode, Record, Spend, Usage, by_actor, total
@@ -98,8 +99,8 @@ class Metered:
         self.name = judge.name
         self.used = Usage()
 
-    async def judge(self, case: Case, opinions: Sequence[Verdict] = ()) -> Verdict:
-        verdict = await self._judge.judge(case, opinions)
+    async def judge(self, case: Case, desk: Desk, opinions: Sequence[Verdict] = ()) -> Verdict:
+        verdict = await self._judge.judge(case, desk, opinions)
         self.used = self.used + total(verdict.spend)
         return verdict
 

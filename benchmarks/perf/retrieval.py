@@ -57,7 +57,7 @@ def queries(demos: list[Demonstration], count: int, seed: int = 0) -> list[View]
         goal, plan, other = (demos[j] for j in rng.integers(len(demos), size=3))
         at = int(rng.integers(len(other.steps)))
         task = Task(id=goal.task_id, goal=goal.goal)
-        turns = [Turn(action="look", observation=other.steps[at].observation, thought=other.steps[at - 1].thought)]
+        turns = (Turn(action="look", observation=other.steps[at].observation, thought=other.steps[at - 1].thought),)
         made.append(View(task=task, opening=other.steps[0].observation, plan=plan.plan, turns=turns if i % 8 else ()))
     return made
 

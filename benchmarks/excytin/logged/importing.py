@@ -267,6 +267,8 @@ def _steps(run: LoggedRun) -> list[Step]:
                 observation=logged.observation,
                 decision=_decision(run, logged, history),
                 outcome=Observation(text=logged.outcome, score=run.reward if last else 0.0, done=last),
+                # Tokens were logged for all steps together.
+                spend=(Spend(actor=STUDENT, model=run.model, usage=Usage(calls=1, dollars=None, unmetered=1)),),
                 seconds=0.0,
             )
         )
@@ -280,8 +282,6 @@ def _decision(run: LoggedRun, logged: LoggedStep, history: tuple[Message, ...]) 
         actor=STUDENT,
         reason="logged",
         thought=logged.thought,
-        # Tokens were logged for all steps together.
-        spend=(Spend(actor=STUDENT, model=run.model, usage=Usage(calls=1, dollars=None, unmetered=1)),),
         prompt=Prompt(stable=run.system, history=history) if run.form == "agent" else Prompt(),
         text=logged.text,
     )

@@ -17,7 +17,7 @@ from atlas.memory import Demonstration, Memory, from_episode
 from atlas.memory.backend import Status
 from atlas.memory.pamphlets import PamphletStore
 from atlas.protocols import Embedder
-from atlas.regrade import case_of
+from atlas.regrade import stored_case
 from atlas.traces.reader import Run, StoredEpisode
 
 TRAIN = (5,)
@@ -117,7 +117,7 @@ def _learn(run: Run, memory: PamphletStore, episodes: Sequence[StoredEpisode], a
         score = episode.result.score if episode.result else None
         if score is None:
             continue
-        taught = distiller.lessons(case_of(replace(episode)), success=score >= at_least)
+        taught = distiller.lessons(stored_case(replace(episode)), success=score >= at_least)
         entries = [
             entry.model_copy(update={"origins": tuple(o.model_copy(update={"run": run.name}) for o in entry.origins)})
             for entry in taught.entries

@@ -1,0 +1,201 @@
+"""The desk: the only place that asks a model. Whatever happens to an answer, what it cost is in the book by then."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+
+from atlas.actions import Actions, Parsed
+from atlas.budget import Meter
+from atlas.prompts import render
+from atlas.protocols import Model, RanksActions, ReadsView
+from atlas.records import Ask, Completion, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
+
+ACT = "act"
+"""The purpose of asking for the next action: the only one that the agent's tools and call options go with."""
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair: JSON can spell it and models do write it, but no text encoding or database takes it."""
+
+
+class Account:
+    """What was used, in order, and the ``meters`` that it counts against. Shared by threads."""
+
+    def __init__(self, meters: Sequence[Meter] = ()) -> None:
+        self.meters = tuple(meters)
+        self.spent: list[Spend] = []
+        self._lock = threading.Lock()
+
+    def charge(self, spend: Spend) -> None:
+        """Enter what is paid."""
+        with self._lock:
+            self.spent.append(spend)
+        for meter in self.meters:
+            meter.add(spend.usage)
+
+    def check(self, model: Model | None = None) -> None:
+        """Raise what :meth:`atlas.budget.Meter.check` does: nothing further may start, or ``model`` not be asked."""
+        for meter in self.meters:
+            meter.check(model)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The samples of one model for one question: the replies, what they say, and the prompt they were given."""
+
+    actor: str
+    model: str
+    replies: tuple[Reply, ...]
+    parsed: tuple[Parsed, ...]
+    """The action in each reply, where one was asked for."""
+    votes: tuple[Vote, ...]
+    """The same for the trace."""
+    prompt: Prompt
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """The first reply."""
+        return self.replies[0].text
+
+    def __add__(self, other: Answer) -> Answer:
+        """Further samples for the same question."""
+        return Answer(
+            actor=self.actor,
+            model=self.model,
+            replies=self.replies + other.replies,
+            parsed=self.parsed + other.parsed,
+            votes=self.votes + other.votes,
+            prompt=self.prompt,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+class Desk:
+    """Asks models on an account: one desk per decision, so that ``spent`` is what this decision used."""
+
+    def __init__(self, account: Account | None = None) -> None:
+        self.account = account or Account()
+        self._rows: list[Spend] = []
+        self._above: Desk | None = None
+
+    @property
+    def spent(self) -> tuple[Spend, ...]:
+        """What was used at this desk, a row per actor and model."""
+        return by_actor(self._rows)
+
+    def apart(self) -> Desk:
+        """A desk on the same account that tells what was used at it alone: for a part of what this one is asked for."""
+        desk = copy(self)
+        desk._rows, desk._above = [], self
+        return desk
+
+    async def ask(
+        self,
+        model: Model,
+        view: View,
+        *,
+        actor: str,
+        purpose: str = ACT,
+        prompt: Prompt | None = None,
+        actions: Actions | None = None,
+        n: int = 1,
+        first: int = 0,
+        temperature: float = 0.0,
+        max_tokens: int = 256,
+        proposal: str = "",
+    ) -> Answer:
+        """``n`` samples of ``model``, charged to ``actor``. No reply at all counts as one empty reply.
+
+        Asked for the next action, the model gets the prompt that the view makes, with the agent's tools and call
+        options, and ``actions`` reads its replies. For any other ``purpose`` it gets ``prompt`` and nothing of those.
+
+        Raises BudgetExceeded and ConfigError before the call where a meter is spent or cannot count the model, and what
+        the model raises: by then what was used is charged.
+        """
+        self.account.check(model)
+        began = time.perf_counter()
+        if purpose == ACT:
+            view = _meant(view, actor)
+            prompt = render(_read(model, view), list_actions=not isinstance(model, RanksActions))
+            max_tokens = int(view.options.get("max_tokens", max_tokens))
+        elif view.tools or view.options:
+            view = view.replace(tools=(), options={})
+
+        def charge(usage: Usage) -> None:
+            self._charge(Spend(actor=actor, model=model.name, usage=usage))
+
+        ask = Ask(
+            view=view,
+            prompt=prompt or Prompt(),
+            n=n,
+            first=first,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            purpose=purpose,
+            proposal=proposal,
+            paid=charge,
+        )
+        completion = await self._complete(model, ask)
+        charge(completion.usage)
+        replies = tuple(map(_sayable, completion.replies)) or (Reply(text=""),)
+        parsed = tuple(actions.parse(reply, view) for reply in replies) if actions is not None else ()
+        votes = tuple(
+            Vote(actor=actor, model=model.name, action=p.key, text=r.text, logprob=r.logprob)
+            for p, r in zip(parsed, replies, strict=bool(parsed))
+        )
+        return Answer(
+            actor=actor,
+            model=model.name,
+            replies=replies,
+            parsed=parsed,
+            votes=votes,
+            prompt=ask.prompt,
+            seconds=time.perf_counter() - began,
+        )
+
+    async def _complete(self, model: Model, ask: Ask) -> Completion:
+        """The model's completion. A desk that has it from elsewhere overrides this."""
+        return await model.sample(ask)
+
+    def _charge(self, spend: Spend) -> None:
+        desk: Desk | None = self
+        while desk is not None:
+            desk._rows.append(spend)
+            desk = desk._above
+        self.account.charge(spend)
+
+
+Desks = Callable[[Account], Desk]
+"""Makes the desk of a decision on an account: :class:`Desk` itself, or one that keeps a journal."""
+
+
+def _meant(view: View, actor: str) -> View:
+    """``view`` less the entries that are meant for others."""
+    if not view.guidance:
+        return view
+    return view.replace(guidance=tuple(entry for entry in view.guidance if entry.audience == actor))
+
+
+def _read(model: Model, view: View) -> View:
+    """``view`` less what ``model`` does not read in its prompt."""
+    if not isinstance(model, ReadsView):
+        return view
+    return view.replace(retrieved=(), advice="", guidance=view.guidance if model.reads_guidance else ())
+
+
+def _sayable(reply: Reply) -> Reply:
+    """``reply`` with a replacement character for each half of a surrogate pair."""
+    if not _HALF.search(reply.text) and not any(_HALF.search(c.id + c.name + c.arguments) for c in reply.tool_calls):
+        return reply
+    calls = tuple(
+        ToolCall(
+            id=_HALF.sub("\ufffd", c.id), name=_HALF.sub("\ufffd", c.name), arguments=_HALF.sub("\ufffd", c.arguments)
+        )
+        for c in reply.tool_calls
+    )
+    return reply.model_copy(update={"text": _HALF.sub("\ufffd", reply.text), "tool_calls": calls})

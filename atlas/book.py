@@ -1,0 +1,166 @@
+"""The book of an episode: the one place that knows what it is, what was done, what it used and how it ended."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+
+from atlas.asking import Account, Desk, Desks
+from atlas.budget import Budget, Meter
+from atlas.errors import BudgetExceeded
+from atlas.evaluators.outcome import success
+from atlas.protocols import Model, Recorder
+from atlas.records import (
+    TEACHER,
+    Decision,
+    Episode,
+    Failure,
+    Observation,
+    Review,
+    Spend,
+    Step,
+    Stop,
+    Task,
+    Verdict,
+    by_actor,
+)
+
+SCORED = (Stop.DONE, Stop.MAX_STEPS, Stop.BUDGET)
+"""Stops whose score is the episode's: its own limits are part of its rules, and where it stood then is its result."""
+
+
+class Unrecorded:
+    """The recorder of episodes that nobody wants to keep."""
+
+    def start(self, episode_id: str, arm: str, task: object, seed: int, config: str) -> None: ...
+
+    def step(self, episode_id: str, step: Step) -> None: ...
+
+    def end(self, episode: Episode) -> None: ...
+
+
+class _Open(Account):
+    """Charges ``account`` and goes on where that is spent."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__()
+        self._account = account
+
+    def charge(self, spend: Spend) -> None:
+        self._account.charge(spend)
+
+    def check(self, model: Model | None = None) -> None:
+        with suppress(BudgetExceeded):
+            self._account.check(model)
+
+
+class Book(Account):
+    """One episode, from its opening to its record. Whoever acts in it writes here; nobody else makes an Episode.
+
+    task, arm, run, seed, config: what the episode is. The seed is that of all its attempts.
+    recorder: is told as things happen.
+    budget: of this episode; ``run_meter`` counts for the whole run.
+    success_at: the score from which it counts as successful.
+    retries: id of the episode that ended with an error and that this one plays again.
+    desks: makes the desk of each decision.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        arm: str = "",
+        run: str = "",
+        seed: int = 0,
+        config: str = "",
+        recorder: Recorder | None = None,
+        budget: Budget | None = None,
+        run_meter: Meter | None = None,
+        success_at: float = 1.0,
+        retries: str = "",
+        desks: Desks = Desk,
+    ) -> None:
+        super().__init__([Meter(budget), *([run_meter] if run_meter else [])])
+        self.id = uuid.uuid4().hex[:12]
+        self.task = task
+        self.arm = arm
+        self.run = run
+        self.seed = seed
+        self.config = config
+        self.recorder: Recorder = recorder or Unrecorded()
+        self.success_at = success_at
+        self.retries = retries
+        self.attempt = 0
+        self.plan = ""
+        self.lane = ""
+        self.steps: list[Step] = []
+        self.reviews: list[Review] = []
+        self.verdict: Verdict | None = None
+        self._desks = desks
+        self._started = self._began = 0.0
+
+    def open(self) -> None:
+        """The episode begins."""
+        self._started, self._began = time.time(), time.perf_counter()
+        self.recorder.start(self.id, self.arm, self.task, self.seed, self.config)
+
+    def desk(self, *, judging: bool = False) -> Desk:
+        """A desk for one decision, on this book's account. ``judging`` is paid like all else, but a spent budget does
+        not leave an episode without its score."""
+        return self._desks(_Open(self) if judging else self)
+
+    def decided(self, decision: Decision) -> None:
+        """What was decided holds for the steps to come, also where this one comes to nothing."""
+        if decision.plan is not None:
+            self.plan = decision.plan
+        if decision.lane is not None:
+            self.lane = decision.lane.lane
+        self.reviews.extend(decision.reviews)
+
+    def step(
+        self, seen: Observation, decision: Decision, outcome: Observation, spend: Sequence[Spend], seconds: float
+    ) -> None:
+        """A step whose outcome is known."""
+        step = Step(
+            index=len(self.steps),
+            attempt=self.attempt,
+            observation=seen.text,
+            admissible=len(seen.admissible),
+            decision=decision,
+            outcome=outcome,
+            spend=tuple(spend),
+            seconds=seconds,
+        )
+        self.steps.append(step)
+        self.recorder.step(self.id, step)
+
+    def close(self, stop: Stop, score: float | None, failure: Failure | None = None) -> Episode:
+        """The episode's record. ``score`` is where it stood; it is the episode's only where it ended by its rules."""
+        score = score if stop in SCORED else None
+        episode = Episode(
+            id=self.id,
+            run=self.run,
+            arm=self.arm,
+            task=self.task,
+            seed=self.seed,
+            config=self.config,
+            stop=stop,
+            score=score,
+            success=success(score, at_least=self.success_at),
+            steps=len(self.steps),
+            teacher_steps=sum(step.decision.actor == TEACHER for step in self.steps),
+            spend=by_actor(self.spent),
+            seconds=time.perf_counter() - self._began,
+            started=self._started,
+            plan=self.plan,
+            lane=self.lane,
+            asked_steps=sum(any(s.actor == TEACHER for s in step.spend) for step in self.steps),
+            reviews=tuple(self.reviews),
+            verdict=self.verdict,
+            failure=failure,
+            retries=self.retries,
+        )
+        self.recorder.end(episode)
+        return episode

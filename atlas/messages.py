@@ -1,0 +1,62 @@
+"""Chat messages and prompts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atlas.record import Record
+
+
+class ToolCall(Record):
+    """A function call as chat APIs write it; ``arguments`` is the JSON text the model produced."""
+
+    id: str = ""
+    name: str
+    arguments: str = "{}"
+
+
+class Message(Record):
+    """One chat message."""
+
+    role: str
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+class Prompt(Record):
+    """A prompt with its parts kept apart, in the order that lets a provider cache the prefix.
+
+    ``stable`` never changes within a run, ``history`` only grows within an episode, and the rest, which changes at
+    every step, comes last: entries of pamphlets, demonstrations, what the teacher advises, and the ask.
+    """
+
+    stable: str = ""
+    history: tuple[Message, ...] = ()
+    guidance: str = ""
+    retrieved: str = ""
+    advice: str = ""
+    ask: str = ""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Tool schemas sent beside the messages, as chat APIs take them."""
+
+    def messages(self) -> list[Message]:
+        """The chat messages to send: system, history, and one last user turn that carries what changes."""
+        sent = [Message(role="system", content=self.stable)] if self.stable else []
+        sent.extend(self.history)
+        tail = "\n\n".join(part for part in (self.guidance, self.retrieved, self.advice, self.ask) if part)
+        if not tail:
+            return sent
+        if sent and sent[-1].role == "user":
+            sent[-1] = Message(role="user", content=f"{sent[-1].content}\n\n{tail}")
+        else:
+            sent.append(Message(role="user", content=tail))
+        return sent
+
+    def text(self) -> str:
+        """The messages as plain text, for models without a chat template and for counting tokens."""
+        return "\n\n".join(f"{m.role}: {m.content}{_calls_text(m)}" for m in self.messages())
+
+
+def _calls_text(message: Message) -> str:
+    return "".join(f"\n{call.name}({call.arguments})" for call in message.tool_calls)
