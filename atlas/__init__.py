@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from atlas.errors import AtlasError, BudgetExceeded, ConfigError, ModelError
     from atlas.evaluators import Case, EnsembleJudge, Judge, ModelJudge, Verdict
     from atlas.loop import Rollout
-    from atlas.memory import Demonstration, DemonstrationStore
+    from atlas.memory import Demonstration, DemonstrationStore, Memory
     from atlas.memory.history import History
     from atlas.memory.pamphlet import Entry
     from atlas.memory.pamphlets import PamphletStore
@@ -93,6 +93,7 @@ __all__ = [
     "Judge",
     "LaneRules",
     "Lanes",
+    "Memory",
     "Message",
     "Model",
     "ModelError",
@@ -140,7 +141,7 @@ __getattr__, __dir__ = lazily(
         "atlas.errors": "AtlasError BudgetExceeded ConfigError ModelError",
         "atlas.evaluators": "Case EnsembleJudge Judge ModelJudge Verdict",
         "atlas.loop": "Rollout",
-        "atlas.memory": "Demonstration DemonstrationStore",
+        "atlas.memory": "Demonstration DemonstrationStore Memory",
         "atlas.memory.history": "History",
         "atlas.memory.pamphlet": "Entry",
         "atlas.memory.pamphlets": "PamphletStore",

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from atlas.benchmarks.library import Elsewhere, Library
 from atlas.benchmarks.options import BenchOptions
 from atlas.errors import ConfigError
-from atlas.memory import DemonstrationStore
-from atlas.memory.history import History
+from atlas.memory import DemonstrationStore, Memory
 from atlas.memory.irrelevant import Irrelevant
 from atlas.memory.store import MemoryView
 from atlas.policies import Cascade, Coach, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
@@ -48,8 +47,6 @@ class Arm:
     """Whether it reads all entries of the run's own, so that what their coins say is evidence."""
     grows: bool = False
     """Whether it starts with an empty memory, which grows while it serves, one episode after the other."""
-    outcomes: bool = False
-    """Whether that memory keeps the outcome of every episode as well."""
     reviewer: Callable[[Stage], Reviewer] | None = None
     control_of: str = ""
     """The arm whose control it is: nothing is compared with a control but what it controls."""
@@ -115,11 +112,9 @@ class Stage:
 
     cast: Cast
     options: BenchOptions
-    memory: DemonstrationStore | None = None
+    memory: Memory | None = None
     library: Library | None = None
     """Demonstrations and what they were distilled to."""
-    history: History | None = None
-    """How episodes went, in an arm that keeps it."""
     share: float | None = None
     """The teacher's share of steps under random routing."""
     seed: int = 0
@@ -179,11 +174,11 @@ class Stage:
     @property
     def lanes(self) -> Lanes:
         """The student with demonstrations, alone or coached, by how such tasks went before."""
-        if self.history is None:
-            raise ConfigError(f"the arm {self._name!r} keeps no outcomes to choose lanes by: say outcomes=True in it")
+        if self.memory is None or not (self.played and self.played.arm.grows):
+            raise ConfigError(f"the arm {self._name!r} keeps no outcomes to choose lanes by: say grows=True in it")
         auto = self.recall(self.student)
         coach = Coach(auto, self.cast.teacher, max_tokens=self.options.max_tokens)
-        return Lanes(auto, coach, Probe(self.history), rules=self.options.rules)
+        return Lanes(auto, coach, Probe(self.memory.outcomes), rules=self.options.rules)
 
     # --- what it is shown ---------------------------------------------------------------------------------------------
 
@@ -194,7 +189,7 @@ class Stage:
         return Recall(inner, source, self.options.shown, planner=planner)
 
     def demonstrations(self, without: str = "") -> DemonstrationStore | MemoryView:
-        arm, memory = self.played.arm if self.played else None, self.memory
+        arm, memory = self.played.arm if self.played else None, self.memory.demonstrations if self.memory else None
         if memory is None or (arm is not None and not (arm.demos or arm.grows)):
             raise ConfigError(
                 f"the arm {self._name!r} needs demonstrations: give --demos or --memory, and in an arm of your own say "

@@ -51,7 +51,7 @@ BUILT_IN = (
         lambda on: on.recall(on.cascade), kind="online", reads=RECALL, samples=True, grows=True, hue=6),
     Arm("lanes", "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as "
         "online's", lambda on: on.lanes,
-        kind="lanes", reads=(*RECALL, *LANES), grows=True, outcomes=True, hue=6,
+        kind="lanes", reads=(*RECALL, *LANES), grows=True, hue=6,
         reviewer=lambda on: InLane(TeacherReview(on.cast.teacher))),
     Arm("teacher", "the teacher alone",
         lambda on: on.teacher, kind="teacher", reads=(), hue=3),

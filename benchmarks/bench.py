@@ -23,12 +23,10 @@ from atlas.benchmarks.suite import Suite, TaskRef, distiller_of, judge_of, succe
 from atlas.budget import Meter
 from atlas.distil import distil_run
 from atlas.errors import ConfigError, DataError
-from atlas.memory import DemonstrationStore, load_embedder
-from atlas.memory.evidence import EvidenceTable, trials_of
-from atlas.memory.pamphlets import PamphletStore
+from atlas.memory import Memory
+from atlas.memory.evidence import trials_of
 from atlas.policies import Solo
-from atlas.policies.guided import FAIR
-from atlas.protocols import Embedder, Policy, Reviewer
+from atlas.protocols import Policy, Reviewer
 from atlas.records import TEACHER, Episode, Step, Stop, Usage, counted, total
 from atlas.runner import Job, Key, failed, play, remaining, retrying, settled
 from atlas.traces import Run, RunWriter
@@ -107,18 +105,15 @@ class Bench:
         self._episodes = Run(self.folder).results()
         self._meter = Meter(options.run_budget, what="run")
         self._meter.add(total(s for e in self._before for s in e.spend))
-        embedder = load_embedder(options.embedder)
-        with DemonstrationStore(
-            options.memory or self.folder / MEMORY, embedder=embedder, window=options.around
-        ) as memory:
-            if memory.database.frozen() and (options.demos or options.trials):
+        with Memory(options.memory or self.folder / MEMORY, options.embedder, window=options.around) as memory:
+            if memory.frozen and (options.demos or options.trials):
                 raise ConfigError(
                     f"the memory {memory.path} is frozen, and new demonstrations and trials would be written to it: "
                     f"give --demos 0 and no --trials, or 'atlas memory freeze {memory.path} --off' first"
                 )
             if any(arm.arm.demos for arm in arms):
                 await self._collect(writer, memory)
-            library = await self._distil(memory, embedder) if self._guided and not self._meter.spent else None
+            library = await self._distil(memory) if self._guided and not self._meter.spent else None
             stage = Stage(self.cast, options, memory, library)
             # Random routing needs the cascade's share, so it comes last, whatever its place in the list.
             for arm in sorted(arms, key=lambda arm: arm.arm.routes):
@@ -130,36 +125,35 @@ class Bench:
         self._complain_if_nothing_worked()
         return self._episodes
 
-    async def _collect(self, writer: RunWriter, memory: DemonstrationStore) -> None:
-        options = self.options
+    async def _collect(self, writer: RunWriter, memory: Memory) -> None:
+        options, demos = self.options, memory.demonstrations
         if options.demos:
             teacher = Solo(self.cast.teacher, actor=TEACHER, max_tokens=options.max_tokens)
             refs = self.suite.demo_tasks(options.split, options.demos, options.tasks_seed)
             jobs = [self._job(COLLECT, teacher, ref) for ref in refs]
             # One at a time: a learning curve takes the first N, so their order has to be the same in every run.
-            await self._play(f"the teacher demonstrates {len(jobs)} tasks", jobs, writer, 1, Learner(memory))
+            await self._play(f"the teacher demonstrates {len(jobs)} tasks", jobs, writer, 1, Learner(demos))
         if self._meter.spent:
             return
-        if not len(memory):
+        if not len(demos):
             raise ConfigError("there are no demonstrations to recall: give --demos N to collect some, or --memory FILE")
-        doing = f"reading {len(memory)} demonstrations"
+        doing = f"reading {len(demos)} demonstrations"
         self.seen(doing, self._episodes)
-        memory.warm(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
+        demos.warm(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
 
-    async def _distil(self, memory: DemonstrationStore, embedder: Embedder) -> Library:
+    async def _distil(self, memory: Memory) -> Library:
         """The entries that the demonstrations teach by rule, in the same memory; the lessons lie beside the trace."""
         run = Run(self.folder)
         collected = [e for e in run.episodes() if e.arm == COLLECT and e.result is not None and e.result.success]
-        pamphlets = PamphletStore(memory.database, embedder)
         doing = f"distilling {len(collected)} demonstrations"
 
         def seen(done: int, of: int) -> None:
             self.seen(f"{doing}: {done:,} of {of:,}", self._episodes)
 
-        lessons = await distil_run(run, distiller_of(self.suite), collected, pamphlets, seen=seen)
-        if not len(pamphlets):
+        lessons = await distil_run(run, distiller_of(self.suite), collected, memory.entries, seen=seen)
+        if not len(memory.entries):
             raise ConfigError("there are no pamphlets to read: give --demos N to collect and distil some, or --memory")
-        return Library(pamphlets, lessons, embedder)
+        return Library(memory, lessons)
 
     async def _arm(self, arm: Played, tasks: Sequence[TaskRef], writer: RunWriter, stage: Stage) -> None:
         if arm.arm.grows:
@@ -173,12 +167,11 @@ class Bench:
         if arm.arm.evidence and not arm.suffix and self.options.trials and stage.memory is not None:
             self._record_trials(arm, stage.memory)
 
-    def _record_trials(self, arm: Played, memory: DemonstrationStore) -> None:
+    def _record_trials(self, arm: Played, memory: Memory) -> None:
         """What the coins of the arm's episodes say of the entries, also of those that were played before a kill."""
-        table = EvidenceTable(memory.database)
         for stored in Run(self.folder).episodes():
             if stored.arm == self._name(arm) and stored.result is not None and not stored.retried:
-                table.add(trials_of(stored.result, stored.steps, p=FAIR))
+                memory.trials.add(trials_of(stored.result, stored.steps))
 
     async def _growing(self, arm: Played, tasks: Sequence[TaskRef], writer: RunWriter, stage: Stage) -> None:
         """In order and one at a time: what the memory holds is what the tasks before have taught."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from atlas.asking import Desk
 from atlas.distil import Lesson
 from atlas.errors import ConfigError
+from atlas.memory import Memory
 from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
-from atlas.protocols import Embedder, Pamphlets, Policy
+from atlas.protocols import Pamphlets, Policy
 from atlas.records import Decision, Guidance, View
 
 _TURNS = 20
@@ -24,17 +25,16 @@ Part = tuple[int | None, str, bool]
 class Library:
     """The entries that the demonstrations were distilled to."""
 
-    pamphlets: PamphletStore
+    memory: Memory
     lessons: Sequence[Lesson]
     """In the order of the demonstrations. Empty where the entries were there before this run."""
-    embedder: Embedder
     _parts: dict[Part, Pamphlets] = field(default_factory=dict)
 
     def entries(self, count: int | None = None, without: str = "", *, shuffled: bool = False) -> Pamphlets:
         """What the first ``count`` demonstrations taught, without those of one family: a memory of its own, learned
         from them alone. Shuffled, each cue has the advice of another entry."""
         if count is None and not without and not shuffled:
-            return self.pamphlets
+            return self.memory.entries
         part = (count, without, shuffled)
         if part not in self._parts:
             self._parts[part] = self._learned(part)
@@ -46,15 +46,15 @@ class Library:
             raise ConfigError(
                 "a part of the pamphlets is what a part of the demonstrations taught: collect some with --demos N"
             )
-        memory: PamphletStore = self.pamphlets
+        memory: PamphletStore = self.memory.entries
         if count is not None or without:
-            memory = PamphletStore(":memory:", self.embedder)
+            memory = PamphletStore(":memory:", self.memory.embedder)
             for lesson in self.lessons[:count]:
                 if not without or lesson.family != without:
                     memory.learn(f"library/{lesson.episode}", lesson.distilled.entries)
         if shuffled:
             entries = exchanged(memory.all())
-            memory = PamphletStore(":memory:", self.embedder)
+            memory = PamphletStore(":memory:", self.memory.embedder)
             memory.add_many(entries, author="rule:shuffled", reason="a control: cues with the advice of other entries")
         return Extract(memory, {"count": count, "without": without, "shuffled": shuffled})
 

@@ -17,7 +17,7 @@ student, teacher = stand_ins.pair()
 agent = atlas.Agent(
     student,
     teacher,
-    memory=atlas.DemonstrationStore(":memory:", embedder="hash"),
+    memory=atlas.Memory(":memory:", "hash"),
     k=2,
     actions=atlas.ChatActions(text_key=lambda text: "answer"),
 )

@@ -11,17 +11,15 @@ from collections.abc import Sequence
 
 import atlas
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
-from atlas.memory import from_episode
 from atlas.records import TEACHER, total
 
 
 async def main(games: int = 12, demonstrations: int = 24) -> None:
     student, teacher = atlas.load("nearest"), atlas.load("scripted:alfworld")
-    memory, suite = atlas.DemonstrationStore(":memory:", embedder="hash"), Alfworld()
+    memory, suite = atlas.Memory(":memory:", "hash"), Alfworld()
 
     def learn(episode: atlas.Episode, steps: Sequence[atlas.Step]) -> None:
-        if episode.success:
-            memory.add(from_episode(episode, steps))
+        memory.keep(episode, steps)
 
     collect = atlas.Solo(teacher, actor=TEACHER)
     train = suite.demo_tasks(HOMES, demonstrations)
@@ -36,7 +34,8 @@ async def main(games: int = 12, demonstrations: int = 24) -> None:
         "ICD + cascade": atlas.Recall(cascade, memory, k=6),
         "random routing": atlas.Recall(atlas.RandomRoute(student, teacher, share=0.2), memory, k=6),
     }
-    print(f"{len(memory)} demonstrations by a scripted teacher (stated price); a student that copies, and is no model")
+    held = len(memory.demonstrations)
+    print(f"{held} demonstrations by a scripted teacher (stated price); a student that copies, and is no model")
     for name, policy in arms.items():
         jobs = [atlas.Job(name, task.id, policy, task.environment) for task in suite.tasks(HOMES, games)]
         done = await atlas.play(jobs)

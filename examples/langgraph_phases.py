@@ -19,7 +19,6 @@ import atlas
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.graph import Context, Journal, MemoryStore, advance, episode_graph
 from atlas.memory.distil_scripted import ScriptedDistiller
-from atlas.memory.pamphlets import PamphletStore
 from atlas.records import TEACHER
 
 
@@ -27,23 +26,23 @@ async def play(folder: Path, games: int) -> None:
     """Take ``games`` episodes from wherever they stand to their end."""
     tasks = {task.id: task for task in Alfworld().demo_tasks(HOMES, games)}
     journal = Journal(folder, "teacher")
-    with atlas.RunWriter(folder) as recorder, atlas.DemonstrationStore(folder / "memory.db", embedder="hash") as memory:
-        pamphlets = PamphletStore(memory.database, "hash")
+    with atlas.RunWriter(folder) as recorder, atlas.Memory(folder / "memory.db", "hash") as memory:
         context = Context(
             recorder=recorder,
             policy=atlas.Solo(atlas.load("scripted:alfworld"), actor=TEACHER),
             environment=lambda task: tasks[task].environment(),
             distiller=ScriptedDistiller(),
-            pamphlets=pamphlets,
-            demonstrations=memory,
+            pamphlets=memory.entries,
+            demonstrations=memory.demonstrations,
             journal=journal,
         )
         async with AsyncSqliteSaver.from_conn_string(str(folder / "checkpoints.db")) as saver:
             for task in tasks:
                 await advance(episode_graph(saver), context, arm="teacher", task=task)
-        notes = MemoryStore(memory, pamphlets).search(("pamphlets",), limit=1_000)
+        notes = MemoryStore(memory).search(("pamphlets",), limit=1_000)
         played = len(atlas.Run(folder).results())
-        print(f"{played} episodes played, {len(memory)} demonstrations, {len(notes)} notes, the first of them:")
+        held = len(memory.demonstrations)
+        print(f"{played} episodes played, {held} demonstrations, {len(notes)} notes, the first of them:")
         print(f"  when {notes[0].value['cue']}: {notes[0].value['action']}")
 
 

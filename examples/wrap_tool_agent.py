@@ -33,7 +33,7 @@ def agent_loop(client: Any, request: str, world: shop.Shop) -> str:
 
 def main() -> None:
     student, teacher = stand_ins.pair()
-    memory = atlas.DemonstrationStore(":memory:", embedder="hash")
+    memory = atlas.Memory(":memory:", "hash")
     say = atlas.ChatActions(text_key=lambda text: "answer")  # how an answer is worded makes no difference here
     done: list[atlas.Episode] = []
     with atlas.Agent(student, teacher, memory=memory, k=2, actions=say) as agent:

@@ -2,12 +2,15 @@
 
 from atlas.memory.demonstration import Demonstration, Source, from_episode, from_steps, had_effect
 from atlas.memory.embed import HashEmbedder, MiniLM, SentenceTransformer, load_embedder
+from atlas.memory.memory import Kept, Memory
 from atlas.memory.store import DemonstrationStore, MemoryView
 
 __all__ = [
     "Demonstration",
     "DemonstrationStore",
     "HashEmbedder",
+    "Kept",
+    "Memory",
     "MemoryView",
     "MiniLM",
     "SentenceTransformer",

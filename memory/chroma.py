@@ -29,9 +29,12 @@ def installed() -> bool:
 
 
 class ChromaFolder:
-    """The Chroma database of one memory file: one collection per embedder and key."""
+    """The Chroma database of one memory: one collection per embedder and key.
 
-    def __init__(self, memory: str) -> None:
+    It lies beside the memory's file, or nowhere for a memory that is in none: then it is made anew when opened.
+    """
+
+    def __init__(self, memory: Path | None) -> None:
         try:
             import chromadb
             from chromadb.config import Settings
@@ -39,7 +42,7 @@ class ChromaFolder:
             raise MissingExtra("the Chroma index", "chroma") from error
         settings = Settings(anonymized_telemetry=False)
         self._lock = None
-        if memory == ":memory:":
+        if memory is None:
             self._client: Any = chromadb.EphemeralClient(settings)
             return
         folder = Path(f"{memory}.chroma")

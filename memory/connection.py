@@ -20,20 +20,12 @@ BUSY_SECONDS = 60.0
 
 
 class Connection:
-    """Shared by the threads of a process, which take turns.
-
-    The order of locks over a memory: first a store's lock for embedding, then the turn at the file, then locks inside
-    an index or an embedder. What a store remembers of the file it changes in its turn (:meth:`turn`), under no lock of
-    its own, so that any store may be called inside a transaction; and who has the turn does not wait for those who
-    embed (:meth:`embedding`).
-    """
+    """Shared by the threads of a process, which take turns."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.undone = 0
-        """Transactions that had written and were rolled back: what was read inside of them never was."""
+        self.file = None if path == ":memory:" else Path(path)
         self._lock = threading.RLock()
-        self._turns, self._owner = 0, 0
         self._depth = 0
         if path != ":memory:":
             self._check_folder()
@@ -43,34 +35,13 @@ class Connection:
         try:
             with self._errors():
                 self._prepare()
-        except StoreError:
+        except BaseException:
             self._db.close()
             raise
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """No other thread of this process uses the connection meanwhile. May be nested."""
-        with self._lock:
-            self._turns, self._owner = self._turns + 1, threading.get_ident()
-            try:
-                yield
-            finally:
-                self._turns -= 1
-                self._owner = self._owner if self._turns else 0
-
-    @contextmanager
-    def embedding(self, lock: threading.Lock) -> Iterator[None]:
-        """Hold ``lock``, so that one thread embeds what is new and the others wait for it, unless this thread has the
-        turn: who embeds takes turns as well, and would wait for it in vain."""
-        if self._turns and self._owner == threading.get_ident():
-            yield
-            return
-        with lock:
-            yield
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query. What writes is for the inside of a :meth:`transaction` alone."""
@@ -100,16 +71,14 @@ class Connection:
 
     @contextmanager
     def _begun(self, begin: str) -> Iterator[None]:
-        with self.turn(), self._errors():
+        with self._lock, self._errors():
             name = f"nested_{self._depth}" if self._depth else ""
             self._db.execute(f"SAVEPOINT {name}" if name else begin)
-            written = self._db.total_changes
             self._depth += 1
             try:
                 yield
                 self._db.execute(f"RELEASE {name}" if name else "COMMIT")
             except BaseException:
-                self.undone += self._db.total_changes > written
                 if self._db.in_transaction:
                     self._db.execute(f"ROLLBACK TO {name}" if name else "ROLLBACK")
                     if name:

@@ -6,40 +6,34 @@ not undo what was observed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from atlas.evaluators import success
 from atlas.memory.database import Database, Write
 from atlas.memory.gate import AUTHOR, Gated, Rule, gate
 from atlas.memory.uplift import Evidence, Trial, evidence
-from atlas.records import INTERRUPTED, Episode, Step, total
+from atlas.records import INTERRUPTED, Citation, Episode, Step, total
 
-_TABLE = """
-CREATE TABLE trials (
-    entry TEXT NOT NULL,
-    episode TEXT NOT NULL,
-    task TEXT NOT NULL,
-    seed INTEGER NOT NULL,
-    family TEXT NOT NULL,
-    shown INTEGER NOT NULL,
-    p REAL NOT NULL,
-    reward REAL,
-    dollars REAL,
-    started REAL NOT NULL,
-    PRIMARY KEY (entry, episode)
-) WITHOUT ROWID
-"""
+FAIR = 0.5
+"""The chance of the coins whose citation does not say: those of traces from before citations did."""
 
 
-def trials_of(episode: Episode, steps: Iterable[Step], p: float) -> list[Trial]:
-    """One trial for each entry that a coin of probability ``p`` switched on or off in ``episode``.
+def trials_of(episode: Episode, steps: Iterable[Step]) -> list[Trial]:
+    """One trial for each entry that a coin switched on or off in ``episode``, with the chance that its citation says.
 
     A coin counts from the first step that the entry fitted, shown or not. The reward is the score where it lies between
     0 and 1, else 1 or 0 by success; an interrupted episode gives none, as it will be played again.
+
+    A coin holds for a whole episode. Where an entry was both shown and withheld in one, or shown by a coin and without
+    one, what came of it is no evidence for either: the trial is void, and there is none.
     """
     if episode.stop in INTERRUPTED:
         return []
-    shown = {c.id: c.shown for step in steps for c in step.decision.guidance if c.randomised}
+    coins: dict[str, set[tuple[bool, float] | None]] = {}
+    for step in steps:
+        for cited in step.decision.guidance:
+            coins.setdefault(cited.id, set()).add(_coin(cited))
+    tossed = {entry: found.pop() for entry, found in coins.items() if len(found) == 1}
     return [
         Trial(
             entry=entry,
@@ -47,14 +41,20 @@ def trials_of(episode: Episode, steps: Iterable[Step], p: float) -> list[Trial]:
             task=episode.task.id,
             seed=episode.seed,
             family=episode.task.family,
-            shown=on,
-            p=p,
+            shown=coin[0],
+            p=coin[1],
             reward=_reward(episode.score),
             dollars=total(episode.spend).dollars,
             started=episode.started,
         )
-        for entry, on in shown.items()
+        for entry, coin in tossed.items()
+        if coin is not None
     ]
+
+
+def _coin(cited: Citation) -> tuple[bool, float] | None:
+    """How the coin fell, and its chance to show the entry; None where none was tossed."""
+    return (cited.shown, FAIR if cited.p is None else cited.p) if cited.randomised else None
 
 
 def _reward(score: float | None) -> float | None:
@@ -64,26 +64,22 @@ def _reward(score: float | None) -> float | None:
 
 
 class EvidenceTable:
-    """The trials in a memory file."""
+    """The trials in a memory."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        db.define("trials", _TABLE)
 
     def add(self, trials: Iterable[Trial]) -> None:
         """Store trials in one transaction. What is there already for an entry and an episode is replaced, so that an
         episode may be added again after its reward changed. Raises StoreError when the memory is frozen."""
-        rows = [
-            (t.entry, t.episode, t.task, t.seed, t.family, t.shown, t.p, t.reward, t.dollars, t.started) for t in trials
-        ]
-        if rows:
+        found = list(trials)
+        if found:
             with self._db.transaction():
-                self._db.executemany("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                self._db.backend.put_trials(found)
 
     def trials(self, entry: str) -> list[Trial]:
         """Those of one entry, in order of their start."""
-        query = "SELECT * FROM trials WHERE entry = ? ORDER BY started, episode"
-        return [_trial(row) for row in self._db.execute(query, (entry,))]
+        return self._db.backend.trials(entry)
 
     def of(self, entry: str, *, alpha: float = 0.05) -> Evidence:
         """What is known of one entry; an entry without trials has evidence that says nothing."""
@@ -91,12 +87,12 @@ class EvidenceTable:
 
     def all(self, *, alpha: float = 0.05) -> dict[str, Evidence]:
         """What is known of each entry that has trials."""
-        return {entry: self.of(entry, alpha=alpha) for entry in self._entries()}
+        return {entry: self.of(entry, alpha=alpha) for entry in self._db.backend.tried()}
 
     def verdicts(self, rule: Rule, only: Collection[str] | None = None) -> dict[str, Gated]:
         """What ``rule`` says of the entries whose status it would change, of all or of ``only`` some."""
         statuses = {item.id: item.status for item in self._db.rows("entry") if item.searched}
-        entries = [e for e in self._entries() if e in statuses and (only is None or e in only)]
+        entries = [e for e in self._db.backend.tried() if e in statuses and (only is None or e in only)]
         said = {entry: gate(statuses[entry], self.of(entry, alpha=rule.alpha), rule) for entry in entries}
         return {entry: verdict for entry, verdict in said.items() if verdict is not None}
 
@@ -110,10 +106,3 @@ class EvidenceTable:
             for entry, said in changed.items():
                 self._db.write([Write("entry", entry, status=said.status)], author=AUTHOR, reason=said.reason)
         return changed
-
-    def _entries(self) -> list[str]:
-        return [str(row[0]) for row in self._db.execute("SELECT DISTINCT entry FROM trials ORDER BY entry")]
-
-
-def _trial(row: Sequence[object]) -> Trial:
-    return Trial.model_validate(dict(zip(Trial.model_fields, row, strict=True)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -11,14 +13,12 @@ from atlas.memory.texts import TextVectors
 from atlas.memory.vectors import Floats
 from atlas.protocols import Embedder
 from atlas.record import Record
+from atlas.records import Episode, Step, total
 
-_TABLE = """
-CREATE TABLE outcomes (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    episode TEXT NOT NULL UNIQUE,
-    record TEXT NOT NULL
-)
-"""
+COACH = "coach"
+"""The lane in which the teacher looks at every step."""
+CORRECTED = "corrected"
+"""The reason of a step whose action the student took after the coach had corrected it."""
 
 
 class Outcome(Record):
@@ -32,11 +32,42 @@ class Outcome(Record):
     success: bool | None
     """None where nothing scored it."""
     unaided: float | None
-    """How well the student did by itself, 0 to 1: see :func:`atlas.policies.probe.unaided`. None where nobody knows."""
+    """How well the student did by itself, 0 to 1: see :func:`unaided`. None where nobody knows."""
     dollars: float | None
     """All actors together; None where a price is not known."""
     time: float = 0.0
     """Unix time of its start."""
+
+
+def outcome(episode: Episode, steps: Sequence[Step]) -> Outcome:
+    """The row that a history keeps of an episode."""
+    return Outcome(
+        episode=episode.id,
+        task_id=episode.task.id,
+        goal=episode.task.goal,
+        lane=episode.lane,
+        success=episode.success,
+        unaided=unaided(episode, steps),
+        dollars=total(episode.spend).dollars,
+        time=episode.started,
+    )
+
+
+def unaided(episode: Episode, steps: Sequence[Step]) -> float | None:
+    """How well the student did by itself: what the next task like this one may expect of it.
+
+    Alone (auto): whether it succeeded. Paired: whether its first attempt was good, so 0 where that was rejected.
+    Coached: the share of steps on which the coach had nothing to correct, or 0 where the task failed all the same.
+    None where nothing scored it, or where the teacher acted in an episode without a lane: that was not the student.
+    """
+    if episode.success is None or (not episode.lane and episode.teacher_steps):
+        return None
+    if not episode.success or any(review.approved is False for review in episode.reviews[:1]):
+        return 0.0
+    if episode.lane != COACH:
+        return 1.0
+    coached = [step.decision.reason == CORRECTED for step in steps]
+    return 1.0 - fmean(coached) if coached else 0.0
 
 
 class Near(NamedTuple):
@@ -50,30 +81,25 @@ class Near(NamedTuple):
 
 
 class History:
-    """The outcomes in a memory file. What another process adds is found at the next look."""
+    """The outcomes in a memory. What another process adds is found at the next look."""
 
     def __init__(self, database: Database, embedder: Embedder) -> None:
         self._db = database
         self._texts = TextVectors(database, embedder)
         self._embedder = embedder
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: object = None
         self._undone = database.undone
         self._seq = 0
         self._outcomes: list[Outcome] = []
-        self._vectors: Floats = np.empty((0, embedder.dim), np.float32)
-        self._db.define("outcomes", _TABLE)
+        self._vectors: Floats | None = None
 
     def add(self, outcome: Outcome) -> bool:
         """Keep an outcome durably; False where that episode's is there. Raises StoreError when the memory is frozen."""
         with self._db.transaction():
-            rows = self._db.execute(
-                "INSERT INTO outcomes (episode, record) VALUES (?, ?) ON CONFLICT (episode) DO NOTHING RETURNING seq",
-                (outcome.episode, outcome.model_dump_json()),
-            )
-        return bool(rows)
+            return self._db.backend.add_outcome(outcome.episode, outcome.model_dump_json())
 
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM outcomes")[0][0])
+        return self._db.backend.outcome_count()
 
     def all(self) -> list[Outcome]:
         """In the order they were learned."""
@@ -85,7 +111,7 @@ class History:
         Newest and not most alike: what a student can do changes while it learns.
         """
         outcomes, vectors = self._now()
-        if not outcomes:
+        if vectors is None:
             return []
         scores = vectors @ self._embedder.embed([goal])[0]
         found = []
@@ -97,7 +123,7 @@ class History:
                     break
         return found
 
-    def _now(self) -> tuple[list[Outcome], Floats]:
+    def _now(self) -> tuple[list[Outcome], Floats | None]:
         """What is known, with the vectors of the goals, as it is at this moment."""
         while True:
             with self._db.turn():
@@ -108,7 +134,7 @@ class History:
                 if stamp == self._stamp:
                     return self._outcomes, self._vectors
                 seq, undone = self._seq, self._undone
-                rows = self._db.execute("SELECT seq, record FROM outcomes WHERE seq > ? ORDER BY seq", (seq,))
+                rows = self._db.backend.outcomes(seq)
             # Others have their turn while this embeds.
             new = [Outcome.model_validate_json(record) for _, record in rows]
             vectors = self._texts.embed([outcome.goal for outcome in new])
@@ -116,11 +142,11 @@ class History:
                 if (seq, undone) == (self._seq, self._db.undone):
                     if rows:
                         self._outcomes = self._outcomes + new
-                        self._vectors = np.concatenate([self._vectors, vectors])
+                        self._vectors = vectors if self._vectors is None else np.concatenate([self._vectors, vectors])
                         self._seq = rows[-1][0]
                     self._stamp = stamp
                     return self._outcomes, self._vectors
 
     def _forget(self) -> None:
         self._stamp, self._seq, self._undone = None, 0, self._db.undone
-        self._outcomes, self._vectors = [], np.empty((0, self._embedder.dim), np.float32)
+        self._outcomes, self._vectors = [], None

@@ -30,8 +30,6 @@ CAP = 1_000
 
 Embed = Callable[[Sequence[str]], Floats]
 
-_LEARNED = "CREATE TABLE learned (source TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
-
 
 class Added(NamedTuple):
     """What became of the entries that were put into a memory: ids."""
@@ -45,7 +43,7 @@ class Added(NamedTuple):
 
 
 class PamphletStore:
-    """Entries in one SQLite file. Any number of processes may add and search at once; what one changes, the others
+    """Entries in one memory. Any number of processes may add and search at once; what one changes, the others
     find at their next search.
 
     Entries enter on trial, or quarantined with their reason where they are suspicious. What says the same as an entry
@@ -56,7 +54,7 @@ class PamphletStore:
         self, path: str | Path | Database, embedder: Embedder | str = "minilm", *, cap: int = CAP, audience: str = ""
     ) -> None:
         """
-        path: file to open or create, ``":memory:"``, or a database that is open, which its owner closes.
+        path: as :class:`atlas.memory.database.Database` takes it, or a database that is open, which its owner closes.
         embedder: an object, or a name for :func:`atlas.memory.embed.load_embedder`; loaded at the first use.
         cap: entries kept at most; quarantined and removed ones are not counted.
         audience: only entries for ``student`` or ``teacher`` are found; for both where empty.
@@ -69,10 +67,9 @@ class PamphletStore:
         self.database = path if isinstance(path, Database) else Database(str(path))
         self.path = self.database.path
         self._owned = self.database is not path
-        self.database.define("learned", _LEARNED)
         self._texts = TextVectors(self.database, self._embedder)
         self._embedding = threading.Lock()
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: object = None
         self._undone = self.database.undone
         self._head = 0
         self._items: dict[str, tuple[Item, Entry]] = {}
@@ -107,17 +104,14 @@ class PamphletStore:
             if self.has_learned(source, distiller=distiller):
                 return None
             added = self.add_many(entries, author=f"trace:{source}", reason="distilled")
-            row = (_learned(source, distiller), self.database.head())
-            self.database.execute("INSERT OR REPLACE INTO learned VALUES (?, ?)", row)
+            self.database.backend.set_learned(_learned(source, distiller), self.database.head())
             return added
 
     def has_learned(self, source: str, *, distiller: str = "") -> bool:
         """Whether what ``source`` taught was taken in, and no rollback has undone that since."""
-        query = """
-            SELECT 1 FROM learned l WHERE source = ? AND NOT EXISTS (
-                SELECT 1 FROM versions v WHERE v.number > l.version AND v.action LIKE 'rollback to %'
-                AND CAST(substr(v.action, 13) AS INTEGER) < l.version)"""
-        return bool(self.database.execute(query, (_learned(source, distiller),)))
+        with self.database.reading():
+            version = self.database.backend.learned(_learned(source, distiller))
+            return version is not None and not self.database.rolled_back(version)
 
     def _take(self, entry: Entry, taken: _Taken, reasons: list[str]) -> None:
         if entry.id in taken.entries:

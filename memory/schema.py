@@ -60,6 +60,35 @@ INSERT INTO changes (version, kind, id, before, after)
 DROP TABLE demonstrations;
 """
 
+FURTHER = {
+    "outcomes": """
+CREATE TABLE outcomes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    episode TEXT NOT NULL UNIQUE,
+    record TEXT NOT NULL
+)
+""",
+    "trials": """
+CREATE TABLE trials (
+    entry TEXT NOT NULL,
+    episode TEXT NOT NULL,
+    task TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    family TEXT NOT NULL,
+    shown INTEGER NOT NULL,
+    p REAL NOT NULL,
+    reward REAL,
+    dollars REAL,
+    started REAL NOT NULL,
+    PRIMARY KEY (entry, episode)
+) WITHOUT ROWID
+""",
+    "learned": "CREATE TABLE learned (source TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
+    "langgraph_keys": "CREATE TABLE langgraph_keys (kind TEXT, key TEXT, id TEXT NOT NULL, PRIMARY KEY (kind, key)) "
+    "WITHOUT ROWID",
+}
+"""Tables that not every memory has, by name."""
+
 Execute = Callable[..., Any]
 
 

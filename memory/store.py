@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from atlas.errors import ConfigError, StoreError
-from atlas.memory.database import SEARCHED, Database, Item, Status, Write, parsed
+from atlas.memory.backend import SEARCHED
+from atlas.memory.database import Database, Item, Status, Write, parsed
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.embed import load_embedder
 from atlas.memory.index import DEFAULT_KEYS, Index, Ranked, Snapshot, check_keys, distinct, query_texts
@@ -27,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 class DemonstrationStore:
-    """A memory of successful trajectories in one SQLite file, which may hold other things as well.
+    """A memory of successful trajectories, which may hold other things as well.
 
     Any number of processes may add and search at once; what one adds, the others find at their next search. Adding is
     idempotent by content. Embedding is done when first searched (or by :meth:`warm`), once per distinct text, and kept.
@@ -47,7 +48,7 @@ class DemonstrationStore:
         window: int = 5,
     ) -> None:
         """
-        path: file to open or create, ``":memory:"``, or a database that is open, which its owner closes.
+        path: as :class:`atlas.memory.database.Database` takes it, or a database that is open, which its owner closes.
         embedder: an object, or a name for :func:`atlas.memory.embed.load_embedder`; loaded at the first search.
         index: ``exact`` compares with every vector; ``auto`` estimates first where there are many, then rescores the
             best exactly, and goes over to Chroma where the vectors would not fit in memory; ``chroma`` always uses it.
@@ -75,7 +76,7 @@ class DemonstrationStore:
         """Begin anew, to read the file from its first item."""
         self._close_index()
         self._undone = self.database.undone
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: object = None
         self._head = 0
         self._demos: list[Demonstration] = []
         self._ids: list[str] = []
@@ -262,7 +263,7 @@ class DemonstrationStore:
             from atlas.memory import chroma
 
             if self._index_kind == "chroma" or chroma.installed():
-                client = chroma.ChromaFolder(self.path)
+                client = chroma.ChromaFolder(self.database.backend.file)
                 self._close_index = client.close
                 return lambda key: client.table(self._embedder.name, key)
         return lambda key: NumpyVectors(dim)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from atlas.memory.database import Change, Database, State, Version, Write
+from atlas.memory.database import Change, Database, State, Version
 
 GONE = ("removed", "absent")
 
@@ -25,10 +25,7 @@ def log(database: Database) -> list[Logged]:
     """Every version, oldest first."""
     with database.reading():
         counts: dict[int, dict[str, int]] = {}
-        query = """
-            SELECT version, before, after, replaced IS NOT NULL, count(*) FROM changes
-            GROUP BY 1, 2, 3, 4 ORDER BY 1, 5 DESC"""
-        for number, before, after, edited, count in database.execute(query):
+        for number, before, after, edited, count in database.backend.counts():
             words = counts.setdefault(number, {})
             word = _word(before, after, edited)
             words[word] = words.get(word, 0) + count
@@ -59,18 +56,8 @@ def diff(database: Database, first: int, second: int) -> list[Change]:
 
 
 def rollback(database: Database, to: int, *, author: str, reason: str) -> list[Change]:
-    """Bring back the memory as it was at version ``to``, as a new version; what that changed.
-
-    Items that were added later stay in the file, as if they were not there. Raises StoreError when the memory is
-    frozen, or has no such version.
-    """
-    with database.transaction():
-        head = database.head()
-        writes = [
-            Write(kind, item_id, state.status, state.record) for (kind, item_id), state in database.since(to).items()
-        ]
-        database.write(writes, author=author, reason=reason, action=f"rollback to {to}")
-        return database.version(database.head())[1] if database.head() > head else []
+    """As :meth:`Database.rollback`."""
+    return database.rollback(to, author=author, reason=reason)
 
 
 def fields(change: Change) -> dict[str, tuple[object, object]]:

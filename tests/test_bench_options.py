@@ -24,8 +24,7 @@ from atlas.cli.bench_excytin import command as excytin
 from atlas.cli.bench_options import check_read
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError
-from atlas.memory import DemonstrationStore, load_embedder
-from atlas.memory.pamphlets import PamphletStore
+from atlas.memory import Memory
 from tests.memory_fixtures import demo
 
 HERE = Path(__file__).parent.parent
@@ -55,10 +54,9 @@ def config(arm: str, folder: Path, options: BenchOptions) -> object:
     if ARMS[arm].grows:
         with Growing(played(arm), stage, folder / f"{arm}.sqlite") as growing:
             return growing.policy.config()
-    with DemonstrationStore(":memory:", embedder="hash", window=options.around) as memory:
+    with Memory(":memory:", "hash", window=options.around) as memory:
         memory.add(demo(1))
-        library = Library(PamphletStore(memory.database, load_embedder("hash")), (), load_embedder("hash"))
-        return build(arm, replace(stage, memory=memory, library=library)).config()
+        return build(arm, replace(stage, memory=memory, library=Library(memory, ()))).config()
 
 
 @pytest.mark.parametrize("option", CHANGED)

@@ -291,7 +291,7 @@ def test_what_is_not_a_memory(fails: Says, tmp_path: Path) -> None:
 def test_a_damaged_record_is_named_and_its_history_can_be_read(says: Says, fails: Says, run: Path) -> None:
     with DemonstrationStore(run / "memory.sqlite", embedder="hash") as store, store.database.transaction():
         for item_id, damage in ((demo(1).id, "not JSON"), (demo(2).id, '{"steps":[]}'), (HOT.id, "[1]")):
-            store.database.execute("UPDATE items SET record = ? WHERE id = ?", (damage, item_id))
+            store.database.backend.execute("UPDATE items SET record = ? WHERE id = ?", (damage, item_id))
     for command in (("ls",), ("show", demo(1).id), ("show", HOT.id), ("export", run / "x.yaml")):
         assert "cannot be read" in fails(command[0], run, *command[1:])
     for reading in (("log",), ("log", HOT.id), ("show", "v1"), ("show", "v2"), ("diff", "v0")):
@@ -309,7 +309,7 @@ def test_an_empty_memory(says: Says, tmp_path: Path) -> None:
 def test_reading_a_frozen_memory_writes_nothing(says: Says, run: Path) -> None:
     says("freeze", run)
     with DemonstrationStore(run / "memory.sqlite", embedder="hash") as store:
-        store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.database.backend.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = (run / "memory.sqlite").read_bytes()
     for command in (("ls",), ("log",), ("show", HOT.id), ("diff", 1), ("export", run / "x.yaml")):
         says(command[0], run, *command[1:])

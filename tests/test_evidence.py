@@ -349,19 +349,19 @@ def played(i: int, shown: dict[str, bool], score: float | None, stop: Stop = Sto
 
 
 def test_trials_are_read_from_an_episode_and_its_citations() -> None:
-    (first, second) = trials_of(*played(1, {"e1": True, "e2": False}, 0.5), p=0.5)
+    (first, second) = trials_of(*played(1, {"e1": True, "e2": False}, 0.5))
     assert first == trial(1, True, 0.5, 0.25, family="heat")
     assert (second.entry, second.shown, second.reward) == ("e2", False, 0.5)
-    assert trials_of(*played(1, {"e1": True}, None), p=0.5)[0].reward is None
-    assert trials_of(*played(1, {"e1": True}, 7.0), p=0.5)[0].reward == 1.0
-    assert trials_of(*played(1, {"e1": True}, None, Stop.CANCELLED), p=0.5) == []
+    assert trials_of(*played(1, {"e1": True}, None))[0].reward is None
+    assert trials_of(*played(1, {"e1": True}, 7.0))[0].reward == 1.0
+    assert trials_of(*played(1, {"e1": True}, None, Stop.CANCELLED)) == []
 
 
 def test_adding_an_episode_again_replaces_its_trials(tmp_path: Path) -> None:
     with closing(Database(str(tmp_path / "m.sqlite"))) as db:
         table = EvidenceTable(db)
-        table.add(trials_of(*played(1, {"e1": True}, 0.0), p=0.5))
-        table.add(trials_of(*played(1, {"e1": True}, 1.0), p=0.5))
+        table.add(trials_of(*played(1, {"e1": True}, 0.0)))
+        table.add(trials_of(*played(1, {"e1": True}, 1.0)))
         table.add([trial(0, False, 0.0)])
         assert [t.reward for t in table.trials("e1")] == [0.0, 1.0]
         assert table.all()["e1"].trials == 2
@@ -391,7 +391,7 @@ def test_judging_moves_entries_by_their_evidence_and_the_log_says_why(tmp_path: 
             shown = {e: bool(rng.random() < 0.5) for e in ids}
             chance = 0.5 + 0.45 * (shown["good"] - shown["bad"])
             coins = {e: on for e, on in shown.items() if e != "young"}
-            table.add(trials_of(*played(i, coins, float(rng.random() < chance)), p=0.5))
+            table.add(trials_of(*played(i, coins, float(rng.random() < chance))))
         table.add([trial(0, True, 1.0, entry="young"), trial(1, True, 1.0, entry="no longer there")])
         assert set(table.verdicts(Rule())) == {"good", "bad"}
         assert {e: said.status for e, said in table.judge(Rule()).items()} == {"good": "admitted", "bad": "quarantined"}

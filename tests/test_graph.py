@@ -21,16 +21,16 @@ from langgraph.config import get_store
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
+import atlas
 from atlas.asking import Account, Desk
 from atlas.budget import Budget, Meter
 from atlas.distil import read_lessons
 from atlas.errors import BudgetExceeded, DataError, StoreError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.graph import Context, Journal, MemoryStore, advance, episode_graph
-from atlas.memory import DemonstrationStore, HashEmbedder
+from atlas.memory import HashEmbedder
 from atlas.memory.distil import Distilled
 from atlas.memory.pamphlet import Entry, Origin
-from atlas.memory.pamphlets import PamphletStore
 from atlas.policies import Solo
 from atlas.records import Observation, Prompt, Task, Usage, View
 from atlas.testing import ScriptedModel
@@ -73,9 +73,8 @@ class Memory:
     """Both kinds of memory in one file."""
 
     def __init__(self, path: str = ":memory:") -> None:
-        self.demos = DemonstrationStore(path, embedder=HashEmbedder())
-        self.pamphlets = PamphletStore(self.demos.database, HashEmbedder())
-        self.store = MemoryStore(self.demos, self.pamphlets)
+        whole = atlas.Memory(path, HashEmbedder())
+        self.demos, self.pamphlets, self.store = whole.demonstrations, whole.entries, MemoryStore(whole)
 
     def freeze(self) -> None:
         self.demos.database.set_frozen(True, author="person:me", reason="a trial")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from atlas.errors import StoreError
 from atlas.memory import DemonstrationStore, versions
+from atlas.memory.database import Database
+from atlas.memory.schema import SCHEMA_VERSION
+from atlas.record import content_hash
 from tests.memory_fixtures import demo, search, spawn
 
 OLD = """
@@ -19,6 +23,18 @@ CREATE TABLE vectors (embedder TEXT NOT NULL, text_hash TEXT NOT NULL, vector BL
 PRAGMA application_id = 1096043603;
 PRAGMA user_version = 1;
 """
+
+
+def test_the_tables_are_those_of_every_file_of_this_schema(tmp_path: Path) -> None:
+    """A change of them is a new SCHEMA_VERSION, and a way from this one to it."""
+    with closing(Database(str(tmp_path / "m.db"))) as database, database.transaction():
+        database.backend.add_outcome("e", "{}")
+        database.backend.put_trials([])
+        database.backend.set_learned("r/e", 1)
+        database.backend.set_key("entry", "k", "i")
+    with closing(sqlite3.connect(tmp_path / "m.db")) as raw:
+        tables = raw.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+    assert (SCHEMA_VERSION, content_hash([list(table) for table in tables])) == (2, "ff6ca26779829cc6")
 
 
 def old_file(path: Path, count: int) -> None:

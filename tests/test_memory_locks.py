@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from atlas.errors import StoreError
-from atlas.memory import DemonstrationStore, HashEmbedder
+from atlas.memory import DemonstrationStore, HashEmbedder, Memory
 from atlas.memory.database import Database
 from atlas.memory.history import History, Outcome
 from atlas.memory.pamphlet import Entry, Origin
@@ -126,8 +126,10 @@ def test_a_langgraph_store_is_put_into_while_another_thread_searches() -> None:
     from atlas.graph import MemoryStore
 
     kept = Kept("pamphlets", Database(":memory:"))
+    memory = Memory(kept.database, kept.embedder)
+    kept.store = memory.entries
     kept.add(0)
-    store = MemoryStore(DemonstrationStore(kept.database, kept.embedder), kept.store)
+    store = MemoryStore(memory)
     embedding, put = threading.Event(), threading.Event()
 
     def hook() -> None:

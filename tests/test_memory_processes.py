@@ -105,7 +105,7 @@ def test_killed_processes_leave_whole_versions(tmp_path: Path) -> None:
             now = replayed(store.database)
             assert acknowledged <= set(now)
             assert {one.id for one in store.all()} == {name for name, status in now.items() if status == "admitted"}
-            assert store.database.execute("PRAGMA integrity_check") == [("ok",)]
+            assert store.database.backend.execute("PRAGMA integrity_check") == [("ok",)]
 
 
 def test_a_rollback_elsewhere_is_seen_at_the_next_search_and_nothing_is_embedded_again(tmp_path: Path) -> None:

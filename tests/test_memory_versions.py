@@ -187,10 +187,9 @@ def test_a_frozen_memory_is_used_and_never_written(tmp_path: Path) -> None:
         store.add_many([demo(1), demo(2)])
         store.add(demo(3))
         database = store.database
-        database.define("facts", "CREATE TABLE facts (x)")
         assert database.set_frozen(True, author="person:ann", reason="for the paper")
         assert not database.set_frozen(True, author=ME, reason="twice")
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.backend.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = path.read_bytes()
     with DemonstrationStore(path, embedder="hash") as store:
         database = store.database
@@ -204,7 +203,7 @@ def test_a_frozen_memory_is_used_and_never_written(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=mend):
             versions.rollback(database, 1, author=ME, reason="")
         with pytest.raises(StoreError, match=mend), database.transaction():
-            database.execute("INSERT INTO facts VALUES (1)")
+            database.backend.set_learned("r/e", 1)
         assert search(store) == ["task-1", "task-2", "task-3"]
     assert path.read_bytes() == before
     with DemonstrationStore(path, embedder="hash") as store:
@@ -220,7 +219,7 @@ def test_who_opens_a_frozen_memory_for_more_writes_nothing_and_catches_up_when_i
     with DemonstrationStore(path, embedder="hash") as store:
         store.add(demo(1))
         store.database.set_frozen(True, author=ME, reason="as it is")
-        store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.database.backend.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = path.read_bytes()
     with DemonstrationStore(path, embedder="hash") as store:
         history = History(store.database, store.embedder)
@@ -232,7 +231,7 @@ def test_who_opens_a_frozen_memory_for_more_writes_nothing_and_catches_up_when_i
             history.add(outcome)
         with pytest.raises(FrozenMemory):
             pamphlets.learn("r/e", [])
-        store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.database.backend.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert path.read_bytes() == before
         with DemonstrationStore(path, embedder="hash") as other:
             other.database.set_frozen(False, author=ME, reason="go on")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from atlas.cli import memory_distil, memory_judge, memory_transfer, memory_versions
 from atlas.cli.memory_common import item as the_item
-from atlas.cli.memory_common import opened
+from atlas.cli.memory_common import memory_argument, opened
 
 if TYPE_CHECKING:
     from atlas.memory.database import Item
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """Look into a memory, and change it by hand.
 
-    PATH is a memory file, or the folder of a run that holds one.
+    PATH is a memory file, the folder of a run that holds one, or the URL of a memory in another database.
     """
 
 
@@ -45,13 +44,13 @@ for part in (
 
 
 @command.command("ls")
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.option("--all", "everything", is_flag=True, help="Quarantined and removed ones too.")
 @click.option(
     "-n", "most", default=40, show_default=True, type=click.IntRange(min=1), help="Entries for each reader, best first."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per item, a line each; all of them.")
-def list_items(path: Path, everything: bool, most: int, as_json: bool) -> None:
+def list_items(path: str, everything: bool, most: int, as_json: bool) -> None:
     """The playbook in PATH: its entries, each with its evidence, and its demonstrations."""
     from atlas.cli import memory_words
     from atlas.memory.transfer import HEADINGS, record_of
@@ -84,10 +83,10 @@ def list_items(path: Path, everything: bool, most: int, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def show(path: Path, name: str, as_json: bool) -> None:
+def show(path: str, name: str, as_json: bool) -> None:
     """One item with its evidence and history, or one version. NAME is an id, which may be shortened, or v and a number,
     such as v12."""
     if re.fullmatch(r"v\d+", name):

@@ -6,7 +6,7 @@ import getpass
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,24 +23,32 @@ MOST = 60
 """Changes that a command tells of one by one."""
 
 
-def memory_file(path: Path) -> Path:
+memory_argument = click.argument("path")
+"""Where a memory is, as :func:`opened` takes it."""
+
+
+def memory_at(path: str) -> str:
     """``path``, or the memory in the run folder ``path``."""
-    return path / MEMORY if path.is_dir() else path
+    return str(Path(path) / MEMORY) if Path(path).is_dir() else path
+
+
+def missing(path: str) -> bool:
+    """Whether a memory file is not there yet. Of a memory in another database only that database can tell."""
+    from atlas.memory.backend import is_url
+
+    return not is_url(path) and not Path(path).is_file()
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Database]:
-    """The memory at ``path``, which has to be there: a file, or a run's folder."""
+def opened(path: str) -> Iterator[Database]:
+    """The memory at ``path``, which has to be there: a file, a run's folder, or the URL of another database."""
     from atlas.memory.database import Database
 
-    file = memory_file(path)
-    if not file.is_file():
-        raise StoreError(f"there is no memory at {file}: name a memory file, or a run folder that holds one")
-    database = Database(str(file))
-    try:
+    found = memory_at(path)
+    if missing(found):
+        raise StoreError(f"there is no memory at {found}: name a memory file, or a run folder that holds one")
+    with closing(Database(found)) as database:
         yield database
-    finally:
-        database.close()
 
 
 def item(database: Database, beginning: str) -> Item:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from atlas.cli.memory_common import MEMORY, counted, memory_file
+from atlas.cli.memory_common import MEMORY, counted, memory_at
 
 if TYPE_CHECKING:
     from atlas.evaluators.verdict import Verdict
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("distil")
 @click.argument("run", type=str)
-@click.option(
-    "--into", type=click.Path(path_type=Path), help=f"The memory. [default: {MEMORY} in the run's folder; made if new]"
-)
+@click.option("--into", help=f"The memory. [default: {MEMORY} in the run's folder; made if new]")
 @click.option(
     "--distiller", default="scripted", show_default=True, help="A language model (one call per episode), or scripted."
 )
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of sentences.")
 def distil(
     run: str,
-    into: Path | None,
+    into: str | None,
     distiller: str,
     price: str | None,
     arm: str | None,
@@ -70,7 +68,7 @@ def distil(
         raise ConfigError(
             f"the run {found.name} has no finished episode{f' of the arm {arm!r}' if arm else ''} to distil"
         )
-    path = memory_file(into or found.folder)
+    path = memory_at(into or str(found.folder))
     missed: Counter[str] = Counter()
     out = console(stderr=as_json)
 
@@ -101,7 +99,7 @@ def distil(
     dropped = [why for lesson in lessons for why in lesson.distilled.dropped]
     if as_json:
         told = {
-            "memory": str(path),
+            "memory": path,
             "episodes": len(episodes),
             "taught": len(lessons),
             "written": written,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
-from atlas.cli.memory_common import counted, opened
+from atlas.cli.memory_common import counted, memory_argument, opened
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.option(
     "--alpha",
     default=0.05,
@@ -34,7 +33,7 @@ from atlas.cli.memory_common import counted, opened
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per change, a line each.")
-def judge(path: Path, alpha: float, margin: float, effect: float, patience: int, dry_run: bool, as_json: bool) -> None:
+def judge(path: str, alpha: float, margin: float, effect: float, patience: int, dry_run: bool, as_json: bool) -> None:
     """Admit or quarantine the entries in PATH by their evidence.
 
     Evidence comes from episodes in which a coin decided whether an entry was shown. It may be judged as often as

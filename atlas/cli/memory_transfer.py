@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from atlas.cli.memory_common import counted, json_option, memory_file, opened, rows, tell
+from atlas.cli.memory_common import counted, json_option, memory_argument, memory_at, missing, opened, rows, tell
 
 
 @click.command("export")
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("target", type=click.Path(path_type=Path))
 @json_option
-def export_memory(path: Path, target: Path, as_json: bool) -> None:
+def export_memory(path: str, target: Path, as_json: bool) -> None:
     """Write the memory in PATH as YAML: to one file where TARGET ends in .yaml, else to a folder with a file per
     demonstration."""
     from atlas.cli.memory_words import evidence, worth
@@ -31,12 +31,12 @@ def export_memory(path: Path, target: Path, as_json: bool) -> None:
 
 
 @click.command("import")
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--reason", default="edited by hand", show_default=True, help="Why, for the log.")
 @json_option
-def import_memory(path: Path, source: Path, dry_run: bool, reason: str, as_json: bool) -> None:
+def import_memory(path: str, source: Path, dry_run: bool, reason: str, as_json: bool) -> None:
     """Read SOURCE, which 'atlas memory export' wrote and you may have edited, into the memory PATH.
 
     Into the memory that it came from: what you changed, added and left out is done, as one version or not at all. Into
@@ -47,12 +47,13 @@ def import_memory(path: Path, source: Path, dry_run: bool, reason: str, as_json:
     from atlas.tables import console, plain
 
     document = transfer.read(source)
-    file = memory_file(path)
-    if not file.exists():
+    found = memory_at(path)
+    new = missing(found)
+    if new:
         # What is wrong with the document is found before a file is made.
         with closing(Database(":memory:")) as trial:
             transfer.restore(trial, document, reason=reason)
-    with closing(Database(":memory:" if dry_run and not file.exists() else str(file))) as database:
+    with closing(Database(":memory:" if dry_run and new else found)) as database:
         result = transfer.restore(database, document, reason=reason, dry=dry_run)
         version = database.head()
     summary = {"version": version, "same": result.same, "withheld": result.withheld, "suspicious": result.suspicious}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,7 @@ from atlas.cli.memory_common import (
     item,
     json_option,
     line,
+    memory_argument,
     opened,
     person,
     rows,
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("item_id", required=False)
 @click.option("-n", "count", type=click.IntRange(min=1), help="Only the newest N.")
 @json_option
-def log(path: Path, item_id: str | None, count: int | None, as_json: bool) -> None:
+def log(path: str, item_id: str | None, count: int | None, as_json: bool) -> None:
     """The versions of a memory, newest first: who changed what, and why. With ITEM_ID, those that changed it."""
     from atlas.memory import versions
 
@@ -78,7 +78,7 @@ def what(version: Version, counts: dict[str, int]) -> str:
     return did if version.action == "write" else f"{version.action}{': ' if did else ''}{did}"
 
 
-def show_version(path: Path, number: int, as_json: bool) -> None:
+def show_version(path: str, number: int, as_json: bool) -> None:
     """What one version did."""
     with opened(path) as database:
         version, changes = database.version(number)
@@ -95,11 +95,11 @@ def show_version(path: Path, number: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("first")
 @click.argument("second", required=False)
 @json_option
-def diff(path: Path, first: str, second: str | None, as_json: bool) -> None:
+def diff(path: str, first: str, second: str | None, as_json: bool) -> None:
     """How the memory at version SECOND (by default the newest) differs from that at FIRST."""
     from atlas.memory import versions
 
@@ -133,12 +133,12 @@ def _print(changes: list[Change]) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("version")
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the log.")
 @by_option
 @json_option
-def rollback(path: Path, version: str, reason: str, by: str | None, as_json: bool) -> None:
+def rollback(path: str, version: str, reason: str, by: str | None, as_json: bool) -> None:
     """Bring back the memory as it was at VERSION (0 is the empty one). This makes a new version: nothing is lost, and a
     rollback can be rolled back."""
     from atlas.memory import versions
@@ -151,12 +151,12 @@ def rollback(path: Path, version: str, reason: str, by: str | None, as_json: boo
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.option("--off", is_flag=True, help="Let it be written again.")
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the log.")
 @by_option
 @json_option
-def freeze(path: Path, off: bool, reason: str, by: str | None, as_json: bool) -> None:
+def freeze(path: str, off: bool, reason: str, by: str | None, as_json: bool) -> None:
     """Freeze a memory: it is used, and nothing writes it until it is let go with --off."""
     with opened(path) as database:
         changed = database.set_frozen(not off, author=person(by), reason=reason)
@@ -170,39 +170,39 @@ def freeze(path: Path, off: bool, reason: str, by: str | None, as_json: bool) ->
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("ids", nargs=-1, required=True)
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the log.")
 @by_option
 @json_option
-def admit(path: Path, ids: tuple[str, ...], reason: str, by: str | None, as_json: bool) -> None:
+def admit(path: str, ids: tuple[str, ...], reason: str, by: str | None, as_json: bool) -> None:
     """Admit items by hand: also those that were quarantined or removed. IDS may be shortened."""
     _set("admitted", path, ids, reason, by, as_json)
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("ids", nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why, for the log.")
 @by_option
 @json_option
-def quarantine(path: Path, ids: tuple[str, ...], reason: str, by: str | None, as_json: bool) -> None:
+def quarantine(path: str, ids: tuple[str, ...], reason: str, by: str | None, as_json: bool) -> None:
     """Quarantine items: they stay in the memory and reach no prompt. IDS may be shortened."""
     _set("quarantined", path, ids, reason, by, as_json)
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@memory_argument
 @click.argument("ids", nargs=-1, required=True)
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the log.")
 @by_option
 @json_option
-def remove(path: Path, ids: tuple[str, ...], reason: str, by: str | None, as_json: bool) -> None:
+def remove(path: str, ids: tuple[str, ...], reason: str, by: str | None, as_json: bool) -> None:
     """Remove items: they are not learned again. IDS may be shortened; 'admit' brings them back."""
     _set("removed", path, ids, reason, by, as_json)
 
 
-def _set(status: Status, path: Path, ids: tuple[str, ...], reason: str, by: str | None, as_json: bool) -> None:
+def _set(status: Status, path: str, ids: tuple[str, ...], reason: str, by: str | None, as_json: bool) -> None:
     from atlas.memory.database import Write
 
     with opened(path) as database, database.transaction():

@@ -26,7 +26,7 @@ NOTHING = 0.995
 
 def evidence(database: Database) -> dict[str, Evidence]:
     """What the trials in the memory say of each entry that has some."""
-    if not database.has("trials"):
+    if not database.backend.tried():
         return {}
     from atlas.memory.evidence import EvidenceTable
 

@@ -32,10 +32,9 @@ from atlas.errors import DataError
 from atlas.memory.database import Item as Stored
 from atlas.memory.database import Kind, Write
 from atlas.memory.demonstration import Demonstration
+from atlas.memory.memory import Memory
 from atlas.memory.pamphlet import Entry
-from atlas.memory.pamphlets import PamphletStore
 from atlas.memory.safety import vet
-from atlas.memory.store import DemonstrationStore
 from atlas.records import Task, View
 
 Namespace = tuple[str, ...]
@@ -43,7 +42,6 @@ Namespace = tuple[str, ...]
 DEMONSTRATIONS: Namespace = ("demonstrations",)
 PAMPHLETS: Namespace = ("pamphlets",)
 _KINDS: dict[Namespace, Kind] = {DEMONSTRATIONS: "demonstration", PAMPHLETS: "entry"}
-_KEYS = "CREATE TABLE langgraph_keys (kind TEXT, key TEXT, id TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID"
 _TOKENS = 100_000
 """A budget that a search for entries does not reach: its limit counts items."""
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
@@ -57,26 +55,18 @@ _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class MemoryStore(BaseStore):
-    """A LangGraph store over a memory file. The memory's own ids are content hashes; an item that was put under another
+    """A LangGraph store over a memory. The memory's own ids are content hashes; an item that was put under another
     key is found by that key as well. Items do not expire, and what is indexed is the memory's own affair."""
 
-    def __init__(
-        self, demonstrations: DemonstrationStore, pamphlets: PamphletStore, *, author: str = "import:langgraph"
-    ) -> None:
+    def __init__(self, memory: Memory, *, author: str = "import:langgraph") -> None:
         """
-        demonstrations, pamphlets: on the same file.
+        memory: which its owner closes.
         author: who the log of versions names, as :meth:`atlas.memory.database.Database.write` takes it.
         """
-        if demonstrations.database is not pamphlets.database:
-            raise DataError(
-                f"the demonstrations are in {demonstrations.path} and the pamphlets in another database: make the "
-                "PamphletStore from the DemonstrationStore's database"
-            )
-        self._demonstrations = demonstrations
-        self._pamphlets = pamphlets
-        self._database = demonstrations.database
+        self._demonstrations = memory.demonstrations
+        self._pamphlets = memory.entries
+        self._database = memory.database
         self._author = author
-        self._database.define("langgraph_keys", _KEYS)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """The operations one after the other, each of which sees what those before it did."""
@@ -153,8 +143,7 @@ class MemoryStore(BaseStore):
                 return
             now = self._add(_record(kind, op.key, op.value), op.key)
             if now != op.key:
-                query = "INSERT OR REPLACE INTO langgraph_keys (kind, key, id) VALUES (?, ?, ?)"
-                self._database.execute(query, (kind, op.key, now))
+                self._database.backend.set_key(kind, op.key, now)
             if before not in (now, op.key) and before not in self._names(kind):
                 self._remove(kind, before, f"replaced under the key {op.key}")
 
@@ -176,20 +165,16 @@ class MemoryStore(BaseStore):
     # --- keys and times -----------------------------------------------------------------------------------------------
 
     def _id(self, kind: Kind, key: str) -> str:
-        found = self._database.execute("SELECT id FROM langgraph_keys WHERE kind = ? AND key = ?", (kind, key))
-        return str(found[0][0]) if found else key
+        return self._database.backend.keyed(kind, key) or key
 
     def _names(self, kind: Kind) -> dict[str, str]:
         """The key of each item that was put under one."""
-        return dict(self._database.execute("SELECT id, key FROM langgraph_keys WHERE kind = ?", (kind,)))
+        return self._database.backend.keys(kind)
 
     def _times(self, kind: Kind) -> dict[str, tuple[datetime, datetime]]:
         """When each item was made and last changed."""
-        query = """
-            SELECT c.id, min(v.time), max(v.time) FROM changes c JOIN versions v ON v.number = c.version
-            WHERE c.kind = ? GROUP BY c.id"""
-        rows = self._database.execute(query, (kind,))
-        return {i: (datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)) for i, first, last in rows}
+        times = self._database.backend.times(kind).items()
+        return {name: (datetime.fromtimestamp(a, UTC), datetime.fromtimestamp(z, UTC)) for name, (a, z) in times}
 
 
 def _value(stored: Stored) -> dict[str, Any]:

@@ -9,11 +9,15 @@ from statistics import fmean
 
 from atlas.asking import Desk
 from atlas.errors import ConfigError
-from atlas.memory.history import History, Near, Outcome
+from atlas.memory.history import COACH as COACH
+from atlas.memory.history import CORRECTED as CORRECTED
+from atlas.memory.history import History, Near
+from atlas.memory.history import outcome as outcome
+from atlas.memory.history import unaided as unaided
 from atlas.protocols import Model
-from atlas.records import Episode, LaneChoice, Message, Prompt, Step, View, total
+from atlas.records import LaneChoice, Message, Prompt, View
 
-AUTO, PAIRED, COACH = "auto", "paired", "coach"
+AUTO, PAIRED = "auto", "paired"
 LANES = (AUTO, PAIRED, COACH)
 """From the cheapest to the closest supervision."""
 
@@ -110,37 +114,3 @@ class Probe:
 def _mean(values: Sequence[bool | None]) -> float | None:
     known = [float(v) for v in values if v is not None]
     return fmean(known) if known else None
-
-
-def unaided(episode: Episode, steps: Sequence[Step]) -> float | None:
-    """How well the student did by itself: what the next task like this one may expect of it.
-
-    Alone (auto): whether it succeeded. Paired: whether its first attempt was good, so 0 where that was rejected.
-    Coached: the share of steps on which the coach had nothing to correct, or 0 where the task failed all the same.
-    """
-    if episode.success is None:
-        return None
-    if not episode.success or any(review.approved is False for review in episode.reviews[:1]):
-        return 0.0
-    if episode.lane != COACH:
-        return 1.0
-    coached = [step.decision.reason == CORRECTED for step in steps]
-    return 1.0 - fmean(coached) if coached else 0.0
-
-
-CORRECTED = "corrected"
-"""The reason of a step whose action the student took after the coach had corrected it."""
-
-
-def outcome(episode: Episode, steps: Sequence[Step]) -> Outcome:
-    """The row that a history keeps of an episode."""
-    return Outcome(
-        episode=episode.id,
-        task_id=episode.task.id,
-        goal=episode.task.goal,
-        lane=episode.lane,
-        success=episode.success,
-        unaided=unaided(episode, steps),
-        dollars=total(episode.spend).dollars,
-        time=episode.started,
-    )

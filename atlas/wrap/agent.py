@@ -13,15 +13,14 @@ from atlas.actions import Actions, ChatActions
 from atlas.book import Book, Unrecorded
 from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError, FrozenMemory
-from atlas.memory import DemonstrationStore
-from atlas.memory.demonstration import from_episode
+from atlas.memory import DemonstrationStore, Memory, from_episode
 from atlas.policies import LaneRules
-from atlas.protocols import Model, Policy, Recorder
+from atlas.protocols import Embedder, Model, Policy, Recorder
 from atlas.records import Episode, Step, Task, content_hash
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.given import trust_for
 from atlas.wrap.background import Background
-from atlas.wrap.compose import Books, Composer, Memory
+from atlas.wrap.compose import Composer, Learns
 from atlas.wrap.decorate import Wrap
 from atlas.wrap.wrapped import WrappedEpisode
 
@@ -45,7 +44,8 @@ class Agent:
         teacher: Model | str | None = None,
         *,
         policy: Policy | None = None,
-        memory: Memory | str | Path | None = None,
+        memory: Memory | DemonstrationStore | Learns | str | Path | None = None,
+        embedder: Embedder | str | None = None,
         run: Recorder | str | Path | None = None,
         permitted: Sequence[str] = (),
         arm: str = "agent",
@@ -64,7 +64,10 @@ class Agent:
         """
         student, teacher: model objects, or names for :func:`atlas.models.load`. One of them alone acts alone.
         policy: what decides, in place of student and teacher; ``memory`` is then only where its successes go.
-        memory: a demonstration store, or the path of one.
+        memory: an :class:`atlas.Memory`, or the path of one; a store of demonstrations stands for the memory it is a
+            part of. Of your own it is what is shown and learned, without entries, evidence and lanes.
+        embedder: by which a memory that is given as a path finds things, an object or a name for
+            :func:`atlas.memory.load_embedder`; ``minilm`` where None.
         run: the folder to record in, or a recorder; None records nothing.
         permitted: models whose terms allow training on their words, by name or pattern (``openai/*``): kept in the
             run's folder, for exports and training.
@@ -98,11 +101,10 @@ class Agent:
         self._tokens: list[Token[Agent | None]] = []
         # What was opened is closed again where something further is wrong.
         with ExitStack() as opened:
-            self.memory = self._memory(memory, opened)
-            self.books = Books(self.memory, trials) if isinstance(self.memory, DemonstrationStore) else None
+            self.memory = self._memory(memory, embedder, opened)
             self.policy: Policy
             if policy is None:
-                composer = Composer(self.memory, self.books, self.actions, samples, k, max_tokens, guidance)
+                composer = Composer(self.memory, trials, self.actions, samples, k, max_tokens, guidance)
                 given = _model(student), _model(teacher)
                 self.policy = composer.lanes(*given, lanes) if lanes else composer.plain(*given, _trust(student))
             else:
@@ -136,7 +138,7 @@ class Agent:
             run_meter=self.meter,
             success_at=self.success_score,
         )
-        return WrappedEpisode(book, self.policy, self.actions, self.background, ended=self._learn_from, closed=closed)
+        return WrappedEpisode(book, self.policy, self.actions, self.background, ended=self.learn_from, closed=closed)
 
     def wrap(self, goal: str | Callable[..., str], *, score: Callable[[Any], float | None] | None = None) -> Wrap:
         """Decorate a function, sync or async, so that every call of it is an episode.
@@ -156,18 +158,16 @@ class Agent:
         How it went is kept whatever it was: evidence for the entries it was shown, and what lanes are chosen by. A
         frozen memory is used and takes nothing.
         """
+        informative = episode.teacher_steps > 0 or episode.asked_steps > 0 or not self.taught
+        learn = self.learn and informative
         try:
-            if self.books is not None:
-                self.books.keep(episode, steps)
-            informative = episode.teacher_steps > 0 or episode.asked_steps > 0 or not self.taught
-            if not (self.learn and self.memory is not None and episode.success and steps and informative):
+            if isinstance(self.memory, Memory):
+                return self.memory.keep(episode, steps, learn=learn).demonstration
+            if not (learn and self.memory is not None and episode.success and steps):
                 return False
             return self.memory.add(from_episode(episode, steps))
         except FrozenMemory:
             return False
-
-    def _learn_from(self, episode: Episode, steps: Sequence[Step]) -> None:
-        self.learn_from(episode, steps)
 
     def close(self) -> None:
         """End the background thread, and close what was opened from a path."""
@@ -183,10 +183,19 @@ class Agent:
         _current.reset(self._tokens.pop())
         self.close()
 
-    def _memory(self, given: Memory | str | Path | None, opened: ExitStack) -> Memory | None:
+    def _memory(
+        self,
+        given: Memory | DemonstrationStore | Learns | str | Path | None,
+        embedder: Embedder | str | None,
+        opened: ExitStack,
+    ) -> Memory | Learns | None:
+        if embedder is not None and not isinstance(given, str | Path):
+            raise ConfigError("an embedder is for a memory that is given as a path: give the path, or leave it out")
+        if isinstance(given, DemonstrationStore):
+            return Memory.around(given)
         if not isinstance(given, str | Path):
             return given
-        return opened.enter_context(DemonstrationStore(given))
+        return opened.enter_context(Memory(given, embedder or "minilm"))
 
     def _recorder(
         self, given: Recorder | str | Path | None, permitted: Sequence[str], opened: ExitStack

@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from atlas.actions import Actions
 from atlas.errors import ConfigError
-from atlas.memory import DemonstrationStore
-from atlas.memory.demonstration import Demonstration
-from atlas.memory.evidence import EvidenceTable, trials_of
-from atlas.memory.gate import Rule
-from atlas.memory.history import History
-from atlas.memory.pamphlets import PamphletStore
+from atlas.memory import Demonstration, Memory
 from atlas.policies import Cascade, Coach, Guided, LaneRules, Lanes, Paired, Probe, Recall, Solo, TeacherReview
-from atlas.policies.probe import outcome
 from atlas.protocols import Demonstrations, Model, Policy
-from atlas.records import INTERRUPTED, TEACHER, Episode, Step
+from atlas.records import TEACHER
 from atlas.trust import Trust
 
-COIN = 0.5
-"""The chance that an entry is shown, where a coin decides."""
 
-
-class Memory(Demonstrations, Protocol):
-    """A demonstration memory that also takes new ones."""
+class Learns(Demonstrations, Protocol):
+    """A demonstration memory of your own that also takes new ones. It has no entries, and keeps no outcomes."""
 
     def add(self, demo: Demonstration) -> bool: ...
-
-
-class Books:
-    """What is kept in a memory's file of every episode: its outcome, and evidence for the entries it was shown, which
-    are admitted or quarantined as soon as it suffices."""
-
-    def __init__(self, memory: DemonstrationStore, trials: float) -> None:
-        self.trials = trials
-        self.pamphlets = PamphletStore(memory.database, memory.embedder)
-        self.history = History(memory.database, memory.embedder)
-        self._evidence = EvidenceTable(memory.database)
-        self._rule = Rule()
-
-    def keep(self, episode: Episode, steps: Sequence[Step]) -> None:
-        """Keep what an episode says. Raises FrozenMemory where nothing may be written."""
-        if episode.stop not in INTERRUPTED:
-            self.history.add(outcome(episode, steps))
-            trials = trials_of(episode, steps, COIN)
-            self._evidence.add(trials)
-            if trials:
-                self._evidence.judge(self._rule, {trial.entry for trial in trials})
 
 
 @dataclass(frozen=True)
 class Composer:
     """Puts policies together."""
 
-    memory: Memory | None
-    books: Books | None
+    memory: Memory | Learns | None
+    trials: float
+    """Share of episodes in which a coin decides for each entry whether it is shown."""
     actions: Actions
     samples: int
     k: int
@@ -86,13 +56,13 @@ class Composer:
 
     def lanes(self, student: Model | None, teacher: Model | None, rules: bool | LaneRules) -> Policy:
         """The student under the supervision that each task needs."""
-        if student is None or teacher is None or self.books is None:
-            raise ConfigError("lanes need a student, a teacher and a memory (a path, or a DemonstrationStore)")
+        if student is None or teacher is None or not isinstance(self.memory, Memory):
+            raise ConfigError("lanes need a student, a teacher and a memory (a path, or an atlas.Memory)")
         auto = self._reminded(Solo(student, max_tokens=self.max_tokens, actions=self.actions))
         return Lanes(
             auto,
             Coach(auto, teacher, max_tokens=self.max_tokens),
-            Probe(self.books.history),
+            Probe(self.memory.outcomes),
             paired=Paired(auto, TeacherReview(teacher)),
             rules=rules if isinstance(rules, LaneRules) else None,
         )
@@ -100,6 +70,6 @@ class Composer:
     def _reminded(self, inner: Policy) -> Policy:
         """With what the memory holds: demonstrations, and entries of pamphlets."""
         policy = inner if self.memory is None else Recall(inner, self.memory, self.k)
-        if self.books is None or not self.guidance:
+        if not isinstance(self.memory, Memory) or not self.guidance:
             return policy
-        return Guided(policy, self.books.pamphlets, self.guidance, share=self.books.trials, p=COIN)
+        return Guided(policy, self.memory.entries, self.guidance, share=self.trials)

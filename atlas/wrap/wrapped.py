@@ -39,7 +39,7 @@ class WrappedEpisode:
         actions: Actions,
         background: Background,
         *,
-        ended: Callable[[Episode, Sequence[Step]], None] = lambda episode, steps: None,
+        ended: Callable[[Episode, Sequence[Step]], object] = lambda episode, steps: None,
         closed: Callable[[], None] = lambda: None,
     ) -> None:
         """

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from atlas.benchmarks.excytin.lessons import InvestigationDistiller, worked
 from atlas.errors import ConfigError
-from atlas.memory.demonstration import Demonstration, from_episode
+from atlas.memory import Demonstration, Memory, from_episode
+from atlas.memory.backend import Status
 from atlas.memory.pamphlets import PamphletStore
-from atlas.memory.store import DemonstrationStore
 from atlas.protocols import Embedder
 from atlas.regrade import stored_case
 from atlas.traces.reader import Run, StoredEpisode
@@ -25,6 +25,8 @@ TRAIN = (5,)
 LONGEST = 1_500
 """Characters of an observation in a demonstration: a prompt shows several steps of several of them."""
 _INCIDENT = re.compile(r"incident_(\d+)/")
+
+_QUARANTINED: tuple[Status, ...] = ("quarantined",)
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,10 @@ def build_memory(
     demos = [_demonstration(e, at_least) for e in episodes if e.result and (e.result.score or 0.0) >= at_least]
     shown = ", ".join(map(str, sorted(incidents)))
     why = f"logged runs of test questions on incident {shown}, reward {at_least:g} or more: test on other incidents"
-    with DemonstrationStore(path, embedder) as store:
-        new = store.add_many(demos, author=f"import:{run.name}", reason=why)
-        quarantined = store.database.count("demonstration", ["quarantined"])
-    with PamphletStore(path, embedder) as pamphlet:
-        entries = _learn(run, pamphlet, episodes, at_least)
+    with Memory(path, embedder) as memory:
+        new = memory.demonstrations.add_many(demos, author=f"import:{run.name}", reason=why)
+        quarantined = memory.database.count("demonstration", _QUARANTINED)
+        entries = _learn(run, memory.entries, episodes, at_least)
     return Built(
         incidents=tuple(sorted(incidents)),
         runs=len(episodes),

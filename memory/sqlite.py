@@ -1,0 +1,221 @@
+"""A memory in one SQLite file: the backend where no other is named. All SQL of a memory is here and in the schema."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Collection, Iterable, Sequence
+
+from atlas.errors import StoreError
+from atlas.memory.backend import Changed, Count, Item, Kind, Status, Version
+from atlas.memory.connection import Connection
+from atlas.memory.schema import APPLICATION_ID, FURTHER, SCHEMA_VERSION, create
+from atlas.memory.uplift import Trial
+
+_ITEM = "SELECT seq, kind, id, status, record, version FROM items"
+
+
+class SqliteBackend(Connection):
+    """A memory file; many may be open on it at once, in this process and in others.
+
+    The tables of :data:`FURTHER` are made by what first writes to them, so that opening a memory writes nothing.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._there: set[str] = set()
+        super().__init__(path)
+
+    # --- items --------------------------------------------------------------------------------------------------------
+
+    def item(self, kind: Kind, item_id: str) -> Item | None:
+        found = self.execute(f"{_ITEM} WHERE kind = ? AND id = ?", (kind, item_id))
+        return Item(*found[0]) if found else None
+
+    def items(self, kind: Kind, after: int = 0) -> list[Item]:
+        query = f"{_ITEM} WHERE kind = ?"
+        if after:
+            query += " AND id IN (SELECT id FROM changes WHERE version > ? AND changes.kind = items.kind)"
+        return [Item(*row) for row in self.execute(f"{query} ORDER BY seq", (kind, after) if after else (kind,))]
+
+    def beginning(self, text: str) -> list[Item]:
+        query = f"{_ITEM} WHERE substr(id, 1, ?) = ? ORDER BY seq"
+        return [Item(*row) for row in self.execute(query, (len(text), text))]
+
+    def count(self, kind: Kind, statuses: Collection[Status]) -> int:
+        marks = ",".join("?" * len(statuses))
+        return self._one(f"SELECT count(*) FROM items WHERE kind = ? AND status IN ({marks})", (kind, *statuses))
+
+    def put(self, item: Item, before: Status, replaced: str | None) -> None:
+        self.execute(
+            "INSERT INTO items (kind, id, status, record, version) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, id) "
+            "DO UPDATE SET status = excluded.status, record = excluded.record, version = excluded.version",
+            item[1:],
+        )
+        self.execute(
+            "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET after = excluded.after, "
+            "replaced = coalesce(replaced, excluded.replaced)",
+            (item.version, item.kind, item.id, before, item.status, replaced),
+        )
+
+    # --- versions -----------------------------------------------------------------------------------------------------
+
+    def new_version(self, author: str, reason: str, action: str) -> int:
+        row = (time.time(), author, reason, action)
+        query = "INSERT INTO versions (time, author, reason, action) VALUES (?, ?, ?, ?) RETURNING number"
+        return int(self.execute(query, row)[0][0])
+
+    def head(self) -> int:
+        return self._one("SELECT coalesce(max(number), 0) FROM versions")
+
+    def version(self, number: int) -> Version | None:
+        found = self.execute("SELECT * FROM versions WHERE number = ?", (number,))
+        return Version(*found[0]) if found else None
+
+    def versions(self, after: int = 0, action: str = "") -> list[Version]:
+        query = "SELECT * FROM versions WHERE number > ? AND substr(action, 1, ?) = ? ORDER BY number"
+        return [Version(*row) for row in self.execute(query, (after, len(action), action))]
+
+    def changes(self, after: int = 0, upto: int | None = None, item: tuple[Kind, str] | None = None) -> list[Changed]:
+        query, given = "SELECT version, kind, id, before, after, replaced FROM changes WHERE version > ?", [after]
+        if upto is not None:
+            query, given = f"{query} AND version <= ?", [*given, upto]
+        if item is not None:
+            query += " AND kind = ? AND id = ?"
+        return [Changed(*row) for row in self.execute(f"{query} ORDER BY version", (*given, *(item or ())))]
+
+    def counts(self) -> list[Count]:
+        query = """
+            SELECT version, before, after, replaced IS NOT NULL, count(*) FROM changes
+            GROUP BY 1, 2, 3, 4 ORDER BY 1, 5 DESC"""
+        return [Count(version, before, after, bool(e), n) for version, before, after, e, n in self.execute(query)]
+
+    def times(self, kind: Kind) -> dict[str, tuple[float, float]]:
+        query = """
+            SELECT c.id, min(v.time), max(v.time) FROM changes c JOIN versions v ON v.number = c.version
+            WHERE c.kind = ? GROUP BY c.id"""
+        return {item_id: (first, last) for item_id, first, last in self.execute(query, (kind,))}
+
+    # --- facts about the whole, and embeddings ------------------------------------------------------------------------
+
+    def fact(self, name: str) -> str | None:
+        found = self.execute("SELECT value FROM meta WHERE name = ?", (name,))
+        return str(found[0][0]) if found else None
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        if value is None:
+            self.execute("DELETE FROM meta WHERE name = ?", (name,))
+        else:
+            self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def vectors(self, embedder: str, hashes: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for i in range(0, len(hashes), 500):
+            part = hashes[i : i + 500]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT text_hash, vector FROM vectors WHERE embedder = ? AND text_hash IN ({marks})"
+            found.update(self.execute(query, (embedder, *part)))
+        return found
+
+    def put_vectors(self, embedder: str, rows: Iterable[tuple[str, bytes]]) -> None:
+        self.executemany(
+            "INSERT OR IGNORE INTO vectors (embedder, text_hash, vector) VALUES (?, ?, ?)",
+            [(embedder, text_hash, vector) for text_hash, vector in rows],
+        )
+
+    # --- what episodes said -------------------------------------------------------------------------------------------
+
+    def outcomes(self, after: int = 0) -> list[tuple[int, str]]:
+        if not self._has("outcomes"):
+            return []
+        found = self.execute("SELECT seq, record FROM outcomes WHERE seq > ? ORDER BY seq", (after,))
+        return [(int(seq), str(record)) for seq, record in found]
+
+    def outcome_count(self) -> int:
+        return self._one("SELECT count(*) FROM outcomes") if self._has("outcomes") else 0
+
+    def add_outcome(self, episode: str, record: str) -> bool:
+        self._make("outcomes")
+        query = "INSERT INTO outcomes (episode, record) VALUES (?, ?) ON CONFLICT (episode) DO NOTHING RETURNING seq"
+        return bool(self.execute(query, (episode, record)))
+
+    def trials(self, entry: str) -> list[Trial]:
+        if not self._has("trials"):
+            return []
+        rows = self.execute("SELECT * FROM trials WHERE entry = ? ORDER BY started, episode", (entry,))
+        return [Trial.model_validate(dict(zip(Trial.model_fields, row, strict=True))) for row in rows]
+
+    def tried(self) -> list[str]:
+        if not self._has("trials"):
+            return []
+        return [str(row[0]) for row in self.execute("SELECT DISTINCT entry FROM trials ORDER BY entry")]
+
+    def put_trials(self, trials: Iterable[Trial]) -> None:
+        self._make("trials")
+        rows = [
+            (t.entry, t.episode, t.task, t.seed, t.family, t.shown, t.p, t.reward, t.dollars, t.started) for t in trials
+        ]
+        self.executemany("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    # --- marks --------------------------------------------------------------------------------------------------------
+
+    def learned(self, source: str) -> int | None:
+        found = self._has("learned") and self.execute("SELECT version FROM learned WHERE source = ?", (source,))
+        return int(found[0][0]) if found else None
+
+    def set_learned(self, source: str, version: int) -> None:
+        self._make("learned")
+        self.execute("INSERT OR REPLACE INTO learned VALUES (?, ?)", (source, version))
+
+    def keys(self, kind: Kind) -> dict[str, str]:
+        if not self._has("langgraph_keys"):
+            return {}
+        return dict(self.execute("SELECT id, key FROM langgraph_keys WHERE kind = ?", (kind,)))
+
+    def keyed(self, kind: Kind, key: str) -> str | None:
+        query = "SELECT id FROM langgraph_keys WHERE kind = ? AND key = ?"
+        found = self._has("langgraph_keys") and self.execute(query, (kind, key))
+        return str(found[0][0]) if found else None
+
+    def set_key(self, kind: Kind, key: str, item_id: str) -> None:
+        self._make("langgraph_keys")
+        self.execute("INSERT OR REPLACE INTO langgraph_keys (kind, key, id) VALUES (?, ?, ?)", (kind, key, item_id))
+
+    # --- tables -------------------------------------------------------------------------------------------------------
+
+    def _has(self, table: str) -> bool:
+        with self._lock:
+            if table in self._there:
+                return True
+            found = bool(self.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)))
+            # What was made in a transaction that is under way may yet be undone.
+            if found and not self._depth:
+                self._there.add(table)
+            return found
+
+    def _make(self, table: str) -> None:
+        if not self._has(table):
+            self.execute(FURTHER[table])
+
+    def _prepare(self) -> None:
+        # In this order: who sees the tables that another process has just made sees the mark it made with them.
+        tables = self._one("SELECT count(*) FROM sqlite_master")
+        application = self._one("PRAGMA application_id")
+        if application != APPLICATION_ID and tables:
+            raise sqlite3.DatabaseError("another program's database")
+        self._check_schema()
+        super()._prepare()
+        if self._one("PRAGMA user_version") < SCHEMA_VERSION or not tables:
+            with self.transaction():
+                # Another process may have been first.
+                if self._one("PRAGMA user_version") < SCHEMA_VERSION:
+                    create(self.execute)
+        self._check_schema()
+        self._one("SELECT count(*) FROM items")
+
+    def _check_schema(self) -> None:
+        version = self._one("PRAGMA user_version")
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer atlas (schema {version}, this one reads {SCHEMA_VERSION}): "
+                "upgrade atlas-cascade, or use another file"
+            )
