@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from atlas.actions import ChatActions, TextActions
+    from atlas.asking import Desk
     from atlas.budget import Budget
     from atlas.errors import AtlasError, BudgetExceeded, ConfigError, ModelError
     from atlas.evaluators import Case, EnsembleJudge, Judge, ModelJudge, Verdict
@@ -82,6 +83,7 @@ __all__ = [
     "Demonstration",
     "DemonstrationStore",
     "Demonstrations",
+    "Desk",
     "EnsembleJudge",
     "Entry",
     "Environment",
@@ -137,6 +139,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "atlas.actions": "ChatActions TextActions",
+        "atlas.asking": "Desk",
         "atlas.budget": "Budget",
         "atlas.errors": "AtlasError BudgetExceeded ConfigError ModelError",
         "atlas.evaluators": "Case EnsembleJudge Judge ModelJudge Verdict",

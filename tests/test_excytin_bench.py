@@ -19,9 +19,11 @@ from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.benchmarks.excytin.suite import Excytin
 from atlas.benchmarks.excytin.teacher import ScriptedAnalyst
 from atlas.benchmarks.options import BenchOptions
+from atlas.benchmarks.suite import success_at
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError
+from atlas.evaluators import success
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.models import load
 from atlas.records import STUDENT, TEACHER, Episode, Reply, Spend, Stop, Task, Usage, View
@@ -233,7 +235,7 @@ def episode(task: str, score: float | None, tokens: int = 100, seed: int = 0) ->
         config="c",
         stop=Stop.DONE if score is not None else Stop.ERROR,
         score=score,
-        success=None,
+        success=success(score, at_least=success_at(Excytin())),
         steps=1,
         teacher_steps=0,
         spend=(Spend(actor=STUDENT, model="s", usage=usage), Spend(actor=TEACHER, model="t", usage=usage)),
