@@ -138,27 +138,14 @@ class Desk:
             view = view.replace(tools=(), options={})
 
         def charge(usage: Usage) -> None:
-            self._charge(Spend.trusted(actor=actor, model=model.name, usage=usage))
+            self._charge(Spend.whole({"actor": actor, "model": model.name, "usage": usage}))
 
-        ask = Ask(
-            view=view,
-            prompt=prompt or Prompt(),
-            n=n,
-            first=first,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            purpose=purpose,
-            proposal=proposal,
-            paid=charge,
-        )
+        ask = Ask(view, prompt or Prompt(), n, first, temperature, max_tokens, purpose, proposal, charge)
         completion = await self._complete(model, ask)
         charge(completion.usage)
         replies = tuple(map(_sayable, completion.replies)) or (Reply(text=""),)
-        parsed = tuple(actions.parse(reply, view) for reply in replies) if actions is not None else ()
-        votes = tuple(
-            Vote.trusted(actor=actor, model=model.name, action=p.key, text=r.text, logprob=r.logprob)
-            for p, r in zip(parsed, replies, strict=bool(parsed))
-        )
+        parsed = tuple([actions.parse(reply, view) for reply in replies]) if actions is not None else ()
+        votes = tuple([_vote(actor, model.name, p, r) for p, r in zip(parsed, replies, strict=bool(parsed))])
         return Answer(
             actor=actor,
             model=model.name,
@@ -208,6 +195,19 @@ def _read(model: Model, view: View) -> View:
     if not isinstance(model, ReadsView):
         return view
     return view.replace(retrieved=(), advice="", guidance=view.guidance if model.reads_guidance else ())
+
+
+def _vote(actor: str, model: str, parsed: Parsed, reply: Reply) -> Vote:
+    return Vote.whole(
+        {
+            "actor": actor,
+            "model": model,
+            "action": parsed.key,
+            "text": reply.text,
+            "logprob": reply.logprob,
+            "chance": None,
+        }
+    )
 
 
 def _sayable(reply: Reply) -> Reply:

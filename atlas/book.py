@@ -81,7 +81,7 @@ class Book(Account):
         retries: str = "",
         desks: Desks = Desk,
     ) -> None:
-        super().__init__([Meter(budget), *([run_meter] if run_meter else [])])
+        super().__init__([*([Meter(budget)] if budget else []), *([run_meter] if run_meter else [])])
         self.id = uuid.uuid4().hex[:12]
         self.task = task
         self.arm = arm

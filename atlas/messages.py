@@ -9,6 +9,7 @@ from typing import Any
 from atlas.record import Record
 
 _EXAMPLE = re.compile(r"\n\n(?=\[example \d+\] |</examples>$)")
+_NUMBER = re.compile(r"(?:\[example \d+\] )?")
 
 
 class ToolCall(Record):
@@ -45,9 +46,10 @@ class Prompt(Record):
     """Tool schemas sent beside the messages, as chat APIs take them."""
 
     @cached_property
-    def examples(self) -> tuple[str, ...]:
-        """The paragraphs of ``retrieved``, an example each: see :func:`atlas.prompts.render`, which knows them."""
-        return tuple(_EXAMPLE.split(self.retrieved)) if self.retrieved else ()
+    def examples(self) -> tuple[tuple[str, str], ...]:
+        """The paragraphs of ``retrieved``, an example each, as its number and the rest: the number differs from step to
+        step, the rest is often the same. :func:`atlas.prompts.render` knows them already."""
+        return tuple(map(_numbered, _EXAMPLE.split(self.retrieved))) if self.retrieved else ()
 
     def messages(self) -> list[Message]:
         """The chat messages to send: system, history, and one last user turn that carries what changes."""
@@ -65,6 +67,12 @@ class Prompt(Record):
     def text(self) -> str:
         """The messages as plain text, for models without a chat template and for counting tokens."""
         return "\n\n".join(f"{m.role}: {m.content}{_calls_text(m)}" for m in self.messages())
+
+
+def _numbered(example: str) -> tuple[str, str]:
+    number = _NUMBER.match(example)
+    cut = number.end() if number else 0
+    return example[:cut], example[cut:]
 
 
 def _calls_text(message: Message) -> str:

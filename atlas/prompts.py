@@ -52,15 +52,30 @@ def guidance_part(entries: Sequence[Guidance]) -> str:
 
 def examples_part(windows: Sequence[Window], *, tools: bool = False) -> str:
     """All windows of a step, a paragraph each; empty for none."""
-    return "\n\n".join(_examples(windows, tools))
+    return _text(_examples(windows, tools))
 
 
-def _examples(windows: Sequence[Window], tools: bool) -> tuple[str, ...]:
+Examples = tuple[tuple[str, str], ...]
+"""See :attr:`atlas.messages.Prompt.examples`."""
+
+
+def _examples(windows: Sequence[Window], tools: bool) -> Examples:
     """The same, paragraph by paragraph."""
     if not windows:
         return ()
     before, after = _around(tools)
-    return (before, *[window_text(window, number) for number, window in enumerate(windows, 1)], after)
+    shown = [(f"[example {number}] ", window.shown) for number, window in enumerate(windows, 1)]
+    return (("", before), *shown, ("", after))
+
+
+def _text(examples: Examples) -> str:
+    return "\n\n".join([number + rest for number, rest in examples])
+
+
+@lru_cache(maxsize=64)
+def _stable(instructions: str) -> str:
+    """The same text for all steps of a task, so that nobody has to look whether it is."""
+    return "\n\n".join(part for part in (instructions, REPLY_FORMAT) if part)
 
 
 @lru_cache(maxsize=2)
@@ -78,10 +93,10 @@ def render(view: View, *, list_actions: bool = True) -> Prompt:
     if view.messages:
         return _wrapped(view, guidance, examples, advice)
     return Prompt.trusted(
-        stable=f"{view.task.instructions}\n\n{REPLY_FORMAT}" if view.task.instructions else REPLY_FORMAT,
+        stable=_stable(view.task.instructions),
         history=view.history,
         guidance=guidance,
-        retrieved="\n\n".join(examples),
+        retrieved=_text(examples),
         examples=examples,
         advice=advice,
         ask="Possible actions: " + "; ".join(view.admissible) if list_actions and view.admissible else "",
@@ -132,7 +147,7 @@ def _offered(view: View) -> str:
     return "Possible actions: " + "; ".join(view.admissible) + "\n" if view.admissible else ""
 
 
-def _wrapped(view: View, guidance: str, examples: tuple[str, ...], advice: str) -> Prompt:
+def _wrapped(view: View, guidance: str, examples: Examples, advice: str) -> Prompt:
     """A wrapped agent's own messages: its first system message is the stable part, the rest stays as it is."""
     first, *rest = view.messages
     stable, history = (first.content, tuple(rest)) if first.role == "system" else ("", view.messages)
@@ -140,7 +155,7 @@ def _wrapped(view: View, guidance: str, examples: tuple[str, ...], advice: str) 
         stable=stable,
         history=history,
         guidance=guidance,
-        retrieved="\n\n".join(examples),
+        retrieved=_text(examples),
         examples=examples,
         advice=advice,
         tools=view.tools,

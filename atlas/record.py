@@ -32,8 +32,13 @@ class Record(BaseModel):
         """A record of values that are known to fit, which nobody checks: for the dozens that a step makes of its own
         parts. All fields have to be given that have no default, or one that is made anew each time; cached properties
         may be, where their value is known."""
+        return cls.whole(cls._shared | fields)
+
+    @classmethod
+    def whole(cls, fields: dict[str, Any]) -> Self:
+        """As :meth:`trusted`, of a dictionary with every field, which becomes the record's own."""
         record = _new(cls)
-        _set(record, "__dict__", cls._shared | fields)
+        _set_fields(record, fields)
         _set_names(record, cls._names)
         _set_extra(record, None)
         _set_private(record, None)
@@ -46,7 +51,7 @@ class Record(BaseModel):
             raise TypeError(f"a {type(self).__name__} has no {', '.join(sorted(changes.keys() - names))}")
         kept = self.__dict__
         fields = kept if len(kept) == len(names) else {name: kept[name] for name in names}
-        return self.trusted(**fields | changes)
+        return self.whole(fields | changes)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, without the cached properties, which would be those of the fields before."""
@@ -56,8 +61,9 @@ class Record(BaseModel):
         return copied
 
 
-_new, _set = object.__new__, object.__setattr__
+_new = object.__new__
 # The slots of every pydantic model, set without going through its checks.
+_set_fields = BaseModel.__dict__["__dict__"].__set__
 _set_names = BaseModel.__dict__["__pydantic_fields_set__"].__set__
 _set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
 _set_private = BaseModel.__dict__["__pydantic_private__"].__set__

@@ -185,14 +185,15 @@ class View:
 
     def replace(self, **changes: Any) -> View:
         """A copy with some fields changed."""
-        if not changes.keys() <= View.__dataclass_fields__.keys():
-            raise TypeError(f"a view has no {', '.join(changes.keys() - View.__dataclass_fields__.keys())}")
+        if not changes.keys() <= _IN_VIEW:
+            raise TypeError(f"a view has no {', '.join(changes.keys() - _IN_VIEW)}")
         # Not dataclasses.replace, which sets all fields one by one: every policy of every step makes a copy.
         copy = object.__new__(View)
-        copy.__dict__.update(self.__dict__)
-        copy.__dict__.update(changes)
-        if not _IN_HISTORY.isdisjoint(changes):
-            copy.__dict__.pop("history", None)
+        fields = copy.__dict__
+        fields.update(self.__dict__)
+        fields.update(changes)
+        if "history" in fields and not _IN_HISTORY.isdisjoint(changes):
+            del fields["history"]
         return copy
 
     def after(self, turn: Turn, admissible: tuple[str, ...], *, plan: str, lane: str) -> View:
@@ -203,6 +204,7 @@ class View:
         return view
 
 
+_IN_VIEW = frozenset(View.__dataclass_fields__)
 _IN_HISTORY = frozenset({"task", "opening", "turns", "plan"})
 
 

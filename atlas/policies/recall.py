@@ -80,10 +80,12 @@ class Recall:
 
 
 def _hit(window: Window) -> Hit:
-    return Hit.trusted(
-        demo_id=window.demo_id,
-        start=window.start,
-        length=len(window.steps),
-        best=window.best,
-        score=round(window.score, 4),
+    return Hit.whole(
+        {
+            "demo_id": window.demo_id,
+            "start": window.start,
+            "length": len(window.steps),
+            "best": window.best,
+            "score": round(window.score, 4),
+        }
     )

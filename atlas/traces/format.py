@@ -10,7 +10,6 @@ back exactly.
 from __future__ import annotations
 
 import json
-import re
 from functools import lru_cache
 from typing import Any
 
@@ -21,9 +20,6 @@ SCHEMA = 2
 READS = (1, 2)
 """In 1 the prompt and the spend of a step stood with its decision."""
 
-_NUMBER = re.compile(r"(?:\[example \d+\] )?")
-"""An example's number differs from step to step, the rest of it is often the same: see :mod:`atlas.prompts`."""
-
 
 def pack_prompt(prompt: Prompt, before: Prompt) -> tuple[dict[str, Any], dict[str, str]]:
     """``prompt`` as the difference from the prompt ``before`` in the same episode, and the texts it names by hash."""
@@ -31,12 +27,14 @@ def pack_prompt(prompt: Prompt, before: Prompt) -> tuple[dict[str, Any], dict[st
     kept = _shared(prompt.history, before.history)
     packed: dict[str, Any] = {"stable": text_hash(prompt.stable), "kept": kept}
     if len(prompt.history) > kept:
-        packed["added"] = [m.model_dump(exclude_defaults=True) for m in prompt.history[kept:]]
+        packed["added"] = [_message(m) for m in prompt.history[kept:]]
     if prompt.guidance:
         packed["guidance"] = text_hash(prompt.guidance)
         texts[packed["guidance"]] = prompt.guidance
     if len(prompt.examples) > 1:
-        packed["retrieved"] = [_example(text, texts) for text in prompt.examples]
+        examples = packed["retrieved"] = [(number, text_hash(rest)) for number, rest in prompt.examples]
+        for (_, key), (_, rest) in zip(examples, prompt.examples, strict=True):
+            texts[key] = rest
     elif prompt.retrieved:
         packed["retrieved"] = prompt.retrieved
     for part in ("advice", "ask"):
@@ -77,14 +75,11 @@ def text_hash(text: str) -> str:
     return content_hash(text)
 
 
-def _example(text: str, texts: dict[str, str]) -> tuple[str, str]:
-    """An example as its number and the hash of the rest, which is added to ``texts``."""
-    number = _NUMBER.match(text)
-    head = number[0] if number else ""
-    body = text[len(head) :]
-    key = text_hash(body)
-    texts[key] = body
-    return head, key
+def _message(message: Message) -> dict[str, Any]:
+    """The fields that say something."""
+    if message.tool_calls or message.tool_call_id is not None or not message.content:
+        return message.model_dump(exclude_defaults=True)
+    return {"role": message.role, "content": message.content}
 
 
 def _shared(new: tuple[Message, ...], old: tuple[Message, ...]) -> int:

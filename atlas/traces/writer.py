@@ -16,6 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class RunWriter:
         self._before: dict[str, Prompt] = {}
         self._texts: set[str] = set()
         self._synced = time.monotonic()
+        self._end = -1
+        """Size of the file after the last line that was written here."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.folder / TRACE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -120,7 +123,7 @@ class RunWriter:
         # Texts stand before the step that refers to them, and are known once they are written.
         self._write(
             *(_encoded({"type": "text", "hash": key, "text": text}) for key, text in new.items()),
-            _joined(_encoded({"type": "step", "episode": episode_id}), _step(step), _encoded(more)),
+            b"%s,%s,%s" % (_began(episode_id), _step(step)[1:-1], _encoded(more)[1:]),
         )
         self._texts.update(new)
         self._before[episode_id] = prompt
@@ -144,13 +147,11 @@ class RunWriter:
         line = b"\n".join(lines) + b"\n"
         try:
             with self._lock:
-                with _locked(self._file):
-                    size = os.fstat(self._file).st_size
-                    if size and os.pread(self._file, 1, size - 1) != b"\n":
-                        line = b"\n" + line
-                    written = os.write(self._file, line)
-                    while written < len(line):
-                        written += os.write(self._file, line[written:])
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                try:
+                    self._append(line)
+                finally:
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
                 if (now := time.monotonic()) - self._synced >= SYNC_EVERY:
                     self._synced = now
                     os.fsync(self._file)
@@ -158,6 +159,17 @@ class RunWriter:
             raise StoreError(
                 f"the trace in {self.folder} cannot be written ({error.strerror}): free disk space"
             ) from error
+
+    def _append(self, line: bytes) -> None:
+        size = os.fstat(self._file).st_size
+        # What this writer wrote last is whole; what others wrote may have been cut off.
+        if size and size != self._end and os.pread(self._file, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        self._end = -1
+        written = os.write(self._file, line)
+        while written < len(line):
+            written += os.write(self._file, line[written:])
+        self._end = size + written
 
 
 def _encoded(event: dict[str, Any]) -> bytes:
@@ -179,9 +191,10 @@ def _step(step: Step) -> bytes:
         return _encoded(step.model_dump(exclude=_LEFT_OUT, exclude_defaults=True))
 
 
-def _joined(*objects: bytes) -> bytes:
-    """One JSON object of several, none of them empty."""
-    return b"{" + b",".join(part[1:-1] for part in objects) + b"}"
+@lru_cache(maxsize=4096)
+def _began(episode_id: str) -> bytes:
+    """How the lines of an episode's steps begin."""
+    return _encoded({"type": "step", "episode": episode_id})[:-1]
 
 
 @contextlib.contextmanager
