@@ -64,6 +64,8 @@ class Book(Account):
     success_at: the score from which it counts as successful.
     retries: id of the episode that ended with an error and that this one plays again.
     desks: makes the desk of each decision.
+    keeps_steps: whether ``steps`` holds them until the end. Each holds its prompt: of a thousand episodes at once that
+        are a hundred megabytes, and millions of objects for the garbage collector to look through.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Book(Account):
         success_at: float = 1.0,
         retries: str = "",
         desks: Desks = Desk,
+        keeps_steps: bool = True,
     ) -> None:
         super().__init__([*([Meter(budget)] if budget else []), *([run_meter] if run_meter else [])])
         self.id = uuid.uuid4().hex[:12]
@@ -98,6 +101,8 @@ class Book(Account):
         self.reviews: list[Review] = []
         self.verdict: Verdict | None = None
         self._desks = desks
+        self._keeps_steps = keeps_steps
+        self._count = self._teacher = self._asked = 0
         self._started = self._began = 0.0
 
     def open(self) -> None:
@@ -123,7 +128,7 @@ class Book(Account):
     ) -> None:
         """A step whose outcome is known."""
         step = Step.trusted(
-            index=len(self.steps),
+            index=self._count,
             attempt=self.attempt,
             observation=seen.text,
             admissible=len(seen.admissible),
@@ -132,7 +137,11 @@ class Book(Account):
             spend=tuple(spend),
             seconds=seconds,
         )
-        self.steps.append(step)
+        self._count += 1
+        self._teacher += decision.actor == TEACHER
+        self._asked += any(s.actor == TEACHER for s in spend)
+        if self._keeps_steps:
+            self.steps.append(step)
         self.recorder.step(self.id, step)
 
     def close(self, stop: Stop, score: float | None, failure: Failure | None = None) -> Episode:
@@ -148,14 +157,14 @@ class Book(Account):
             stop=stop,
             score=score,
             success=success(score, at_least=self.success_at),
-            steps=len(self.steps),
-            teacher_steps=sum(step.decision.actor == TEACHER for step in self.steps),
+            steps=self._count,
+            teacher_steps=self._teacher,
             spend=self.spent,
             seconds=time.perf_counter() - self._began,
             started=self._started,
             plan=self.plan,
             lane=self.lane,
-            asked_steps=sum(any(s.actor == TEACHER for s in step.spend) for step in self.steps),
+            asked_steps=self._asked,
             reviews=tuple(self.reviews),
             verdict=self.verdict,
             failure=failure,

@@ -26,7 +26,7 @@ class Rollout:
     ``reviewer`` rejects is followed by one retry in the fresh environment that ``again`` makes, told what the reviewer
     said; the retry is reviewed too, and its score is the episode's. Where there is a ``judge``, which may know the
     ``reference``, the score is its verdict's in place of the environment's. ``retries`` is the id of the episode that
-    ended with an error and that this one plays again.
+    ended with an error and that this one plays again. ``keeps_steps`` is whether ``steps`` holds them until the end.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Rollout:
         success_at: float = 1.0,
         retries: str = "",
         desks: Desks = Desk,
+        keeps_steps: bool = True,
     ) -> None:
         if max_steps < 1:
             raise ConfigError(f"an episode needs at least 1 step, not {max_steps}")
@@ -70,6 +71,7 @@ class Rollout:
             success_at=success_at,
             retries=retries,
             desks=desks,
+            keeps_steps=keeps_steps or judge is not None,
         )
         self._seen = Observation(text="")
 

@@ -83,14 +83,15 @@ async def play(
     max_steps: int = 50,
     budget: Budget | None = None,
     meter: Meter | None = None,
-    done: Callable[[Episode, Sequence[Step]], None] | None = None,
+    done: Callable[[Episode], None] | None = None,
+    learns: Callable[[Episode, Sequence[Step]], None] | None = None,
     desks: Desks = Desk,
 ) -> list[Episode]:
     """Play ``jobs``, at most ``concurrency`` at a time, and return their episodes in the order they ended.
 
     ``budget`` is per episode, ``meter`` carries the run's. When the run's budget is spent no further episode starts.
-    ``done`` is called after each episode, with its steps: where a memory learns from it, say. ``desks`` makes the desk
-    of each decision.
+    After each episode ``learns`` is called with it and its steps, where a memory learns from them, say, and ``done``
+    with it alone. ``desks`` makes the desk of each decision.
     """
     waiting = iter(jobs)
     finished: list[Episode] = []
@@ -116,11 +117,14 @@ async def play(
                 success_at=job.success_at,
                 retries=job.retries,
                 desks=desks,
+                keeps_steps=learns is not None,
             )
             episode = await rollout.play()
             finished.append(episode)
+            if learns is not None:
+                learns(episode, rollout.steps)
             if done is not None:
-                done(episode, rollout.book.steps)
+                done(episode)
             # Models that answer at once never wait: without a pause an interrupt would be heard when all is played.
             await asyncio.sleep(0)
 

@@ -27,7 +27,7 @@ from atlas.memory import Memory
 from atlas.memory.evidence import trials_of
 from atlas.policies import Solo
 from atlas.protocols import Policy, Reviewer
-from atlas.records import TEACHER, Episode, Step, Stop, Usage, counted, total
+from atlas.records import TEACHER, Episode, Stop, Usage, counted, total
 from atlas.runner import Job, Key, failed, play, remaining, retrying, settled
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, arm_rows
@@ -216,9 +216,7 @@ class Bench:
         concurrency: int,
         learns: Learner | None = None,
     ) -> None:
-        def done(episode: Episode, steps: Sequence[Step]) -> None:
-            if learns is not None:
-                learns.learn(episode, steps)
+        def done(episode: Episode) -> None:
             self._episodes.append(episode)
             if episode.retries:
                 self._episodes = counted(self._episodes)
@@ -241,6 +239,7 @@ class Bench:
                     budget=self.options.budget,
                     meter=self._meter,
                     done=done,
+                    learns=learns.learn if learns is not None else None,
                 )
 
     def _again(self, jobs: Sequence[Job], *, in_order: bool) -> dict[Key, str]:

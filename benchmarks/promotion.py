@@ -118,7 +118,7 @@ class Contest:
             jobs = remaining(every, before, again)
             seen(f"{arm}: {len(every)} episodes{retrying(jobs)}", episodes)
 
-            def done(episode: Episode, steps: object, arm: str = arm) -> None:
+            def done(episode: Episode, arm: str = arm) -> None:
                 episodes.append(episode)
                 seen(arm, episodes)
 

@@ -23,7 +23,7 @@ async def main(games: int = 12, demonstrations: int = 24) -> None:
 
     collect = atlas.Solo(teacher, actor=TEACHER)
     train = suite.demo_tasks(HOMES, demonstrations)
-    await atlas.play([atlas.Job("collect", task.id, collect, task.environment) for task in train], done=learn)
+    await atlas.play([atlas.Job("collect", task.id, collect, task.environment) for task in train], learns=learn)
 
     cascade = atlas.Cascade(student, teacher, samples=3)
     arms: dict[str, atlas.Policy] = {

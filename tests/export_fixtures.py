@@ -121,7 +121,7 @@ def recall_run(folder: Path, games: int) -> Path:
             return [Job(arm, game.id, policy, partial(HouseholdEnv, game, split="homes")) for game in made]
 
         taught = jobs("collect", Solo(expert, actor=TEACHER))
-        asyncio.run(play(taught, recorder=writer, max_steps=40, concurrency=1, done=learn))
+        asyncio.run(play(taught, recorder=writer, max_steps=40, concurrency=1, learns=learn))
         shown = jobs("icd", Recall(Solo(Says(expert)), memory, k=1))
         asyncio.run(play(shown, recorder=writer, max_steps=40, concurrency=1))
     return folder

@@ -168,10 +168,12 @@ async def test_a_wrong_configuration_ends_the_run_in_one_sentence() -> None:
         await play(jobs(5, Raising(ConfigError("wrong"))), concurrency=3)
 
 
-async def test_concurrency_is_a_limit_and_done_sees_the_steps() -> None:
+async def test_concurrency_is_a_limit_and_who_learns_sees_the_steps() -> None:
     model = SlowModel(nexts(), latency=0.005)
     lengths: list[int] = []
-    episodes = await play(jobs(20, Solo(model)), concurrency=5, done=lambda episode, steps: lengths.append(len(steps)))
+    episodes = await play(
+        jobs(20, Solo(model)), concurrency=5, learns=lambda episode, steps: lengths.append(len(steps))
+    )
     assert len(episodes) == 20 and lengths == [3] * 20
     assert 2 <= model.most <= 5
 
