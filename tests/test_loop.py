@@ -14,7 +14,7 @@ from atlas.errors import ConfigError, MissingExtra, ModelError
 from atlas.loop import Rollout
 from atlas.policies import Cascade, Solo
 from atlas.protocols import Policy
-from atlas.records import TEACHER, Ask, Decision, Observation, Stop, Task, Usage, View
+from atlas.records import TEACHER, Ask, Decision, Episode, Observation, Stop, Task, Usage, View
 from atlas.runner import Job, play, settled
 from atlas.testing import FlakyModel, ScriptedModel, SlowModel
 from atlas.traces.reader import Run
@@ -171,10 +171,14 @@ async def test_a_wrong_configuration_ends_the_run_in_one_sentence() -> None:
 async def test_concurrency_is_a_limit_and_who_learns_sees_the_steps() -> None:
     model = SlowModel(nexts(), latency=0.005)
     lengths: list[int] = []
+    ended: list[Episode] = []
     episodes = await play(
-        jobs(20, Solo(model)), concurrency=5, learns=lambda episode, steps: lengths.append(len(steps))
+        jobs(20, Solo(model)),
+        concurrency=5,
+        done=ended.append,
+        learns=lambda episode, steps: lengths.append(len(steps)),
     )
-    assert len(episodes) == 20 and lengths == [3] * 20
+    assert ended == episodes and len(episodes) == 20 and lengths == [3] * 20
     assert 2 <= model.most <= 5
 
 
