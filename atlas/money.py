@@ -36,7 +36,7 @@ class Usage(Record):
     completion_tokens: int = 0
     dollars: float | None = 0.0
     unmetered: int = 0
-    """Calls that did not tell all of their tokens: in logs of other programs."""
+    """Calls that did not tell all of their tokens: in logs of other programs, and where nobody heard the answer."""
 
     @property
     def tokens(self) -> int:

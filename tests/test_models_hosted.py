@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -192,3 +193,19 @@ async def test_a_missing_key_is_said_at_once(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ModelError, match="OPENAI_API_KEY") as failed:
         await Hosted("openai/gpt-4.1-mini").sample(ask())
     assert "attempts" not in str(failed.value)
+
+
+async def test_a_request_whose_answer_nobody_heard_is_counted_and_marked() -> None:
+    """It was sent, and the provider bills it: cancelled by the caller, or given up by a timeout."""
+    paid: list[Usage] = []
+    asked = ask().replace(paid=paid.append)
+    with ChatServer([Say(), Hang(2)]) as server:
+        hosted = model(server, price=Price(prompt=1.0, completion=1.0), shares_prompt=False)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(hosted.sample(asked.replace(n=2)), 0.7)
+    (usage,) = paid
+    assert (usage.calls, usage.unmetered, usage.dollars is not None) == (2, 1, True)
+    assert usage.prompt_tokens > 100, "the answer that came, and an estimate of the other prompt"
+    with ChatServer(Hang()) as server, pytest.raises(ModelError, match="gave no answer"):
+        await model(server, timeout=0.2).sample(asked)
+    assert (paid[1].calls, paid[1].unmetered) == (3, 3)

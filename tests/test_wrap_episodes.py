@@ -145,3 +145,21 @@ def test_learning_can_be_switched_off(memory: DemonstrationStore) -> None:
         two_step_loop(episode.client)
         episode.succeed()
     assert len(memory) == 0
+
+
+def test_a_budget_that_a_framework_wraps_in_its_own_error_is_still_the_budget() -> None:
+    agent = atlas.Agent(ScriptedModel(says("word " * 50)), budget=Budget(tokens=60))
+    with pytest.raises(RuntimeError, match="generation failed"), agent, agent.episode(goal="g") as episode:
+        for _ in range(10):
+            try:
+                episode.client.chat.completions.create(messages=user())
+            except BudgetExceeded as error:
+                raise RuntimeError("framework: generation failed") from error
+    assert episode.result is not None and (episode.result.stop, episode.result.failure) == (Stop.BUDGET, None)
+
+
+def test_a_closed_agent_says_so(tmp_path: Path) -> None:
+    with atlas.Agent(ScriptedModel(says("hi")), run=tmp_path / "run") as agent:
+        pass
+    with pytest.raises(ConfigError, match="this agent is closed"):
+        agent.episode(goal="g")

@@ -27,7 +27,7 @@ def as_transient(error: Exception, timeout: float, base_url: str | None, secrets
         asked = f", asking to wait {wait:g} s" if wait else ""
         return Transient(f"refused for its rate limit (429{asked})", "lower the concurrency", retry_after=wait)
     if status == 408 or "timed out" in text:
-        return Transient(f"gave no answer within {timeout:g} s", "raise its timeout")
+        return Transient(f"gave no answer within {timeout:g} s", "raise its timeout", sent=True)
     if "connection error" in text or isinstance(error, ConnectionError):
         where = f"the server at {scrub(base_url, secrets)}" if base_url else "the network"
         return Transient("could not be reached, or cut the connection", f"check {where}")

@@ -105,11 +105,17 @@ class Hosted:
             # litellm's own timeout does not cover every provider; ours is the backstop.
             async with asyncio.timeout(self._timeout + 5.0):
                 response = await self._litellm.acompletion(**arguments)
+        except asyncio.CancelledError:
+            bill.usage = bill.usage + self._unanswered(ask)
+            raise
         except TimeoutError:
+            bill.usage = bill.usage + self._unanswered(ask)
             raise Transient(f"gave no answer within {self._timeout:g} s", "raise its timeout") from None
         except Exception as error:  # the boundary to litellm, which raises whatever its many clients raise
             secrets = (self._api_key,) if self._api_key else ()
             if transient := as_transient(error, self._timeout, self._base_url, secrets):
+                if transient.sent:
+                    bill.usage = bill.usage + self._unanswered(ask)
                 raise transient from None
             raise ModelError(sentence(error, self.name, self._provider, secrets)) from None
         bill.usage = bill.usage + self._usage(ask, response)
@@ -141,6 +147,12 @@ class Hosted:
         elif self._api_key:
             arguments["api_key"] = self._api_key
         return arguments | ask.view.options | self._extra
+
+    def _unanswered(self, ask: Ask) -> Usage:
+        """What a request used at the least that was sent and whose answer nobody heard: it is billed all the same."""
+        prompt = estimate_tokens(ask.prompt.text())
+        dollars = self.price.dollars(prompt, 0) if self.price else None
+        return Usage(calls=1, prompt_tokens=prompt, dollars=dollars, unmetered=1)
 
     def _usage(self, ask: Ask, response: Any) -> Usage:
         counts = getattr(response, "usage", None)

@@ -32,11 +32,13 @@ class Retry(Record):
 class Transient(Exception):
     """An attempt failed in a way that another may not."""
 
-    def __init__(self, cause: str, mend: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, cause: str, mend: str, *, retry_after: float | None = None, sent: bool = False) -> None:
         super().__init__(cause)
         self.cause = cause
         self.mend = mend
         self.retry_after = retry_after
+        self.sent = sent
+        """Whether the request was sent, and may be answered and billed by now."""
 
 
 class GaveUp(Exception):

@@ -98,6 +98,7 @@ class Agent:
         self.success_score = success_score
         self.budget = budget
         self.meter = Meter(run_budget, what="run")
+        self._closed = False
         self._tokens: list[Token[Agent | None]] = []
         # What was opened is closed again where something further is wrong.
         with ExitStack() as opened:
@@ -127,6 +128,8 @@ class Agent:
         compared by it. Without one each episode is a task of its own, so that a goal asked again profits from the
         first time. ``closed`` is called when the episode is over, whatever happened in it.
         """
+        if self._closed:
+            raise ConfigError("this agent is closed: begin its episodes inside its with block, or before close()")
         book = Book(
             Task(id=task or uuid.uuid4().hex[:12], goal=goal, family=family),
             arm=self.arm,
@@ -171,6 +174,7 @@ class Agent:
 
     def close(self) -> None:
         """End the background thread, and close what was opened from a path."""
+        self._closed = True
         self.background.close()
         self._owned.close()
 

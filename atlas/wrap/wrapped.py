@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -185,10 +185,20 @@ class WrappedEpisode:
         if error is None:
             # A loop that caught the budget ended by itself, and what it was scored counts.
             return (Stop.DONE if self._stopped is None else Stop.BUDGET), None
-        if isinstance(error, BudgetExceeded) and self._stopped is not None:
+        behind = list(_behind(error))
+        if self._stopped is not None and self._stopped in behind:
             return (Stop.RUN_BUDGET if self._stopped.what == "run" else Stop.BUDGET), None
         if not isinstance(error, Exception):
             # KeyboardInterrupt, SystemExit, a cancelled task: somebody stopped it, nothing went wrong.
             return Stop.CANCELLED, None
-        where = "policy" if error is self._raised else "agent"
+        where = "policy" if self._raised is not None and self._raised in behind else "agent"
         return Stop.ERROR, Failure(kind=type(error).__name__, message=scrub(str(error)), where=where)
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that led to it: frameworks raise one of their own in place of ours."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
