@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import atlas
 from atlas.benchmarks.perf.concurrency import ALLOWED
 from atlas.benchmarks.perf.measured import COLLECTOR, FULL, LATENCY, MEASURED
 from atlas.benchmarks.perf.table import Aim, Cell, Table
@@ -134,8 +133,8 @@ def table(name: str, said: str, pair: Pair) -> Table:
 def _row(what: str, pair: Pair) -> tuple[Cell, ...]:
     before, now = pair.least(what)
     ratios = pair.ratios(what)
-    spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}" if ratios else None
-    return what, _figure(before), _figure(now), round(now / before, 2) if before > 0 else None, spread
+    spread = f"{ratios[0]:.2g} to {ratios[-1]:.2g}" if ratios else None
+    return what, _figure(before), _figure(now), float(f"{now / before:.2g}") if before > 0 else None, spread
 
 
 def _told(name: str, pair: Pair) -> tuple[str, tuple[Aim, ...], str]:
@@ -165,7 +164,7 @@ def _figure(value: float) -> float:
 
 def _here() -> Path:
     """The checkout that this build stands in, or the folder that it was installed to."""
-    return Path(atlas.__file__).resolve().parents[1]
+    return Path(__file__).resolve().parents[2]
 
 
 def _git(*arguments: str, **environment: str) -> str:

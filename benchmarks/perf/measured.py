@@ -1,8 +1,8 @@
 """What builds of atlas are measured by, this one and earlier ones: policies, and how long they take.
 
 ``python -m atlas.benchmarks.perf.measured NAME [SETTINGS]`` prints the figures of the build it runs on, as one JSON
-object. :mod:`atlas.benchmarks.perf.against` lays this file and ``instant.py`` over an earlier build, so that both builds
-are given the same to do. They use nothing of atlas, therefore, that earlier builds do not have.
+object. :mod:`atlas.benchmarks.perf.against` lays this file and ``instant.py`` over an earlier build, so that both are
+given the same to do. They use nothing of atlas, therefore, that earlier builds do not have.
 """
 
 from __future__ import annotations
