@@ -1,16 +1,19 @@
-"""``python -m atlas.benchmarks.perf [NAME ...] [--json]``: measure, print, and say which aims were met."""
+"""``python -m atlas.benchmarks.perf [NAME ...] [--against REVISION] [--json]``: measure, print, check aims."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
-from contextlib import redirect_stdout
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 
 import click
 
-from atlas.benchmarks.perf import concurrency, imports, orchestration, watch
+from atlas.benchmarks.perf import against, concurrency, imports, orchestration, watch
 from atlas.benchmarks.perf.table import Aim, Table, machine
+from atlas.errors import AtlasError
 
 
 def _retrieval() -> Table:
@@ -57,21 +60,40 @@ MEASURES: dict[str, Callable[[], Table]] = {
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)))
+@click.option("--against", "revision", metavar="REVISION", help="Beside the build at this git revision.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
-def main(names: tuple[str, ...], as_json: bool) -> None:
-    """Measure what atlas costs in time on this machine: everything, or what NAMES says."""
+def main(names: tuple[str, ...], revision: str | None, as_json: bool) -> None:
+    """Measure what atlas costs in time on this machine: everything, or what NAMES says.
+
+    With --against, orchestration, concurrency and watch are measured beside an earlier build, in a few minutes.
+    """
     where = machine()
     tables = []
-    for name in names or MEASURES:
-        table = MEASURES[name]()
-        tables.append(table)
-        if not as_json:
-            show(table)
+    try:
+        with _wanted(names, revision) as measures:
+            for measure in measures:
+                tables.append(measure())
+                if not as_json:
+                    show(tables[-1])
+    except AtlasError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
     if as_json:
         content = {"machine": where, "tables": [table.model_dump() | {"met": _met(table)} for table in tables]}
         click.echo(json.dumps(content, indent=2))
     else:
         click.echo(f"Measured on {where}.")
+
+
+@contextmanager
+def _wanted(names: tuple[str, ...], revision: str | None) -> Iterator[list[Callable[[], Table]]]:
+    """The measurements to make, of this build or beside an earlier one, which is there until the end of the block."""
+    if revision is None:
+        yield [MEASURES[name] for name in names or MEASURES]
+    else:
+        compared = against.comparable(names)
+        with against.earlier(revision) as build:
+            yield [partial(build.compare, name) for name in compared]
 
 
 def _met(table: Table) -> list[bool]:

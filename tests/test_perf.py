@@ -1,0 +1,234 @@
+"""What atlas costs in time: both builds are given the same to do, and what is said of them follows from the figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from atlas.benchmarks.perf import Table, against, concurrency, orchestration, watch
+from atlas.benchmarks.perf.__main__ import main
+from atlas.benchmarks.perf.against import Pair, earlier, table
+from atlas.benchmarks.perf.instant import InstantDemos, InstantHome, InstantModel
+from atlas.benchmarks.perf.measured import COLLECTOR
+from atlas.errors import ConfigError
+from atlas.records import Ask, Prompt, View
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY: dict[str, dict[str, object]] = {
+    "orchestration": {"episodes": 1, "repetitions": 1},
+    "concurrency": {"episodes": 3, "steps": 2, "latency": 0.01},
+    "watch": {"lengths": [25]},
+}
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    names = {f"GIT_{who}_{what}": "t@t" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    known = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", *arguments], cwd=cwd, env={**known, **names}, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders go, empty at first."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository that passes for the one this build stands in; at its tag ``first`` there is no atlas to measure."""
+    folder = tmp_path / "clone"
+    (folder / "atlas").mkdir(parents=True)
+    (folder / "atlas" / "__init__.py").write_text("raise SystemExit('no build of ours')\n")
+    git("init", "-q", cwd=folder)
+    git("add", ".", cwd=folder)
+    git("commit", "-qm", "A first try", cwd=folder)
+    git("tag", "first", cwd=folder)
+    monkeypatch.setattr(against, "_here", lambda: folder)
+    return folder
+
+
+def perf(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+# --- what is measured -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_this_build_can_be_measured(name: str) -> None:
+    """In a process of its own, as it is beside an earlier one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "atlas.benchmarks.perf.measured", name, json.dumps(TINY[name])],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    figures = json.loads(done.stdout)
+    assert all(isinstance(value, int | float) for value in figures.values())
+    assert table(name, "x", Pair([figures], [figures])).rows
+    if name == "concurrency":
+        assert figures[COLLECTOR] == 0, "playing leaves the host's garbage collector as it is"
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [partial(orchestration.measure, 1), partial(concurrency.measure, 2, 1), watch.measure],
+    ids=["orchestration", "concurrency", "watch"],
+)
+def test_tables_of_this_build_alone(measure: Callable[[], Table]) -> None:
+    made = measure()
+    assert made.rows and all(len(row) == len(made.columns) for row in made.rows)
+
+
+async def test_nothing_is_said_twice_that_a_game_does_not_say_twice() -> None:
+    home, demos = InstantHome(1), InstantDemos()
+    first, second = await home.open(), await home.step("look")
+    assert first.admissible != second.admissible and len(first.admissible) == len(second.admissible)
+    view = View(task=home.task, opening="")
+    said = await InstantModel("m").sample(Ask(view=view, prompt=Prompt(), n=3))
+    assert len({reply.text for reply in said.replies}) == 3
+    one, other = demos.search(view, 2), demos.search(view, 2)
+    assert one == other and one[0] is not other[0], "windows are made anew"
+    assert one[0].steps[0] is other[0].steps[0], "around steps that the memory holds"
+
+
+# --- two builds -------------------------------------------------------------------------------------------------------
+
+
+def test_the_least_of_the_rounds_is_compared_and_each_round_by_itself() -> None:
+    what = "Recall(Cascade), traced"
+    made = table("orchestration", "abc A change", Pair([{what: 200.0}, {what: 300.0}], [{what: 90.0}, {what: 60.0}]))
+    assert made.rows == ((what, 200.0, 60.0, 0.3, "0.2 to 0.45"),)
+    assert "abc A change" in made.note and "2 rounds" in made.note
+    assert [(aim.limit, aim.measured, aim.met) for aim in made.aims] == [(0.4, 0.3, True)]
+
+
+def test_a_step_that_costs_more_than_promised_misses_its_aim() -> None:
+    what = "Recall(Cascade), traced"
+    (aim,) = table("orchestration", "abc", Pair([{what: 100.0}], [{what: 41.0}])).aims
+    assert aim.measured == 0.41 and not aim.met
+
+
+def burst(solo: float, full: float, collector: int) -> dict[str, float]:
+    over = {"Solo: over ideal, %": solo, "Recall(Cascade): over ideal, %": full}
+    return {COLLECTOR: collector, **over, "Solo: CPU s": 1.0, "Recall(Cascade): CPU s": 2.0}
+
+
+def test_episodes_in_flight_have_aims_for_this_build_alone() -> None:
+    made = table("concurrency", "abc", Pair([burst(0.0, 50.0, 1)], [burst(9.0, 25.0, 0)]))
+    assert [(aim.measured, aim.met) for aim in made.aims] == [(9.0, True), (25.0, False), (0, True)]
+    assert made.note.endswith("changed while episodes are played by the build before.")
+    assert made.rows[0] == ("Solo: over ideal, %", 0.0, 9.0, None, None), "nothing has a ratio to nothing"
+    assert made.rows[1][:4] == ("Recall(Cascade): over ideal, %", 50.0, 25.0, 0.5)
+    assert COLLECTOR not in {row[0] for row in made.rows}
+
+
+def test_a_build_that_changes_the_garbage_collector_is_named() -> None:
+    made = table("concurrency", "abc", Pair([burst(1, 1, 0)], [burst(1, 1, 1)]))
+    assert made.note.endswith("by this one.") and not made.aims[2].met
+    assert table("concurrency", "abc", Pair([burst(1, 1, 0)] * 2, [burst(1, 1, 0)] * 2)).note.endswith("neither build.")
+
+
+def test_builds_take_turns(clone: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def figures(self: against.Earlier, tree: Path, name: str, settings: object) -> dict[str, float]:
+        asked.append("now" if tree == clone else "before")
+        return {"decision": 2.0 if tree == clone else 4.0}
+
+    monkeypatch.setattr(against.Earlier, "_figures", figures)
+    with earlier("first") as build:
+        made = build.compare("watch")
+    assert asked == ["before", "now", "now", "before", "before", "now"]
+    assert made.rows == (("decision", 4.0, 2.0, 0.5, "0.5 to 0.5"),)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
+def test_an_earlier_build_is_run_by_todays_measurements(scratch: Path) -> None:
+    known = git("status", "--porcelain", cwd=ROOT), git("worktree", "list", cwd=ROOT)
+    with earlier("HEAD") as build:
+        assert build.tree.is_relative_to(scratch) and git("rev-parse", "HEAD", cwd=ROOT).startswith(
+            build.said.split()[0]
+        )
+        for name in against.OVERLAID:
+            laid, ours = (tree / "benchmarks" / "perf" / name for tree in (build.tree, ROOT))
+            assert laid.read_bytes() == ours.read_bytes()
+        (build.tree / "atlas" / "policies" / "__init__.py").write_text("raise SystemExit('this tree was run')\n")
+        with pytest.raises(ConfigError, match="this tree was run"):
+            build.compare("watch")
+    with earlier("HEAD") as build:
+        made = build.compare("watch", TINY["watch"], rounds=1)
+    assert len(made.rows) == 2 and all(row[3] is not None for row in made.rows)
+    assert not list(scratch.iterdir())
+    assert (git("status", "--porcelain", cwd=ROOT), git("worktree", "list", cwd=ROOT)) == known
+
+
+def test_a_build_that_cannot_be_measured_is_one_sentence_and_leaves_nothing(clone: Path, scratch: Path) -> None:
+    done = perf("watch", "--against", "first")
+    assert done.exit_code == 2 and not list(scratch.iterdir())
+    assert "watch cannot be measured on the build" in done.stderr and "A first try (no build of ours)" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing(
+    number: signal.Signals, clone: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(against.Earlier, "_figures", lambda *_: signal.raise_signal(number))
+    assert perf("watch", "--against", "first").exit_code != 0
+    assert not list(scratch.iterdir()) and signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize("revision", ["no-such-branch", "--all", ""])
+def test_an_unknown_revision_is_one_sentence(revision: str, clone: Path, scratch: Path) -> None:
+    done = perf("watch", "--against", revision)
+    assert done.exit_code == 2 and not list(scratch.iterdir())
+    assert (
+        done.stderr
+        == f"error: there is no revision {revision!r} in {clone}: name a commit, branch or tag that it has\n"
+    )
+
+
+def test_without_a_checkout_there_is_nothing_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(against, "_here", lambda: tmp_path)
+    done = perf("watch", "--against", "HEAD")
+    assert done.exit_code == 2 and f"{tmp_path} is no git checkout: run this in a clone" in done.stderr
+
+
+def test_without_git_there_is_nothing_earlier(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    done = perf("watch", "--against", "HEAD")
+    assert done.exit_code == 2 and "is taken from git" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_what_is_measured_of_this_build_alone_is_not_compared() -> None:
+    done = perf("imports", "--against", "HEAD")
+    assert done.exit_code == 2
+    assert (
+        "imports is not measured against an earlier build: choose of orchestration, concurrency, watch" in done.stderr
+    )
+
+
+def test_comparisons_as_json(clone: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(against.Earlier, "_figures", lambda self, tree, *_: {"Recall(Cascade), traced": 5.0})
+    done = perf("orchestration", "--against", "first", "--json")
+    (made,) = json.loads(done.stdout)["tables"]
+    assert made["rows"] == [["Recall(Cascade), traced", 5.0, 5.0, 1.0, "1 to 1"]] and made["met"] == [False]
