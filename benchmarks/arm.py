@@ -17,6 +17,7 @@ from atlas.memory.store import MemoryView
 from atlas.policies import Cascade, Coach, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
 from atlas.protocols import Demonstrations, JudgesSteps, Model, Policy, Reviewer
 from atlas.records import TEACHER
+from atlas.traces.roles import Role
 from atlas.trust import UNANIMITY, Trust
 
 SAMPLES = ("samples", "temperature", "audit")
@@ -92,6 +93,28 @@ class Played:
     def control_of(self) -> str:
         """The arm that it is the control of, as that stands in the trace; empty where it is none."""
         return f"{self.arm.control_of}{self.suffix}" if self.arm.control_of else ""
+
+    def role(self, group: str = "") -> Role:
+        """What it is to the others of its run, whose arms stand in ``group``: for ``run.json``."""
+
+        def exact(name: str) -> str:
+            return f"{group}/{name}" if group and name else name
+
+        point = self.count is not None
+        return Role(
+            group=group,
+            name=self.name,
+            says=self.arm.says,
+            kind=self.arm.kind,
+            base=exact(self.name.partition("@")[0]) if point else "",
+            demos=self.count or 0,
+            bare=exact(self.arm.bare),
+            control_of=exact(self.control_of),
+            trust=self.trust.name if self.trust is not None and self.arm.samples else "",
+            family=self.arm.name,
+            grows=self.arm.grows,
+            hue=self.arm.hue,
+        )
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from atlas.cli import app
 from atlas.errors import AtlasError
+from atlas.figures import figure, money, percent, percent_interval, points_interval
 from atlas.records import Task
 from atlas.report.charts import whole
 from atlas.stats import Interval
 from atlas.testing.runs import ARMS, SETTINGS, Arm, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import arm_rows
-from atlas.words import clean, figure, money, percent, percent_interval, points_interval, shorten
+from atlas.words import clean, shorten
 
 
 def call(*arguments: str) -> str:

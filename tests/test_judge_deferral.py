@@ -18,7 +18,6 @@ from atlas.benchmarks.arm import Cast, Stage
 from atlas.benchmarks.arms import build, played
 from atlas.benchmarks.bench import Bench
 from atlas.benchmarks.options import BenchOptions
-from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, ModelError
@@ -28,7 +27,7 @@ from atlas.stats.scores import auroc
 from atlas.testing import ScriptedModel
 from atlas.traces.account import arm_rows
 from atlas.traces.reader import Run
-from atlas.traces.roles import recorded
+from atlas.traces.roles import by_name, recorded
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.calibrate import Target, calibrate
 from atlas.trust.critic import ALL, SAME_STEP, Foretold, critic_rows, third_of

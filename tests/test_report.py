@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.errors import DataError, StoreError
+from atlas.figures import money, percent_interval, points_interval
 from atlas.records import Task
 from atlas.report import gather, render, write_report
 from atlas.report.charts import scatter
@@ -22,7 +22,7 @@ from atlas.report.svg import Box, log_ticks, place, spread, ticks
 from atlas.testing.runs import ARMS, SETTINGS, Arm, write_episode, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import arm_rows, comparisons
-from atlas.words import money, percent_interval, points_interval
+from atlas.traces.roles import by_name
 
 CURVES = {
     **ARMS,

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.benchmarks.roles import by_name
 from atlas.errors import ConfigError, StoreError
 from atlas.records import STUDENT, Decision, Message, Observation, Prompt, Step, Stop, Task, ToolCall
 from atlas.testing.runs import ARMS, Arm, write_episode, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import arm_rows, break_even, cut_off, pair
 from atlas.traces.reader import find_run, runs
+from atlas.traces.roles import by_name
 
 TASK = Task(id="t", goal="put a mug in a shelf")
 

@@ -124,8 +124,8 @@ def _show(found: list[Row], label: str, judge: Metered | None) -> None:
     from rich import box
     from rich.table import Table
 
+    from atlas.figures import figure
     from atlas.tables import console, money, percent_interval, plain
-    from atlas.words import figure
 
     title = "As in the paper: success at a reward of 0.4; tokens and dollars a question" + (
         f"   ({label})" if label else ""

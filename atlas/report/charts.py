@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from atlas.figures import figure, money_interval, percent, percent_interval
 from atlas.report.colours import SUCCESS, TEACHER
 from atlas.report.facts import Arm, Curve, Group, Growth
 from atlas.report.svg import Box, Canvas, Kind, Scale, cents, log_ticks, marker, place, spread, text_width, ticks
 from atlas.stats import Interval
-from atlas.words import clean, figure, money_interval, percent, percent_interval
+from atlas.words import clean
 
 MARK, LABEL, WHISKER = 4.0, 6.0, 0.7
 """How bad it is when a label covers one of these."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from atlas.benchmarks.roles import roles_of
 from atlas.errors import DataError
 from atlas.records import Episode, Record, Usage, total
 from atlas.report.colours import hues
@@ -24,7 +23,7 @@ from atlas.traces.account import (
     demo_users,
 )
 from atlas.traces.reader import Run, StoredEpisode
-from atlas.traces.roles import CASCADES, ROLES, TEACHER, Role, Roles, leading
+from atlas.traces.roles import CASCADES, ROLES, TEACHER, Role, Roles, leading, roles_of
 
 if TYPE_CHECKING:
     import numpy as np

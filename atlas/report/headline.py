@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from atlas.figures import money, percent, percent_interval, points_interval
 from atlas.records import Record
 from atlas.report.facts import Arm, Facts, Group
 from atlas.report.supervision import mean_asked, mean_dollars
 from atlas.traces.account import Pair
 from atlas.traces.roles import CASCADES
-from atlas.words import money, percent, percent_interval, points_interval
 
 
 class Tile(Record):
