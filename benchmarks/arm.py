@@ -15,7 +15,7 @@ from atlas.memory import DemonstrationStore, Memory
 from atlas.memory.irrelevant import Irrelevant
 from atlas.memory.store import MemoryView
 from atlas.policies import Cascade, Coach, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
-from atlas.protocols import Demonstrations, JudgesSteps, Model, Policy, Reviewer
+from atlas.protocols import Critic, Demonstrations, Model, Policy, Reviewer
 from atlas.records import TEACHER
 from atlas.traces.roles import Role
 from atlas.trust import UNANIMITY, Trust
@@ -85,9 +85,9 @@ class Played:
     """Where the name states it."""
 
     @property
-    def needs_judge(self) -> bool:
-        """Whether it asks a judge of steps. A control at a cascade's share asks none."""
-        return self.arm.samples and self.trust is not None and self.trust.needs_judge
+    def needs_critic(self) -> bool:
+        """Whether it asks a critic. A control at a cascade's share asks none."""
+        return self.arm.samples and self.trust is not None and self.trust.needs_critic
 
     @property
     def control_of(self) -> str:
@@ -125,7 +125,7 @@ class Cast:
     teacher: Model
     trust: Trust = UNANIMITY
     """By what the student of a cascade is trusted, in arms that do not say."""
-    judge: JudgesSteps | None = None
+    critic: Critic | None = None
     """What the signal ``judge`` of a trust asks."""
 
 
@@ -170,7 +170,7 @@ class Stage:
     def cascade(self) -> Cascade:
         stated = self.played.trust if self.played and self.played.arm.samples else None
         trust = stated or self.cast.trust
-        if trust.needs_judge and self.cast.judge is None:
+        if trust.needs_critic and self.cast.critic is None:
             raise ConfigError(
                 f"the student of {self._name!r} is trusted by a judge of steps: give the folder of one as --step-judge"
             )
@@ -182,7 +182,7 @@ class Stage:
             max_tokens=self.options.max_tokens,
             trust=trust,
             audit=self.options.audit,
-            judge=self.cast.judge if trust.judged else None,
+            critic=self.cast.critic if trust.asks_critic else None,
         )
 
     @property

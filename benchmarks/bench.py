@@ -67,7 +67,7 @@ class Bench:
             "student": _who(cast.student.name, cast.student.price),
             "teacher": _who(cast.teacher.name, cast.teacher.price),
             **({"trust": cast.trust.name} if cast.trust != UNANIMITY else {}),
-            **({"judge": cast.judge.name} if cast.judge is not None else {}),
+            **({"judge": cast.critic.name} if cast.critic is not None else {}),
         }
 
     @property

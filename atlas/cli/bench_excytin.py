@@ -14,7 +14,7 @@ from atlas.cli.bench_options import BenchCommand, read, typed
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from atlas.benchmarks.excytin.results import Metered, Row
+    from atlas.benchmarks.excytin.results import Metered, ResultRow
     from atlas.benchmarks.excytin.suite import Excytin
     from atlas.evaluators.verdict import Judge
 
@@ -120,7 +120,7 @@ class _Lines:
             click.echo(text, err=True)
 
 
-def _show(found: list[Row], label: str, judge: Metered | None) -> None:
+def _show(found: list[ResultRow], label: str, judge: Metered | None) -> None:
     from rich import box
     from rich.table import Table
 
