@@ -121,11 +121,11 @@ class Reviewer(Protocol):
     def config(self) -> dict[str, object]: ...
 
 
-class JudgesSteps(Protocol):
+class Critic(Protocol):
     """Says of an action, before it is taken, how likely the episode is to succeed."""
 
     name: str
-    """Which judge this is: stands in the configuration of the policies that ask it."""
+    """Which critic this is: stands in the configuration of the policies that ask it."""
 
     def chance(self, view: View, action: str) -> float:
         """The probability, from 0 to 1, that the episode succeeds if ``action``, which is not empty, is taken now.

@@ -9,21 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from atlas.words import (
-    UNPRICED,
-    acts,
-    clean,
-    count_of,
-    count_tokens,
-    money,
-    money_interval,
-    p_value,
-    pays_off,
-    percent,
-    percent_interval,
-    points_interval,
-    shorten,
-)
+from atlas.figures import UNPRICED, money, money_interval, p_value, percent, percent_interval, points_interval
+from atlas.words import acts, clean, count_of, count_tokens, pays_off, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console

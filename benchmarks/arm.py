@@ -15,8 +15,9 @@ from atlas.memory import DemonstrationStore, Memory
 from atlas.memory.irrelevant import Irrelevant
 from atlas.memory.store import MemoryView
 from atlas.policies import Cascade, Coach, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
-from atlas.protocols import Demonstrations, JudgesSteps, Model, Policy, Reviewer
+from atlas.protocols import Critic, Demonstrations, Model, Policy, Reviewer
 from atlas.records import TEACHER
+from atlas.traces.roles import Role
 from atlas.trust import UNANIMITY, Trust
 
 SAMPLES = ("samples", "temperature", "audit")
@@ -84,14 +85,36 @@ class Played:
     """Where the name states it."""
 
     @property
-    def needs_judge(self) -> bool:
-        """Whether it asks a judge of steps. A control at a cascade's share asks none."""
-        return self.arm.samples and self.trust is not None and self.trust.needs_judge
+    def needs_critic(self) -> bool:
+        """Whether it asks a critic. A control at a cascade's share asks none."""
+        return self.arm.samples and self.trust is not None and self.trust.needs_critic
 
     @property
     def control_of(self) -> str:
         """The arm that it is the control of, as that stands in the trace; empty where it is none."""
         return f"{self.arm.control_of}{self.suffix}" if self.arm.control_of else ""
+
+    def role(self, group: str = "") -> Role:
+        """What it is to the others of its run, whose arms stand in ``group``: for ``run.json``."""
+
+        def exact(name: str) -> str:
+            return f"{group}/{name}" if group and name else name
+
+        point = self.count is not None
+        return Role(
+            group=group,
+            name=self.name,
+            says=self.arm.says,
+            kind=self.arm.kind,
+            base=exact(self.name.partition("@")[0]) if point else "",
+            demos=self.count or 0,
+            bare=exact(self.arm.bare),
+            control_of=exact(self.control_of),
+            trust=self.trust.name if self.trust is not None and self.arm.samples else "",
+            family=self.arm.name,
+            grows=self.arm.grows,
+            hue=self.arm.hue,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +125,7 @@ class Cast:
     teacher: Model
     trust: Trust = UNANIMITY
     """By what the student of a cascade is trusted, in arms that do not say."""
-    judge: JudgesSteps | None = None
+    critic: Critic | None = None
     """What the signal ``judge`` of a trust asks."""
 
 
@@ -147,7 +170,7 @@ class Stage:
     def cascade(self) -> Cascade:
         stated = self.played.trust if self.played and self.played.arm.samples else None
         trust = stated or self.cast.trust
-        if trust.needs_judge and self.cast.judge is None:
+        if trust.needs_critic and self.cast.critic is None:
             raise ConfigError(
                 f"the student of {self._name!r} is trusted by a judge of steps: give the folder of one as --step-judge"
             )
@@ -159,7 +182,7 @@ class Stage:
             max_tokens=self.options.max_tokens,
             trust=trust,
             audit=self.options.audit,
-            judge=self.cast.judge if trust.judged else None,
+            critic=self.cast.critic if trust.asks_critic else None,
         )
 
     @property

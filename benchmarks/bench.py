@@ -18,7 +18,6 @@ from atlas.benchmarks.arms import all_played, build
 from atlas.benchmarks.growing import Growing, Learner
 from atlas.benchmarks.library import Library
 from atlas.benchmarks.options import BenchOptions
-from atlas.benchmarks.roles import role_of
 from atlas.benchmarks.suite import Suite, TaskRef, distiller_of, judge_of, success_at
 from atlas.budget import Meter
 from atlas.distil import distil_run
@@ -68,7 +67,7 @@ class Bench:
             "student": _who(cast.student.name, cast.student.price),
             "teacher": _who(cast.teacher.name, cast.teacher.price),
             **({"trust": cast.trust.name} if cast.trust != UNANIMITY else {}),
-            **({"judge": cast.judge.name} if cast.judge is not None else {}),
+            **({"judge": cast.critic.name} if cast.critic is not None else {}),
         }
 
     @property
@@ -78,7 +77,7 @@ class Bench:
     @property
     def roles(self) -> dict[str, Role]:
         """What the arms are to each other, by their names in the trace: written beside the settings."""
-        return {self._name(arm): role_of(arm, self.group) for arm in self.arms}
+        return {self._name(arm): arm.role(self.group) for arm in self.arms}
 
     @property
     def _guided(self) -> bool:
@@ -274,7 +273,7 @@ class Bench:
         if not arm.arm.routes or self.options.share is not None:
             return self.options.share
         rows = {row.arm: row for row in arm_rows(self._episodes)}
-        cascade = rows.get(role_of(arm, self.group).control_of)
+        cascade = rows.get(arm.role(self.group).control_of)
         return cascade.teacher_share if cascade else None
 
     def _check_budgets(self) -> None:

@@ -296,7 +296,7 @@ def _copy(source: Path, place: Path) -> None:
     os.replace(partial, place)
 
 
-class Row(Record):
+class EntryRow(Record):
     """An entry on one arm."""
 
     entry: str
@@ -309,21 +309,21 @@ class Row(Record):
     """Minus the control's arm ``student``, paired by game, seeds at their mean; None where there is no control."""
 
 
-def rows(plan: Study) -> list[Row]:
+def rows(study: Study) -> list[EntryRow]:
     """What came of every entry that was played with all seeds."""
     found = []
-    for entry in plan.entries():
+    for entry in study.entries():
         for arm in entry.arms:
-            games = _games(plan, entry.name, arm)
+            games = _games(study, entry.name, arm)
             if games is None:
                 continue
             own = {task: fmean(runs) for task, runs in games.items()}
-            control = _games(plan, entry.control, "student") if entry.control else None
+            control = _games(study, entry.control, "student") if entry.control else None
             difference = None
             if control is not None:
                 difference = bootstrap([own[t] - fmean(control[t]) for t in own if t in control])
             found.append(
-                Row(
+                EntryRow(
                     entry=entry.name,
                     arm=arm,
                     success=wilson(sum(own.values()), len(own)),
@@ -335,17 +335,17 @@ def rows(plan: Study) -> list[Row]:
     return found
 
 
-def _games(plan: Study, entry: str, arm: str) -> dict[str, list[float]] | None:
+def _games(study: Study, entry: str, arm: str) -> dict[str, list[float]] | None:
     """Success of each game by seed of training; None where a seed was not played."""
     found: dict[str, list[float]] = {}
-    for seed in plan.seeds:
-        folder = plan.run(f"play-{entry}-s{seed}")
+    for seed in study.seeds:
+        folder = study.run(f"play-{entry}-s{seed}")
         if not (folder / "done").exists():
             return None
         for episode in Run(folder).results():
             if episode.arm == arm and episode.success is not None:
                 found.setdefault(episode.task.id, []).append(float(episode.success))
-    whole = {task: runs for task, runs in found.items() if len(runs) == len(plan.seeds)}
+    whole = {task: runs for task, runs in found.items() if len(runs) == len(study.seeds)}
     return whole or None
 
 
@@ -366,13 +366,13 @@ def _games(plan: Study, entry: str, arm: str) -> dict[str, list[float]] | None:
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def main(seeds: str, only: str, jobs: int, as_json: bool, **options: object) -> None:
     try:
-        plan = Study(
+        study = Study(
             seeds=numbers(seeds),
             only=[name for name in only.split(",") if name],
             **options,  # type: ignore[arg-type]
         )
-        failed = work(plan.make(), jobs)
-        found = rows(plan)
+        failed = work(study.make(), jobs)
+        found = rows(study)
     except AtlasError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -383,7 +383,7 @@ def main(seeds: str, only: str, jobs: int, as_json: bool, **options: object) -> 
         sys.exit(1)
 
 
-def _print(found: Sequence[Row], failed: dict[str, str]) -> None:
+def _print(found: Sequence[EntryRow], failed: dict[str, str]) -> None:
     from rich.table import Table
 
     from atlas.tables import console, percent, percent_interval, points_interval

@@ -20,7 +20,7 @@ from atlas.evaluators.verdict import Case, Verdict
 from atlas.memory.demonstration import had_effect
 from atlas.memory.distil import DISTILLER, MOST_STEPS, Distilled, objection, unjudged
 from atlas.memory.pamphlet import Entry, Kind, Origin
-from atlas.protocols import JudgesSteps
+from atlas.protocols import Critic
 from atlas.records import TEACHER, Step, Task, Turn, View
 
 Thing = tuple[str, str]
@@ -34,20 +34,20 @@ _ROUNDS = 3
 class ScriptedDistiller:
     """The distiller that needs no model. ``worth`` is the verdict from which an episode counts as a success.
 
-    A success holds slips too. With a ``judge`` of steps (:class:`atlas.train.judge.StepCritic`) what was done on seeing
+    A success holds slips too. With a ``critic`` (:class:`atlas.train.critic.StepCritic`) what was done on seeing
     something is learnt only from steps that did not lower its chance of success by more than ``fall``.
     """
 
     name = "scripted"
 
     def __init__(
-        self, *, worth: float = 0.5, scope: Sequence[str] = (), judge: JudgesSteps | None = None, fall: float = 0.2
+        self, *, worth: float = 0.5, scope: Sequence[str] = (), critic: Critic | None = None, fall: float = 0.2
     ) -> None:
         if not 0.0 <= fall <= 1.0:
             raise ConfigError(f"the fall of a chance is a number from 0 to 1, not {fall}")
         self.worth = worth
         self.scope = tuple(scope)
-        self.judge = judge
+        self.critic = critic
         self.fall = fall
 
     async def distil(self, case: Case, verdict: Verdict, desk: Desk) -> Distilled:
@@ -60,9 +60,9 @@ class ScriptedDistiller:
             return Distilled(missing="the environment lists no actions: nothing that rules could read")
         origin = Origin(task=case.task.id, episode=case.id, actor=DISTILLER, model=self.name)
         slips: frozenset[int] = frozenset()
-        if success and self.judge is not None:
+        if success and self.critic is not None:
             # In a thread, so that other episodes go on.
-            slips = await asyncio.to_thread(slips_of, self.judge, case.task, steps, self.fall)
+            slips = await asyncio.to_thread(slips_of, self.critic, case.task, steps, self.fall)
         made = [
             entry.model_copy(update={"origins": (origin,), "scope": self.scope})
             for entry in _entries(case, steps, success, slips)
@@ -75,17 +75,17 @@ class ScriptedDistiller:
             entries=tuple(entry for key, entry in unique.items() if not objections[key]),
             dropped=(
                 *(f"{unique[key].cue}: {why}" for key, why in objections.items() if why),
-                *(f"{entry.cue}: the judge's chance of success fell" for entry in slipped.values()),
+                *(f"{entry.cue}: the critic's chance of success fell" for entry in slipped.values()),
             ),
         )
 
     def config(self) -> dict[str, object]:
-        judged = {"judge": self.judge.name, "fall": self.fall} if self.judge is not None else {}
-        return {"distiller": self.name, "worth": self.worth, "scope": list(self.scope), **judged}
+        asked = {"judge": self.critic.name, "fall": self.fall} if self.critic is not None else {}
+        return {"distiller": self.name, "worth": self.worth, "scope": list(self.scope), **asked}
 
 
-def slips_of(judge: JudgesSteps, task: Task, steps: Sequence[Step], fall: float) -> frozenset[int]:
-    """The :attr:`Step.index` of the steps whose action lowered the judge's chance of success by more than ``fall``.
+def slips_of(critic: Critic, task: Task, steps: Sequence[Step], fall: float) -> frozenset[int]:
+    """The :attr:`Step.index` of the steps whose action lowered the critic's chance of success by more than ``fall``.
 
     The first action has no chance before it, and is none of them; a step without an action has no chance.
     """
@@ -95,7 +95,7 @@ def slips_of(judge: JudgesSteps, task: Task, steps: Sequence[Step], fall: float)
         action = step.decision.action
         if action:
             view = View(task=task, opening=steps[0].observation, turns=turns)
-            chances.append((step.index, judge.chance(view, action)))
+            chances.append((step.index, critic.chance(view, action)))
         turns += (Turn(action=action, observation=step.outcome.text),)
     return frozenset(index for (_, before), (index, after) in pairwise(chances) if before - after > fall)
 

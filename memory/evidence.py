@@ -89,20 +89,20 @@ class EvidenceTable:
         """What is known of each entry that has trials."""
         return {entry: self.of(entry, alpha=alpha) for entry in self._db.backend.tried()}
 
-    def verdicts(self, rule: Rule, only: Collection[str] | None = None) -> dict[str, Gated]:
+    def due(self, rule: Rule, only: Collection[str] | None = None) -> dict[str, Gated]:
         """What ``rule`` says of the entries whose status it would change, of all or of ``only`` some."""
         statuses = {item.id: item.status for item in self._db.rows("entry") if item.searched}
         entries = [e for e in self._db.backend.tried() if e in statuses and (only is None or e in only)]
         said = {entry: gate(statuses[entry], self.of(entry, alpha=rule.alpha), rule) for entry in entries}
-        return {entry: verdict for entry, verdict in said.items() if verdict is not None}
+        return {entry: gated for entry, gated in said.items() if gated is not None}
 
-    def judge(self, rule: Rule, only: Collection[str] | None = None) -> dict[str, Gated]:
+    def settle(self, rule: Rule, only: Collection[str] | None = None) -> dict[str, Gated]:
         """Give the entries (all, or ``only`` some) the status that ``rule`` says, each as a version of its own with its
         reason; what changed. The intervals stay valid however often this is done. Raises StoreError when the memory is
         frozen."""
         # In one transaction, so that no status is overruled that a person gives meanwhile.
         with self._db.transaction():
-            changed = self.verdicts(rule, only)
+            changed = self.due(rule, only)
             for entry, said in changed.items():
                 self._db.write([Write("entry", entry, status=said.status)], author=AUTHOR, reason=said.reason)
         return changed

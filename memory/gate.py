@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from atlas.figures import figure, money_interval
 from atlas.memory.database import Status
 from atlas.memory.uplift import Evidence
 from atlas.records import Record
 from atlas.stats import Interval
-from atlas.words import figure, money_interval
 
 AUTHOR = "rule:evidence"
 """Who changes the status of an entry by this module."""

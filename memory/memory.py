@@ -25,7 +25,7 @@ class Kept(NamedTuple):
 
     outcome: bool = False
     demonstration: bool = False
-    judged: Mapping[str, Gated] = {}
+    settled: Mapping[str, Gated] = {}
     """Entries whose status the evidence has changed, by id."""
 
 
@@ -142,8 +142,8 @@ class Memory:
         with self.database.transaction():
             new = self.outcomes.add(outcome(episode, steps))
             self.trials.add(trials)
-            judged = self.trials.judge(self.rule, {trial.entry for trial in trials}) if trials else {}
-            return Kept(new, bool(worked) and self.add(from_episode(episode, steps)), judged)
+            settled = self.trials.settle(self.rule, {trial.entry for trial in trials}) if trials else {}
+            return Kept(new, bool(worked) and self.add(from_episode(episode, steps)), settled)
 
     # --- who changed what ---------------------------------------------------------------------------------------------
 

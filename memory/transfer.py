@@ -176,11 +176,11 @@ def restore(database: Database, document: Document, *, reason: str, dry: bool = 
     result: list[Imported] = []
     with _undone_if(dry), database.transaction():
         head = database.head()
-        plan = _Plan(database, document)
-        why = [reason, *(f"{name} quarantined: {found}" for name, found in plan.suspicious.items())]
-        database.write(plan.writes, author=f"import:{document.name}", reason="; ".join(why))
+        due = _ToWrite(database, document)
+        why = [reason, *(f"{name} quarantined: {found}" for name, found in due.suspicious.items())]
+        database.write(due.writes, author=f"import:{document.name}", reason="; ".join(why))
         changes = database.version(database.head())[1] if database.head() > head else []
-        result.append(Imported(changes, plan.same, plan.withheld, plan.suspicious))
+        result.append(Imported(changes, due.same, due.withheld, due.suspicious))
         if dry:
             raise _Undo
     return result[0]
@@ -198,7 +198,7 @@ def _undone_if(dry: bool) -> Iterator[None]:
         assert dry
 
 
-class _Plan:
+class _ToWrite:
     """What has to be written for a document."""
 
     def __init__(self, database: Database, document: Document) -> None:

@@ -25,7 +25,6 @@ from atlas.benchmarks.arm import Cast, Played, Stage
 from atlas.benchmarks.arms import ARMS, build
 from atlas.benchmarks.bench import MEMORY, Bench, spent
 from atlas.benchmarks.options import BenchOptions
-from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError
@@ -35,6 +34,7 @@ from atlas.records import Episode, Stop
 from atlas.testing import ScriptedModel, SlowModel
 from atlas.traces import Run
 from atlas.traces.account import COLLECT, arm_rows, comparisons, pair
+from atlas.traces.roles import by_name
 from tests.export_fixtures import Says
 
 CAST = Cast(student=Nearest(), teacher=ScriptedExpert())

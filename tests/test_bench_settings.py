@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from atlas.benchmarks.bench import Bench
-from atlas.benchmarks.roles import by_name, roles_of
 from atlas.cli import main
 from atlas.errors import StoreError
 from atlas.records import content_hash
 from atlas.report import gather
 from atlas.traces import Run
-from atlas.traces.roles import ROLES, recorded
+from atlas.traces.roles import ROLES, by_name, recorded, roles_of
 from atlas.traces.writer import MANIFEST
 
 BEFORE: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "settings_before.json").read_text())

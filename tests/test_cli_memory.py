@@ -86,7 +86,7 @@ def run(tmp_path: Path) -> Path:
                 )  # fmt: skip
         table = EvidenceTable(store.database)
         table.add(trials)
-        assert {gated.status for gated in table.judge(Rule()).values()} == {"admitted", "quarantined"}
+        assert {gated.status for gated in table.settle(Rule()).values()} == {"admitted", "quarantined"}
         store.add(demo(3), author="person:ann", reason="by hand")
     return folder
 

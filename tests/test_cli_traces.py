@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from atlas.cli import app
 from atlas.errors import AtlasError
+from atlas.figures import figure, money, percent, percent_interval, points_interval
 from atlas.records import Task
 from atlas.report.charts import whole
 from atlas.stats import Interval
-from atlas.testing.runs import ARMS, SETTINGS, Arm, write_run
+from atlas.testing.runs import ARMS, SETTINGS, MadeUpArm, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import arm_rows
-from atlas.words import clean, figure, money, percent, percent_interval, points_interval, shorten
+from atlas.words import clean, shorten
 
 
 def call(*arguments: str) -> str:
@@ -108,7 +109,7 @@ def test_wrong_names_are_one_sentence(folder: Path, tmp_path: Path) -> None:
 
 
 def test_foreign_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(1, 1.0)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(1, 1.0)})
     trace = folder / "trace.jsonl"
     attack = "\\u001b]0;owned\\u0007\\u001b[2J\\u009b31m[bold red]X[/bold red] [/] :skull: \\u202e"
     trace.write_text(trace.read_text().replace("A mug may", attack).replace("put a clean", attack))

@@ -125,31 +125,31 @@ class Doubts:
 
 
 async def test_a_step_at_which_a_judge_lost_hope_teaches_no_answer() -> None:
-    judge = Doubts("open cabinet 1")
-    distilled = await ScriptedDistiller(judge=judge, scope=("kitchen",)).distil(case(), WON, Desk())
-    assert judge.seen == [ROOM, *(answer for _, answer in COOL[:-1])], "each action with what was seen before it"
+    critic = Doubts("open cabinet 1")
+    distilled = await ScriptedDistiller(critic=critic, scope=("kitchen",)).distil(case(), WON, Desk())
+    assert critic.seen == [ROOM, *(answer for _, answer in COOL[:-1])], "each action with what was seen before it"
     assert {e.kind for e in distilled.entries} == {Kind.SCHEMA, Kind.PRINCIPLE}, "all but the answer"
     (why,) = [why for why in distilled.dropped if "chance of success fell" in why]
     assert why.startswith('you observe "you arrive at {thing}. the {thing} is closed."')
     # Where another step shows the same answer in good order, it is learnt.
     again = [*COOL[:-1], ("go to cabinet 2", "You arrive at cabinet 2. The cabinet 2 is closed."), *OPENED, COOL[-1]]
-    distilled = await ScriptedDistiller(judge=judge).distil(case(again), WON, Desk())
+    distilled = await ScriptedDistiller(critic=critic).distil(case(again), WON, Desk())
     assert [e.kind for e in distilled.entries if e.kind == Kind.GUARD] == [Kind.GUARD]
     assert not [why for why in distilled.dropped if "chance of success fell" in why]
 
 
 async def test_a_judge_is_part_of_what_a_distiller_is_and_failures_are_not_put_before_it() -> None:
-    judge = Doubts("open cabinet 1")
-    assert ScriptedDistiller(judge=judge).config() != ScriptedDistiller(judge=judge, fall=0.8).config()
+    critic = Doubts("open cabinet 1")
+    assert ScriptedDistiller(critic=critic).config() != ScriptedDistiller(critic=critic, fall=0.8).config()
     assert "judge" not in ScriptedDistiller().config()
-    assert (await ScriptedDistiller(judge=judge, fall=0.8).distil(case(), WON, Desk())).entries == tuple(
+    assert (await ScriptedDistiller(critic=critic, fall=0.8).distil(case(), WON, Desk())).entries == tuple(
         await taught(case())
     )
-    judge.seen.clear()
-    await ScriptedDistiller(judge=judge).distil(case(), LOST, Desk())
-    assert judge.seen == []
+    critic.seen.clear()
+    await ScriptedDistiller(critic=critic).distil(case(), LOST, Desk())
+    assert critic.seen == []
     with pytest.raises(ConfigError, match="from 0 to 1"):
-        ScriptedDistiller(judge=judge, fall=2)
+        ScriptedDistiller(critic=critic, fall=2)
 
 
 def test_only_rules_ask_a_judge_of_steps(tmp_path: Path) -> None:

@@ -393,9 +393,12 @@ def test_judging_moves_entries_by_their_evidence_and_the_log_says_why(tmp_path: 
             coins = {e: on for e, on in shown.items() if e != "young"}
             table.add(trials_of(*played(i, coins, float(rng.random() < chance))))
         table.add([trial(0, True, 1.0, entry="young"), trial(1, True, 1.0, entry="no longer there")])
-        assert set(table.verdicts(Rule())) == {"good", "bad"}
-        assert {e: said.status for e, said in table.judge(Rule()).items()} == {"good": "admitted", "bad": "quarantined"}
-        assert table.judge(Rule()) == {}
+        assert set(table.due(Rule())) == {"good", "bad"}
+        assert {e: said.status for e, said in table.settle(Rule()).items()} == {
+            "good": "admitted",
+            "bad": "quarantined",
+        }
+        assert table.settle(Rule()) == {}
         log = {v.reason.partition(":")[0]: v.author for v in db.versions()}
         assert log["raises the reward"] == log["lowers the reward"] == "rule:evidence"
         statuses = {item.id: item.status for item in db.rows("entry")}

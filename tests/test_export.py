@@ -11,7 +11,7 @@ from atlas.evaluators.verdict import Verdict
 from atlas.export import ExportPlan, Filters, export, read_rows, run_rows
 from atlas.export.rows import PARTS
 from atlas.records import STUDENT, TEACHER
-from atlas.testing.runs import Arm, write_run
+from atlas.testing.runs import MadeUpArm, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.verdicts import VerdictLine, append_verdict
 from tests.export_fixtures import homes_run, lines, write_steps
@@ -61,7 +61,7 @@ def test_rows_are_written_and_read_back_as_they_were(homes: Run, tmp_path: Path)
 
 
 def test_a_row_renders_with_or_without_the_parts_that_a_student_shall_do_without(tmp_path: Path) -> None:
-    run = Run(write_run(tmp_path / "run", {"icd": Arm(3, 1.0, retrieves=True)}))
+    run = Run(write_run(tmp_path / "run", {"icd": MadeUpArm(3, 1.0, retrieves=True)}))
     row = next(run_rows(run))
     whole = row.messages()[-1].content
     bare = row.messages(["demonstrations", "actions"])[-1].content
@@ -145,7 +145,7 @@ def test_hosted_models_are_left_out_until_permission_is_stated_or_recorded(tmp_p
 
 
 def test_models_that_ran_here_are_permitted_but_not_on_the_word_of_an_imported_run(tmp_path: Path) -> None:
-    arms = {"student": Arm(2, 1.0, dollars=0.0)}
+    arms = {"student": MadeUpArm(2, 1.0, dollars=0.0)}
     here = Run(write_run(tmp_path / "here", arms))
     assert export([here], tmp_path / "out", ExportPlan(format="rows")).permitted == {"made-up student": "local"}
     elsewhere = Run(write_run(tmp_path / "elsewhere", arms, settings={"kind": "imported"}))
@@ -165,7 +165,7 @@ def test_a_benchmarks_test_tasks_do_not_slip_in_unseen(tmp_path: Path) -> None:
 
 
 def test_a_judges_scores_count_instead_of_the_environments(made: Run, tmp_path: Path) -> None:
-    run = Run(write_run(tmp_path / "run", {"teacher": Arm(4, 0.0, teacher=1.0)}))
+    run = Run(write_run(tmp_path / "run", {"teacher": MadeUpArm(4, 0.0, teacher=1.0)}))
     for i, result in enumerate(run.results()):
         score = None if i == 3 else i / 2
         verdict = Verdict(judge="careful", score=score, missing="" if score is not None else "no answer")

@@ -281,8 +281,8 @@ def test_parquet_is_a_table_with_a_row_per_step(tmp_path: Path) -> None:
 def test_unpriced_steps_have_no_dollars_in_parquet(tmp_path: Path) -> None:
     import pyarrow.parquet
 
-    from atlas.testing.runs import Arm
+    from atlas.testing.runs import MadeUpArm
 
-    run = Run(write_run(tmp_path / "run", {"student": Arm(2, 0.5, dollars=None)}))
+    run = Run(write_run(tmp_path / "run", {"student": MadeUpArm(2, 0.5, dollars=None)}))
     export([run], tmp_path / "out", ExportPlan(format="parquet", filters=Filters(arms=("student",))))
     assert set(pyarrow.parquet.read_table(tmp_path / "out" / "train.parquet")["dollars"].to_pylist()) == {None}

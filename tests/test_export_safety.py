@@ -24,7 +24,7 @@ from atlas.export.clean import Cleaner
 from atlas.export.duplicates import signature, similarity
 from atlas.export.formats import FORMATS
 from atlas.export.holdout import part_of, position
-from atlas.testing.runs import ARMS, Arm, write_run
+from atlas.testing.runs import ARMS, MadeUpArm, write_run
 from atlas.traces import Run, RunWriter
 from tests.export_fixtures import desk_run, homes_run, lines, recall_run, write_steps
 
@@ -270,7 +270,7 @@ def test_a_full_disk_is_one_sentence_and_the_good_export_stays(form: str, made: 
 
 
 def test_a_killed_export_leaves_the_good_one_and_the_next_clears_up(tmp_path: Path) -> None:
-    run = Run(write_run(tmp_path / "run", {"teacher": Arm(120, 1.0, teacher=1.0)}))
+    run = Run(write_run(tmp_path / "run", {"teacher": MadeUpArm(120, 1.0, teacher=1.0)}))
     (tmp_path / "at").mkdir()
     target = tmp_path / "at" / "out"
     export([run], target, ExportPlan(format="rows"))
@@ -300,7 +300,7 @@ def test_a_kill_between_the_two_renames_is_healed(made: Run, tmp_path: Path) -> 
 
 
 def test_mistakes_are_one_sentence_and_write_nothing(made: Run, tmp_path: Path, fails: Callable[..., str]) -> None:
-    lost = Run(write_run(tmp_path / "lost", {"student": Arm(3, -1.0, dollars=0.0)}))
+    lost = Run(write_run(tmp_path / "lost", {"student": MadeUpArm(3, -1.0, dollars=0.0)}))
     out = ("-o", tmp_path / "out")
     sentence = fails(lost.folder, "--format", "trl-sft", *out)
     assert "not successful" in sentence and "--any-outcome" in sentence
@@ -321,7 +321,7 @@ def test_mistakes_are_one_sentence_and_write_nothing(made: Run, tmp_path: Path, 
 
 
 def test_a_damaged_trace_is_said_and_writes_nothing(tmp_path: Path, fails: Callable[..., str]) -> None:
-    folder = write_run(tmp_path / "run", {"teacher": Arm(3, 1.0, teacher=1.0)})
+    folder = write_run(tmp_path / "run", {"teacher": MadeUpArm(3, 1.0, teacher=1.0)})
     trace = folder / "trace.jsonl"
     whole = trace.read_text().splitlines()
     steps = [i for i, line in enumerate(whole) if line.startswith('{"type":"step"')]
@@ -359,7 +359,7 @@ def test_half_a_surrogate_pair_does_not_stop_an_export(form: str, tmp_path: Path
 
 
 def test_thousands_of_steps_take_seconds(tmp_path: Path) -> None:
-    run = Run(write_run(tmp_path / "run", {"teacher": Arm(250, 1.0, teacher=1.0)}))
+    run = Run(write_run(tmp_path / "run", {"teacher": MadeUpArm(250, 1.0, teacher=1.0)}))
     began = time.perf_counter()
     export([run], tmp_path / "out", ExportPlan(format="rows"))
     assert time.perf_counter() - began < 20

@@ -18,7 +18,6 @@ from atlas.benchmarks.arm import Cast, Stage
 from atlas.benchmarks.arms import build, played
 from atlas.benchmarks.bench import Bench
 from atlas.benchmarks.options import BenchOptions
-from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, ModelError
@@ -28,7 +27,7 @@ from atlas.stats.scores import auroc
 from atlas.testing import ScriptedModel
 from atlas.traces.account import arm_rows
 from atlas.traces.reader import Run
-from atlas.traces.roles import recorded
+from atlas.traces.roles import by_name, recorded
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.calibrate import Target, calibrate
 from atlas.trust.critic import ALL, SAME_STEP, Foretold, critic_rows, third_of
@@ -65,16 +64,18 @@ def samples(*actions: str, **options: Any) -> ScriptedModel:
 
 
 async def test_the_student_acts_where_the_judge_gives_it_a_chance() -> None:
-    judge = Says(0.5)
-    decided = await Cascade(samples("Open"), samples(), samples=1, trust=BY_JUDGE, judge=judge).decide(view(2), Desk())
+    critic = Says(0.5)
+    decided = await Cascade(samples("Open"), samples(), samples=1, trust=BY_JUDGE, critic=critic).decide(
+        view(2), Desk()
+    )
     assert (decided.action, decided.actor, decided.reason) == ("Open", "student", "agreed")
-    assert judge.asked == [(2, "Open")], "asked once, about the action as the student wrote it"
+    assert critic.asked == [(2, "Open")], "asked once, about the action as the student wrote it"
     assert [v.chance for v in decided.votes] == [0.5]
     assert decided.seconds["judge"] >= 0
 
 
 async def test_below_the_threshold_the_teacher_acts_and_the_chance_stands_beside_the_students_vote() -> None:
-    cascade = Cascade(samples("open"), samples("wait"), samples=1, trust=BY_JUDGE, judge=Says(0.49))
+    cascade = Cascade(samples("open"), samples("wait"), samples=1, trust=BY_JUDGE, critic=Says(0.49))
     desk = Desk()
     decided = await cascade.decide(view(), desk)
     assert (decided.action, decided.actor, decided.reason) == ("wait", "teacher", "distrusted")
@@ -83,30 +84,30 @@ async def test_below_the_threshold_the_teacher_acts_and_the_chance_stands_beside
 
 
 async def test_a_transcript_says_what_the_judge_said() -> None:
-    cascade = Cascade(samples("open"), samples("wait"), samples=1, trust=BY_JUDGE, judge=Says(0.25))
+    cascade = Cascade(samples("open"), samples("wait"), samples=1, trust=BY_JUDGE, critic=Says(0.25))
     said = why(await cascade.decide(view(), Desk()))
     assert said == "the student's samples are not trusted, so the teacher acts; judged 25 % likely to succeed"
     assert why(await Cascade(samples("a", "a", "a"), samples()).decide(view(), Desk())) == "3 of 3 samples agree"
 
 
 async def test_the_leading_action_is_judged_and_others_have_no_chance() -> None:
-    judge = Says(lambda view, action: 0.9 if action == "open" else 0.1)
-    cascade = Cascade(samples("wait", "open", "open"), samples(), trust=BY_JUDGE, judge=judge)
+    critic = Says(lambda view, action: 0.9 if action == "open" else 0.1)
+    cascade = Cascade(samples("wait", "open", "open"), samples(), trust=BY_JUDGE, critic=critic)
     decided = await cascade.decide(view(), Desk())
     assert (decided.action, decided.reason) == ("open", "trusted")
     assert [v.chance for v in decided.votes] == [None, 0.9, 0.9]
 
 
 async def test_the_judge_is_not_asked_where_votes_or_a_missing_action_have_settled_it() -> None:
-    judge = Says(1.0)
+    critic = Says(1.0)
     trust = Trust(signals=("votes", "judge"), threshold=1.0)
-    decided = await Cascade(samples("open", "wait"), samples("look"), trust=trust, judge=judge).decide(view(), Desk())
-    assert (decided.reason, judge.asked, {v.chance for v in decided.votes}) == ("split", [], {None})
-    nothing = Cascade(samples(""), samples("look"), samples=1, trust=replaced(BY_JUDGE, 0.0), judge=judge)
+    decided = await Cascade(samples("open", "wait"), samples("look"), trust=trust, critic=critic).decide(view(), Desk())
+    assert (decided.reason, critic.asked, {v.chance for v in decided.votes}) == ("split", [], {None})
+    nothing = Cascade(samples(""), samples("look"), samples=1, trust=replaced(BY_JUDGE, 0.0), critic=critic)
     assert (await nothing.decide(view(), Desk())).reason == "student-no-action"
-    never = Cascade(samples(), samples("look"), trust=replaced(BY_JUDGE, None), judge=judge)
+    never = Cascade(samples(), samples("look"), trust=replaced(BY_JUDGE, None), critic=critic)
     assert (await never.decide(view(), Desk())).actor == "teacher"
-    assert judge.asked == []
+    assert critic.asked == []
 
 
 def replaced(trust: Trust, threshold: float | None) -> Trust:
@@ -116,7 +117,7 @@ def replaced(trust: Trust, threshold: float | None) -> Trust:
 async def test_votes_and_chance_are_multiplied() -> None:
     for chance, actor in ((0.8, "teacher"), (0.95, "student")):
         trust = Trust(signals=("votes", "judge"), threshold=0.6)
-        cascade = Cascade(samples("a", "a", "b"), samples("look"), trust=trust, judge=Says(chance))
+        cascade = Cascade(samples("a", "a", "b"), samples("look"), trust=trust, critic=Says(chance))
         assert (await cascade.decide(view(), Desk())).actor == actor, f"2/3 x {chance}"
 
 
@@ -131,17 +132,17 @@ def test_a_score_waits_for_the_judge() -> None:
 def test_a_judge_and_a_trust_that_asks_it_belong_together() -> None:
     with pytest.raises(ConfigError, match="by a judge of steps, and there is none"):
         Cascade(samples(), samples(), trust=BY_JUDGE)
-    with pytest.raises(ConfigError, match="never asks the judge"):
-        Cascade(samples(), samples(), trust=UNANIMITY, judge=Says(1.0))
-    assert Cascade(samples(), samples(), trust=BY_JUDGE, judge=Says(1.0)).config()["judge"] == "says"
+    with pytest.raises(ConfigError, match="never asks the critic"):
+        Cascade(samples(), samples(), trust=UNANIMITY, critic=Says(1.0))
+    assert Cascade(samples(), samples(), trust=BY_JUDGE, critic=Says(1.0)).config()["judge"] == "says"
     assert "judge" not in Cascade(samples(), samples()).config()
 
 
 @pytest.mark.parametrize("chance", [1.5, -0.1, float("nan")])
 async def test_what_is_no_chance_fails_the_step_and_the_student_is_paid(chance: float) -> None:
-    cascade = Cascade(samples("open"), samples(), samples=1, trust=BY_JUDGE, judge=Says(chance))
+    cascade = Cascade(samples("open"), samples(), samples=1, trust=BY_JUDGE, critic=Says(chance))
     desk = Desk()
-    with pytest.raises(ModelError, match="the judge says said"):
+    with pytest.raises(ModelError, match="the critic says said"):
         await cascade.decide(view(), desk)
     assert [s.actor for s in desk.spent] == ["student"]
 
@@ -152,9 +153,9 @@ CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
 
 
 def test_names_of_arms_that_defer() -> None:
-    assert played("cascade:judge:0.5").needs_judge and played("cascade-nodemos:votes+judge:0.5").needs_judge
+    assert played("cascade:judge:0.5").needs_critic and played("cascade-nodemos:votes+judge:0.5").needs_critic
     for arm in ("cascade", "cascade:0.5", "cascade:judge:never", "random-route:judge:0.5", "teacher"):
-        assert not played(arm).needs_judge, arm
+        assert not played(arm).needs_critic, arm
     control = played("random-route-nodemos:judge:0.5")
     assert (control.arm.name, control.control_of) == ("random-route-nodemos", "cascade-nodemos:judge:0.5")
     for arm in ("teacher:judge:0.5", "icd:judge:0.5"):
@@ -169,10 +170,10 @@ def test_names_of_arms_that_defer() -> None:
 async def test_a_run_defers_more_at_a_higher_threshold_has_a_control_at_its_share_and_is_calibrated(
     tmp_path: Path,
 ) -> None:
-    judge = Says(lambda view, action: (view.index % 4) / 4)
+    critic = Says(lambda view, action: (view.index % 4) / 4)
     arms = ("teacher", "random-route:judge:0.5", "cascade:judge:0.5", "cascade:judge:0.2")
     options = BenchOptions(split=HOMES, arms=arms, n=2, demos=4, embedder="hash", max_steps=12, samples=1)
-    cast = replace(CAST, judge=judge)
+    cast = replace(CAST, critic=critic)
     bench = Bench(suite=Alfworld(None), cast=cast, options=options, folder=tmp_path / "run")
     episodes = await bench.run()
     assert bench.settings()["judge"] == "says"

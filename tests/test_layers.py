@@ -23,10 +23,10 @@ MAY_IMPORT = {
     "record": "",
     "money": "record",
     "messages": "record",
-    "verdict": "money record",
-    "records": "messages money record verdict",
-    "errors": "records",
     "framing": "",
+    "verdict": "money record",
+    "records": "framing messages money record verdict",
+    "errors": "records",
     "lazy": "",
     "redact": "",
     "prompts": "framing records",
@@ -38,49 +38,54 @@ MAY_IMPORT = {
     "entities": "",
     "loose_json": "",
     "named": BASE,
+    "own": "errors",
     "stats": "record records",
+    "figures": "stats",
     "tokens": "",
     "actions": BASE,
     # the one place that asks a model
     "asking": f"{BASE} actions budget",
     # what an episode was worth, what it came to, what was written and what is remembered of it
     "evaluators": f"{BASE} asking stats",
-    "book": f"{BASE} actions asking budget evaluators",
-    "traces": f"{BASE} book evaluators stats",
+    "book": f"{BASE} asking budget evaluators",
+    "traces": f"{BASE} evaluators stats",
     "regrade": f"{BASE} asking evaluators traces",
-    "memory": f"{BASE} asking assets betting entities evaluators stats tokens",
+    "memory": f"{BASE} asking assets betting entities evaluators figures stats tokens",
     "distil": f"{BASE} asking evaluators memory regrade traces",
     # what runs an episode, and many
     "loop": f"{BASE} asking book budget evaluators",
-    "runner": f"{BASE} budget loop",
+    "runner": f"{BASE} asking budget evaluators loop",
     # who acts
     "copying": f"{BASE} entities loose_json",
     "trained": BASE,
-    "models": f"{BASE} assets copying named tokens trained",
+    "models": f"{BASE} assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
-    "policies": f"{BASE} actions asking loop memory trust",
+    "policies": f"{BASE} actions asking memory trust",
     # around agents that exist, and in other frameworks
-    "wrap": f"{BASE} actions asking book budget evaluators loop memory models policies traces trust",
-    "graph": f"{BASE} asking book budget distil evaluators loop memory regrade runner traces",
+    "wrap": f"{BASE} actions book budget memory models policies traces trust",
+    "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
-    "words": "records stats traces",
-    "tables": "records stats traces words",
-    "report": f"{BASE} policies stats traces words",
+    "words": "figures records traces",
+    "tables": "figures records traces words",
+    "report": f"{BASE} figures policies stats traces words",
     "export": f"{BASE} actions evaluators memory models traces",
     "train": f"{BASE} assets export models traces trained",
-    "testing": f"{BASE} asking book tokens traces",
+    "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them
     "benchmarks.scripted": f"{BASE} tokens",
-    "benchmarks.suite": f"{BASE} memory",
-    "benchmarks.alfworld": f"{BASE} actions assets benchmarks.scripted benchmarks.suite",
-    "benchmarks": f"{BASE} asking book budget distil evaluators loop memory policies runner stats "
-    "tables traces train trust benchmarks.alfworld benchmarks.suite",
-    "benchmarks.perf": f"{BASE} asking book budget loop memory policies runner tables traces train trained benchmarks",
-    "benchmarks.excytin": f"{BASE} asking assets evaluators loose_json memory models regrade stats tables traces "
-    "benchmarks.perf benchmarks.scripted benchmarks.suite",
+    "benchmarks.suite": f"{BASE} evaluators memory",
+    "benchmarks.options": f"{BASE} budget policies",
+    "benchmarks.alfworld": f"{BASE} actions assets benchmarks.options benchmarks.scripted benchmarks.suite",
+    "benchmarks": f"{BASE} asking budget distil memory own policies runner stats tables traces train trust "
+    "benchmarks.alfworld benchmarks.options benchmarks.suite",
+    "benchmarks.perf": f"{BASE} asking book budget figures loop memory policies runner tables traces train trained "
+    "benchmarks",
+    "benchmarks.excytin": f"{BASE} asking assets evaluators figures loose_json memory models regrade stats tables "
+    "traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
     # who is asked by people
-    "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.suite budget distil evaluators "
-    "export memory models named policies regrade report runner stats tables traces train trained trust words",
+    "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
+    "distil evaluators export figures memory models named own regrade report runner stats tables traces train trained "
+    "trust words",
     "__main__": "cli",
 }
 """The layers, from the bottom up: a module of a package may import its own package and those named beside it, at

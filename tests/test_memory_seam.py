@@ -191,7 +191,7 @@ def test_trials_become_a_status(memory: Memory, other: Memory) -> None:
     memory.trials.add(trial(number, number % 2 == 0) for number in range(40))
     memory.trials.add([trial(0, True)])
     assert other.trials.all()[HOT.id].trials == 40
-    assert {said.status for said in other.trials.judge(other.rule).values()} == {"admitted"}
+    assert {said.status for said in other.trials.settle(other.rule).values()} == {"admitted"}
     assert memory.database.rows("entry")[0].status == "admitted"
 
 

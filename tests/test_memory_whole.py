@@ -99,7 +99,7 @@ def test_coins_become_evidence_and_evidence_a_status(memory: Memory) -> None:
         shown = number % 2 == 0
         steps = cited(Citation(id=HOT.id, shown=shown, randomised=True, p=0.5))
         kept = memory.keep(played(number, float(shown)), steps, learn=False)
-        changed |= {entry: said.status for entry, said in kept.judged.items()}
+        changed |= {entry: said.status for entry, said in kept.settled.items()}
     assert changed == {HOT.id: "admitted"} and memory.trials.of(HOT.id).trials == 60
     assert memory.log()[-1].version.author == "rule:evidence"
 

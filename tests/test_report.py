@@ -11,30 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.errors import DataError, StoreError
+from atlas.figures import money, percent_interval, points_interval
 from atlas.records import Task
 from atlas.report import gather, render, write_report
 from atlas.report.charts import scatter
 from atlas.report.headline import sentences
 from atlas.report.svg import Box, log_ticks, place, spread, ticks
-from atlas.testing.runs import ARMS, SETTINGS, Arm, write_episode, write_run
+from atlas.testing.runs import ARMS, SETTINGS, MadeUpArm, write_episode, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import arm_rows, comparisons
-from atlas.words import money, percent_interval, points_interval
+from atlas.traces.roles import by_name
 
 CURVES = {
     **ARMS,
-    "collect": Arm(30, 1.0, teacher=1.0),
-    "cascade-nodemos": Arm(12, 0.6, teacher=0.5),
-    "icd@5": Arm(12, 0.4, retrieves=True),
-    "icd@10": Arm(12, 0.7, retrieves=True),
-    "cascade@5": Arm(12, 0.7, teacher=0.4, retrieves=True),
-    "cascade@10": Arm(12, 0.9, teacher=0.1, retrieves=True),
-    "online": Arm(24, 0.6, teacher=0.7, retrieves=True, learns=True),
-    "tiny/student": Arm(6, 0.1),
-    "tiny/cascade": Arm(6, 0.8, teacher=0.3, retrieves=True),
+    "collect": MadeUpArm(30, 1.0, teacher=1.0),
+    "cascade-nodemos": MadeUpArm(12, 0.6, teacher=0.5),
+    "icd@5": MadeUpArm(12, 0.4, retrieves=True),
+    "icd@10": MadeUpArm(12, 0.7, retrieves=True),
+    "cascade@5": MadeUpArm(12, 0.7, teacher=0.4, retrieves=True),
+    "cascade@10": MadeUpArm(12, 0.9, teacher=0.1, retrieves=True),
+    "online": MadeUpArm(24, 0.6, teacher=0.7, retrieves=True, learns=True),
+    "tiny/student": MadeUpArm(6, 0.1),
+    "tiny/cascade": MadeUpArm(6, 0.8, teacher=0.3, retrieves=True),
 }
 
 
@@ -131,12 +131,17 @@ def test_the_headline_is_computed(run: Run) -> None:
 
 
 def test_a_cascade_that_loses_is_said_to_lose(tmp_path: Path) -> None:
-    arms = {"cascade": Arm(30, 0.05, teacher=0.2), "random-route": Arm(30, 0.95, teacher=0.2)}
+    arms = {"cascade": MadeUpArm(30, 0.05, teacher=0.2), "random-route": MadeUpArm(30, 0.95, teacher=0.2)}
     assert any("did worse than random routing" in s for s in sentences(gather(Run(write_run(tmp_path / "r", arms)))))
 
 
 def test_a_curve_s_ends_played_the_same_tasks(tmp_path: Path) -> None:
-    arms = {"collect": Arm(9, 1.0, teacher=1.0), "student": Arm(3, 0.1), "icd": Arm(4, 0.5), "icd@5": Arm(4, 0.4)}
+    arms = {
+        "collect": MadeUpArm(9, 1.0, teacher=1.0),
+        "student": MadeUpArm(3, 0.1),
+        "icd": MadeUpArm(4, 0.5),
+        "icd@5": MadeUpArm(4, 0.4),
+    }
     (curve,) = gather(Run(write_run(tmp_path / "r", arms))).groups[0].curves
     assert [(point.demos, point.arm.name) for point in curve.points] == [(5, "icd@5"), (9, "icd")]
 
@@ -159,7 +164,7 @@ def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     settings = {**SETTINGS, "title": HOSTILE, "notes": [HOSTILE], HOSTILE: {HOSTILE: HOSTILE}}
     with RunWriter(folder, settings) as writer:
-        arm = Arm(2, 1.0, teacher=0.5, retrieves=True)
+        arm = MadeUpArm(2, 1.0, teacher=0.5, retrieves=True)
         for name in (HOSTILE, "cascade", f"{HOSTILE}/icd", f"{HOSTILE}@3"):
             for number in range(2):
                 write_episode(writer, name, arm, number, random.Random(f"{name}{number}"))
@@ -179,24 +184,28 @@ def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arms",
     [
-        {"collect": Arm(2, 1.0, teacher=1.0)},
-        {"student": Arm(1, 0.0)},
-        {"icd": Arm(3, 1.0, retrieves=True, dollars=0.0), "teacher": Arm(3, 1.0, teacher=1.0), "student": Arm(3, 0.0)},
-        {"icd": Arm(2, 1.0, dollars=None), "cascade": Arm(2, 1.0, teacher=0.2, dollars=None)},
-        {"cascade@3": Arm(2, 1.0, teacher=0.3), "cascade@1": Arm(2, 1.0, teacher=0.3)},
-        {"icd@0": Arm(2, 1.0, dollars=0.0)},
-        {"online": Arm(1, 1.0, teacher=0.5, learns=True)},
-        {"x/": Arm(1, 1.0), "/y": Arm(1, 1.0), "a@b@3": Arm(1, 1.0)},
+        {"collect": MadeUpArm(2, 1.0, teacher=1.0)},
+        {"student": MadeUpArm(1, 0.0)},
+        {
+            "icd": MadeUpArm(3, 1.0, retrieves=True, dollars=0.0),
+            "teacher": MadeUpArm(3, 1.0, teacher=1.0),
+            "student": MadeUpArm(3, 0.0),
+        },
+        {"icd": MadeUpArm(2, 1.0, dollars=None), "cascade": MadeUpArm(2, 1.0, teacher=0.2, dollars=None)},
+        {"cascade@3": MadeUpArm(2, 1.0, teacher=0.3), "cascade@1": MadeUpArm(2, 1.0, teacher=0.3)},
+        {"icd@0": MadeUpArm(2, 1.0, dollars=0.0)},
+        {"online": MadeUpArm(1, 1.0, teacher=0.5, learns=True)},
+        {"x/": MadeUpArm(1, 1.0), "/y": MadeUpArm(1, 1.0), "a@b@3": MadeUpArm(1, 1.0)},
     ],
 )
-def test_any_selection_of_arms_makes_a_page(tmp_path: Path, arms: dict[str, Arm]) -> None:
+def test_any_selection_of_arms_makes_a_page(tmp_path: Path, arms: dict[str, MadeUpArm]) -> None:
     html = render(Run(write_run(tmp_path / "run", arms)))
     Page(html)
     assert "nan" not in html.lower().replace("finance", "")
 
 
 def test_unpriced_arms_are_named_and_not_drawn_as_free(tmp_path: Path) -> None:
-    arms = {"icd": Arm(2, 1.0, dollars=None), "teacher": Arm(2, 1.0, teacher=1.0)}
+    arms = {"icd": MadeUpArm(2, 1.0, dollars=None), "teacher": MadeUpArm(2, 1.0, teacher=1.0)}
     run = Run(write_run(tmp_path / "run", arms))
     assert "icd" not in scatter(gather(run).groups[0], 760, 400)
     assert "Not shown: icd (unpriced)" in render(run)
@@ -240,9 +249,9 @@ def test_scales_are_round_and_labels_keep_apart() -> None:
 # --- arms by whatever spelling ----------------------------------------------------------------------------------------
 
 SPELLED = {
-    "teacher": Arm(12, 0.9, teacher=1.0),
-    "cascade:0.8": Arm(12, 0.9, teacher=0.2, retrieves=True),
-    "random-route:0.8": Arm(12, 0.6, teacher=0.2, retrieves=True),
+    "teacher": MadeUpArm(12, 0.9, teacher=1.0),
+    "cascade:0.8": MadeUpArm(12, 0.9, teacher=0.2, retrieves=True),
+    "random-route:0.8": MadeUpArm(12, 0.6, teacher=0.2, retrieves=True),
 }
 
 
@@ -261,6 +270,6 @@ def test_a_cascade_with_a_threshold_is_what_the_run_is_about(tmp_path: Path) -> 
 
 
 def test_a_control_is_never_what_others_are_compared_with(tmp_path: Path) -> None:
-    arms = {"pamphlets": Arm(6, 0.9), "pamphlets-shuffled": Arm(6, 0.5)}
+    arms = {"pamphlets": MadeUpArm(6, 0.9), "pamphlets-shuffled": MadeUpArm(6, 0.5)}
     (found,) = gather(Run(write_run(tmp_path / "run", arms))).pairs
     assert (found.first, found.second) == ("pamphlets", "pamphlets-shuffled")

@@ -25,7 +25,7 @@ from atlas.records import (
 from atlas.report import gather
 from atlas.report.headline import sentences
 from atlas.report.page import page
-from atlas.testing.runs import Arm, write_run
+from atlas.testing.runs import MadeUpArm, write_run
 from atlas.traces import Run, RunWriter
 
 FAMILIES = ("pick_up_and_place_simple_objects", "look_at_objects_in_bright_light", "clean_and_put_in_recep", "heat")
@@ -94,7 +94,7 @@ def test_the_headline_of_lanes_compares_first_and_last_thirds(lanes: Run) -> Non
 
 
 def test_arms_without_names_of_their_own_are_compared_in_cost_too(tmp_path: Path) -> None:
-    arms = {"cheap": Arm(12, 1.0, teacher=0.2), "teacher": Arm(12, 1.0, teacher=1.0)}
+    arms = {"cheap": MadeUpArm(12, 1.0, teacher=0.2), "teacher": MadeUpArm(12, 1.0, teacher=1.0)}
     (said,) = sentences(gather(Run(write_run(tmp_path / "r", arms))))
     assert "cheap won 100 % [76, 100] of 12, at " in said and "of the teacher's cost; teacher won" in said
 
@@ -119,6 +119,6 @@ def test_a_step_tells_its_lane_its_advice_and_the_entries_shown(lanes: Run) -> N
 
 
 def test_pamphlets_are_told_beside_their_control(tmp_path: Path) -> None:
-    arms = {"icd": Arm(12, 0.9), "pamphlets": Arm(12, 1.0), "pamphlets-shuffled": Arm(12, 0.0)}
+    arms = {"icd": MadeUpArm(12, 0.9), "pamphlets": MadeUpArm(12, 1.0), "pamphlets-shuffled": MadeUpArm(12, 0.0)}
     said = sentences(gather(Run(write_run(tmp_path / "r", arms))))
     assert any("With pamphlets in place of demonstrations" in s and "another's advice, 0 %" in s for s in said)

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.benchmarks.roles import by_name
 from atlas.errors import ConfigError, StoreError
 from atlas.records import STUDENT, Decision, Message, Observation, Prompt, Step, Stop, Task, ToolCall
-from atlas.testing.runs import ARMS, Arm, write_episode, write_run
+from atlas.testing.runs import ARMS, MadeUpArm, write_episode, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import arm_rows, break_even, cut_off, pair
 from atlas.traces.reader import find_run, runs
+from atlas.traces.roles import by_name
 
 TASK = Task(id="t", goal="put a mug in a shelf")
 
@@ -82,7 +82,7 @@ def test_a_growing_history_is_stored_once(tmp_path: Path) -> None:
 
 
 def test_a_torn_last_line_is_skipped_and_the_next_writer_goes_on(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(3, 0.5)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(3, 0.5)})
     trace = folder / "trace.jsonl"
     whole = trace.read_bytes()
     last = whole.rindex(b"\n", 0, len(whole) - 1) + 1
@@ -90,30 +90,30 @@ def test_a_torn_last_line_is_skipped_and_the_next_writer_goes_on(tmp_path: Path)
         trace.write_bytes(whole[:cut])
         assert len(Run(folder).results()) == 2
         with RunWriter(folder, Run(folder).settings) as writer:
-            write_episode(writer, "student", Arm(3, 0.5), 2, random.Random(9))
+            write_episode(writer, "student", MadeUpArm(3, 0.5), 2, random.Random(9))
         assert len(Run(folder).results()) == 3
         lost, spent = cut_off(Run(folder).episodes())
         assert len(lost) == 1 and spent.tokens > 0
 
 
 def test_a_line_without_its_newline_counts_once_it_is_whole(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(1, 0.5)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(1, 0.5)})
     trace = folder / "trace.jsonl"
     trace.write_bytes(trace.read_bytes()[:-1])
     with RunWriter(folder, Run(folder).settings) as writer:
-        write_episode(writer, "student", Arm(1, 0.5), 1, random.Random(9))
+        write_episode(writer, "student", MadeUpArm(1, 0.5), 1, random.Random(9))
     assert len(Run(folder).results()) == 2
 
 
 WRITER = """
 import random, sys
-from atlas.testing.runs import Arm, write_episode
+from atlas.testing.runs import MadeUpArm, write_episode
 from atlas.traces import RunWriter
 folder, arm, count, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 rng = random.Random(seed)
 with RunWriter(folder, {"n": 1}) as writer:
     for number in range(count):
-        print(write_episode(writer, arm, Arm(count, 0.5), number, rng).id, flush=True)
+        print(write_episode(writer, arm, MadeUpArm(count, 0.5), number, rng).id, flush=True)
 """
 
 
@@ -161,7 +161,7 @@ def test_two_processes_share_a_run_and_a_reader_looks_on(tmp_path: Path) -> None
 
 
 def test_an_unknown_schema_is_named(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(1, 1.0)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(1, 1.0)})
     manifest = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**manifest, "schema": 99}))
     with pytest.raises(StoreError, match="schema 99"):
@@ -172,7 +172,7 @@ def test_an_unknown_schema_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}', "\x00\xff"])
 def test_a_broken_manifest_is_one_sentence(tmp_path: Path, content: str) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(1, 1.0)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(1, 1.0)})
     (folder / "run.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(StoreError, match=r"run\.json"):
         Run(folder)
@@ -180,7 +180,7 @@ def test_a_broken_manifest_is_one_sentence(tmp_path: Path, content: str) -> None
 
 @pytest.mark.parametrize("line", ['{"type":"start"}', '{"type":"end","id":"e","score":[]}', '{"type":"text","x":1}'])
 def test_a_damaged_trace_names_its_line(tmp_path: Path, line: str) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(1, 1.0)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(1, 1.0)})
     with (folder / "trace.jsonl").open("a") as trace:
         trace.write('{"type":"start","episode":"e","arm":"a","task":{"id":"t","goal":"g"},"seed":0,"config":"c"}\n')
         trace.write(line + "\n")
@@ -190,7 +190,7 @@ def test_a_damaged_trace_names_its_line(tmp_path: Path, line: str) -> None:
 
 
 def test_noise_between_lines_is_skipped(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(2, 1.0)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(2, 1.0)})
     with (folder / "trace.jsonl").open("ab") as trace:
         trace.write(b'\xff\xfe\x00garbage\n[1,2]\n"text"\n{"type":"unheard-of"}\n\n')
     assert len(Run(folder).results()) == 2
@@ -221,8 +221,8 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
 
 
 def test_runs_are_found_by_path_and_by_name(tmp_path: Path) -> None:
-    write_run(tmp_path / "runs" / "one", {"student": Arm(1, 1.0)})
-    write_run(tmp_path / "runs" / "deep" / "two", {"student": Arm(1, 1.0)})
+    write_run(tmp_path / "runs" / "one", {"student": MadeUpArm(1, 1.0)})
+    write_run(tmp_path / "runs" / "deep" / "two", {"student": MadeUpArm(1, 1.0)})
     assert [run.name for run in runs(tmp_path)] == ["one", "two"]
     assert find_run(tmp_path / "runs" / "one").name == "one"
     assert find_run(tmp_path / "runs" / "one" / "run.json").name == "one"
@@ -248,7 +248,11 @@ def test_the_account_of_a_run_adds_up(tmp_path: Path) -> None:
 
 
 def test_unpriced_calls_are_unpriced_in_every_sum(tmp_path: Path) -> None:
-    run = Run(write_run(tmp_path / "run", {"student": Arm(2, 1.0, dollars=None), "teacher": Arm(2, 1.0, teacher=1.0)}))
+    run = Run(
+        write_run(
+            tmp_path / "run", {"student": MadeUpArm(2, 1.0, dollars=None), "teacher": MadeUpArm(2, 1.0, teacher=1.0)}
+        )
+    )
     student, teacher = arm_rows(run.results())
     assert student.dollars_per_episode is None and student.usage.tokens > 0
     assert teacher.dollars_per_episode is not None
@@ -257,7 +261,7 @@ def test_unpriced_calls_are_unpriced_in_every_sum(tmp_path: Path) -> None:
 
 
 def test_interrupted_episodes_are_paid_but_no_result(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(3, 1.0)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(3, 1.0)})
     first = Run(folder).results()[0]
     with RunWriter(folder, Run(folder).settings) as writer:
         writer.start("again", first.arm, first.task, 0, first.config)
@@ -270,7 +274,7 @@ def test_interrupted_episodes_are_paid_but_no_result(tmp_path: Path) -> None:
 
 
 def test_a_damaged_step_is_named_and_spares_the_others(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", {"student": Arm(2, 1.0)})
+    folder = write_run(tmp_path / "run", {"student": MadeUpArm(2, 1.0)})
     lines = (folder / "trace.jsonl").read_bytes().splitlines(keepends=True)
     third = [i for i, line in enumerate(lines) if b'"type":"step"' in line][2]
     lines[third] = lines[third][: len(lines[third]) // 2] + b"\n"

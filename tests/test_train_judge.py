@@ -60,7 +60,7 @@ async def play(folder: Path, first: int, count: int) -> Path:
 
 
 def test_a_judge_is_trained_measured_and_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from atlas.train.judge import StepCritic
+    from atlas.train.critic import StepCritic
 
     seen, unseen = asyncio.run(play(tmp_path / "seen", 0, 40)), asyncio.run(play(tmp_path / "unseen", 100, 20))
     judge, student = str(tmp_path / "judge"), tmp_path / "student"
@@ -91,7 +91,7 @@ def test_a_judge_is_trained_measured_and_asked(tmp_path: Path, capsys: pytest.Ca
     main(["memory", "distil", str(seen), "--step-judge", judge, "--embedder", "hash", "--json"])
     assert json.loads(capsys.readouterr().out)["taught"] == 40
     config = json.loads((seen / "lessons.jsonl").read_text().splitlines()[0])["config"]
-    assert config == distiller_hash(ScriptedDistiller(judge=loaded)) != distiller_hash(ScriptedDistiller())
+    assert config == distiller_hash(ScriptedDistiller(critic=loaded)) != distiller_hash(ScriptedDistiller())
 
     main(["train", "sft-success", "--data", str(seen), "--epochs", "1", "-o", str(student), *common])
     for folder, threshold, actor in (("trusts", "0", "student"), ("defers", "1", "teacher")):
@@ -108,7 +108,7 @@ def test_a_judge_is_trained_measured_and_asked(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_what_is_no_judge_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from atlas.train.judge import StepCritic
+    from atlas.train.critic import StepCritic
 
     (tmp_path / "student.json").write_text(json.dumps({"training": {"recipe": "redi"}}))
     with pytest.raises(DataError, match="holds no judge but a student"):

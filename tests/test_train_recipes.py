@@ -147,7 +147,7 @@ def test_on_policy_draws_the_student_towards_itself_with_guidance(tmp_path: Path
 
 def test_a_judge_tells_good_steps_from_bad_ones(tmp_path: Path) -> None:
     from atlas.models import load
-    from atlas.train.judge import StepCritic, StepOutcomes
+    from atlas.train.critic import StepCritic, StepOutcomes
 
     data = [errand(i, success=good) for i in range(250) for good in (True, False)]
     trainer = trained(tmp_path, StepOutcomes(), data, epochs=15)

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atlas.benchmarks.roles import by_name
 from atlas.cli import main
 from atlas.errors import ConfigError, DataError
 from atlas.records import Episode, Spend, Stop, Task, Usage
-from atlas.traces.roles import Role
+from atlas.traces.roles import Role, by_name
 from atlas.traces.writer import RunWriter
 from atlas.trust import Trust
 from atlas.trust import calibrate as calibration

@@ -116,7 +116,7 @@ def bench_of(suite: Suite, options: BenchOptions) -> Bench:
     """The experiment that ``options`` ask for, on ``suite``. There is no run yet where something is refused."""
     from atlas.benchmarks.arm import Cast
     from atlas.benchmarks.bench import Bench
-    from atlas.cli.trust_judge import load_judge
+    from atlas.cli.trust_judge import load_critic
     from atlas.models import load
     from atlas.trust.given import trust_for
 
@@ -124,7 +124,7 @@ def bench_of(suite: Suite, options: BenchOptions) -> Bench:
         student=load(options.student, price=options.student_price),
         teacher=load(options.teacher, price=options.teacher_price),
         trust=trust_for(options.student),
-        judge=load_judge(options.step_judge) if options.step_judge else None,
+        critic=load_critic(options.step_judge) if options.step_judge else None,
     )
     options.rules.check()
     about = {"command": shlex.join(["atlas", *sys.argv[1:]]), **_permitted(options.permitted, players)}

@@ -14,7 +14,7 @@ from atlas.cli.bench_options import BenchCommand, read, typed
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from atlas.benchmarks.excytin.results import Metered, Row
+    from atlas.benchmarks.excytin.results import Metered, ResultRow
     from atlas.benchmarks.excytin.suite import Excytin
     from atlas.evaluators.verdict import Judge
 
@@ -120,12 +120,12 @@ class _Lines:
             click.echo(text, err=True)
 
 
-def _show(found: list[Row], label: str, judge: Metered | None) -> None:
+def _show(found: list[ResultRow], label: str, judge: Metered | None) -> None:
     from rich import box
     from rich.table import Table
 
+    from atlas.figures import figure
     from atlas.tables import console, money, percent_interval, plain
-    from atlas.words import figure
 
     title = "As in the paper: success at a reward of 0.4; tokens and dollars a question" + (
         f"   ({label})" if label else ""

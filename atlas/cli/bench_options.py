@@ -86,7 +86,7 @@ def read(record: type[Options], given: dict[str, Any]) -> Options:
     if not options.arms:
         raise ConfigError("--arms names no arm")
     check_read(options.arms)
-    check_judge(options)
+    check_critic(options)
     return options
 
 
@@ -111,11 +111,11 @@ def check_read(arms: Sequence[str]) -> None:
             )
 
 
-def check_judge(options: BenchOptions) -> None:
-    """Raises ConfigError where none of the arms asks the judge that is given, or one asks and there is none."""
+def check_critic(options: BenchOptions) -> None:
+    """Raises ConfigError where none of the arms asks the critic that is given, or one asks and there is none."""
     from atlas.benchmarks.arms import all_played
 
-    asking = [arm.name for arm in all_played(options.arms) if arm.needs_judge]
+    asking = [arm.name for arm in all_played(options.arms) if arm.needs_critic]
     if options.step_judge is not None and not asking:
         raise ConfigError(
             f"none of the arms {','.join(options.arms)} reads --step-judge: leave it out, or add to --arms one that "

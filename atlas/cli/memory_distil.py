@@ -127,10 +127,10 @@ def distil(
 
 def _distiller(name: str, price: str | None, step_judge: Path | None) -> Distiller:
     if name == "scripted":
-        from atlas.cli.trust_judge import load_judge
+        from atlas.cli.trust_judge import load_critic
         from atlas.memory.distil_scripted import ScriptedDistiller
 
-        return ScriptedDistiller(judge=load_judge(step_judge) if step_judge else None)
+        return ScriptedDistiller(critic=load_critic(step_judge) if step_judge else None)
     if step_judge is not None:
         from atlas.errors import ConfigError
 

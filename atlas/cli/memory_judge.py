@@ -46,7 +46,7 @@ def judge(path: str, alpha: float, margin: float, effect: float, patience: int, 
     rule = Rule(alpha=alpha, margin=margin, effect=effect, patience=patience)
     with opened(path) as database:
         table = EvidenceTable(database)
-        changed = table.verdicts(rule) if dry_run else table.judge(rule)
+        changed = table.due(rule) if dry_run else table.settle(rule)
         tried = len(table.all(alpha=alpha))
     if as_json:
         for entry, said in changed.items():

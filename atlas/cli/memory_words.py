@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from atlas.cli.memory_common import counted
-from atlas.words import money_interval, points_interval, shorten
+from atlas.figures import money_interval, points_interval
+from atlas.words import shorten
 
 if TYPE_CHECKING:
     from rich.console import Console

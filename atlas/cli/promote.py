@@ -11,7 +11,7 @@ import click
 
 from atlas.cli.bench import new_folder
 from atlas.errors import ConfigError
-from atlas.words import figure
+from atlas.figures import figure
 
 if TYPE_CHECKING:
     from atlas.benchmarks.promotion import Promotion
@@ -131,8 +131,8 @@ def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json
     if as_json:
         click.echo(json.dumps({"role": role, "run": str(folder), **result.model_dump(mode="json")}, indent=2))
         return
+    from atlas.figures import money
     from atlas.tables import console, plain, points_interval
-    from atlas.words import money
 
     out = console()
     verdict = f"{role} is {candidate} now" if result.promoted else f"{role} stays who it was"

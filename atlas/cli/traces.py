@@ -216,7 +216,7 @@ def _episode_row(episode: StoredEpisode) -> dict[str, Any]:
 
 
 def _show_run(run: Run, *, as_json: bool) -> None:
-    from atlas.benchmarks.roles import roles_of
+    from atlas.traces.roles import roles_of
 
     episodes = run.episodes()
     rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)

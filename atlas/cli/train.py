@@ -74,7 +74,7 @@ def command(recipe: str, **options: Any) -> None:
     from atlas.train import distributed
     from atlas.train.bases import base_of, default_lr
     from atlas.train.checkpoint import place_of
-    from atlas.train.judge import TASKS, marks
+    from atlas.train.critic import TASKS, marks
     from atlas.train.select import Select
     from atlas.train.split import split
     from atlas.train.trainer import Settings, Trainer
@@ -149,7 +149,7 @@ def command(recipe: str, **options: Any) -> None:
 
 
 def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
-    from atlas.train import guided, judge, recipes
+    from atlas.train import critic, guided, recipes
     from atlas.train.scratch import ScratchBase
 
     alpha = {} if options["alpha"] is None else {"alpha": options["alpha"]}
@@ -175,7 +175,7 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
         case "on-policy":
             return guided.OnPolicy()
         case "judge":
-            return judge.StepOutcomes()
+            return critic.StepOutcomes()
     return recipes.SftSuccess()
 
 

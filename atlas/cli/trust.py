@@ -53,8 +53,8 @@ def calibrate(
 
     Such a run is made by: atlas bench alfworld --n 200 --samples 5 --arms teacher,cascade:1,cascade:0.8,cascade:0.6
     """
-    from atlas.benchmarks.roles import roles_of
     from atlas.traces.reader import find_run
+    from atlas.traces.roles import roles_of
     from atlas.trust.calibrate import Target
     from atlas.trust.calibrate import calibrate as choose
 
@@ -173,8 +173,8 @@ def _meaning(trust: Trust) -> str:
 
 
 def _tested_table(trust: Trust) -> Any:
+    from atlas.figures import p_value
     from atlas.tables import money, percent
-    from atlas.words import p_value
 
     table = _table(f"On {trust.certificate.n if trust.certificate else 0} calibration tasks")
     for name in ("trust", "tasks", "unscored", "success", "teacher's", "teacher acts", "$/episode", "p", "passed"):

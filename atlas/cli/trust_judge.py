@@ -14,7 +14,7 @@ from atlas.errors import DataError
 if TYPE_CHECKING:
     from atlas.stats import Interval
     from atlas.traces.reader import StoredEpisode
-    from atlas.train.judge import StepCritic
+    from atlas.train.critic import StepCritic
     from atlas.trained.trajectory import Trajectory
     from atlas.trust.critic import CriticRow
 
@@ -46,7 +46,7 @@ def judge(run: str, folder: Path, arm: str | None, as_json: bool) -> None:
     from atlas.traces.reader import find_run
     from atlas.trust.critic import Foretold, critic_rows
 
-    loaded = load_judge(folder)
+    loaded = load_critic(folder)
     opened = find_run(run)
     judged, trained_on, unscored = [], 0, 0
     for episode in finished(opened, arm):
@@ -79,12 +79,12 @@ def judge(run: str, folder: Path, arm: str | None, as_json: bool) -> None:
         _print(rows, trained_on if recorded else None, unscored)
 
 
-def load_judge(folder: Path) -> StepCritic:
+def load_critic(folder: Path) -> StepCritic:
     """The judge in ``folder``. Raises DataError where there is none, MissingExtra without torch."""
     from atlas.trained.student import need_torch
 
     need_torch()
-    from atlas.train.judge import StepCritic
+    from atlas.train.critic import StepCritic
 
     return StepCritic(folder)
 

@@ -61,7 +61,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Leg:
     """An action on several things, or the last one, with the actions that lead to where it is done."""
 
     action: Action
@@ -69,9 +69,9 @@ class Stage:
 
 
 @lru_cache(maxsize=4096)
-def read(pattern: tuple[str, ...]) -> tuple[Stage, ...]:
-    """A pattern as stages."""
-    stages: list[Stage] = []
+def read(pattern: tuple[str, ...]) -> tuple[Leg, ...]:
+    """A pattern as legs."""
+    legs: list[Leg] = []
     ways: list[Action] = []
     for number, step in enumerate(pattern):
         text = " ".join(step.casefold().split())
@@ -79,9 +79,9 @@ def read(pattern: tuple[str, ...]) -> tuple[Stage, ...]:
         if len(action.slots) == 1 and number < len(pattern) - 1:
             ways.append(action)
         else:
-            stages.append(Stage(action, tuple(ways)))
+            legs.append(Leg(action, tuple(ways)))
             ways = []
-    return tuple(stages)
+    return tuple(legs)
 
 
 @lru_cache(maxsize=4096)
@@ -156,11 +156,11 @@ class Playbook:
         for entry in view.guidance:
             if len(entry.pattern) != 1:
                 continue
-            (stage,) = read(entry.pattern)
+            (leg,) = read(entry.pattern)
             if _QUOTED.search(entry.cue):
                 self._answers.append(entry)
-            elif len(stage.action.slots) == 1:
-                self._tips.append((frozenset(_WORD.findall(entry.cue.casefold())), stage.action))
+            elif len(leg.action.slots) == 1:
+                self._tips.append((frozenset(_WORD.findall(entry.cue.casefold())), leg.action))
         self._seen_at, self._visits = self._sightings()
 
     def follow(self, plan: Guidance) -> Proposal | None:
@@ -169,9 +169,9 @@ class Playbook:
         if bound is None:
             return None
         names = dict(bound[0])
-        stages = read(plan.pattern)
-        progress = self._progress(stages, names)
-        found = self._next(stages, names, progress)
+        legs = read(plan.pattern)
+        progress = self._progress(legs, names)
+        found = self._next(legs, names, progress)
         if found is None:
             return None
         action, fit, why = found
@@ -179,21 +179,21 @@ class Playbook:
 
     # --- how far the plan has got -------------------------------------------------------------------------------------
 
-    def _progress(self, stages: Sequence[Stage], names: dict[str, str]) -> list[tuple[tuple[Thing, ...], int]]:
-        """For each stage that is done: the things it was done with, and after how many actions."""
+    def _progress(self, legs: Sequence[Leg], names: dict[str, str]) -> list[tuple[tuple[Thing, ...], int]]:
+        """For each leg that is done: the things it was done with, and after how many actions."""
         done: list[tuple[tuple[Thing, ...], int]] = []
         for moment, (form, things, _) in enumerate(self._history, 1):
-            if len(done) == len(stages):
+            if len(done) == len(legs):
                 break
-            if self._fits(stages[len(done)].action, names, form, things) and self._fresh(stages, done, things):
+            if self._fits(legs[len(done)].action, names, form, things) and self._fresh(legs, done, things):
                 done.append((things, moment))
         return done
 
     @staticmethod
-    def _fresh(stages: Sequence[Stage], done: Sequence[tuple[tuple[Thing, ...], int]], things: Sequence[Thing]) -> bool:
-        """A stage that comes twice is done with another thing the second time."""
-        form = stages[len(done)].action.form
-        before = {used[0] for stage, (used, _) in zip(stages, done, strict=False) if stage.action.form == form and used}
+    def _fresh(legs: Sequence[Leg], done: Sequence[tuple[tuple[Thing, ...], int]], things: Sequence[Thing]) -> bool:
+        """A leg that comes twice is done with another thing the second time."""
+        form = legs[len(done)].action.form
+        before = {used[0] for leg, (used, _) in zip(legs, done, strict=False) if leg.action.form == form and used}
         return not things or things[0] not in before
 
     def _fits(self, wanted: Action, names: dict[str, str], form: str, things: Sequence[Thing]) -> bool:
@@ -209,38 +209,38 @@ class Playbook:
     # --- what comes next ----------------------------------------------------------------------------------------------
 
     def _next(
-        self, stages: Sequence[Stage], names: dict[str, str], done: list[tuple[tuple[Thing, ...], int]]
+        self, legs: Sequence[Leg], names: dict[str, str], done: list[tuple[tuple[Thing, ...], int]]
     ) -> tuple[str, float, str] | None:
-        if len(done) == len(stages):
+        if len(done) == len(legs):
             return None
-        stage = stages[len(done)]
+        leg = legs[len(done)]
         used = {
             slot: thing
-            for past, (things, _) in zip(stages, done, strict=False)
+            for past, (things, _) in zip(legs, done, strict=False)
             for slot, thing in zip(past.action.slots, things, strict=True)
         }
         offers = [
-            (sum(used.get(s) == t for s, t in zip(stage.action.slots, things, strict=True)), -place, action)
+            (sum(used.get(s) == t for s, t in zip(leg.action.slots, things, strict=True)), -place, action)
             for place, (action, form, things) in enumerate(self._offers)
-            if self._fits(stage.action, names, form, things) and self._fresh(stages, done, things)
+            if self._fits(leg.action, names, form, things) and self._fresh(legs, done, things)
         ]
         if offers:
             return max(offers)[2], DO, "It comes next"
         since = done[-1][1] if done else 0
         spent = {things[0] for things, _ in done if things}
-        ways = frozenset(way.form for s in stages for way in s.ways) | {tip.form for _, tip in self._tips}
-        target = self._target(stage, names)
+        ways = frozenset(way.form for s in legs for way in s.ways) | {tip.form for _, tip in self._tips}
+        target = self._target(leg, names)
         if target is None:
             return self._answer(None)
         slot, kind = target
         places = [(action, things[0]) for action, form, things in self._offers if form in ways and len(things) == 1]
         if any(thing[0] == kind for _, thing in places) or (self._history and self._here()[0] == kind):
-            return self._approach(kind, used.get(slot), places, since) or self._again(stages, names, done)
+            return self._approach(kind, used.get(slot), places, since) or self._again(legs, names, done)
         return self._find(kind, places, spent)
 
-    def _target(self, stage: Stage, names: dict[str, str]) -> tuple[str, str] | None:
-        """The slot to be reached for ``stage`` and its class: the last one that is not just anything."""
-        for slot in reversed(stage.action.slots):
+    def _target(self, leg: Leg, names: dict[str, str]) -> tuple[str, str] | None:
+        """The slot to be reached for ``leg`` and its class: the last one that is not just anything."""
+        for slot in reversed(leg.action.slots):
             if (kind := self._kind(slot, names)) is not None:
                 return slot, kind
         return None
@@ -257,10 +257,10 @@ class Playbook:
         return (min(open_)[2], GO, f"What comes next is done at a {kind}") if open_ else None
 
     def _again(
-        self, stages: Sequence[Stage], names: dict[str, str], done: list[tuple[tuple[Thing, ...], int]]
+        self, legs: Sequence[Leg], names: dict[str, str], done: list[tuple[tuple[Thing, ...], int]]
     ) -> tuple[str, float, str] | None:
-        """Nothing could be done where it should be: what the plan thinks is in hand is not. Back by one stage."""
-        return self._next(stages, names, done[:-1]) if done else None
+        """Nothing could be done where it should be: what the plan thinks is in hand is not. Back by one leg."""
+        return self._next(legs, names, done[:-1]) if done else None
 
     def _find(self, kind: str, places: Sequence[tuple[str, Thing]], spent: set[Thing]) -> tuple[str, float, str] | None:
         """To where a thing of class ``kind`` was seen, else to where one may be."""
@@ -290,10 +290,10 @@ class Playbook:
             things = _observed(template[1], self._observation) if template else None
             if things is None:
                 continue
-            (stage,) = read(entry.pattern)
+            (leg,) = read(entry.pattern)
             for action, form, offered in self._offers:
-                named = tuple(things.get(slot) for slot in stage.action.slots)
-                if form == stage.action.form and offered == named and (kind is None or offered[-1][0] == kind):
+                named = tuple(things.get(slot) for slot in leg.action.slots)
+                if form == leg.action.form and offered == named and (kind is None or offered[-1][0] == kind):
                     return action, ANSWER, "What I see calls for it"
         return None
 

@@ -21,7 +21,7 @@ from atlas.traces.lines import append_line, read_lines
 CALLS = "calls.jsonl"
 SCHEMA = 1
 
-Moment = tuple[int, int]
+StepKey = tuple[int, int]
 """(attempt, index of the step within it)."""
 
 
@@ -45,7 +45,7 @@ class Journal:
     def __init__(self, folder: str | Path, arm: str = "") -> None:
         self.path = Path(folder) / CALLS
         self.arm = arm
-        self._counted: dict[tuple[str, int], set[Moment]] = {}
+        self._counted: dict[tuple[str, int], set[StepKey]] = {}
         self._replies: dict[str, Completion] = {}
         for number, value in read_lines(self.path):
             try:
@@ -62,7 +62,7 @@ class Journal:
         asked: Counter[str] = Counter()
         return lambda account: KeptDesk(account, self, asked)
 
-    def counted(self, task: str, seed: int, steps: Iterable[Moment]) -> None:
+    def counted(self, task: str, seed: int, steps: Iterable[StepKey]) -> None:
         """The trace holds the spend of these steps, of an attempt at ``task`` that was cut off: replies to them are
         read back as using nothing."""
         self._counted.setdefault((task, seed), set()).update(steps)

@@ -21,7 +21,7 @@ from atlas.actions import Actions, TextActions
 from atlas.asking import Answer, Desk
 from atlas.errors import ConfigError, ModelError
 from atlas.policies.solo import decision
-from atlas.protocols import JudgesSteps, Model
+from atlas.protocols import Critic, Model
 from atlas.records import STUDENT, TEACHER, Decision, View
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.score import Score, score
@@ -36,7 +36,7 @@ class Cascade:
     ``audit`` is the share of the student's steps for which the teacher is asked too, at random: the student's action is
     taken all the same, and both stand in the votes. See :mod:`atlas.traces.audit` for what they say.
 
-    ``judge`` is asked about the leading action where ``trust`` names the signal ``judge`` and the other signals do not
+    ``critic`` is asked about the leading action where ``trust`` names the signal ``judge`` and the other signals do not
     rule the student out already; what it says stands in the votes.
 
     Reasons: ``agreed`` and ``trusted`` (the student acts, with one voice or not), ``split``, ``student-no-action`` and
@@ -54,13 +54,13 @@ class Cascade:
         teacher_sees_demos: bool = False,
         trust: Trust = UNANIMITY,
         audit: float = 0.0,
-        judge: JudgesSteps | None = None,
+        critic: Critic | None = None,
         actions: Actions | None = None,
     ) -> None:
-        if trust.needs_judge and judge is None:
-            raise ConfigError(f"the trust {trust.name} is by a judge of steps, and there is none: give one as judge")
-        if judge is not None and not trust.judged:
-            raise ConfigError(f"the trust {trust.name} never asks the judge: name the signal judge, or leave it out")
+        if trust.needs_critic and critic is None:
+            raise ConfigError(f"the trust {trust.name} is by a judge of steps, and there is none: give one as critic")
+        if critic is not None and not trust.asks_critic:
+            raise ConfigError(f"the trust {trust.name} never asks the critic: name the signal judge, or leave it out")
         if samples < 1:
             raise ConfigError(f"a cascade needs at least 1 sample, not {samples}")
         if not 0.0 <= audit <= 1.0:
@@ -73,21 +73,21 @@ class Cascade:
         self.teacher_sees_demos = teacher_sees_demos
         self.trust = trust
         self.audit = audit
-        self.judge = judge
+        self.critic = critic
         self.actions = actions or TextActions()
 
     async def decide(self, view: View, desk: Desk) -> Decision:
         if self.trust.threshold is None:
             return decision(await self._teacher(view, desk), reason="distrusted")
         answer, scored = await self._vote(view, desk)
-        judged: dict[str, float] = {}
-        if self.judge is not None and self._open(answer, scored):
+        asked: dict[str, float] = {}
+        if self.critic is not None and self._open(answer, scored):
             began = time.perf_counter()
-            answer = await self._judged(self.judge, view, answer, scored.lead)
+            answer = await self._criticised(self.critic, view, answer, scored.lead)
             scored = self._score(answer, view)
-            judged = {"judge": time.perf_counter() - began}
+            asked = {"judge": time.perf_counter() - began}
         decided = await self._decided(view, desk, answer, scored)
-        return decided.replace(seconds={**decided.seconds, **judged}) if judged else decided
+        return decided.replace(seconds={**decided.seconds, **asked}) if asked else decided
 
     async def _decided(self, view: View, desk: Desk, answer: Answer, scored: Score) -> Decision:
         known = [p.key for p in answer.parsed]
@@ -100,16 +100,16 @@ class Cascade:
         return decision(teacher, reason=reason, before=answer)
 
     def _open(self, answer: Answer, scored: Score) -> bool:
-        """Whether it is for the judge to say: there is an action, and what the other signals say is enough."""
+        """Whether it is for the critic to say: there is an action, and what the other signals say is enough."""
         return bool(answer.parsed[scored.lead].action) and scored.best >= (self.trust.threshold or 0.0)
 
-    async def _judged(self, judge: JudgesSteps, view: View, answer: Answer, lead: int) -> Answer:
-        """``answer``, with the judge's chance beside each vote for the leading action."""
+    async def _criticised(self, critic: Critic, view: View, answer: Answer, lead: int) -> Answer:
+        """``answer``, with the critic's chance beside each vote for the leading action."""
         # In a thread, so that other episodes go on.
-        chance = await asyncio.to_thread(judge.chance, view, answer.parsed[lead].action or "")
+        chance = await asyncio.to_thread(critic.chance, view, answer.parsed[lead].action or "")
         if not 0.0 <= chance <= 1.0:
             raise ModelError(
-                f"the judge {judge.name} said {chance}, and a chance is a number from 0 to 1: mend the judge"
+                f"the critic {critic.name} said {chance}, and a chance is a number from 0 to 1: mend the critic"
             )
         leading = answer.votes[lead].action
         votes = (v.replace(chance=chance) if v.action == leading else v for v in answer.votes)
@@ -169,5 +169,5 @@ class Cascade:
             "teacher_sees_demos": self.teacher_sees_demos,
             "trust": {"signals": list(self.trust.signals), "threshold": self.trust.threshold},
             "audit": self.audit,
-            **({"judge": self.judge.name} if self.judge is not None else {}),
+            **({"judge": self.critic.name} if self.critic is not None else {}),
         }

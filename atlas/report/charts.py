@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from atlas.figures import figure, money_interval, percent, percent_interval
 from atlas.report.colours import SUCCESS, TEACHER
-from atlas.report.facts import Arm, Curve, Group, Growth
+from atlas.report.facts import ArmFacts, Curve, Group, Growth
 from atlas.report.svg import Box, Canvas, Kind, Scale, cents, log_ticks, marker, place, spread, text_width, ticks
 from atlas.stats import Interval
-from atlas.words import clean, figure, money_interval, percent, percent_interval
+from atlas.words import clean
 
 MARK, LABEL, WHISKER = 4.0, 6.0, 0.7
 """How bad it is when a label covers one of these."""
 
-Value = Callable[[Arm], Interval | None]
+Value = Callable[[ArmFacts], Interval | None]
 
 
 def whole(value: float) -> str:
@@ -89,7 +90,7 @@ def _low(interval: Interval) -> float:
     return max(interval.low, interval.mean / 10)
 
 
-def _says(arm: Arm, cost: Interval) -> str:
+def _says(arm: ArmFacts, cost: Interval) -> str:
     success = percent_interval(arm.row.success)
     return f"{arm.name}: success {success}, {money_interval(cost)} per episode, n = {arm.row.scored}"
 
@@ -101,12 +102,12 @@ def _titled(mark: str, title: str) -> str:
 # --- learning curves --------------------------------------------------------------------------------------------------
 
 
-def success_curve(curves: Sequence[Curve], teacher: Arm | None, width: int, height: int) -> str:
+def success_curve(curves: Sequence[Curve], teacher: ArmFacts | None, width: int, height: int) -> str:
     """Success against the number of demonstrations, with interval bands and the teacher's level."""
     return _curve(curves, teacher, width, height, "success", lambda arm: arm.row.success if arm.row.scored else None)
 
 
-def cost_curve(curves: Sequence[Curve], teacher: Arm | None, width: int, height: int) -> str:
+def cost_curve(curves: Sequence[Curve], teacher: ArmFacts | None, width: int, height: int) -> str:
     """Dollars per episode against the number of demonstrations."""
     return _curve(curves, teacher, width, height, "dollars per episode", lambda arm: arm.dollars)
 
@@ -117,7 +118,7 @@ def share_curve(curves: Sequence[Curve], width: int, height: int) -> str:
     return _curve(asking, None, width, height, "steps by the teacher", lambda arm: arm.teacher_share)
 
 
-def _curve(curves: Sequence[Curve], teacher: Arm | None, width: int, height: int, name: str, value: Value) -> str:
+def _curve(curves: Sequence[Curve], teacher: ArmFacts | None, width: int, height: int, name: str, value: Value) -> str:
     every = [(c.name, c.hue, [(p.demos, v) for p in c.points if (v := value(p.arm)) is not None]) for c in curves]
     lines = [(label, hue, points) for label, hue, points in every if points]
     level = value(teacher) if teacher else None

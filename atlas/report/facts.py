@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from atlas.benchmarks.roles import roles_of
 from atlas.errors import DataError
 from atlas.records import Episode, Record, Usage, total
 from atlas.report.colours import hues
@@ -24,14 +23,14 @@ from atlas.traces.account import (
     demo_users,
 )
 from atlas.traces.reader import Run, StoredEpisode
-from atlas.traces.roles import CASCADES, ROLES, TEACHER, Role, Roles, leading
+from atlas.traces.roles import CASCADES, ROLES, TEACHER, Role, Roles, leading, roles_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-class Arm(Record):
+class ArmFacts(Record):
     """An arm with the intervals the pictures need. ``name`` is without the group's."""
 
     group: str
@@ -49,7 +48,7 @@ class Point(Record):
     """A policy with a number of demonstrations."""
 
     demos: int
-    arm: Arm
+    arm: ArmFacts
 
 
 class Curve(Record):
@@ -78,26 +77,26 @@ class Group(Record):
     """Arms of one student."""
 
     name: str
-    arms: tuple[Arm, ...]
+    arms: tuple[ArmFacts, ...]
     curves: tuple[Curve, ...]
     growth: tuple[Growth, ...]
     supervised: tuple[Supervision, ...]
-    teacher: Arm | None
+    teacher: ArmFacts | None
 
     about: str | None
     """The arm that it is about, as named in the trace."""
 
-    def of(self, kind: str) -> Arm | None:
+    def of(self, kind: str) -> ArmFacts | None:
         """The first arm of that kind, where the run has one."""
         return next((arm for arm in self.arms if arm.role.kind == kind), None)
 
     @property
-    def cascade(self) -> Arm | None:
+    def cascade(self) -> ArmFacts | None:
         """The cascade that it is about, however it is named."""
         found = next((arm for arm in self.arms if arm.row.arm == self.about), None)
         return found if found is not None and found.role.kind in CASCADES else None
 
-    def control(self, arm: Arm, kind: str) -> Arm | None:
+    def control(self, arm: ArmFacts, kind: str) -> ArmFacts | None:
         """The control of ``arm`` that is of that kind."""
         controls = (other for other in self.arms if other.role.control_of == arm.row.arm)
         return next((other for other in controls if other.role.kind == kind), None)
@@ -125,7 +124,7 @@ class Facts(Record):
     """The colour of every arm in the trace."""
 
     @property
-    def arms(self) -> list[Arm]:
+    def arms(self) -> list[ArmFacts]:
         """The arms of all groups, those of learning curves not included."""
         return [arm for group in self.groups for arm in group.arms]
 
@@ -171,7 +170,7 @@ def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations:
         if episode.arm in settled:
             settled[episode.arm].append(episode)
     colours = hues(roles)
-    by_group: dict[str, list[Arm]] = {}
+    by_group: dict[str, list[ArmFacts]] = {}
     for row in rows:
         if row.arm != COLLECT:
             arm = _arm(row, settled[row.arm], roles[row.arm], colours[row.arm])
@@ -198,10 +197,10 @@ def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations:
     return groups
 
 
-def _arm(row: ArmRow, episodes: Sequence[Episode], role: Role, hue: int) -> Arm:
+def _arm(row: ArmRow, episodes: Sequence[Episode], role: Role, hue: int) -> ArmFacts:
     costs = [total(e.spend).dollars for e in episodes]
     known = [c for c in costs if c is not None]
-    return Arm(
+    return ArmFacts(
         group=role.group,
         name=role.name,
         role=role,
@@ -228,7 +227,7 @@ def _share(steps: Sequence[tuple[int, int]], resamples: int = 2_000) -> Interval
     return cluster_bootstrap(share, counts, resamples=resamples)
 
 
-def _curves(arms: Sequence[Arm], settled: dict[str, list[Episode]], demonstrations: int) -> list[Curve]:
+def _curves(arms: Sequence[ArmFacts], settled: dict[str, list[Episode]], demonstrations: int) -> list[Curve]:
     found: dict[str, list[Point]] = {}
     for arm in arms:
         if arm.role.base:
@@ -250,7 +249,7 @@ def _curves(arms: Sequence[Arm], settled: dict[str, list[Episode]], demonstratio
     return curves
 
 
-def _tasks(settled: dict[str, list[Episode]], arm: Arm) -> set[tuple[str, int]]:
+def _tasks(settled: dict[str, list[Episode]], arm: ArmFacts) -> set[tuple[str, int]]:
     return {(e.task.id, e.seed) for e in settled[arm.row.arm]}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from atlas.figures import money, percent, percent_interval, points_interval
 from atlas.records import Record
-from atlas.report.facts import Arm, Facts, Group
+from atlas.report.facts import ArmFacts, Facts, Group
 from atlas.report.supervision import mean_asked, mean_dollars
 from atlas.traces.account import Pair
 from atlas.traces.roles import CASCADES
-from atlas.words import money, percent, percent_interval, points_interval
 
 
 class Tile(Record):
@@ -101,7 +101,7 @@ def _lanes(group: Group) -> list[str]:
     return said
 
 
-def _pair(facts: Facts, first: Arm, second: Arm) -> Pair | None:
+def _pair(facts: Facts, first: ArmFacts, second: ArmFacts) -> Pair | None:
     names = first.row.arm, second.row.arm
     return next((p for p in facts.pairs if (p.first, p.second) == names), None)
 
@@ -110,16 +110,16 @@ def _plainly(group: Group) -> str:
     return "; ".join(f"{arm.name} won {_won(arm)}{_cost(arm, _other(arm, group))}" for arm in group.arms) + "."
 
 
-def _other(arm: Arm, group: Group) -> Arm | None:
+def _other(arm: ArmFacts, group: Group) -> ArmFacts | None:
     """The teacher, to compare ``arm`` with; None for the teacher itself."""
     return group.teacher if group.teacher is not arm else None
 
 
-def _won(arm: Arm) -> str:
+def _won(arm: ArmFacts) -> str:
     return f"{percent_interval(arm.row.success)} of {arm.row.scored}" if arm.row.scored else "nothing that was scored"
 
 
-def _cost(arm: Arm, teacher: Arm | None) -> str:
+def _cost(arm: ArmFacts, teacher: ArmFacts | None) -> str:
     cost = arm.row.dollars_per_episode
     if cost is None:
         return ", at a cost that has no price"

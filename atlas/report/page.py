@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
 
+from atlas.figures import money
 from atlas.report import charts, headline, tables
 from atlas.report.facts import Facts, Group
 from atlas.report.supervision import WINDOW, Supervision, lanes_chart
 from atlas.report.tables import text
 from atlas.report.transcript import choose, transcript
 from atlas.traces.reader import StoredEpisode
-from atlas.words import money
 
 
 def page(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:

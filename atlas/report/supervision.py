@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
+from atlas.figures import money, percent
 from atlas.policies.probe import LANES
 from atlas.records import Episode, Record, total
 from atlas.report.svg import Box, Canvas, Scale, cents, text_width, ticks
 from atlas.stats import Interval, wilson
 from atlas.traces.account import asked
-from atlas.words import money, percent
 
 WINDOW = 7
 """Episodes over which lines are averaged, within a block."""

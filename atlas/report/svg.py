@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
 
-from atlas.words import clean, money
+from atlas.figures import money
+from atlas.words import clean
 
 Kind = Literal["linear", "log", "log1p"]
 

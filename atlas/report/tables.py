@@ -6,25 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from atlas.figures import money, money_interval, p_value, percent, percent_interval, points_interval
 from atlas.policies.probe import LANES
 from atlas.records import Spend
 from atlas.report.facts import Facts
 from atlas.report.supervision import Block, Supervision, block_name, block_success, mean_asked, mean_dollars
 from atlas.stats import Interval
 from atlas.traces.account import ArmRow, Pair
-from atlas.words import (
-    acts,
-    clean,
-    count_of,
-    count_tokens,
-    money,
-    money_interval,
-    p_value,
-    pays_off,
-    percent,
-    percent_interval,
-    points_interval,
-)
+from atlas.words import acts, clean, count_of, count_tokens, pays_off
 
 
 def text(value: object) -> str:

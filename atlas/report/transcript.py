@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from html import escape
 
+from atlas.figures import money
 from atlas.records import STUDENT, TEACHER, Decision, Review, Step, Vote, total
 from atlas.report import colours
 from atlas.traces.account import COLLECT
 from atlas.traces.reader import StoredEpisode
-from atlas.words import clean, money, shorten, tokens, why
+from atlas.words import clean, shorten, tokens, why
 
 LONG = 700
 """Characters of a text that are shown before it is cut, with the cut stated."""

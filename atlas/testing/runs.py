@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Arm:
+class MadeUpArm:
     """How the made-up episodes of one arm go."""
 
     episodes: int
@@ -53,18 +53,22 @@ class Arm:
     """Whether the teacher's share falls and success rises from episode to episode."""
 
 
-ARMS: Mapping[str, Arm] = {
-    "collect": Arm(10, 0.9, teacher=1.0),
-    "student": Arm(12, 0.2, steps=14),
-    "icd": Arm(12, 0.7, retrieves=True),
-    "cascade": Arm(12, 0.95, teacher=0.1, retrieves=True),
-    "teacher": Arm(12, 0.9, teacher=1.0),
-    "random-route": Arm(12, 0.75, teacher=0.1, retrieves=True),
+ARMS: Mapping[str, MadeUpArm] = {
+    "collect": MadeUpArm(10, 0.9, teacher=1.0),
+    "student": MadeUpArm(12, 0.2, steps=14),
+    "icd": MadeUpArm(12, 0.7, retrieves=True),
+    "cascade": MadeUpArm(12, 0.95, teacher=0.1, retrieves=True),
+    "teacher": MadeUpArm(12, 0.9, teacher=1.0),
+    "random-route": MadeUpArm(12, 0.75, teacher=0.1, retrieves=True),
 }
 
 
 def write_run(
-    folder: str | Path, arms: Mapping[str, Arm] = ARMS, *, settings: Mapping[str, Any] | None = None, seed: int = 0
+    folder: str | Path,
+    arms: Mapping[str, MadeUpArm] = ARMS,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Path:
     """Write a finished run with ``arms`` to ``folder`` and return the folder."""
     rng = random.Random(seed)
@@ -75,7 +79,7 @@ def write_run(
     return Path(folder)
 
 
-def write_episode(writer: RunWriter, name: str, arm: Arm, number: int, rng: random.Random) -> Episode:
+def write_episode(writer: RunWriter, name: str, arm: MadeUpArm, number: int, rng: random.Random) -> Episode:
     """Write one episode of ``arm``: its start, its steps and its end."""
     learned = number / max(1, arm.episodes - 1) if arm.learns else 0.0
     won = rng.random() < arm.success + (0.95 - arm.success) * learned
@@ -107,7 +111,7 @@ def write_episode(writer: RunWriter, name: str, arm: Arm, number: int, rng: rand
     return episode
 
 
-def _step(task: Task, arm: Arm, before: list[Step], share: float, index: int, rng: random.Random) -> Step:
+def _step(task: Task, arm: MadeUpArm, before: list[Step], share: float, index: int, rng: random.Random) -> Step:
     observation = (
         before[-1].outcome.text if before else "You are in the middle of a room. Around you: shelf 1, sinkbasin 1."
     )

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from atlas.errors import StoreError
 from atlas.records import Record
+from atlas.traces import roles_before
 from atlas.traces.reader import Run
 
 ROLES = "roles"
@@ -68,6 +69,23 @@ def recorded(run: Run) -> dict[str, Role]:
         return {arm: Role.model_validate(role) for arm, role in told.items()}
     except (AttributeError, ValidationError) as error:
         raise StoreError(f"the {ROLES} in {run.folder}/run.json cannot be read: mend or remove them") from error
+
+
+def roles_of(run: Run, arms: Iterable[str]) -> dict[str, Role]:
+    """The roles of ``arms``, as they stand in the trace of ``run``."""
+    told = recorded(run)
+    return {arm: told.get(arm) or named(arm) for arm in dict.fromkeys(arms)}
+
+
+def named(arm: str) -> Role:
+    """The role of an arm that stands in no ``run.json``: of a run from before there were roles, or of no bench. Nothing
+    else is made out from a name."""
+    return Role.model_validate(roles_before.told(arm))
+
+
+def by_name(arms: Iterable[str]) -> dict[str, Role]:
+    """:func:`named` for each of ``arms``."""
+    return {arm: named(arm) for arm in dict.fromkeys(arms)}
 
 
 def leading(arms: Iterable[str], roles: Roles) -> str | None:

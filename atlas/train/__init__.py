@@ -8,8 +8,8 @@ from atlas.lazy import lazily
 
 if TYPE_CHECKING:
     from atlas.train.bases import base_of
+    from atlas.train.critic import StepCritic
     from atlas.train.guided import Internalise, Joint, OnPolicy
-    from atlas.train.judge import StepCritic
     from atlas.train.recipes import Escalations, KdWhitebox, Rationale, Redi, SftSuccess
     from atlas.train.scratch import ScratchBase
     from atlas.train.trainer import Settings, Trainer
@@ -37,7 +37,7 @@ __getattr__, __dir__ = lazily(
     {
         "atlas.train.bases": "base_of",
         "atlas.train.guided": "Internalise Joint OnPolicy",
-        "atlas.train.judge": "StepCritic",
+        "atlas.train.critic": "StepCritic",
         "atlas.train.recipes": "Escalations KdWhitebox Rationale Redi SftSuccess",
         "atlas.train.scratch": "ScratchBase",
         "atlas.train.trainer": "Settings Trainer",

@@ -77,14 +77,14 @@ class Trust(Record):
         return threshold
 
     @property
-    def judged(self) -> bool:
-        """Whether one of its signals is what a judge of steps says."""
-        return any(SIGNALS[name].judged for name in self.signals)
+    def asks_critic(self) -> bool:
+        """Whether one of its signals is what a critic says."""
+        return any(SIGNALS[name].asks_critic for name in self.signals)
 
     @property
-    def needs_judge(self) -> bool:
-        """Whether a cascade has to ask a judge of steps to act by it."""
-        return self.judged and self.threshold is not None
+    def needs_critic(self) -> bool:
+        """Whether a cascade has to ask a critic to act by it."""
+        return self.asks_critic and self.threshold is not None
 
     @property
     def name(self) -> str:

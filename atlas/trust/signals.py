@@ -20,7 +20,7 @@ class Part(NamedTuple):
 
     value: float
     best: float
-    """The most that the samples still to be drawn, and a judge still to be asked, could make of it."""
+    """The most that the samples still to be drawn, and a critic still to be asked, could make of it."""
 
 
 class Drawn(NamedTuple):
@@ -51,8 +51,8 @@ class Signal:
 
     says: str
     part: Callable[[Drawn], Part]
-    judged: bool = False
-    """Whether a judge of steps has to be asked for it."""
+    asks_critic: bool = False
+    """Whether a critic has to be asked for it."""
 
 
 def _votes(drawn: Drawn) -> Part:
@@ -83,5 +83,7 @@ SIGNALS = {
         "the geometric mean of the probabilities that the student gave to the leading action; 0 where it tells none",
         _probability,
     ),
-    "judge": Signal("the chance of success that a judge of steps gives to the leading action", _judge, judged=True),
+    "judge": Signal(
+        "the chance of success that a judge of steps gives to the leading action", _judge, asks_critic=True
+    ),
 }

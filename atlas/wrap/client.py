@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atlas.wrap.background import Background
 
 
-class Actor(Protocol):
+class Speaker(Protocol):
     """Who decides what the agent says next: an episode."""
 
     async def act(
@@ -33,8 +33,8 @@ class _Part:
 
 
 class Completions(_Part):
-    def __init__(self, actor: Actor, background: Background) -> None:
-        self._actor, self._background = actor, background
+    def __init__(self, speaker: Speaker, background: Background) -> None:
+        self._speaker, self._background = speaker, background
 
     def create(self, *, messages: Iterable[Any], tools: Any = None, **options: Any) -> ChatCompletion:
         """One step of the agent, as ``openai.OpenAI`` takes and returns it.
@@ -44,17 +44,17 @@ class Completions(_Part):
         the episode's or the run's budget is spent, ModelError when a model cannot answer. Safe inside a running event
         loop, which it blocks as any synchronous client does.
         """
-        step = self._actor.act(read_messages(messages), read_tools(tools), read_options(options))
+        step = self._speaker.act(read_messages(messages), read_tools(tools), read_options(options))
         return completion_of(*self._background.run(step))
 
 
 class AsyncCompletions(_Part):
-    def __init__(self, actor: Actor) -> None:
-        self._actor = actor
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker = speaker
 
     async def create(self, *, messages: Iterable[Any], tools: Any = None, **options: Any) -> ChatCompletion:
         """One step of the agent, as ``openai.AsyncOpenAI`` takes and returns it; see :meth:`Completions.create`."""
-        step = self._actor.act(read_messages(messages), read_tools(tools), read_options(options))
+        step = self._speaker.act(read_messages(messages), read_tools(tools), read_options(options))
         return completion_of(*await step)
 
 
@@ -71,14 +71,14 @@ class AsyncChat(_Part):
 class Client(_Part):
     """Stands in for ``openai.OpenAI``."""
 
-    def __init__(self, actor: Actor, background: Background) -> None:
+    def __init__(self, speaker: Speaker, background: Background) -> None:
         completion_type()
-        self.chat = Chat(Completions(actor, background))
+        self.chat = Chat(Completions(speaker, background))
 
 
 class AsyncClient(_Part):
     """Stands in for ``openai.AsyncOpenAI``."""
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, speaker: Speaker) -> None:
         completion_type()
-        self.chat = AsyncChat(AsyncCompletions(actor))
+        self.chat = AsyncChat(AsyncCompletions(speaker))

@@ -8,7 +8,7 @@ from atlas.benchmarks.alfworld.facts import Facts
 from atlas.benchmarks.alfworld.grammar import ActionText, Listing, Reference, Slot, Template
 from atlas.benchmarks.alfworld.pddl import TRUE, Action, Atom, Conjunction, Effect, Literal, Typed
 from atlas.benchmarks.alfworld.render import Renderer
-from atlas.benchmarks.alfworld.search import Plan, Row, World
+from atlas.benchmarks.alfworld.search import Join, Row, World
 
 
 class PlayableAction:
@@ -66,32 +66,32 @@ class _Outcome:
 
     def __init__(self, effect: Effect, parameters: Sequence[Typed], world: World) -> None:
         self.positive = effect.literal.positive
-        self._plans = [Plan(conjunction, parameters, effect.variables, world) for conjunction in effect.condition]
-        self._readers = [plan.reader(effect.literal.atom) for plan in self._plans]
+        self._joins = [Join(conjunction, parameters, effect.variables, world) for conjunction in effect.condition]
+        self._readers = [join.reader(effect.literal.atom) for join in self._joins]
 
     def atoms(self, arguments: Row) -> Iterator[Atom]:
         """The atoms it makes true (or false, unless `positive`)."""
-        for plan, read in zip(self._plans, self._readers, strict=True):
-            yield from map(read, plan.rows(arguments))
+        for join, read in zip(self._joins, self._readers, strict=True):
+            yield from map(read, join.rows(arguments))
 
 
 class _Way:
     """One alternative of an action's precondition."""
 
     def __init__(self, conjunction: Conjunction, schema: Action, world: World) -> None:
-        self._plan = Plan(conjunction, (), schema.parameters, world)
-        self._read = self._plan.reader(name for name, _ in schema.parameters)
-        self._is_idle = _idle_test(self._plan, conjunction.literals, schema.effects)
+        self._join = Join(conjunction, (), schema.parameters, world)
+        self._read = self._join.reader(name for name, _ in schema.parameters)
+        self._is_idle = _idle_test(self._join, conjunction.literals, schema.effects)
 
     def arguments(self) -> Iterator[Row]:
         """The arguments for which this alternative holds and the action changes something."""
-        rows = self._plan.rows()
+        rows = self._join.rows()
         if self._is_idle is not None:
             rows = [row for row in rows if not self._is_idle(row)]
         return map(self._read, rows)
 
 
-def _idle_test(plan: Plan, before: Sequence[Literal], effects: Sequence[Effect]) -> Callable[[Row], bool] | None:
+def _idle_test(join: Join, before: Sequence[Literal], effects: Sequence[Effect]) -> Callable[[Row], bool] | None:
     """A test whether an action would bring about only what its own precondition says; ``None`` if it never would.
 
     Fast Downward drops such actions when it grounds a game: in ALFWorld, one cannot go to where one is.
@@ -104,8 +104,8 @@ def _idle_test(plan: Plan, before: Sequence[Literal], effects: Sequence[Effect])
         unconditional = effect.condition == TRUE and not effect.variables
         if not unconditional or not (overridden or (predicate, positive) in required):
             return None
-    needs = [(plan.reader(literal.atom), literal.positive) for literal in before]
-    makes = [(plan.reader(effect.literal.atom), effect.literal.positive) for effect in effects]
+    needs = [(join.reader(literal.atom), literal.positive) for literal in before]
+    makes = [(join.reader(effect.literal.atom), effect.literal.positive) for effect in effects]
 
     def is_idle(row: Row) -> bool:
         known = {read(row): positive for read, positive in needs}

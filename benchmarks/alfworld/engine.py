@@ -19,7 +19,7 @@ from atlas.benchmarks.alfworld.hierarchy import Types
 from atlas.benchmarks.alfworld.names import readable_names
 from atlas.benchmarks.alfworld.pddl import Problem, parse_domain, parse_problem
 from atlas.benchmarks.alfworld.render import Renderer
-from atlas.benchmarks.alfworld.search import Row, World, plans_for
+from atlas.benchmarks.alfworld.search import Row, World, joins_for
 from atlas.errors import DataError
 
 NOTHING_HAPPENS = "Nothing happens."
@@ -62,7 +62,7 @@ class Engine:
             PlayableAction(schema, grammar.actions[schema.name], self._renderer, world, domain.fluents)
             for schema in domain.actions
         ]
-        self._goal = plans_for(problem.goal, (), world)
+        self._goal = joins_for(problem.goal, (), world)
         self._applicable: dict[str, tuple[PlayableAction, Row]] = {}
         self.observation = self._renderer.render(INTRO)
         self._look_around()
@@ -85,7 +85,7 @@ class Engine:
                 applicable.setdefault(action.command(arguments), (action, arguments))
         self._applicable = applicable
         self.admissible = tuple(sorted(applicable))
-        self.done = any(plan.rows() for plan in self._goal)
+        self.done = any(join.rows() for join in self._goal)
         self.score = 1.0 if self.done else 0.0
 
 

@@ -6,30 +6,30 @@ from atlas.benchmarks.alfworld.homes_rooms import household
 
 def walkthrough(home: Home) -> list[str]:
     """A plan with full knowledge, as ALFWorld ships one: it goes straight to objects that no text has shown yet."""
-    plan = _Plan()
+    walk = _Walk()
     in_sight_first = sorted(
         (name for name in home.spots if kind_of(name) == home.object),
         key=lambda name: kind_of(home.spots[name]) in household().openable,
     )
     if home.chore == "look":
         lamp = next(name for name in home.spots if kind_of(name) == home.place)
-        plan.take(in_sight_first[0], home.spots[in_sight_first[0]])
-        plan.go(home.spots[lamp])
-        plan.steps.append(f"use {lamp}")
-        return plan.steps
+        walk.take(in_sight_first[0], home.spots[in_sight_first[0]])
+        walk.go(home.spots[lamp])
+        walk.steps.append(f"use {lamp}")
+        return walk.steps
     target = f"{home.place} 1"
     for thing in in_sight_first[: 2 if home.chore == "two" else 1]:
-        plan.take(thing, home.spots[thing])
+        walk.take(thing, home.spots[thing])
         if home.chore in ("clean", "heat", "cool"):
             appliance = f"{next(kind for kind in home.layout.receptacles if kind in appliances(home.chore))} 1"
-            plan.go(appliance)
-            plan.steps.append(f"{home.chore} {thing} with {appliance}")
-        plan.open(target)
-        plan.steps.append(f"move {thing} to {target}")
-    return plan.steps
+            walk.go(appliance)
+            walk.steps.append(f"{home.chore} {thing} with {appliance}")
+        walk.open(target)
+        walk.steps.append(f"move {thing} to {target}")
+    return walk.steps
 
 
-class _Plan:
+class _Walk:
     """Commands so far, with what they changed that later ones depend on."""
 
     def __init__(self) -> None:

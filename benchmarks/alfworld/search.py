@@ -1,6 +1,6 @@
 """Which bindings make a condition true: a join over the facts, planned once per game.
 
-A row is a tuple of objects, one for each variable bound so far. Every step of a plan turns rows into rows, so
+A row is a tuple of objects, one for each variable bound so far. Every step of a join turns rows into rows, so
 that the cost lies in list comprehensions rather than in Python calls. The order of the steps is chosen from the
 facts at the start of the game: the literal with the fewest matches per row comes next.
 """
@@ -17,7 +17,7 @@ Step = Callable[[list[Row]], list[Row]]
 
 
 class World:
-    """What plans are made against: the facts, and the objects of each type."""
+    """What joins are planned against: the facts, and the objects of each type."""
 
     def __init__(self, facts: Facts, objects: Mapping[str, Collection[str]], everything: Collection[str]) -> None:
         self.facts = facts
@@ -33,7 +33,7 @@ class World:
         return len(self.of_type(kind)) == len(self._everything)
 
 
-class Plan:
+class Join:
     """How to find every way to make one conjunction true, given values for the variables `bound` beforehand."""
 
     def __init__(self, conjunction: Conjunction, bound: Sequence[Typed], free: Sequence[Typed], world: World) -> None:
@@ -162,15 +162,15 @@ class Plan:
     def _universal(self, universal: Universal) -> Step:
         outer = [(name, self._kinds[name]) for name in self._slots]
         bound = [*outer, *universal.variables]
-        plans = [Plan(conjunction, bound, (), self._world) for conjunction in universal.condition]
+        joins = [Join(conjunction, bound, (), self._world) for conjunction in universal.condition]
         choices: list[Row] = [()]
         for _, kind in universal.variables:
             choices = [(*choice, value) for choice in choices for value in self._world.of_type(kind)]
         return lambda rows: [
-            row for row in rows if all(any(plan.rows(row + choice) for plan in plans) for choice in choices)
+            row for row in rows if all(any(join.rows(row + choice) for join in joins) for choice in choices)
         ]
 
 
-def plans_for(condition: Condition, bound: Sequence[Typed], world: World) -> list[Plan]:
-    """One plan for each alternative of `condition`, whose outer variables `bound` have values."""
-    return [Plan(conjunction, bound, (), world) for conjunction in condition]
+def joins_for(condition: Condition, bound: Sequence[Typed], world: World) -> list[Join]:
+    """One join for each alternative of `condition`, whose outer variables `bound` have values."""
+    return [Join(conjunction, bound, (), world) for conjunction in condition]

@@ -3,13 +3,15 @@
 It could be a distribution of its own. Of the rest it imports these seams alone:
 
 - records and what stands on them: ``atlas.records``, ``atlas.errors``, ``atlas.protocols``, ``atlas.prompts``
+- to ask a model: ``atlas.asking``, ``atlas.models``
 - to judge: ``atlas.evaluators``, ``atlas.evaluators.verdict``, ``atlas.evaluators.answer``, ``atlas.evaluators.rules``,
   ``atlas.evaluators.asking``, ``atlas.evaluators.reply``, ``atlas.evaluators.calibration``
-- to remember: ``atlas.memory.distil``, ``atlas.memory.pamphlet``, ``atlas.memory.pamphlets``,
-  ``atlas.memory.demonstration``, ``atlas.memory.store``
+- to remember: ``atlas.memory``, ``atlas.memory.backend``, ``atlas.memory.distil``, ``atlas.memory.pamphlet``,
+  ``atlas.memory.pamphlets``
 - to read and write runs: ``atlas.traces.reader``, ``atlas.traces.writer``, ``atlas.traces.verdicts``, ``atlas.regrade``
-- to be a suite: ``atlas.benchmarks.suite``, ``atlas.benchmarks.scripted``, ``atlas.benchmarks.perf.table``
-- for the rest: ``atlas.assets``, ``atlas.models``, ``atlas.stats``, ``atlas.stats.resampling``, ``atlas.tables``,
+- to be a suite: ``atlas.benchmarks.suite``, ``atlas.benchmarks.options``, ``atlas.benchmarks.scripted``,
+  ``atlas.benchmarks.perf.table``
+- for the rest: ``atlas.assets``, ``atlas.stats``, ``atlas.stats.resampling``, ``atlas.figures``, ``atlas.tables``,
   ``atlas.loose_json``, ``atlas.lazy``
 
 And the rest imports it in three places alone, all when they are asked for it: the commands that bear its name

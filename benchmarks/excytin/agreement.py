@@ -23,9 +23,9 @@ from atlas.errors import AtlasError
 from atlas.evaluators.calibration import Calibration, Judged, calibrate
 from atlas.evaluators.rules import AnswerJudge
 from atlas.evaluators.verdict import Case, Judge
+from atlas.figures import bounds, figure
 from atlas.records import Record, Task
 from atlas.stats import Interval
-from atlas.words import bounds, figure
 
 HELD_OUT, NEW, TUNED = "held-out", "held-out, new answer", "tuned-on"
 

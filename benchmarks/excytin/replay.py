@@ -26,7 +26,7 @@ from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
 from atlas.benchmarks.excytin.recorded_queries import RecordedQuery, recorded_queries
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.errors import AtlasError, DataError
-from atlas.words import figure
+from atlas.figures import figure
 
 _SEVERAL = "all"
 _LEGEND = """\

@@ -24,7 +24,7 @@ class Phase(Record):
     tokens: float
 
 
-class Row(Record):
+class ResultRow(Record):
     """One arm."""
 
     arm: str
@@ -43,7 +43,7 @@ class Row(Record):
     errors: int
 
 
-def rows(episodes: Iterable[Episode], order: Sequence[str]) -> list[Row]:
+def rows(episodes: Iterable[Episode], order: Sequence[str]) -> list[ResultRow]:
     """A row per arm, in order of first appearance; ``order`` holds the tasks' ids in the order of the run."""
     arms: dict[str, list[Episode]] = {}
     for episode in episodes:
@@ -53,7 +53,7 @@ def rows(episodes: Iterable[Episode], order: Sequence[str]) -> list[Row]:
     return [_row(arm, group, places) for arm, group in arms.items()]
 
 
-def _row(arm: str, group: Sequence[Episode], places: dict[str, int]) -> Row:
+def _row(arm: str, group: Sequence[Episode], places: dict[str, int]) -> ResultRow:
     rewards: dict[str, list[float]] = {}
     solved: dict[str, list[bool]] = {}
     for episode in group:
@@ -62,7 +62,7 @@ def _row(arm: str, group: Sequence[Episode], places: dict[str, int]) -> Row:
             solved.setdefault(episode.task.id, []).append(bool(episode.success))
     spend = by_actor(spent for episode in group for spent in episode.spend)
     dollars = total(spend).dollars
-    return Row(
+    return ResultRow(
         arm=arm,
         questions=len(rewards),
         reward=bootstrap([fmean(scores) for scores in rewards.values()]),

@@ -24,7 +24,7 @@ import click
 
 from atlas.benchmarks.perf.table import Cell, Table, machine
 from atlas.errors import ConfigError, MissingExtra
-from atlas.words import figure
+from atlas.figures import figure
 
 if TYPE_CHECKING:
     from atlas.train.hf import HFBase

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from atlas.benchmarks.excytin.incidents.names import Namer, guid, syllables
-from atlas.benchmarks.excytin.incidents.records import Alert, Attack, Company, Entity, Shape, Stage
+from atlas.benchmarks.excytin.incidents.records import Alert, Attack, AttackStep, Company, Entity, Shape
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _AGENTS = (
@@ -82,7 +82,7 @@ def _numbered(alerts: Sequence[Alert]) -> tuple[Alert, ...]:
     return tuple(found)
 
 
-def _chosen(stages: Sequence[Stage], rng: Random) -> list[Stage]:
+def _chosen(stages: Sequence[AttackStep], rng: Random) -> list[AttackStep]:
     chosen = list(stages)
     for stage in stages:
         if rng.random() < stage.optional:
@@ -93,7 +93,7 @@ def _chosen(stages: Sequence[Stage], rng: Random) -> list[Stage]:
     return chosen
 
 
-def _connected(stages: Sequence[Stage]) -> bool:
+def _connected(stages: Sequence[AttackStep]) -> bool:
     reached = set(stages[0].entities)
     open_ = list(stages[1:])
     while joined := [stage for stage in open_ if reached.intersection(stage.entities)]:

@@ -20,7 +20,7 @@ _PRODUCTS = {
 }
 
 
-class Stage(Record):
+class AttackStep(Record):
     """A step of an attack and the alert that it raises; see ``resources/attacks.toml``."""
 
     title: str
@@ -59,7 +59,7 @@ class Shape(Record):
     title: str
     branches: tuple[int, int]
     make: dict[str, tuple[str, ...]]
-    stages: tuple[Stage, ...]
+    stages: tuple[AttackStep, ...]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Alert:
     """A node of the graph, with the entities that it is linked to."""
 
     key: int
-    stage: Stage
+    stage: AttackStep
     id: str
     time: datetime
     told: str

@@ -21,9 +21,9 @@ from atlas.benchmarks.excytin.logged.means import MeanRow, mean_rows
 from atlas.benchmarks.excytin.logged.published import QUESTIONS
 from atlas.benchmarks.excytin.recorded import question_hash
 from atlas.errors import AtlasError, ConfigError
+from atlas.figures import figure
 from atlas.stats import Interval
 from atlas.traces.reader import find_run
-from atlas.words import figure
 
 CHEAP = ("gpt-4.1-nano", "gpt-4.1-mini")
 STRONG = "gpt-4.1"

@@ -66,7 +66,7 @@ def marks(trajectories: Sequence[Trajectory]) -> list[str]:
 
 
 class StepCritic:
-    """A trained judge: the chance of success after an action. Implements :class:`atlas.protocols.JudgesSteps`."""
+    """A trained judge: the chance of success after an action. Implements :class:`atlas.protocols.Critic`."""
 
     def __init__(self, folder: str | Path) -> None:
         """Raises DataError where the folder holds none."""
