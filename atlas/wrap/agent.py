@@ -99,6 +99,7 @@ class Agent:
         self.budget = budget
         self.meter = Meter(run_budget, what="run")
         self._closed = False
+        self._opens = isinstance(memory, str | Path) or isinstance(run, str | Path)
         self._tokens: list[Token[Agent | None]] = []
         # What was opened is closed again where something further is wrong.
         with ExitStack() as opened:
@@ -128,8 +129,11 @@ class Agent:
         compared by it. Without one each episode is a task of its own, so that a goal asked again profits from the
         first time. ``closed`` is called when the episode is over, whatever happened in it.
         """
-        if self._closed:
-            raise ConfigError("this agent is closed: begin its episodes inside its with block, or before close()")
+        if self._closed and self._opens:
+            raise ConfigError(
+                "this agent is closed, with the memory or the run that it had opened: begin its episodes inside its with "
+                "block, or before close()"
+            )
         book = Book(
             Task(id=task or uuid.uuid4().hex[:12], goal=goal, family=family),
             arm=self.arm,
