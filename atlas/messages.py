@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property
 from typing import Any
 
-from atlas.record import Record
+from atlas.record import Record, once
 
 _EXAMPLE = re.compile(r"\n\n(?=\[example \d+\] |</examples>$)")
 _NUMBER = re.compile(r"(?:\[example \d+\] )?")
@@ -45,7 +44,7 @@ class Prompt(Record):
     tools: tuple[dict[str, Any], ...] = ()
     """Tool schemas sent beside the messages, as chat APIs take them."""
 
-    @cached_property
+    @once
     def examples(self) -> tuple[tuple[str, str], ...]:
         """The paragraphs of ``retrieved``, an example each, as its number and the rest: the number differs from step to
         step, the rest is often the same. :func:`atlas.prompts.render` knows them already."""

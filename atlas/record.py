@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
+
+
+class once(Generic[T]):
+    """A property that is worked out when it is first read, and kept in the object's ``__dict__``.
+
+    As :func:`functools.cached_property`, without the lock that Python 3.11 takes for it, which costs more than most of
+    these values: two threads may work out the same value, and either is right.
+    """
+
+    def __init__(self, work: Callable[[Any], T]) -> None:
+        self._work = work
+        self._name = work.__name__
+        self.__doc__ = work.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Self: ...
+
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+
+    def __get__(self, owner: object | None, kind: type) -> Self | T:
+        if owner is None:
+            return self
+        value = owner.__dict__[self._name] = self._work(owner)
+        return value
 
 
 class Record(BaseModel):
     """Base of all records: immutable, and strict about field names so that a misspelt field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", ignored_types=(once,))
 
     _shared: ClassVar[dict[str, Any]] = {}
     """The defaults that all records of the class may share."""

@@ -15,7 +15,7 @@ PACKAGE = Path(atlas.__file__).parent
 PARTS = ("memory", "evaluators", "benchmarks")
 """Top-level folders of the repository that are imported below ``atlas``."""
 
-BASE = "errors framing lazy messages money prompts protocols record records redact verdict"
+BASE = "errors framing lazy messages money prompts protocols record records redact verdict views"
 """What any package above them may import."""
 
 MAY_IMPORT = {
@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "messages": "record",
     "framing": "",
     "verdict": "money record",
-    "records": "framing messages money record verdict",
+    "views": "framing messages record",
+    "records": "messages money record verdict views",
     "errors": "records",
     "lazy": "",
     "redact": "",

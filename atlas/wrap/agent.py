@@ -131,8 +131,8 @@ class Agent:
         """
         if self._closed and self._opens:
             raise ConfigError(
-                "this agent is closed, with the memory or the run that it had opened: begin its episodes inside its with "
-                "block, or before close()"
+                "this agent is closed, with the memory or the run that it had opened: begin its episodes inside its "
+                "with block, or before close()"
             )
         book = Book(
             Task(id=task or uuid.uuid4().hex[:12], goal=goal, family=family),

@@ -1,0 +1,192 @@
+"""Tasks, and what a policy sees of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from atlas.framing import quoted
+from atlas.messages import Message
+from atlas.record import Record, once
+
+STUDENT = "student"
+TEACHER = "teacher"
+
+
+class Task(Record):
+    """One task: what is to be done, and what it is called."""
+
+    id: str
+    """Unique within its benchmark. A demonstration is never retrieved for the task it came from."""
+    goal: str
+    family: str = ""
+    """Task type, for tables; a policy never sees it."""
+    split: str = ""
+    instructions: str = ""
+    """How to act in this environment: the stable part of the prompt."""
+
+
+class Observation(Record):
+    """What an environment shows after it opened or after an action."""
+
+    text: str
+    admissible: tuple[str, ...] = ()
+    """The actions possible now, where the environment can list them."""
+    score: float | None = None
+    """The reward so far, in the environment's own unit; None where it gives none."""
+    done: bool = False
+
+
+def reply_text(action: str, thought: str = "") -> str:
+    """An agent's reply, in the form that prompts ask for."""
+    return f"Thought: {thought}\nAction: {action}" if thought else f"Action: {action}"
+
+
+class Turn(Record):
+    """A past step: the action taken, the reason given for it, and what was observed next."""
+
+    action: str
+    observation: str
+    thought: str = ""
+
+    @once
+    def messages(self) -> tuple[Message, Message]:
+        """The turn in a chat. Made once: every later step of the episode shows it again."""
+        replied = Message.trusted(role="assistant", content=reply_text(self.action, self.thought))
+        return replied, Message.trusted(role="user", content=self.observation)
+
+
+_quoted = lru_cache(maxsize=8192)(quoted)
+"""Remembered: windows of the same demonstrations are shown at step after step."""
+
+
+class DemoStep(Record):
+    """One step of a demonstration: what was seen, what was thought, what was done."""
+
+    observation: str
+    action: str
+    thought: str = ""
+
+    @once
+    def shown(self) -> str:
+        """The step as a prompt shows it: quoted. Made once, as the same steps are shown again and again."""
+        return f"Observation: {quoted(self.observation)}\n{reply_text(quoted(self.action), quoted(self.thought))}"
+
+
+class Window(Record):
+    """Consecutive steps of a demonstration around its best match with the present step."""
+
+    demo_id: str
+    task_id: str
+    goal: str
+    plan: str = ""
+    steps: tuple[DemoStep, ...]
+    start: int = 0
+    """Index of ``steps[0]`` in the demonstration."""
+    best: int = 0
+    """Index of the best match within ``steps``."""
+    score: float = 0.0
+
+    @once
+    def shown(self) -> str:
+        """The window as a prompt shows it, but for its number."""
+        lines = [f"Task: {_quoted(self.goal)}"]
+        if self.plan:
+            lines.append(f"Plan: {_quoted(self.plan)}")
+        lines.extend([step.shown for step in self.steps])
+        return "\n".join(lines)
+
+
+class Guidance(Record):
+    """One entry of a pamphlet as it is shown: when something applies, what to do then, and what to expect of it."""
+
+    id: str
+    cue: str
+    action: str
+    effect: str = ""
+    pattern: tuple[str, ...] = ()
+    """The actions it stands for, in order, with ``{slots}`` for what differs from task to task; may be empty."""
+    audience: str = STUDENT
+    """Who is shown it: ``student`` or ``teacher``."""
+    score: float = 0.0
+    """How well its cue fits."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything a policy may know when it decides: nothing that the agent has not been shown."""
+
+    task: Task
+    opening: str
+    turns: tuple[Turn, ...] = ()
+    admissible: tuple[str, ...] = ()
+    plan: str = ""
+    guidance: tuple[Guidance, ...] = ()
+    retrieved: tuple[Window, ...] = ()
+    advice: str = ""
+    """What the teacher told the student: about the step to come, or about the attempt before."""
+    lane: str = ""
+    """The supervision chosen for this episode; empty where none is chosen."""
+    attempt: int = 0
+    """0 for the first attempt at the task, 1 for the retry after a review that rejected it."""
+    messages: tuple[Message, ...] = ()
+    """A wrapped agent's own chat history; empty where the history is opening and turns."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Tool schemas of a wrapped agent, as chat APIs take them."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """A wrapped agent's further call options (``tool_choice``, ``response_format``...), passed on to hosted models that
+    are asked for the next action."""
+    seed: int = 0
+    """The episode's seed, the same in all its attempts. See :attr:`moment`."""
+
+    @property
+    def index(self) -> int:
+        """Zero-based index of the step being decided."""
+        return len(self.turns)
+
+    @property
+    def observation(self) -> str:
+        """The newest observation."""
+        return self.turns[-1].observation if self.turns else self.opening
+
+    @property
+    def moment(self) -> str:
+        """Which step of which attempt of which episode this is: all randomness of a policy and of its models derives
+        from it, so that a resumed run draws what the first one would have."""
+        first = f"{self.seed}/{self.task.id}/{self.index}"
+        return f"{first}/{self.attempt}" if self.attempt else first
+
+    @once
+    def history(self) -> tuple[Message, ...]:
+        """Task, opening and turns as a chat that only grows."""
+        head = [f"Task: {self.task.goal}"]
+        if self.plan:
+            head.append(f"Plan: {self.plan}")
+        opening = Message(role="user", content="\n\n".join([*head, self.opening]))
+        return (opening, *chain.from_iterable(turn.messages for turn in self.turns))
+
+    def replace(self, **changes: Any) -> View:
+        """A copy with some fields changed."""
+        if not changes.keys() <= _IN_VIEW:
+            raise TypeError(f"a view has no {', '.join(changes.keys() - _IN_VIEW)}")
+        # Not dataclasses.replace, which sets all fields one by one: every policy of every step makes a copy.
+        copy = object.__new__(View)
+        fields = copy.__dict__
+        fields.update(self.__dict__)
+        fields.update(changes)
+        if "history" in fields and not _IN_HISTORY.isdisjoint(changes):
+            del fields["history"]
+        return copy
+
+    def after(self, turn: Turn, admissible: tuple[str, ...], *, plan: str, lane: str) -> View:
+        """The view of the next step, which grows the history instead of making it anew."""
+        view = self.replace(turns=(*self.turns, turn), admissible=admissible, plan=plan, lane=lane)
+        if plan == self.plan:
+            view.__dict__["history"] = self.history + turn.messages
+        return view
+
+
+_IN_VIEW = frozenset(View.__dataclass_fields__)
+_IN_HISTORY = frozenset({"task", "opening", "turns", "plan"})
