@@ -73,7 +73,7 @@ def pairs_table(pairs: Sequence[Pair], *, title: str | None = None) -> Table:
     for name in ("tasks", "points [95 %]", "$/episode [95 %]", "won alone", "McNemar p"):
         table.add_column(name, justify="right")
     for pair in pairs:
-        clear = pair.tasks > 0 and (pair.success.low > 0 or pair.success.high < 0)
+        clear = pair.tasks > 0 and pair.p <= 0.05 and (pair.success.low > 0 or pair.success.high < 0)
         table.add_row(
             plain(f"{pair.first} - {pair.second}"),
             str(pair.tasks),
