@@ -75,8 +75,8 @@ class RunWriter:
             found = read_manifest(path)
             if found["config"] != content_hash(manifest):
                 raise ConfigError(
-                    f"the run {self.folder} was made with other settings: resume it with the same ones, "
-                    "or start a new run with -o"
+                    f"the run {self.folder} was made with other settings ({_differing(found['settings'], manifest)}): "
+                    "resume it with the same ones, or start a new run with -o"
                 )
             added = _with_permitted(found, about)
             if added is not None or found["schema"] != SCHEMA:
@@ -195,6 +195,13 @@ def _step(step: Step) -> bytes:
 def _began(episode_id: str) -> bytes:
     """How the lines of an episode's steps begin."""
     return _encoded({"type": "step", "episode": episode_id})[:-1]
+
+
+def _differing(first: dict[str, Any], second: dict[str, Any]) -> str:
+    """The names of the settings that differ; their values may be anything, a key among them."""
+    missing = object()
+    names = [name for name in {**first, **second} if first.get(name, missing) != second.get(name, missing)]
+    return ", ".join(names) or "the same ones by name"
 
 
 @contextlib.contextmanager
