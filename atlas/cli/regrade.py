@@ -107,6 +107,8 @@ def command(
         click.echo(grades.model_dump_json())
     else:
         _print(grades)
+    if not any(line.verdict.score is not None for line in lines):
+        raise click.exceptions.Exit(1)  # nothing was judged, and the reasons stand above
 
 
 def _judge(
