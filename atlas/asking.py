@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -14,7 +15,8 @@ from atlas.budget import Meter
 from atlas.money import Tally
 from atlas.prompts import render
 from atlas.protocols import Model, RanksActions, ReadsView
-from atlas.records import Ask, Completion, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
+from atlas.records import Ask, Completion, Price, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
+from atlas.tokens import estimate_tokens, most_tokens
 
 ACT = "act"
 """The purpose of asking for the next action: the only one that the agent's tools and call options go with."""
@@ -138,6 +140,7 @@ class Desk:
             view = view.replace(tools=(), options={})
 
         def charge(usage: Usage) -> None:
+            usage = _sound(usage, ask, model.price)
             self._charge(Spend.whole({"actor": actor, "model": model.name, "usage": usage}))
 
         ask = Ask(view, prompt or Prompt(), n, first, temperature, max_tokens, purpose, proposal, charge)
@@ -181,6 +184,33 @@ class _Upwards(Account):
 
 Desks = Callable[[Account], Desk]
 """Makes the desk of a decision on an account: :class:`Desk` itself, or one that keeps a journal."""
+
+
+def bounded(ask: Ask, price: Price | None, *, calls: int = 1, replies: int = 1) -> float | None:
+    """Dollars that ``calls`` for ``ask`` cost at the most, where they do not tell their tokens: the prompt estimated
+    upwards, and ``replies`` as long as they may be. None where there is no price."""
+    if price is None:
+        return None
+    # The tools are sent beside the text, and are billed as a part of it.
+    sent = ask.prompt.text() + (json.dumps(ask.view.tools, default=str) if ask.view.tools else "")
+    return price.dollars(calls * most_tokens(sent), replies * ask.max_tokens)
+
+
+def _sound(usage: Usage, ask: Ask, price: Price | None) -> Usage:
+    """``usage`` as it is entered: figures below 0 are taken as not told, and dollars that are not told are bounded."""
+    counts = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+    told = min(counts) >= 0 and (usage.dollars is None or usage.dollars >= 0)
+    if told and (usage.dollars is not None or usage.most is not None or price is None):
+        return usage
+    calls = max(1, usage.calls)
+    most = bounded(ask, price, calls=calls, replies=max(ask.n, calls))
+    if told:
+        return usage.replace(most=most)
+    prompt = calls * estimate_tokens(ask.prompt.text())
+    completion = max(ask.n, calls) * ask.max_tokens
+    return Usage(
+        calls=calls, prompt_tokens=prompt, completion_tokens=completion, dollars=None, unmetered=calls, most=most
+    )
 
 
 def _meant(view: View, actor: str) -> View:

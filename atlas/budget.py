@@ -1,13 +1,14 @@
 """Budgets in dollars and tokens that stop cleanly.
 
 They are checked before each step and before each call of a model, and a call that is under way is finished and paid: an
-episode can pass its budget by at most one call, and a run by at most one call of each episode in flight.
+episode can pass its budget by at most one call, and a run by at most one call of each episode in flight. Where a reply
+did not tell what it used, the budget counts what it may have cost at the most (:attr:`atlas.records.Usage.at_most`).
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from atlas.errors import BudgetExceeded, ConfigError
 from atlas.money import Tally
@@ -24,24 +25,48 @@ class Budget(Record):
     tokens: int | None = None
 
 
-class Meter:
-    """Adds up what was used and says when ``budget`` is spent. Shared by threads."""
+class Ledger(Protocol):
+    """What the processes of a run tell each other of what they used."""
 
-    def __init__(self, budget: Budget | None = None, *, what: str = "episode") -> None:
+    def post(self, dollars: float | None, tokens: int) -> None:
+        """This process has used so much so far; dollars are None where a model has no price."""
+
+    def total(self) -> tuple[float | None, int]:
+        """Dollars and tokens that all of them have used, and that were used before them."""
+
+
+class Meter:
+    """Adds up what was used and says when ``budget`` is spent. Shared by threads.
+
+    ``past`` was used before and counts. Where there is a ``ledger`` its total counts: what other processes use as well.
+    """
+
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        *,
+        what: str = "episode",
+        past: Usage | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         self.budget = budget or Budget()
         self.what = what
+        self._past = past or Usage()
         self._used = Tally()
         self._lock = threading.Lock()
+        self._ledger = ledger
 
     @property
     def used(self) -> Usage:
-        """What counted so far."""
+        """What counted here so far: the past, and what was added."""
         with self._lock:
-            return self._used.usage
+            return self._past + self._used.usage
 
     def add(self, usage: Usage) -> None:
         with self._lock:
             self._used.add(usage)
+            if self._ledger is not None:
+                self._ledger.post(self._used.at_most, self._used.tokens)
 
     def check(self, model: Model | None = None) -> None:
         """Raise :class:`BudgetExceeded` when nothing further may start, and ConfigError where ``model``, which is to be
@@ -54,15 +79,22 @@ class Meter:
                 f"the {self.what} has a budget in dollars, and the model {model.name} has no price: state one, or use "
                 "a budget in tokens"
             )
-        if dollars is not None and self._used.dollars is None:
+        paid, used = self._total()
+        if dollars is not None and paid is None:
             raise ConfigError(
                 f"the {self.what} has a budget in dollars but uses a model without a price: "
                 "state its price, or use a budget in tokens"
             )
-        if dollars is not None and (self._used.dollars or 0.0) >= dollars:
+        if dollars is not None and (paid or 0.0) >= dollars:
             raise BudgetExceeded(f"the {self.what}'s budget of ${dollars:g} is spent", self.what)
-        if tokens is not None and self._used.tokens >= tokens:
+        if tokens is not None and used >= tokens:
             raise BudgetExceeded(f"the {self.what}'s budget of {tokens:,} tokens is spent", self.what)
+
+    def _total(self) -> tuple[float | None, int]:
+        if self._ledger is not None:
+            return self._ledger.total()
+        past, more = self._past.at_most, self._used.at_most
+        return (None if past is None or more is None else past + more), self._past.tokens + self._used.tokens
 
     @property
     def spent(self) -> bool:

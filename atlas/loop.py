@@ -84,12 +84,14 @@ class Rollout:
         """Run to the end and return the result. Whatever the environment or the policy raises is recorded, not raised;
         only errors that no sibling could escape (a wrong configuration, a trace that cannot be written) and
         cancellation pass through, the environment closed."""
-        stop, score, failure, cancelled = Stop.ERROR, None, None, None
+        stop, score, failure = Stop.ERROR, None, None
+        cancelled: BaseException | None = None
         try:
             self.book.open()
             stop = await self._ended()
             score = await self._score(stop)
-        except asyncio.CancelledError as error:
+        except (asyncio.CancelledError, ConfigError, MissingExtra) as error:
+            # Whatever ends the run from here is no result of this episode: it has an end, and is played again.
             stop, cancelled = Stop.CANCELLED, error
         except _PartFailed as failed:
             stop, failure = Stop.ERROR, failed.failure

@@ -37,6 +37,14 @@ class Usage(Record):
     dollars: float | None = 0.0
     unmetered: int = 0
     """Calls that did not tell all of their tokens: in logs of other programs, and where nobody heard the answer."""
+    most: float | None = None
+    """Dollars at the most, where :attr:`dollars` are unknown or not all: what calls that told too little may have cost,
+    estimated upwards. Budgets count it; None where it is what ``dollars`` says."""
+
+    @property
+    def at_most(self) -> float | None:
+        """What a budget counts: None where there is no price to estimate by."""
+        return self.dollars if self.most is None else self.most
 
     @property
     def tokens(self) -> int:
@@ -56,11 +64,12 @@ class Usage(Record):
 class Tally:
     """Adds usages up. The sum of thousands of records is one record."""
 
-    __slots__ = ("cached_tokens", "calls", "completion_tokens", "dollars", "prompt_tokens", "unmetered")
+    __slots__ = ("at_most", "cached_tokens", "calls", "completion_tokens", "dollars", "prompt_tokens", "unmetered")
 
     def __init__(self) -> None:
         self.calls = self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.unmetered = 0
         self.dollars: float | None = 0.0
+        self.at_most: float | None = 0.0
 
     def add(self, usage: Usage) -> None:
         self.calls += usage.calls
@@ -70,6 +79,8 @@ class Tally:
         self.unmetered += usage.unmetered
         known = self.dollars is not None and usage.dollars is not None
         self.dollars = (self.dollars or 0.0) + (usage.dollars or 0.0) if known else None
+        most = usage.dollars if usage.most is None else usage.most
+        self.at_most = None if self.at_most is None or most is None else self.at_most + most
 
     @property
     def tokens(self) -> int:
@@ -85,6 +96,7 @@ class Tally:
             completion_tokens=self.completion_tokens,
             dollars=self.dollars,
             unmetered=self.unmetered,
+            most=None if self.at_most == self.dollars else self.at_most,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from atlas.asking import Desk, Desks
 from atlas.budget import Budget, Meter
@@ -40,6 +41,16 @@ class Job:
     @property
     def key(self) -> Key:
         return (self.arm, self.task_id, self.seed)
+
+
+class Shares(Protocol):
+    """Says which jobs are this process's to play, where several play a run."""
+
+    def take(self, job: Job) -> bool:
+        """Whether to play ``job``: nobody else has, or is at it. It is this process's until it gives it back."""
+
+    def give_back(self, job: Job) -> None:
+        """``job`` is over, or broken off."""
 
 
 def settled(episodes: Iterable[Episode]) -> set[Key]:
@@ -86,12 +97,13 @@ async def play(
     done: Callable[[Episode], None] | None = None,
     learns: Callable[[Episode, Sequence[Step]], None] | None = None,
     desks: Desks = Desk,
+    shares: Shares | None = None,
 ) -> list[Episode]:
     """Play ``jobs``, at most ``concurrency`` at a time, and return their episodes in the order they ended.
 
     ``budget`` is per episode, ``meter`` carries the run's. When the run's budget is spent no further episode starts.
     After each episode ``learns`` is called with it and its steps, where a memory learns from them, say, and ``done``
-    with it alone. ``desks`` makes the desk of each decision.
+    with it alone. ``desks`` makes the desk of each decision. Jobs that ``shares`` does not give out are left.
     """
     waiting = iter(jobs)
     finished: list[Episode] = []
@@ -100,33 +112,42 @@ async def play(
         for job in waiting:
             if meter is not None and meter.spent:
                 return
-            rollout = Rollout(
-                job.environment(),
-                job.policy,
-                seed=job.seed,
-                max_steps=max_steps,
-                arm=job.arm,
-                run=run,
-                recorder=recorder,
-                budget=budget,
-                run_meter=meter,
-                reviewer=job.reviewer,
-                again=job.environment,
-                judge=job.judge,
-                reference=job.reference,
-                success_at=job.success_at,
-                retries=job.retries,
-                desks=desks,
-                keeps_steps=learns is not None,
-            )
-            episode = await rollout.play()
-            finished.append(episode)
-            if learns is not None:
-                learns(episode, rollout.steps)
-            if done is not None:
-                done(episode)
-            # Models that answer at once never wait: without a pause an interrupt would be heard when all is played.
-            await asyncio.sleep(0)
+            if shares is None:
+                await one(job)
+            elif shares.take(job):
+                try:
+                    await one(job)
+                finally:
+                    shares.give_back(job)
+
+    async def one(job: Job) -> None:
+        rollout = Rollout(
+            job.environment(),
+            job.policy,
+            seed=job.seed,
+            max_steps=max_steps,
+            arm=job.arm,
+            run=run,
+            recorder=recorder,
+            budget=budget,
+            run_meter=meter,
+            reviewer=job.reviewer,
+            again=job.environment,
+            judge=job.judge,
+            reference=job.reference,
+            success_at=job.success_at,
+            retries=job.retries,
+            desks=desks,
+            keeps_steps=learns is not None,
+        )
+        episode = await rollout.play()
+        finished.append(episode)
+        if learns is not None:
+            learns(episode, rollout.steps)
+        if done is not None:
+            done(episode)
+        # Models that answer at once never wait: without a pause an interrupt would be heard when all is played.
+        await asyncio.sleep(0)
 
     try:
         async with asyncio.TaskGroup() as group:

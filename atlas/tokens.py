@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _PIECE = re.compile(r"[A-Za-z]+|[^\W\d_A-Za-z]+|[ \t]?\d{1,3}|[^\w\s]+|_+|\n\s*|[ \t]{2,}")
@@ -17,6 +18,11 @@ def estimate_tokens(text: str) -> int:
     Python, 0.97 on Chinese, 0.86 on Russian. SmolLM2's tokenizer makes about a tenth more of the same text.
     """
     return round(sum(_piece(match[0]) for match in _PIECE.finditer(text)))
+
+
+def most_tokens(text: str) -> int:
+    """More than ``text`` takes in any of them: what a budget counts where nobody counted."""
+    return math.ceil(1.25 * estimate_tokens(text))
 
 
 def _piece(piece: str) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from atlas.benchmarks.arms import all_played, build
 from atlas.benchmarks.growing import Growing, Learner
 from atlas.benchmarks.library import Library
 from atlas.benchmarks.options import BenchOptions
+from atlas.benchmarks.sharing import WAIT, Shared
 from atlas.benchmarks.suite import Suite, TaskRef, distiller_of, judge_of, success_at
 from atlas.budget import Meter
 from atlas.distil import distil_run
@@ -26,7 +27,7 @@ from atlas.memory import Memory
 from atlas.memory.evidence import trials_of
 from atlas.policies import Solo
 from atlas.protocols import Policy, Reviewer
-from atlas.records import TEACHER, Episode, Stop, Usage, counted, total
+from atlas.records import TEACHER, Episode, Stop, Usage, total
 from atlas.runner import Job, Key, failed, play, remaining, retrying, settled
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, arm_rows
@@ -34,6 +35,7 @@ from atlas.traces.roles import Role, written
 from atlas.trust import UNANIMITY
 
 MEMORY = "memory.sqlite"
+WAITING = "waiting for episodes that another process plays"
 Seen = Callable[[str, Sequence[Episode]], None]
 """Called with what is being done and all results so far."""
 
@@ -100,11 +102,13 @@ class Bench:
         tasks = self.suite.tasks(options.split, options.n, options.tasks_seed)
         if not tasks:
             raise ConfigError(f"the split {options.split!r} with n = {options.n} has no tasks")
-        self._before = Run(self.folder).episodes()
-        self._episodes = Run(self.folder).results()
-        self._meter = Meter(options.run_budget, what="run")
-        self._meter.add(total(s for e in self._before for s in e.spend))
-        with Memory(options.memory or self.folder / MEMORY, options.embedder, window=options.around) as memory:
+        prices = {model.name: model.price for model in (self.cast.student, self.cast.teacher)}
+        with (
+            Shared(self.folder, prices) as self._shared,
+            Memory(options.memory or self.folder / MEMORY, options.embedder, window=options.around) as memory,
+        ):
+            # The run's, whoever spends it.
+            self._meter = Meter(options.run_budget, what="run", past=self._shared.past, ledger=self._shared.claims)
             if memory.frozen and (options.demos or options.trials):
                 raise ConfigError(
                     f"the memory {memory.path} is frozen, and new demonstrations and trials would be written to it: "
@@ -112,7 +116,10 @@ class Bench:
                 )
             if any(arm.arm.demos for arm in arms):
                 await self._collect(writer, memory)
-            library = await self._distil(memory) if self._guided and not self._meter.spent else None
+            library = None
+            if self._guided and not self._meter.spent:
+                async with self._shared.alone("distil"):
+                    library = await self._distil(memory)
             stage = Stage(self.cast, options, memory, library)
             # Random routing needs the cascade's share, so it comes last, whatever its place in the list.
             for arm in sorted(arms, key=lambda arm: arm.arm.routes):
@@ -123,6 +130,11 @@ class Bench:
         self.unplayed = len(keys - settled(self._episodes))
         self._complain_if_nothing_worked()
         return self._episodes
+
+    @property
+    def _episodes(self) -> list[Episode]:
+        """The results of the run so far, whichever process played them."""
+        return self._shared.episodes
 
     async def _collect(self, writer: RunWriter, memory: Memory) -> None:
         options, demos = self.options, memory.demonstrations
@@ -203,9 +215,13 @@ class Bench:
 
     def _in_time(self, jobs: Iterable[Job]) -> Iterator[Job]:
         for job in jobs:
-            if self.until is not None and time.monotonic() > self.until:
+            if self._late:
                 return
             yield job
+
+    @property
+    def _late(self) -> bool:
+        return self.until is not None and time.monotonic() > self.until
 
     async def _play(
         self,
@@ -216,30 +232,40 @@ class Bench:
         learns: Learner | None = None,
     ) -> None:
         def done(episode: Episode) -> None:
-            self._episodes.append(episode)
-            if episode.retries:
-                self._episodes = counted(self._episodes)
+            self._shared.add([episode])
             self.seen(doing, self._episodes)
 
-        left = remaining(jobs, self._episodes, self._again(jobs, in_order=learns is not None))
-        doing += retrying(left)
-        self.seen(doing, self._episodes)
-        if learns is not None:
-            self._catch_up(jobs, learns)
+        shared = self._shared
         limit = None if self.cut is None else max(0.0, self.cut - time.monotonic())
         with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                await play(
-                    self._in_time(left),
-                    recorder=writer,
-                    run=self.folder.name,
-                    concurrency=concurrency,
-                    max_steps=self.max_steps,
-                    budget=self.options.budget,
-                    meter=self._meter,
-                    done=done,
-                    learns=learns.learn if learns is not None else None,
-                )
+            async with asyncio.timeout(limit), AsyncExitStack() as whole:
+                if learns is not None:
+                    # In order: what is learned from one is there for the next, also where another process played it.
+                    name = f"in order: {jobs[0].arm}, seed {jobs[0].seed}" if jobs else ""
+                    await whole.enter_async_context(shared.alone(name, lambda: self.seen(WAITING, self._episodes)))
+                    self._catch_up(jobs, learns)
+                left = remaining(jobs, self._episodes, self._again(jobs, in_order=learns is not None))
+                doing += retrying(left)
+                self.seen(doing, self._episodes)
+                while left:
+                    await play(
+                        self._in_time(left),
+                        recorder=writer,
+                        run=self.folder.name,
+                        concurrency=concurrency,
+                        max_steps=self.max_steps,
+                        budget=self.options.budget,
+                        meter=self._meter,
+                        done=done,
+                        learns=learns.learn if learns is not None else None,
+                        shares=shared,
+                    )
+                    shared.look()
+                    left = shared.left(left)
+                    if not left or self._meter.spent or self._late:
+                        break
+                    self.seen(WAITING, self._episodes)
+                    await asyncio.sleep(WAIT)
 
     def _again(self, jobs: Sequence[Job], *, in_order: bool) -> dict[Key, str]:
         """The episodes of ``jobs`` that ended with an error and are played again.
@@ -260,7 +286,7 @@ class Bench:
         """Learn from what is in the trace but not in the memory: a kill may come between the two."""
         keys = {job.key for job in jobs}
         learned = learner.learned()
-        for stored in self._before:
+        for stored in self._shared.before:
             if (
                 stored.result is not None
                 and (stored.arm, stored.task.id, stored.seed) in keys

@@ -7,10 +7,12 @@ in a cascade at a grid of thresholds, from which its trust is calibrated.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from atlas.benchmarks.sharing import WAIT, Shared
 from atlas.benchmarks.suite import TaskRef
 from atlas.memory import DemonstrationStore
 from atlas.policies import Cascade, Recall, Solo
@@ -107,30 +109,41 @@ class Contest:
         run: str,
         max_steps: int,
         before: Sequence[Episode] = (),
+        shared: Shared | None = None,
         concurrency: int = 4,
         seen: Callable[[str, Sequence[Episode]], None] = lambda doing, episodes: None,
     ) -> list[Episode]:
-        """Play all arms; episodes of ``before`` are not played again, but for those that ended with an error. Returns
-        the results of all."""
-        again, episodes = failed(before), list(before)
+        """Play all arms; episodes of ``before``, or of the run that is ``shared`` with other processes, are not played
+        again, but for those that ended with an error. Returns the results of all."""
+        episodes = list(shared.episodes if shared is not None else before)
+        again = failed(episodes)
         for arm, policy in self.policies().items():
             every = [Job(arm, ref.id, policy, ref.environment, seed) for ref in tasks for seed in seeds]
-            jobs = remaining(every, before, again)
+            jobs = remaining(every, episodes, again)
             seen(f"{arm}: {len(every)} episodes{retrying(jobs)}", episodes)
 
             def done(episode: Episode, arm: str = arm) -> None:
                 episodes.append(episode)
                 seen(arm, episodes)
 
-            await play(
-                jobs,
-                recorder=recorder,
-                run=run,
-                concurrency=concurrency,
-                max_steps=max_steps,
-                done=done,
-            )
-        return counted(episodes)
+            while jobs:
+                played = await play(
+                    jobs,
+                    recorder=recorder,
+                    run=run,
+                    concurrency=concurrency,
+                    max_steps=max_steps,
+                    done=done,
+                    shares=shared,
+                )
+                if shared is None:
+                    break
+                shared.add(played)
+                shared.look()
+                jobs = shared.left(jobs)
+                if jobs:
+                    await asyncio.sleep(WAIT)
+        return counted(episodes) if shared is None else shared.episodes
 
     def settle(self, episodes: Sequence[Episode], *, run: str = "") -> Promotion:
         """Compare, and calibrate the candidate's cascade."""

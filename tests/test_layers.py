@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "tokens": "",
     "actions": BASE,
     # the one place that asks a model
-    "asking": f"{BASE} actions budget",
+    "asking": f"{BASE} actions budget tokens",
     # what an episode was worth, what it came to, what was written and what is remembered of it
     "evaluators": f"{BASE} asking stats",
     "book": f"{BASE} asking budget evaluators",
@@ -59,7 +59,7 @@ MAY_IMPORT = {
     # who acts
     "copying": f"{BASE} entities loose_json",
     "trained": BASE,
-    "models": f"{BASE} assets copying named own tokens trained",
+    "models": f"{BASE} asking assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
     "policies": f"{BASE} actions asking memory trust",
     # around agents that exist, and in other frameworks

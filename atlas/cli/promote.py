@@ -74,10 +74,11 @@ def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -
     from atlas.benchmarks.alfworld.suite import Alfworld
     from atlas.benchmarks.options import numbers
     from atlas.benchmarks.promotion import Contest
+    from atlas.benchmarks.sharing import Shared
     from atlas.cli.bench import live
     from atlas.memory import DemonstrationStore
     from atlas.models import load
-    from atlas.traces import Run, RunWriter
+    from atlas.traces import RunWriter
     from atlas.traces.roles import written
 
     suite = Alfworld(options["data"])
@@ -105,7 +106,11 @@ def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -
     try:
         # A run that cannot begin leaves no folder behind.
         folder: Path = options["out"] or new_folder(f"promote-{role}")
-        with RunWriter(folder, settings, written(contest.roles)) as writer, live(as_json=options["as_json"]) as seen:
+        with (
+            RunWriter(folder, settings, written(contest.roles)) as writer,
+            Shared(folder) as shared,
+            live(as_json=options["as_json"]) as seen,
+        ):
             episodes = asyncio.run(
                 contest.play(
                     tasks,
@@ -113,7 +118,7 @@ def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -
                     writer,
                     run=folder.name,
                     max_steps=suite.max_steps,
-                    before=Run(folder).results(),
+                    shared=shared,
                     seen=seen,
                 )
             )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from atlas.models.retry import Transient
@@ -17,11 +20,44 @@ _NOT_A_RATE = ("insufficient_quota", "billing", "exceeded your current quota")
 _NO_KEY = ("missing credentials", "api_key client option must be set", "api key is missing", "missing api key")
 """Clients say so before they send anything, and litellm passes it on as an error of the server's (500)."""
 
+_MALFORMED = ("invalid response object", "that is not a list", "raw keys:")
+"""What litellm says of an answer that it cannot read: it came, so it is paid."""
+
+_SEVERAL = ("n_cmpl", "number of slots", "candidate")
+"""Servers that answer 500 to a request for several samples say one of these."""
+
+_COUNT = r"""['"]%s['"]\s*:\s*(-?\d+)"""
+
+
+def used_by(error: Exception) -> dict[str, int] | None:
+    """The token counts of an answer that came with ``error``, or that no client could read: it is paid all the same."""
+    said = f"{getattr(error, 'body', '')} {_answered(error)} {error}"
+    found = {name: re.search(_COUNT % name, said) for name in ("prompt_tokens", "completion_tokens")}
+    counts = {name: int(match[1]) for name, match in found.items() if match is not None}
+    return counts or None
+
+
+def _answered(error: Exception) -> str:
+    """The text of the answer, where ``error`` still has it."""
+    response: Any = getattr(error, "response", None)
+    try:
+        return str(getattr(response, "text", ""))
+    except Exception:  # an answer that was streamed and not read has no text: whichever client it was says so its way
+        return ""
+
+
+def one_at_a_time(error: Exception) -> bool:
+    """Whether a request for several samples may be refused for their number alone."""
+    text = str(error).casefold()
+    return status_of(error) in (400, 422) or any(mark in text for mark in _SEVERAL)
+
 
 def as_transient(error: Exception, timeout: float, base_url: str | None, secrets: Iterable[str]) -> Transient | None:
     """``error`` as something to try again, or None where the same call would fail in the same way."""
     status = status_of(error)
     text = str(error).casefold()
+    if any(mark in text for mark in _MALFORMED):
+        return Transient("answered with what is no chat completion", "check what its server sends", sent=True)
     if status == 429 and not any(mark in text for mark in _NOT_A_RATE):
         wait = _retry_after(error)
         asked = f", asking to wait {wait:g} s" if wait else ""
@@ -63,7 +99,9 @@ def status_of(error: Exception) -> int | None:
 
 def brief(error: Exception, secrets: Iterable[str]) -> str:
     """The provider's own words: scrubbed, one line, without the layers of class names that wrap them."""
-    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    # A library's traceback, and what follows it, is for its authors.
+    said, _, _ = str(error).partition("Traceback (most recent call last)")
+    first = next((line for line in said.splitlines() if line.strip()), type(error).__name__)
     for _ in range(4):
         head, separator, rest = first.partition(": ")
         if separator and " " not in head and head.endswith(("Error", "Timeout")):
@@ -74,7 +112,7 @@ def brief(error: Exception, secrets: Iterable[str]) -> str:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Seconds, from whichever header the provider sent. Dates are not understood and give None."""
+    """Seconds, from whichever header the provider sent: a number, or the time of a clock."""
     headers: Any = getattr(error, "litellm_response_headers", None) or getattr(
         getattr(error, "response", None), "headers", None
     )
@@ -84,5 +122,16 @@ def _retry_after(error: Exception) -> float | None:
             if value is not None and float(value) >= 0:
                 return float(value) * unit
         except ValueError:
-            continue
+            then = _time(value)
+            if then is not None:
+                # By the server's own clock where it tells it: ours may be minutes off.
+                return max(0.0, then - (_time(headers.get("date")) or time.time()))
     return None
+
+
+def _time(date: object) -> float | None:
+    """Unix time of a date as HTTP writes it; None for anything else."""
+    try:
+        return parsedate_to_datetime(str(date)).timestamp()
+    except ValueError:
+        return None

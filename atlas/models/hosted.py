@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
+from atlas.asking import bounded
 from atlas.errors import ConfigError, MissingExtra, ModelError
 from atlas.models.chat import seed_of, to_dicts
-from atlas.models.faults import as_transient, sentence
+from atlas.models.faults import as_transient, one_at_a_time, sentence, used_by
 from atlas.models.prices import price_of
 from atlas.models.retry import GaveUp, Retry, Transient, with_retries
 from atlas.records import Ask, Completion, Price, Reply, ToolCall, Usage
@@ -20,6 +24,10 @@ from atlas.tokens import estimate_tokens
 SHARING = frozenset({"openai", "azure", "hosted_vllm", "gemini", "vertex_ai"})
 """Providers that take ``n`` and bill the prompt once for all of its samples."""
 
+IN_FLIGHT = 400
+"""Requests to one host at a time. litellm's pool holds 500 connections to a host: what waits for one of those waits
+within its timeout, and is given up and sent again though nothing is wrong with the host."""
+
 log = logging.getLogger("atlas.models")
 
 
@@ -27,8 +35,9 @@ class Hosted:
     """``provider/model`` behind the Model protocol.
 
     Dollars are computed here, from the token counts of the response and our price; what litellm thinks of the cost is
-    never read. Where a response carries no token counts they are estimated, so that token budgets still hold, and the
-    dollars of that call are unknown. All failures end in a ModelError of one sentence that holds no key.
+    never read. Where a response carries no token counts, or impossible ones, they are estimated, so that token budgets
+    still hold; the dollars of that call are unknown, and budgets count what it may have cost at the most. All failures
+    end in a ModelError of one sentence that holds no key.
     """
 
     def __init__(
@@ -65,18 +74,21 @@ class Hosted:
         self._extra = dict(extra or {})
         self._litellm = litellm
         self._warned = False
+        self._singly = False
+        """Whether the server has refused several samples in one request."""
 
     async def sample(self, ask: Ask) -> Completion:
         """``ask.n`` samples: in one call where the provider shares the prompt, else in as many calls at once.
 
-        A server that returns fewer choices than it was asked for is asked again for the rest.
+        A server that returns fewer choices than it was asked for is asked again for the rest, and one that refuses to
+        give several in one request is asked for one at a time from then on.
         """
         replies: list[Reply] = []
         bill = _Bill()
         try:
             while len(replies) < ask.n:
                 missing = ask.n - len(replies)
-                counts = [missing] if self.shares_prompt else [1] * missing
+                counts = [missing] if self.shares_prompt and not self._singly else [1] * missing
                 for found in await asyncio.gather(
                     *(self._call(ask, len(replies) + i, count, bill) for i, count in enumerate(counts)),
                     return_exceptions=True,
@@ -99,26 +111,42 @@ class Hosted:
         except GaveUp as gave_up:
             tries = f"{gave_up.attempts} attempt{'s' if gave_up.attempts > 1 else ''}"
             raise ModelError(f"model {self.name!r} {gave_up.cause} ({tries}): {gave_up.mend}") from None
+        except _RefusedSeveral:
+            pass
+        # The number may be what it refuses, or something else, of which one sample tells.
+        alone = await self._call(ask, sample, 1, bill)
+        self._singly = True
+        return alone
 
     async def _attempt(self, ask: Ask, arguments: dict[str, Any], bill: _Bill) -> Sequence[Reply]:
+        async with _turn(urlsplit(self._base_url or "").netloc or self._provider):
+            return await self._request(ask, arguments, bill)
+
+    async def _request(self, ask: Ask, arguments: dict[str, Any], bill: _Bill) -> Sequence[Reply]:
         try:
             # litellm's own timeout does not cover every provider; ours is the backstop.
             async with asyncio.timeout(self._timeout + 5.0):
                 response = await self._litellm.acompletion(**arguments)
         except asyncio.CancelledError:
-            bill.usage = bill.usage + self._unanswered(ask)
+            bill.usage = bill.usage + self._unanswered(ask, arguments)
             raise
         except TimeoutError:
-            bill.usage = bill.usage + self._unanswered(ask)
+            bill.usage = bill.usage + self._unanswered(ask, arguments)
             raise Transient(f"gave no answer within {self._timeout:g} s", "raise its timeout") from None
         except Exception as error:  # the boundary to litellm, which raises whatever its many clients raise
             secrets = (self._api_key,) if self._api_key else ()
+            told = used_by(error)
+            if told is not None:
+                bill.usage = bill.usage + self._usage(ask, arguments, told, [])
+            if arguments.get("n", 1) > 1 and one_at_a_time(error):
+                raise _RefusedSeveral from None
             if transient := as_transient(error, self._timeout, self._base_url, secrets):
-                if transient.sent:
-                    bill.usage = bill.usage + self._unanswered(ask)
+                if transient.sent and told is None:
+                    bill.usage = bill.usage + self._unanswered(ask, arguments)
                 raise transient from None
             raise ModelError(sentence(error, self.name, self._provider, secrets)) from None
-        bill.usage = bill.usage + self._usage(ask, response)
+        texts = [_text(choice.message) for choice in response.choices]
+        bill.usage = bill.usage + self._usage(ask, arguments, getattr(response, "usage", None), texts)
         if not response.choices:
             raise Transient("answered without any choice", "try again later, or another model")
         return [_reply(choice) for choice in response.choices]
@@ -148,31 +176,44 @@ class Hosted:
             arguments["api_key"] = self._api_key
         return arguments | ask.view.options | self._extra
 
-    def _unanswered(self, ask: Ask) -> Usage:
+    def _unanswered(self, ask: Ask, arguments: Mapping[str, Any]) -> Usage:
         """What a request used at the least that was sent and whose answer nobody heard: it is billed all the same."""
         prompt = estimate_tokens(ask.prompt.text())
         dollars = self.price.dollars(prompt, 0) if self.price else None
-        return Usage(calls=1, prompt_tokens=prompt, dollars=dollars, unmetered=1)
+        return Usage(calls=1, prompt_tokens=prompt, dollars=dollars, unmetered=1, most=self._most(ask, arguments))
 
-    def _usage(self, ask: Ask, response: Any) -> Usage:
-        counts = getattr(response, "usage", None)
-        prompt = getattr(counts, "prompt_tokens", None) or 0
-        completion = getattr(counts, "completion_tokens", None) or 0
-        if not prompt:
+    def _usage(self, ask: Ask, arguments: Mapping[str, Any], counts: Any, texts: Sequence[str]) -> Usage:
+        """What one request used, by the ``counts`` that came with its replies ``texts``."""
+        prompt, completion = _count(counts, "prompt_tokens"), _count(counts, "completion_tokens")
+        written = sum(map(estimate_tokens, texts))
+        if not prompt or completion is None or (written and not completion):
             if not self._warned:
-                log.warning("model %r reports no token counts: tokens are estimated, dollars unknown", self.name)
+                log.warning(
+                    "model %r reports no token counts, or not all: tokens are estimated, dollars unknown (a budget "
+                    "counts the most that they can be)",
+                    self.name,
+                )
                 self._warned = True
-            texts = [_text(choice.message) for choice in response.choices]
             return Usage(
                 calls=1,
-                prompt_tokens=estimate_tokens(ask.prompt.text()),
-                completion_tokens=sum(map(estimate_tokens, texts)),
+                prompt_tokens=prompt or estimate_tokens(ask.prompt.text()),
+                completion_tokens=completion or written,
                 dollars=None,
+                unmetered=1,
+                most=self._most(ask, arguments),
             )
-        details = getattr(counts, "prompt_tokens_details", None)
-        cached = min(prompt, getattr(details, "cached_tokens", None) or 0)
+        cached = min(prompt, _count(getattr(counts, "prompt_tokens_details", None), "cached_tokens") or 0)
         dollars = self.price.dollars(prompt, completion, cached) if self.price else None
         return Usage(calls=1, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion, dollars=dollars)
+
+    def _most(self, ask: Ask, arguments: Mapping[str, Any]) -> float | None:
+        limits = [arguments.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        longest = max((limit for limit in limits if isinstance(limit, int)), default=ask.max_tokens)
+        return bounded(ask.replace(max_tokens=longest), self.price, replies=arguments.get("n", 1))
+
+
+class _RefusedSeveral(Exception):
+    """The server gives no several samples in one request, it may be."""
 
 
 class _Bill:
@@ -180,6 +221,29 @@ class _Bill:
 
     def __init__(self) -> None:
         self.usage = Usage()
+
+
+class _Turns:
+    """A semaphore per host, in each event loop: connections belong to a loop."""
+
+    def __init__(self) -> None:
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def __call__(self, host: str) -> asyncio.Semaphore:
+        with self._lock:
+            hosts = self._loops.setdefault(asyncio.get_running_loop(), {})
+            return hosts.setdefault(host, asyncio.Semaphore(IN_FLIGHT))
+
+
+_turn = _Turns()
+"""Shared by all models, as the connections of litellm are."""
+
+
+def _count(counts: Any, name: str) -> int | None:
+    """One of the counts of a reply; None where it was not told, or is none: a server may send anything."""
+    found = counts.get(name) if isinstance(counts, Mapping) else getattr(counts, name, None)
+    return found if isinstance(found, int) and found >= 0 else None
 
 
 def _reply(choice: Any) -> Reply:

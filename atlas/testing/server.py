@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -33,6 +34,8 @@ class Say:
     """How many choices, whatever was asked for; 0 for an answer without any."""
     fields: dict[str, Any] = field(default_factory=dict)
     """Fields of the answer to add or replace."""
+    seconds: float = 0.0
+    """How long it takes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Status:
     """An HTTP error."""
 
     code: int
-    retry_after: float | None = None
+    retry_after: float | str | None = None
+    """Seconds, or the header as it is: the date that HTTP allows as well."""
     message: str = "the test server was told to fail"
     kind: str = "test_error"
     echo_key: bool = False
@@ -59,15 +63,26 @@ class Hang:
     seconds: float = 30.0
 
 
-Behaviour = Say | Status | Cut | Hang
+@dataclass(frozen=True)
+class Slots:
+    """A server that gives at most ``most`` samples a request, as llama.cpp's does, and answers 400 to more."""
+
+    most: int = 1
+    text: str = "Action: look"
+
+
+Behaviour = Say | Status | Cut | Hang | Slots
 
 
 class ChatServer:
     """Runs in a thread of its own while the ``with`` block lasts; ``url`` is what a client takes as its base URL."""
 
     def __init__(self, script: Behaviour | Iterable[Behaviour]) -> None:
-        self.script: list[Behaviour] = [script] if isinstance(script, Say | Status | Cut | Hang) else list(script)
+        self.script: list[Behaviour] = [script] if isinstance(script, Behaviour) else list(script)
         self.requests: list[dict[str, Any]] = []
+        self.most = 0
+        """The most requests that were under way at once."""
+        self._now = 0
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -83,6 +98,18 @@ class ChatServer:
         with self._lock:
             self.requests.append(request)
             return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """One more request is under way."""
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._now -= 1
 
     def __enter__(self) -> ChatServer:
         self._thread.start()
@@ -104,11 +131,21 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             request = json.loads(self.rfile.read(length) or b"{}")
-            match server.next(request):
+            behaviour = server.next(request)
+            with server.busy():
+                self._behave(behaviour, request)
+
+        def _behave(self, behaviour: Behaviour, request: dict[str, Any]) -> None:
+            match behaviour:
                 case Say() as said:
+                    server.stopping.wait(said.seconds)
                     self._send(200, _completion(said, request))
                 case Status() as status:
                     self._fail(status)
+                case Slots(most, text) if int(request.get("n") or 1) <= most:
+                    self._send(200, _completion(Say(text), request))
+                case Slots():
+                    self._fail(Status(400, message="n_cmpl cannot be greater than the number of slots"))
                 case Cut():
                     self._cut()
                 case Hang(seconds):
@@ -128,7 +165,8 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
         def _fail(self, status: Status) -> None:
             key = self.headers.get("authorization", "") if status.echo_key else ""
             error = {"message": f"{status.message} {key}".strip(), "type": status.kind, "code": status.kind}
-            wait = {} if status.retry_after is None else {"retry-after": f"{status.retry_after:g}"}
+            asked = status.retry_after
+            wait = {} if asked is None else {"retry-after": asked if isinstance(asked, str) else f"{asked:g}"}
             self._send(status.code, {"error": error}, wait)
 
         def _cut(self) -> None:

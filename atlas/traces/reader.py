@@ -169,6 +169,34 @@ class Run:
                 offset += len(line)
 
 
+class Results:
+    """The results of a run as they come, whichever process writes them."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._path = Path(folder) / TRACE
+        self._offset = 0
+
+    def new(self) -> list[Episode]:
+        """Those that have come since the last call, in order of their end; interrupted and retried ones too."""
+        found = []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._offset += len(line)
+                event = None if _STEP.match(line) else _parsed(line)
+                if event is not None and event.get("type") == "end":
+                    try:
+                        found.append(_result(event))
+                    except ValueError as error:
+                        raise StoreError(
+                            f"{self._path}, the line before byte {self._offset:,}, does not fit the trace format: the "
+                            "file is damaged"
+                        ) from error
+        return found
+
+
 def _spent(step: dict[str, Any]) -> Any:
     """What a step used."""
     return step.get("spend") or step["decision"].get("spend") or ()

@@ -16,7 +16,7 @@ from atlas.errors import ConfigError, FrozenMemory
 from atlas.memory import DemonstrationStore, Memory, from_episode
 from atlas.policies import LaneRules
 from atlas.protocols import Embedder, Model, Policy, Recorder
-from atlas.records import Episode, Step, Task, content_hash
+from atlas.records import Episode, Step, Task, Usage, content_hash, total
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.given import trust_for
 from atlas.wrap.background import Background
@@ -84,7 +84,8 @@ class Agent:
         trials: the share of episodes in which a coin decides for each entry whether it is shown: what its evidence
             rests on ('atlas memory judge').
         success_score: the score from which an episode counts as successful.
-        budget, run_budget: for each episode, and for all episodes of this agent together.
+        budget, run_budget: for each episode, and for all together. Where ``run`` is a folder, that is all of its run:
+            what was used before, and what other processes with a budget use in it, counts. Else it is this agent's.
         """
         if policy is not None and (student is not None or teacher is not None):
             raise ConfigError("an agent has a policy, or a student and a teacher: give one of the two")
@@ -104,7 +105,6 @@ class Agent:
         self.taught = teacher is not None
         self.success_score = success_score
         self.budget = budget
-        self.meter = Meter(run_budget, what="run")
         self._closed = False
         self._opens = isinstance(memory, str | Path) or isinstance(run, str | Path)
         self._tokens: list[Token[Agent | None]] = []
@@ -119,6 +119,7 @@ class Agent:
             else:
                 self.policy = policy
             self.recorder, self.run = self._recorder(run, permitted, opened)
+            self.meter = self._meter(run, run_budget, opened)
             self._owned = opened.pop_all()
 
     def episode(
@@ -211,6 +212,17 @@ class Agent:
         if not isinstance(given, str | Path):
             return given
         return opened.enter_context(Memory(given, embedder or "minilm"))
+
+    def _meter(self, run: Recorder | str | Path | None, budget: Budget | None, opened: ExitStack) -> Meter:
+        if budget is None or not isinstance(run, str | Path):
+            return Meter(budget, what="run")
+        from atlas.traces import Run
+        from atlas.traces.claims import Claims
+
+        def spent() -> Usage:
+            return total(s for e in Run(run).episodes() for s in e.spend)
+
+        return Meter(budget, what="run", ledger=opened.enter_context(Claims(run, spent)))
 
     def _recorder(
         self, given: Recorder | str | Path | None, permitted: Sequence[str], opened: ExitStack

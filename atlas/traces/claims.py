@@ -1,0 +1,163 @@
+"""What the processes that share a run tell each other: who plays which episode, and what each of them has used.
+
+It is one small file beside the trace. A claim is a lock on one byte of it, and so is a process's row in the ledger. The
+system gives both back when the process is gone, however it went: nothing has to expire, and nothing is cleaned up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+
+from atlas.errors import StoreError
+from atlas.records import Usage
+
+CLAIMS = "claims"
+
+_ROW = struct.Struct("=dq")
+"""Dollars (not a number where they are unknown) and tokens. The first row is what was used before any of the processes
+that have the others."""
+_FLOCK = struct.Struct("hhqqi0q")
+"""``struct flock`` of 64-bit Linux."""
+
+_GUARD, _ROWS, _KEYS = 1 << 40, 1 << 41, 1 << 62
+"""The bytes, far behind the content, whose locks say that somebody joins, has a row, or plays an episode."""
+
+
+class Claims:
+    """This process's part in the run in ``folder``. Shared by threads; a forked child takes a row of its own.
+
+    ``spent`` tells what the trace says was used, and is asked where no other process is at work: the run has used that
+    at the least, also where the ledger is lost.
+    """
+
+    def __init__(self, folder: str | Path, spent: Callable[[], Usage]) -> None:
+        self._path = Path(folder) / CLAIMS
+        self._lock = threading.Lock()
+        self._posted = (0.0, 0)
+        self._file, self._row, self._offset = self._join(spent)
+        self._pid = os.getpid()
+
+    def claim(self, key: object) -> bool:
+        """Whether the episode ``key`` is this process's to play: nobody else is playing it."""
+        with self._lock:
+            self._forked()
+            return self._locked(self._file, _byte(key))
+
+    def release(self, key: object) -> None:
+        with self._lock:
+            self._locked(self._file, _byte(key), fcntl.F_UNLCK)
+
+    def post(self, dollars: float | None, tokens: int) -> None:
+        """This process has used so much so far; None where a model has no price."""
+        with self._lock:
+            self._forked()
+            self._posted = (math.nan if dollars is None else dollars), tokens
+            row = self._posted[0] + self._offset[0], self._posted[1] + self._offset[1]
+            os.pwrite(self._file, _ROW.pack(*row), self._row * _ROW.size)
+
+    def total(self) -> tuple[float | None, int]:
+        """Dollars and tokens that the run has used, by all of its processes."""
+        dollars, tokens = _sum(self._read(self._file))
+        return (None if math.isnan(dollars) else dollars), tokens
+
+    def close(self) -> None:
+        """Everything that was claimed is free. What was used stays in the ledger."""
+        os.close(self._file)
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _join(self, spent: Callable[[], Usage] | None) -> tuple[int, int, tuple[float, int]]:
+        """The file, the row that is ours, and what stands in it of a process that is gone."""
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                self._locked(file, _GUARD, wait=True)
+                rows = self._read(file) or [(0.0, 0)]
+                free = [i for i in range(1, len(rows)) if self._free(file, i)]
+                if spent is not None and len(free) == len(rows) - 1:
+                    # Nobody reads it now: the rows of those that are gone become one.
+                    rows, free = [_most(_sum(rows), spent())], []
+                    os.ftruncate(file, 0)
+                    os.pwrite(file, _ROW.pack(*rows[0]), 0)
+                mine = free[0] if free else len(rows)
+                self._locked(file, _ROWS + mine)
+                before = rows[mine] if free else (0.0, 0)
+                os.pwrite(file, _ROW.pack(*before), mine * _ROW.size)
+                self._locked(file, _GUARD, fcntl.F_UNLCK)
+            except BaseException:
+                os.close(file)
+                raise
+        except OSError as error:
+            raise StoreError(
+                f"what the processes of a run share cannot be kept in {self._path} ({error.strerror}): choose a folder "
+                "on a disk that knows locks, with -o"
+            ) from error
+        return file, mine, before
+
+    def _forked(self) -> None:
+        if self._pid != os.getpid():
+            # The parent's row stays the parent's, and so do its claims: they end with its own descriptor.
+            with suppress(OSError):
+                os.close(self._file)
+            self._file, self._row, before = self._join(None)
+            self._offset = before[0] - self._posted[0], before[1] - self._posted[1]
+            self._pid = os.getpid()
+
+    def _free(self, file: int, row: int) -> bool:
+        """Whether the process of ``row`` is gone."""
+        free = self._locked(file, _ROWS + row)
+        if free:
+            self._locked(file, _ROWS + row, fcntl.F_UNLCK)
+        return free
+
+    @staticmethod
+    def _read(file: int) -> list[tuple[float, int]]:
+        size = os.fstat(file).st_size
+        content = os.pread(file, size - size % _ROW.size, 0)
+        return list(_ROW.iter_unpack(content))
+
+    @staticmethod
+    def _locked(file: int, byte: int, kind: int = fcntl.F_WRLCK, *, wait: bool = False) -> bool:
+        if hasattr(fcntl, "F_OFD_SETLK"):
+            # Of the open file, not of the process: two of one process exclude each other, and each frees its own.
+            how = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+            try:
+                fcntl.fcntl(file, how, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
+            except BlockingIOError:
+                return False
+            return True
+        how = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
+        try:
+            fcntl.lockf(file, how, 1, byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+
+def _byte(key: object) -> int:
+    """The byte whose lock is the claim of ``key``: the same in every process."""
+    return _KEYS + int.from_bytes(blake2b(repr(key).encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big")
+
+
+def _sum(rows: list[tuple[float, int]]) -> tuple[float, int]:
+    return math.fsum(dollars for dollars, _ in rows), sum(tokens for _, tokens in rows)
+
+
+def _most(ledger: tuple[float, int], spent: Usage) -> tuple[float, int]:
+    """What was used by ``ledger`` and by the trace: a killed process may have told the one and not the other."""
+    dollars = math.nan if spent.at_most is None else spent.at_most
+    if not math.isnan(ledger[0]):
+        dollars = max(ledger[0], dollars) if not math.isnan(dollars) else dollars
+    return dollars, max(ledger[1], spent.tokens)
