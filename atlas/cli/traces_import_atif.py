@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from atlas.cli.stopping import goes_on
 from atlas.errors import DataError
 from atlas.records import STUDENT, TEACHER
 
@@ -27,7 +28,9 @@ def command(files: tuple[Path, ...], out: Path, actor: str, scores: Path | None)
     """Import FILES (ATIF trajectories, or folders of them) as a run. What is in the run already is left as it is."""
     from atlas.export.atif_read import import_into
 
-    written, there = import_into(out, files, actor=actor, scores=_scores(scores) if scores else None)
+    known = _scores(scores) if scores else None
+    with goes_on():
+        written, there = import_into(out, files, actor=actor, scores=known)
     click.echo(f"{written} trajectories imported, {there} there already: {out}")
 
 
