@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from atlas.cli.stopping import goes_on
 from atlas.errors import DataError
 from atlas.records import STUDENT, TEACHER
 
@@ -33,7 +34,8 @@ def command(files: tuple[Path, ...], out: Path, actor: str, scores: Path | None)
 
     notes: list[str] = []
     given = _scores(scores) if scores else None
-    written, there = import_into(out, files, actor=actor, scores=given, say=notes.append)
+    with goes_on():
+        written, there = import_into(out, files, actor=actor, scores=given, say=notes.append)
     click.echo(f"{written} trajectories imported, {there} there already: {out}")
     for note in notes:
         click.echo(note)
