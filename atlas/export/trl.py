@@ -74,7 +74,12 @@ def _json(value: Any) -> int:
     return _text(json.dumps(value, ensure_ascii=False))
 
 
-@lru_cache(maxsize=1 << 12)
 def _text(text: str) -> int:
-    """Remembered: a step's prompt holds the messages of the steps before it."""
+    paragraphs = text.split("\n\n")
+    return sum(map(_paragraph, paragraphs)) + len(paragraphs) - 1
+
+
+@lru_cache(maxsize=1 << 14)
+def _paragraph(text: str) -> int:
+    """Remembered: a step's prompt holds the messages of the steps before it, and examples that others show too."""
     return estimate_tokens(text)
