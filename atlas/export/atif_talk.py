@@ -37,8 +37,7 @@ def own_turns(documents: Sequence[Trajectory]) -> list[Own]:
     """The turns that the agent took, in the documents of one run: a trajectory and those that continue it."""
     found: list[Own] = []
     talk, stable = _Talk(), ""
-    gone: list[str] = []
-    """What was seen since the last turn and is no longer shown at the next."""
+    gone: list[str] = []  # seen since the last turn, and no longer shown at the next
 
     def close() -> None:
         if found:
