@@ -222,3 +222,25 @@ async def _loop(episode: WrappedEpisode, order: str) -> None:
             return
         for made in said.tool_calls:
             messages.append(Message(role="tool", tool_call_id=made.id, content=f"{made.name}: ok {order}"))
+
+
+def steps_run(folder: Path, prompts: Sequence[Prompt], **decided: Any) -> Path:
+    """A run of one successful episode of the teacher, with a step for each prompt."""
+    task = Task(id="t", goal="g")
+    with RunWriter(folder) as writer:
+        writer.start("e", "arm", task, 0, "c")
+        for index, prompt in enumerate(prompts):
+            decision = Decision(action=f"do {index}", actor=TEACHER, reason="solo", prompt=prompt, **decided)
+            spend = (Spend(actor=TEACHER, model="vendor/m", usage=Usage(calls=1, dollars=None)),)
+            step = Step(
+                index=index, observation=f"seen {index}", decision=decision, outcome=Observation(text="ok"),
+                spend=spend, seconds=0.0,
+            )  # fmt: skip
+            writer.step("e", step)
+        writer.end(
+            Episode(
+                id="e", run=writer.name, arm="arm", task=task, seed=0, config="c", stop=Stop.DONE, score=1.0,
+                success=True, steps=len(prompts), teacher_steps=len(prompts), spend=(), seconds=1.0, started=1e9,
+            )
+        )  # fmt: skip
+    return folder

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from atlas.export import ExportPlan, Filters, export, run_rows
 from atlas.export.preference import pairs
-from atlas.records import STUDENT, TEACHER
+from atlas.records import STUDENT, TEACHER, Prompt, ToolCall
 from atlas.testing.runs import write_run
 from atlas.traces import Run
-from tests.export_fixtures import TOOLS, desk_run, homes_run, lines
+from tests.export_fixtures import TOOLS, desk_run, homes_run, lines, steps_run
 
 ANY = ("*",)
 
@@ -253,6 +253,33 @@ def test_chat_spans_carry_messages_tokens_and_tool_results(desk: Run, tmp_path: 
         ("look_up", "look_up: ok A0"),
         ("refund", "refund: ok A0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "called", "told"),
+    [
+        ("tool_calls", True, "tool_call"),
+        ("tool_use", True, "tool_call"),
+        ("", True, "tool_call"),
+        ("", False, "stop"),
+        ("end_turn", False, "stop"),
+        ("max_tokens", False, "length"),
+        ("content_filter", False, "content_filter"),
+        ("their own word", False, "their own word"),
+    ],
+)
+def test_finish_reasons_are_spelt_as_the_schema_of_output_messages_does(
+    said: str, called: bool, told: str, tmp_path: Path
+) -> None:
+    calls = (ToolCall(id="c", name="look_up"),) if called else ()
+    steps_run(tmp_path / "run", [Prompt(stable="s")], finish=said, tool_calls=calls, text="t")
+    (line,) = exported(Run(tmp_path / "run"), tmp_path / "out", "otel-json")
+    chat = line["resourceSpans"][0]["scopeSpans"][0]["spans"][1]
+    attributes = {a["key"]: a["value"] for a in chat["attributes"]}
+    (reply,) = json.loads(attributes["gen_ai.output.messages"]["stringValue"])
+    assert reply["finish_reason"] == told
+    reasons = attributes.get("gen_ai.response.finish_reasons", {"arrayValue": {"values": []}})["arrayValue"]["values"]
+    assert reasons == ([{"stringValue": told}] if said else [])
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------------------

@@ -200,12 +200,32 @@ def test_after_a_compaction_the_summary_stands_in_place_of_what_was(tmp_path: Pa
     assert "old answer" not in json.dumps(prompts[1])
 
 
+def test_what_a_call_returned_before_a_compaction_is_its_outcome_all_the_same(tmp_path: Path) -> None:
+    boundary = system("Compacted.", extra=REPLACED, **results((None, "SUMMARY")))
+    episode = imported(tmp_path, user("go"), agent("x", **calls("1"), **results(("1", "A"))), boundary, agent("y"))
+    assert episode.steps[0].outcome.text == "A\nSUMMARY" and episode.steps[1].observation == "SUMMARY"
+
+
+def test_what_is_exported_of_it_comes_back_as_it_was(tmp_path: Path) -> None:
+    boundary = system("Compacted.", extra=REPLACED, **results((None, "SUMMARY")))
+    steps = (agent("x", **calls("1", "2"), **results((None, "S"))), boundary, user("on"), agent("y", **calls("3")))
+    before = imported(tmp_path, system("rules"), user("go"), *steps, system("", **results(("3", "late"))), agent("z"))
+    export([Run(tmp_path / "run")], tmp_path / "out", ExportPlan(format="atif"))
+    import_into(tmp_path / "back", [tmp_path / "out"])
+    (after,) = Run(tmp_path / "back").episodes()
+    assert (after.steps, after.task) == (before.steps, before.task)
+
+
 @pytest.mark.parametrize(
     ("boundary", "whole"),
     [
         (system("Handed over.", extra=REPLACED), False),
         (system("Cut.", extra={"context_management": {"type": "pruning", "boundary": "truncate"}}), False),
         (system("Told.", extra={"context_management": {"type": "injection", "boundary": "append"}}), True),
+        (
+            system("Summarised.", observation={"results": [{"subagent_trajectory_ref": [{"trajectory_id": "s"}]}]}),
+            False,
+        ),
         (system("", extra={"context_management": {"type": "compaction"}}, **results((None, "S"))), True),
         (agent("", llm_call_count=0, metrics=None, extra=REPLACED, **calls("c"), **results(("c", "S"))), True),
     ],
@@ -336,14 +356,18 @@ def test_the_totals_count_where_they_tell_more_than_the_steps(
     assert total(episode.result.spend) == expected
 
 
-def test_what_embedded_subagents_used_is_counted_once(tmp_path: Path) -> None:
+def test_what_subagents_used_is_counted_once(tmp_path: Path) -> None:
     part = document(user("look"), agent("seen"), trajectory_id="sub")
     final = {"total_prompt_tokens": 20, "total_completion_tokens": 10, "total_cost_usd": 0.002}
-    path = write(
-        tmp_path / "t.json", document(user("go"), agent("x"), final_metrics=final, subagent_trajectories=[part])
-    )
-    import_into(tmp_path / "run", [path])
-    assert [total(r.spend).prompt_tokens for r in Run(tmp_path / "run").results()] == [10, 10]
+    refers = {"observation": {"results": [{"subagent_trajectory_ref": [{"trajectory_path": "p.json"}]}]}}
+    steps = (user("go"), agent("x", **refers))
+    write(tmp_path / "embedded" / "t.json", document(*steps, final_metrics=final, subagent_trajectories=[part]))
+    write(tmp_path / "beside" / "t.json", document(*steps, final_metrics=final))
+    write(tmp_path / "beside" / "p.json", part)
+    for name in ("embedded", "beside"):
+        import_into(tmp_path / "runs" / name, [tmp_path / name])
+        used = [total(result.spend) for result in Run(tmp_path / "runs" / name).results()]
+        assert used == [Usage(calls=1, prompt_tokens=10, completion_tokens=5, dollars=0.001)] * 2
 
 
 def test_a_time_without_a_zone_is_utc_on_every_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

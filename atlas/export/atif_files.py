@@ -39,6 +39,8 @@ class Found:
     """What its episode's id is made of, besides its content: the same whatever else is imported with it."""
     reward: float | None = None
     """What its trial's result says."""
+    parts: tuple[Trajectory, ...] = ()
+    """Its subagents', who are runs of their own."""
 
     @property
     def first(self) -> Trajectory:
@@ -140,7 +142,8 @@ def _runs(files: dict[Path, _File], say: Callable[[str], None]) -> Iterator[Foun
             base, reward = f"{trial.name}/{own or stem}", trial.reward
         names = dict.fromkeys(filter(None, (own, name, stem, folder if name == folder else None)))
         known = (*(f"{folder}/{known}" for known in names), *names)
-        run = Found(name, folder, documents, known, base, reward)
+        named = [files[other].document for part in chains[place] for other in _subagents(files[part]) if other in files]
+        run = Found(name, folder, documents, known, base, reward, (*_inner(documents), *named))
         yield run
         yield from _embedded(run)
 
@@ -183,12 +186,15 @@ def _subagents(file: _File) -> Iterator[Path]:
 
 
 def _embedded(run: Found) -> Iterator[Found]:
-    parts = [part for document in run.documents for part in document.subagent_trajectories or ()]
-    for number, part in enumerate(parts, 1):
+    for number, part in enumerate(_inner(run.documents), 1):
         name = part.trajectory_id or f"{run.name}.{number}"
-        found = Found(name, run.name, (part,), (f"{run.where}/{name}", name), name)
+        found = Found(name, run.name, (part,), (f"{run.where}/{name}", name), name, parts=_inner((part,)))
         yield found
         yield from _embedded(found)
+
+
+def _inner(documents: Sequence[Trajectory]) -> tuple[Trajectory, ...]:
+    return tuple(part for document in documents for part in document.subagent_trajectories or ())
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def _episode(run: Found, turns: Sequence[Own], actor: str) -> Episode:
         success=success(run.reward),
         steps=len(turns),
         teacher_steps=sum(own.turn.llm_call_count != 0 for own in turns) if actor == TEACHER else 0,
-        spend=episode_spend(run.documents, turns, actor),
+        spend=episode_spend(run.documents, turns, actor, run.parts),
         seconds=max(times) - min(times) if times else 0.0,
         started=min(times) if times else 0.0,
     )

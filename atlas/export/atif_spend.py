@@ -30,10 +30,13 @@ def step_spend(own: Own, actor: str) -> tuple[Spend, ...]:
     return (Spend(actor=actor, model=own.turn.model_name or agent.model_name or agent.name, usage=usage),)
 
 
-def episode_spend(documents: Sequence[Trajectory], turns: Sequence[Own], actor: str) -> tuple[Spend, ...]:
+def episode_spend(
+    documents: Sequence[Trajectory], turns: Sequence[Own], actor: str, parts: Sequence[Trajectory]
+) -> tuple[Spend, ...]:
     """What the whole run used: the trajectory's totals where it tells them, and never less than its steps tell.
 
-    What only the totals tell is the agent's own model's.
+    What only the totals tell is the agent's own model's. ``parts`` are its subagents, who have episodes of their own:
+    what they used is left out where the totals hold it.
     """
     spends = [spend for own in turns for spend in step_spend(own, actor)]
     steps = total(spends)
@@ -42,14 +45,11 @@ def episode_spend(documents: Sequence[Trajectory], turns: Sequence[Own], actor: 
     completion = _more(documents, "total_completion_tokens", steps.completion_tokens)
     cached = _more(documents, "total_cached_tokens", steps.cached_tokens)
     cost = _more(documents, "total_cost_usd", dollars)
-    if steps.dollars is not None and not steps.unmetered:
-        # The totals may hold what subagents used, who have episodes of their own.
-        parts = [_used(part) for document in documents for part in document.subagent_trajectories or ()]
-        inner = total(Spend(actor=actor, model="", usage=usage) for usage in parts)
+    if not steps.unmetered:
+        inner = total(Spend(actor=actor, model="", usage=_used(part)) for part in parts)
         if (prompt or 0) >= inner.prompt_tokens and (completion or 0) >= inner.completion_tokens:
-            prompt, completion = (prompt or 0) - inner.prompt_tokens, (completion or 0) - inner.completion_tokens
-            cached = max(0, (cached or 0) - inner.cached_tokens)
-            cost = max(0.0, (cost or 0.0) - (inner.dollars or 0.0))
+            prompt, completion = _less(prompt, inner.prompt_tokens), _less(completion, inner.completion_tokens)
+            cached, cost = _less(cached, inner.cached_tokens), _less(cost, inner.dollars or 0.0)
     metered = prompt is not None and completion is not None
     known = [_known(spend, dollars=cost is not None, tokens=metered) for spend in spends]
     rest = Usage(
@@ -75,6 +75,10 @@ def _more(documents: Sequence[Trajectory], field: str, steps: float) -> float | 
     return max(0, all_of_it - steps)
 
 
+def _less(amount: float | None, part: float) -> float | None:
+    return None if amount is None else max(0, amount - part)
+
+
 def _known(spend: Spend, *, dollars: bool, tokens: bool) -> Spend:
     """``spend`` without what is unknown of it, where the totals make up for that."""
     usage = spend.usage
@@ -85,7 +89,7 @@ def _known(spend: Spend, *, dollars: bool, tokens: bool) -> Spend:
 
 
 def _used(part: Trajectory) -> Usage:
-    """What an embedded subagent used, and those embedded in it."""
-    inner = [_used(other) for other in part.subagent_trajectories or ()]
-    own = episode_spend([part], own_turns([part]), "")
-    return total([*own, *(Spend(actor="", model="", usage=usage) for usage in inner)])
+    """What a subagent used, and those embedded in it."""
+    inner = part.subagent_trajectories or ()
+    own = total(episode_spend([part], own_turns([part]), "", inner))
+    return total(Spend(actor="", model="", usage=usage) for usage in (own, *map(_used, inner)))

@@ -37,21 +37,29 @@ def own_turns(documents: Sequence[Trajectory]) -> list[Own]:
     """The turns that the agent took, in the documents of one run: a trajectory and those that continue it."""
     found: list[Own] = []
     talk, stable = _Talk(), ""
+    gone: list[str] = []  # seen since the last turn, and no longer shown at the next
+
+    def close() -> None:
+        if found:
+            found[-1] = replace(found[-1], after="\n".join(filter(None, (*gone, seen(talk.messages())))))
+        gone.clear()
+
     for turn, following, document in _turns(documents):
-        if turn is document.steps[0] and (talk.empty or _begins_anew(document)):
+        own = turn.source == "agent" and not turn.is_copied_context
+        anew = turn is document.steps[0] and (talk.empty or _begins_anew(document))
+        if anew or (_boundary(turn) == "replace" and not own):
+            gone.append(seen(talk.messages()))
+        if anew:
             talk = _Talk()
             if turn.source == "system" and _boundary(turn) is None:
                 stable = text_of(turn.message)
                 talk.observe(_results(turn), called=False)
                 continue
-        if turn.source == "agent" and not turn.is_copied_context:
-            history = tuple(talk.messages())
-            if found:
-                found[-1] = replace(found[-1], after=seen(history))
-            found.append(Own(turn, document, stable, history, talk.whole))
+        if own:
+            close()
+            found.append(Own(turn, document, stable, tuple(talk.messages()), talk.whole))
         talk.take(turn, following)
-    if found:
-        found[-1] = replace(found[-1], after=seen(talk.messages()))
+    close()
     return found
 
 
@@ -100,7 +108,7 @@ class _Talk:
         if boundary == "replace":
             self._replace(turn, following)
             return
-        if boundary not in (None, "append"):
+        if boundary not in (None, "append") or (boundary is None and _handed_over(turn)):
             self.whole = False
         text, results = text_of(turn.message), _results(turn)
         if turn.source == "agent":
@@ -147,6 +155,13 @@ class _Talk:
 
 def _results(turn: Turn) -> tuple[Result, ...]:
     return turn.observation.results if turn.observation else ()
+
+
+def _handed_over(turn: Turn) -> bool:
+    """Whether the agent's program had subagents do something, and does not say what they told: before version 1.7 a
+    compaction looks like this."""
+    told = [(result.subagent_trajectory_ref, text_of(result.content)) for result in _results(turn)]
+    return turn.source == "system" and any(reference and not text for reference, text in told)
 
 
 def _boundary(turn: Turn) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import atlas
 from atlas.errors import ConfigError
-from atlas.export import duplicates, holdout
+from atlas.export import duplicates, holdout, trl
 from atlas.export.clean import Cleaner
 from atlas.export.duplicates import Duplicates, States
 from atlas.export.folder import MANIFEST, Folder, file_hash
@@ -88,6 +88,9 @@ def export(runs: Sequence[Run], out: str | Path, plan: ExportPlan, seen: Seen = 
         making.sink.close()
         if not making.tally.rows:
             raise ConfigError(_nothing(plan, unique, making))
+        if chosen.columns:
+            parts = sorted(making.tally.counts().by_part, reverse=True)
+            folder.write(trl.CARD, trl.card(parts, chosen.columns).encode())
         manifest = _manifest(plan, making, folder, unique)
         folder.write(MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
     return manifest
@@ -111,6 +114,7 @@ class _Making:
         success = usual if asked.success is None else asked.success
         permitted_only = trains or asked.permitted_only
         self.filters = asked.model_copy(update={"success": success, "permitted_only": permitted_only})
+        self.measured = trl.Measured() if chosen.columns else None
         self._clean = Cleaner()
         self._seen = Duplicates(plan.near) if trains and not plan.keep_duplicates else None
         rendered = trains and "demonstrations" not in plan.without
@@ -152,6 +156,8 @@ class _Making:
         found = []
         if unknown := self._shown.unknown:
             found.append(f"{unknown} rows show demonstrations whose task these runs do not tell: it may be held out")
+        if self.measured is not None and (long := self.measured.note()):
+            found.append(long)
         splits = self.tally.counts().by_split
         if self.format.trains and len(splits) > 1 and not self.filters.splits:
             names = ", ".join(name or "none" for name in splits)
@@ -183,6 +189,8 @@ class _Making:
             if one.left is None:
                 file = self.sink.add(row.part, name, one.record)
                 self.tally.take(row, file, hidden=one.hidden)
+                if self.measured is not None:
+                    self.measured.take(one.record)
             elif whole:
                 self.tally.leave(f"{one.left} (kept as context)")
                 self.tally.take_context(self.sink.add(row.part, name, {**one.record, "context": one.left}))
@@ -260,6 +268,7 @@ def _manifest(plan: ExportPlan, making: _Making, folder: Folder, runs: Sequence[
         holdout={"share": plan.holdout, "group": plan.group, "method": holdout.METHOD},
         duplicates=method,
         rows_with_secrets=tally.secrets,
+        lengths=making.measured.lengths() if making.measured is not None else None,
         notes=making.notes(),
         sources=tuple(_source(run, plan) for run in runs),
     )

@@ -44,6 +44,8 @@ class Format:
     """What is done with a record last, when secrets have been taken out."""
     says: Callable[[dict[str, Any]], Any] = lambda record: record
     """What of a record tells whether two are equal."""
+    columns: tuple[str, ...] = ()
+    """Of formats for TRL: the columns, which a dataset card names."""
     successful: bool = False
     """Whether it is made of successful episodes unless something else is asked for."""
 
@@ -134,13 +136,19 @@ FORMATS: dict[str, Format] = {
         JsonLines,
         _one(chat.trl_sft),
         trains=True,
+        columns=("prompt", "completion", "tools"),
         successful=True,
     ),
     "openai-preference": Format(
         "OpenAI's preference fine-tuning", "pair", JsonLines, _pairs(chat.openai_preference), trains=True
     ),
     "trl-preference": Format(
-        "chosen and rejected for TRL's DPOTrainer", "pair", JsonLines, _pairs(chat.trl_preference), trains=True
+        "chosen and rejected for TRL's DPOTrainer",
+        "pair",
+        JsonLines,
+        _pairs(chat.trl_preference),
+        trains=True,
+        columns=("prompt", "chosen", "rejected", "tools"),
     ),
     "atif": Format(f"agent trajectories, {atif.VERSION}", "episode", JsonFiles, whole=atif.trajectory),
     "otel-json": Format(

@@ -50,6 +50,15 @@ class Counts(Record):
     by_part: dict[str, int]
 
 
+class Lengths(Record):
+    """How long rows are, in tokens as :func:`atlas.tokens.estimate_tokens` counts them: a trainer cuts or drops what is
+    longer than its ``max_length``."""
+
+    longest: int
+    longer_than: dict[str, int]
+    """Tokens -> rows that are longer."""
+
+
 class Manifest(Record):
     """``manifest.json``. Equal input gives equal bytes: it holds no time of its own."""
 
@@ -75,6 +84,8 @@ class Manifest(Record):
     """How duplicates were found; None where they were kept."""
     rows_with_secrets: int
     """Rows in which something was hidden."""
+    lengths: Lengths | None = None
+    """None for formats that no trainer of a fixed length reads."""
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...]
 

@@ -134,7 +134,7 @@ def _chat(whole: Whole, index: int, number: int, spend: Spend, began: float, end
         "gen_ai.usage.input_tokens": spend.usage.told(spend.usage.prompt_tokens) if spend.usage.calls else None,
         "gen_ai.usage.output_tokens": spend.usage.told(spend.usage.completion_tokens) if spend.usage.calls else None,
         "gen_ai.usage.cache_read.input_tokens": spend.usage.cached_tokens or None,
-        "gen_ai.response.finish_reasons": [decision.finish] if acted and decision.finish else None,
+        "gen_ai.response.finish_reasons": [_finish(decision.finish)] if acted and decision.finish else None,
         "gen_ai.system_instructions": [{"type": "text", "content": prompt.stable}] if prompt.stable else None,
         "gen_ai.input.messages": [_message(m) for m in prompt.messages() if m.role != "system"],
         "gen_ai.output.messages": _outputs(step, acted, [v.text for v in votes]),
@@ -151,10 +151,29 @@ def _chat(whole: Whole, index: int, number: int, spend: Spend, began: float, end
 
 def _outputs(step: Step, acted: bool, texts: Sequence[str]) -> list[dict[str, Any]]:
     """The replies of a call: the one that was acted on with its tool calls, else the votes as they were written."""
-    finish = step.decision.finish or "stop"
+    finish = _finish(step.decision.finish or ("tool_call" if step.decision.tool_calls else "stop"))
     if acted:
         return [{**_message(completion_of(step)), "finish_reason": finish}]
     return [{**_message(Message(role="assistant", content=text)), "finish_reason": "stop"} for text in texts]
+
+
+_FINISHES = {
+    "tool_calls": "tool_call",
+    "function_call": "tool_call",
+    "tool_use": "tool_call",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "eos": "stop",
+    "max_tokens": "length",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+}
+"""What providers say -> the word that the schema of output messages has for it."""
+
+
+def _finish(reason: str) -> str:
+    """A finish reason as the conventions spell it; another one as the provider gave it."""
+    return _FINISHES.get(reason.lower(), reason)
 
 
 def _tool(whole: Whole, name: str, attributes: Mapping[str, Any], began: float, ended: float) -> dict[str, Any]:
