@@ -30,7 +30,7 @@ _SHAPES = (
     r"\beyJ[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]*",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     # user:password in an address
-    r"(?<=://)[^/\s:@\"']*:[^/\s@\"']+(?=@)",
+    r"(?<=://)[^/\s:@\"']*:[^/?#\s\"']+(?=@)",
 )
 _SHAPED = re.compile("|".join(_SHAPES))
 _HEADS = r"authorization|x-api-key|api[-_ ]?key"

@@ -47,9 +47,8 @@ def plain(text: str, style: str = "") -> Text:
 def arms_table(rows: Sequence[ArmRow], *, planned: Mapping[str, int] | None = None, title: str | None = None) -> Table:
     """A row per arm. ``planned`` is how many episodes each arm will have, while a run goes on."""
     table = _table(title)
-    table.add_column("arm", style="bold", no_wrap=True)
-    for name in ("success [95 %]", "n", "teacher acts", "$/episode", "tokens/ep.", "steps", "errors"):
-        table.add_column(name, justify="right")
+    _name(table, "arm", "bold")
+    _figures(table, "success [95 %]", "n", "teacher\nacts", "$ /\nepisode", "tokens /\nepisode", "steps", "errors")
     for row in rows:
         per_episode = row.usage.tokens / row.episodes if row.episodes else 0.0
         table.add_row(
@@ -69,11 +68,10 @@ def pairs_table(pairs: Sequence[Pair], *, title: str | None = None) -> Table:
     """A row per comparison, paired by task: first minus second. ``won alone``: tasks that only one of them won, first
     and second."""
     table = _table(title)
-    table.add_column("first - second", style="bold")
-    for name in ("tasks", "points [95 %]", "$/episode [95 %]", "won alone", "McNemar p"):
-        table.add_column(name, justify="right")
+    _name(table, "first - second", "bold")
+    _figures(table, "tasks", "points\n[95 %]", "$ / episode\n[95 %]", "won\nalone", "McNemar\np")
     for pair in pairs:
-        clear = pair.tasks > 0 and (pair.success.low > 0 or pair.success.high < 0)
+        clear = pair.tasks > 0 and pair.p <= 0.05 and (pair.success.low > 0 or pair.success.high < 0)
         table.add_row(
             plain(f"{pair.first} - {pair.second}"),
             str(pair.tasks),
@@ -88,11 +86,10 @@ def pairs_table(pairs: Sequence[Pair], *, title: str | None = None) -> Table:
 def spend_table(rows: Sequence[tuple[str, Spend]], *, title: str | None = None) -> Table:
     """A row per (arm, actor, model)."""
     table = _table(title)
-    table.add_column("arm", style="bold", no_wrap=True)
-    table.add_column("actor")
-    table.add_column("model", overflow="fold")
-    for name in ("calls", "prompt tok.", "cached", "compl. tok.", "dollars"):
-        table.add_column(name, justify="right")
+    _name(table, "arm", "bold")
+    _name(table, "actor")
+    _name(table, "model")
+    _figures(table, "calls", "prompt\ntokens", "cached", "compl.\ntokens", "dollars")
     previous = None
     for arm, spend in rows:
         usage = spend.usage
@@ -133,4 +130,21 @@ def _table(title: str | None) -> Table:
     from rich import box
     from rich.table import Table
 
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
+    return Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        title_style="bold",
+    )
+
+
+def _figures(table: Table, *names: str) -> None:
+    """Columns of figures: a narrow terminal folds names, and never cuts a figure."""
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+
+
+def _name(table: Table, name: str, style: str = "") -> None:
+    table.add_column(name, style=style, overflow="fold")

@@ -19,7 +19,7 @@ from atlas.policies import Cascade, Recall, Solo
 from atlas.protocols import Model, Policy, Recorder
 from atlas.records import TEACHER, Episode, Record, counted, total
 from atlas.runner import Job, failed, play, remaining, retrying
-from atlas.stats import Interval, bootstrap
+from atlas.stats import Interval, paired
 from atlas.traces.roles import CASCADES, Role
 from atlas.trust import Trust
 from atlas.trust.calibrate import Target, calibrate, success_p
@@ -156,7 +156,7 @@ class Contest:
             tasks=len(both),
             present=fmean(second[task] for task in both) if both else 0.0,
             candidate=fmean(first[task] for task in both) if both else 0.0,
-            difference=bootstrap(differences),
+            difference=paired(differences),
             margin=self.margin,
             delta=self.delta,
             p=p,

@@ -25,7 +25,7 @@ import click
 from atlas.benchmarks.options import numbers
 from atlas.errors import AtlasError, DataError
 from atlas.records import Record
-from atlas.stats import Interval, bootstrap, wilson
+from atlas.stats import Interval, paired, wilson
 from atlas.traces.reader import Run
 
 READING = ("student", "pamphlets", "pamphlets-shuffled")
@@ -321,7 +321,7 @@ def rows(study: Study) -> list[EntryRow]:
             control = _games(study, entry.control, "student") if entry.control else None
             difference = None
             if control is not None:
-                difference = bootstrap([own[t] - fmean(control[t]) for t in own if t in control])
+                difference = paired([own[t] - fmean(control[t]) for t in own if t in control])
             found.append(
                 EntryRow(
                     entry=entry.name,

@@ -157,5 +157,5 @@ def test_a_run_is_not_resumed_with_other_settings_and_keeps_its_results(
     succeeds(*BENCH, "--arms", "student", "-o", "run")
     capsys.readouterr()
     before = (tmp_path / "run" / "trace.jsonl").read_bytes()
-    assert "other settings" in fails(*BENCH, "--arms", "student", "--tasks-seed", "5", "-o", "run")
+    assert "other settings (tasks_seed)" in fails(*BENCH, "--arms", "student", "--tasks-seed", "5", "-o", "run")
     assert (tmp_path / "run" / "trace.jsonl").read_bytes() == before

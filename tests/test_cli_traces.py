@@ -212,3 +212,14 @@ def test_tokens_that_nobody_told_are_not_shown_as_none(
     page = tmp_path / "page.html"
     CliRunner().invoke(app, ["report", str(tmp_path / "run"), "-o", str(page)], catch_exceptions=False)
     assert f">{prompt}<" in page.read_text()
+
+
+def test_a_terminal_of_80_columns_folds_names_and_cuts_no_figure(folder: Path) -> None:
+    from atlas.tables import arms_table, spend_table
+
+    rows = arm_rows(Run(folder).results())
+    narrow = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["traces", "show", str(folder)], catch_exceptions=False)
+    assert "\u2026" not in narrow.output
+    for row in rows:
+        assert percent_interval(row.success) in narrow.output and money(row.dollars_per_episode) in narrow.output
+    assert all(column.no_wrap for table in (arms_table(rows), spend_table([])) for column in table.columns[3:])

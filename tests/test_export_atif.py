@@ -252,7 +252,7 @@ def test_what_is_no_trajectory_is_said_and_nothing_is_written(content: str, said
     (tmp_path / "in" / "a.json").write_text(json.dumps(OTHERS))
     (tmp_path / "in" / "b.json").write_text(content)
     with pytest.raises(DataError, match=said):
-        import_into(tmp_path / "run", [tmp_path / "in"])
+        import_into(tmp_path / "run", [tmp_path / "in" / "a.json", tmp_path / "in" / "b.json"])
     assert not (tmp_path / "run").exists()
 
 

@@ -63,8 +63,8 @@ async def test_the_tree_pass_scores_every_action_exactly_with_and_without_a_cach
 
 
 async def test_samples_follow_their_seed_and_the_queue_keeps_episodes_apart(model: HF) -> None:
-    together = await model.sample(ask(n=4, temperature=20.0))
-    alone = await asyncio.gather(*(model.sample(ask(temperature=20.0).replace(first=i)) for i in range(4)))
+    together = await model.sample(ask(n=8, temperature=100.0))
+    alone = await asyncio.gather(*(model.sample(ask(temperature=100.0).replace(first=i)) for i in range(8)))
     assert [r.text for r in together.replies] == [c.replies[0].text for c in alone]
     assert len({r.text for r in together.replies}) > 1
 

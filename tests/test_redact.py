@@ -41,6 +41,7 @@ def test_keys_in_the_shapes_of_providers_are_hidden(key: str) -> None:
         ("Bearer abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz"),
         ("postgres://admin:s3cr3t@db:5432/app", "s3cr3t"),
         ("redis://:hunter22@cache/0", "hunter22"),
+        ("mysql://me:hunter@22@db:3306/x", "22@"),
         ("Server=db;User Id=sa;Password=p4ss!word;", "p4ss!word"),
         ("DefaultEndpointsProtocol=https;AccountKey=Zm9vYmFyYmF6==;EndpointSuffix=x", "Zm9vYmFyYmF6=="),
         ("Endpoint=sb://x/;SharedAccessKey=abc123def456=", "abc123def456="),

@@ -34,9 +34,9 @@ def folder(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run", {name: ARMS[name] for name in ("student", "cascade")})
 
 
-def call(*arguments: str) -> str:
+def call(*arguments: str, code: int = 0) -> str:
     done = CliRunner(env={"COLUMNS": "160"}).invoke(app, ["regrade", *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == code, done.output
     return done.output
 
 
@@ -132,8 +132,8 @@ def test_rules_need_no_model(folder: Path, tmp_path: Path) -> None:
     answers = {e.task.id: stored_case(e).answer for e in finished(run)}
     path = tmp_path / "answers.json"
     path.write_text(json.dumps({**answers, "home-0": {"answer": "another", "solution": ["`x`", "`y`"]}}))
-    assert "no expected answer is known" in call(str(folder), "--judge", "answer")
-    assert "no golden answer is known" in call(str(folder), "--judge", "excytin-rule")
+    assert "no expected answer is known" in call(str(folder), "--judge", "answer", code=1)
+    assert "no golden answer is known" in call(str(folder), "--judge", "excytin-rule", code=1)
     # Answers that have come to be known make another judge: nothing needs to be retried.
     arms = json.loads(call(str(folder), "--judge", "answer", "--references", str(path), "--json"))["arms"]
     assert all(arm["missing"] == 0 for arm in arms)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.stats import Interval, bootstrap, mcnemar, resampling, wilson
+from atlas.stats import Interval, bootstrap, mcnemar, paired, resampling, wilson
 from atlas.stats.resampling import bounded, bounded_rate, cluster_bootstrap, cluster_counts, drawn, percentiles
 from atlas.stats.scores import Floats, auroc, aurocs, calibration_error, calibration_errors, ordered_pairs
 
@@ -224,3 +224,19 @@ def test_pairs_of_several_groups_add_up(groups: list[list[tuple[float, bool, flo
     ]
     assert pairs == pytest.approx(sum(weight for weight, _ in plain))
     assert above == pytest.approx(sum(weight * won for weight, won in plain))
+
+
+@given(st.integers(1, 60), st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]))
+def test_tasks_that_all_say_the_same_leave_an_interval_of_some_width(n: int, value: float) -> None:
+    found = paired([value] * n)
+    assert found.mean == value and found.low <= value <= found.high and found.high - found.low > 0
+    if value == 1.0:
+        assert (found.low > 0) == (mcnemar(n, 0) <= 0.05), "as McNemar's exact test says beside it"
+    if value == 0.0:
+        assert found.high == pytest.approx(1 - 0.025 ** (1 / n)) and found.low == -found.high
+
+
+def test_tasks_that_differ_are_resampled() -> None:
+    values = [1.0, 0.0, 0.0, -1.0, 1.0]
+    assert paired(values) == bootstrap(values)
+    assert math.isnan(paired([]).mean)

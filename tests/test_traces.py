@@ -297,3 +297,28 @@ def test_examples_retrieved_again_are_stored_once(tmp_path: Path) -> None:
             writer.step("e1", step_of(index, prompt))
     assert (tmp_path / "run" / "trace.jsonl").stat().st_size < 3 * 5000 + 5000
     assert [s.decision.prompt for s in Run(tmp_path / "run").episodes()[0].steps] == prompts
+
+
+def test_a_trace_of_the_first_schema_reads_as_it_did_and_is_raised_when_it_is_written_on(tmp_path: Path) -> None:
+    """There the prompt and the spend of a step stood with its decision."""
+    folder = write_run(tmp_path / "run", {"cascade": MadeUpArm(2, 0.5, teacher=0.5, retrieves=True)})
+    now = [(e.steps, e.result) for e in Run(folder).episodes()]
+    lines = []
+    for line in (folder / "trace.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        if event["type"] == "step":
+            event["decision"] |= {"prompt": event.pop("prompt"), "spend": event.pop("spend")}
+        lines.append(json.dumps(event, separators=(",", ":")))
+    (folder / "trace.jsonl").write_text("\n".join(lines) + "\n")
+    manifest = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(manifest | {"schema": 1}))
+    before = Run(folder)
+    assert [(e.steps, e.result) for e in before.episodes()] == now and any(s.spend for e in now for s in e[0])
+    with RunWriter(folder, before.settings):
+        pass
+    assert json.loads((folder / "run.json").read_text())["schema"] == 2
+    # A killed episode of the first schema still tells what it used.
+    (folder / "trace.jsonl").write_text("\n".join(line for line in lines if '"type":"end"' not in line) + "\n")
+    assert sum(s.usage.calls for e in Run(folder).episodes() for s in e.spend) == sum(
+        s.usage.calls for steps, _ in now for step in steps for s in step.spend
+    )

@@ -248,7 +248,8 @@ async def test_a_grid_is_played_audited_and_calibrated(tmp_path: Path, capsys: p
     rows = {row.arm: row for row in audit_rows(Run(tmp_path / "run").episodes())}
     assert set(rows) == set(arms) - {"teacher"}
     assert 0 < rows["cascade:1"].audited < rows["cascade:1"].student_steps
-    main(["trust", "calibrate", str(tmp_path / "run"), "--within", "0.1", "--json"])
+    with pytest.raises(SystemExit, match="1"):
+        main(["trust", "calibrate", str(tmp_path / "run"), "--within", "0.1", "--json"])
     found = Trust.model_validate_json(capsys.readouterr().out).certificate
     assert found is not None and not found.certified
     assert [(row.threshold, row.tasks) for row in found.tested] == [(1.0, 3), (0.4, 3)]

@@ -8,6 +8,7 @@ import sys
 import click
 
 import atlas
+from atlas.cli.stopping import Stopped
 from atlas.errors import AtlasError
 
 __all__ = ["COMMANDS", "SECTIONS", "app", "main"]
@@ -80,8 +81,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except Stopped as stop:
+        click.echo(f"atlas: interrupted; {stop.kept}, and this command goes on from there:\n{stop.command}", err=True)
+        sys.exit(130)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("atlas: interrupted; what was finished is kept, the same command goes on from there", err=True)
+        click.echo("atlas: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`atlas traces show | head`): nothing is wrong.

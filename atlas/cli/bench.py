@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ import click
 from atlas.benchmarks.alfworld.options import AlfworldOptions
 from atlas.benchmarks.options import BenchOptions
 from atlas.cli.bench_options import BenchCommand, read
+from atlas.cli.stopping import goes_on, typed_command
 from atlas.errors import ConfigError, StoreError
 from atlas.own import load_own, made
 
@@ -99,7 +98,8 @@ def played(bench: Bench, *, as_json: bool) -> bool:
 
     with live(as_json=as_json) as seen:
         bench.seen = seen
-        return bool(settled(asyncio.run(bench.run())))
+        with goes_on(lambda: () if bench.options.out else ("-o", str(bench.folder))):
+            return bool(settled(asyncio.run(bench.run())))
 
 
 def say_unplayed(bench: Bench) -> None:
@@ -127,7 +127,7 @@ def bench_of(suite: Suite, options: BenchOptions) -> Bench:
         critic=load_critic(options.step_judge) if options.step_judge else None,
     )
     options.rules.check()
-    about = {"command": shlex.join(["atlas", *sys.argv[1:]]), **_permitted(options.permitted, players)}
+    about = {"command": typed_command(), **_permitted(options.permitted, players)}
     folder = options.out or new_folder(f"{suite.name}-{options.split}")
     return Bench(suite=suite, cast=players, options=options, folder=folder, about=about)
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from atlas.cli.stopping import goes_on
 from atlas.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def import_command(
         raise ConfigError("tables go to SQLite files or to a server: give -o and --questions, or --mysql, not both")
     if mysql is None:
         out = out or Path("excytin")
+        _check_own(out)
     place, unpacked = _unpacked(folder, out, incidents)
     # All of them are looked at before anything is imported.
     found = list(_sources(place, incidents))
@@ -60,7 +62,7 @@ def import_command(
             "the name away and each gets a database of its own"
         )
     for number, sources, label, kind in found:
-        with closing(_target(out, mysql, number)) as target:
+        with closing(_target(out, mysql, number)) as target, goes_on(kept="whole tables are kept"):
             outcome = _imported(number, sources, target, label, kind)
             if verify:
                 click.echo(f"incident {number}: reading back {outcome.manifest.rows:,} rows", err=True)
@@ -70,6 +72,22 @@ def import_command(
         _copy_questions(questions or place, out, required=questions is not None)
     if unpacked is not None:
         shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _check_own(out: Path) -> None:
+    """Raises ConfigError where ``out`` holds other things than data of the benchmark, StoreError where nothing can be
+    written."""
+    from atlas.folders import check_writable
+
+    if out.is_dir():
+        names = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+        if strange := [name for name in names if name not in _OWN and not name.startswith("unpacked-")]:
+            raise ConfigError(f"{out} holds {strange[0]}, which no import wrote: choose another folder with -o")
+    check_writable(out)
+
+
+_OWN = ("db", "questions", "incidents", "README.md")
+"""What a folder of the benchmark's data holds."""
 
 
 def _unpacked(folder: Path, out: Path | None, incidents: tuple[int, ...]) -> tuple[Path, Path | None]:

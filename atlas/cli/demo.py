@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.stopping import goes_on
+
 if TYPE_CHECKING:
     from atlas.benchmarks.bench import Bench
 
@@ -69,7 +71,8 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
                 part.cut = part.until + lm_seconds
             with live(as_json=as_json) as seen:
                 part.seen = seen
-                asyncio.run(part.play_into(writer))
+                with goes_on():
+                    asyncio.run(part.play_into(writer))
     summary(out, as_json=as_json)
     page = write_report(Run(out), out / "report.html")
     click.echo(f"Open {page} in a browser.", err=as_json)

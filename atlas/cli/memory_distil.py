@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from atlas.cli.memory_common import MEMORY, counted, memory_at
+from atlas.cli.stopping import goes_on
 
 if TYPE_CHECKING:
     from atlas.evaluators.verdict import Verdict
@@ -76,7 +77,7 @@ def distil(
         if done == of or not done % (10 * concurrency):
             out.print(f"{done:,} of {of:,} episodes", style="dim", markup=False)
 
-    with PamphletStore(path, embedder, cap=cap) as memory:
+    with PamphletStore(path, embedder, cap=cap) as memory, goes_on(kept="what was learned is kept"):
         before = len(memory)
         lessons = asyncio.run(
             distil_run(

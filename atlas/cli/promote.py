@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas.cli.bench import new_folder
+from atlas.cli.stopping import goes_on
 from atlas.errors import ConfigError
 from atlas.figures import figure
 
@@ -106,10 +107,12 @@ def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -
     try:
         # A run that cannot begin leaves no folder behind.
         folder: Path = options["out"] or new_folder(f"promote-{role}")
+        more = () if options["out"] else ("-o", str(folder))
         with (
             RunWriter(folder, settings, written(contest.roles)) as writer,
             Shared(folder) as shared,
             live(as_json=options["as_json"]) as seen,
+            goes_on(lambda: more),
         ):
             episodes = asyncio.run(
                 contest.play(

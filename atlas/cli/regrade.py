@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas import tables
+from atlas.cli.stopping import goes_on
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.evaluators.calibration import Calibration, Judged, calibrate
 from atlas.evaluators.verdict import Judge
@@ -97,7 +98,10 @@ def command(
     judge = _judge(judges, arbiter, axes, disagreement, uncertainty)
     known = _references(references) if references else {}
     try:
-        lines = asyncio.run(regrade(opened, judge, episodes, references=known, concurrency=concurrency, retry=retry))
+        with goes_on(kept="the verdicts that were given are kept"):
+            lines = asyncio.run(
+                regrade(opened, judge, episodes, references=known, concurrency=concurrency, retry=retry)
+            )
     except ExceptionGroup as group:
         if (told := group.subgroup(AtlasError)) is not None and len(told.exceptions) == len(group.exceptions):
             raise told.exceptions[0] from None
@@ -107,6 +111,8 @@ def command(
         click.echo(grades.model_dump_json())
     else:
         _print(grades)
+    if not any(line.verdict.score is not None for line in lines):
+        raise click.exceptions.Exit(1)  # nothing was judged, and the reasons stand above
 
 
 def _judge(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from atlas.cli.stopping import goes_on
 from atlas.errors import DataError
 from atlas.records import STUDENT, TEACHER
 
@@ -22,13 +23,22 @@ from atlas.records import STUDENT, TEACHER
     show_default=True,
     help="Who acted, in trajectories that do not tell.",
 )
-@click.option("--scores", type=click.Path(path_type=Path), help="JSON: trajectory id or file name -> score.")
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    help="JSON: trajectory id, task, file name or FOLDER/NAME -> score, in place of what a trial's result.json says.",
+)
 def command(files: tuple[Path, ...], out: Path, actor: str, scores: Path | None) -> None:
     """Import FILES (ATIF trajectories, or folders of them) as a run. What is in the run already is left as it is."""
     from atlas.export.atif_read import import_into
 
-    written, there = import_into(out, files, actor=actor, scores=_scores(scores) if scores else None)
+    notes: list[str] = []
+    given = _scores(scores) if scores else None
+    with goes_on():
+        written, there = import_into(out, files, actor=actor, scores=given, say=notes.append)
     click.echo(f"{written} trajectories imported, {there} there already: {out}")
+    for note in notes:
+        click.echo(note)
 
 
 def _scores(path: Path) -> dict[str, float]:

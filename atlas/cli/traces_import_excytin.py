@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from atlas.cli.stopping import goes_on
 from atlas.errors import DataError
 
 if TYPE_CHECKING:
@@ -71,14 +72,15 @@ def command(
     paths = _below(files)
     with click.progressbar(paths, label=f"Reading logged runs ({len(paths)})", file=sys.stderr) as shown:
         read = [read_file(path) for path in shown]
-    imported = import_runs(read, out, data)
     built = None
-    if memory is not None:
-        from atlas.benchmarks.excytin.logged.memory import build_memory
-        from atlas.traces.reader import Run
+    with goes_on():
+        imported = import_runs(read, out, data)
+        if memory is not None:
+            from atlas.benchmarks.excytin.logged.memory import build_memory
+            from atlas.traces.reader import Run
 
-        click.echo(f"learning from the runs on incident {', '.join(map(str, incidents))}", err=True)
-        built = build_memory(Run(out), memory, incidents=incidents, at_least=at_least, embedder=embedder)
+            click.echo(f"learning from the runs on incident {', '.join(map(str, incidents))}", err=True)
+            built = build_memory(Run(out), memory, incidents=incidents, at_least=at_least, embedder=embedder)
     _show(imported, built, out, as_json=as_json)
 
 

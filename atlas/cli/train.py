@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.stopping import Stopped, goes_on, typed_command
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ RECIPES = (
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 def command(recipe: str, **options: Any) -> None:
     """RECIPE: one of those listed; docs/guides/training.md says when which is worth its time."""
-    from atlas.trained.student import need_torch
+    from atlas.trained.student import check_place, need_torch
 
     need_torch()
     import torch
@@ -82,6 +83,7 @@ def command(recipe: str, **options: Any) -> None:
 
     distributed.join()
     out: Path = options["out"]
+    check_place(out)
     if options["select"] and options["epochs"] == 1 and options["base"].partition(":")[0] == "scratch":
         raise ConfigError(
             "--select takes what a trained student finds hard, and the first of --epochs trains it: give 2 or more "
@@ -120,7 +122,7 @@ def command(recipe: str, **options: Any) -> None:
         seed=options["seed"],
         max_minutes=options["max_minutes"],
     )
-    about: dict[str, Any] = {"command": shlex.join(["atlas", *sys.argv[1:]]), "reward": options["reward"]}
+    about: dict[str, Any] = {"command": typed_command(), "reward": options["reward"]}
     if recipe == "judge":
         about[TASKS] = marks(train)
     trainer = Trainer(
@@ -136,16 +138,53 @@ def command(recipe: str, **options: Any) -> None:
         about=about,
         seen=_lines() if distributed.first() else lambda now: None,
     )
+    _check_other(out, trainer.config())
     if distributed.first():
         click.echo(
             f"{recipe}: {len(train):,} episodes, {len(held_out):,} held out; "
             f"{base.config()['parameters']:,} parameters",
             err=True,
         )
-    history = trainer.run(resume=options["resume"])
+    with _interrupted(out):
+        history = trainer.run(resume=options["resume"])
     if distributed.first():
         _told(history, out, as_json=options["as_json"])
     distributed.leave()
+
+
+@contextmanager
+def _interrupted(out: Path) -> Iterator[None]:
+    """Ctrl-C is told with the command that goes on from the last checkpoint, or begins anew where there is none yet."""
+    from atlas.train.checkpoint import place_of
+
+    try:
+        with goes_on(lambda: ("--resume",), kept=f"{place_of(out)} is kept"):
+            yield
+    except Stopped:
+        if place_of(out).exists():
+            raise
+        raise click.Abort from None
+
+
+def _check_other(out: Path, config: dict[str, Any]) -> None:
+    """Raises ConfigError where the student in ``out`` is another: of other data, another recipe or another base. One
+    that is only trained longer, or at another rate, is the same trained again, and takes its place."""
+    from dataclasses import fields
+
+    from atlas.train.trainer import Settings
+    from atlas.trained.student import ABOUT, about
+
+    if not (out / ABOUT).exists():
+        return
+    there = about(out).get("training") or {}
+    schedule = {field.name for field in fields(Settings)} | {"processes"}
+    # As it was read from JSON: what is a tuple here was a list there.
+    config = json.loads(json.dumps(config))
+    if other := sorted(k for k in {*config, *there} - schedule if config.get(k) != there.get(k)):
+        raise ConfigError(
+            f"{out} holds a student of a training with another {', '.join(other)}: choose another folder with -o, or "
+            "move it away"
+        )
 
 
 def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
@@ -235,8 +274,6 @@ def _measured(measured: Measured) -> str:
 
 
 def _told(history: Sequence[Measured], out: Path, *, as_json: bool) -> None:
-    import json
-
     from atlas.train.trainer import goodness
 
     # Of equals the trainer keeps the first, as max does.

@@ -72,10 +72,13 @@ def calibrate(
         trust.save(out)
     if as_json:
         click.echo(trust.model_dump_json())
-        return
-    _print(trust)
-    if out is not None:
-        click.echo(f"Written: {out}   (atlas trust show {out}; in Python: Cascade(..., trust=Trust.load(...)))")
+    else:
+        _print(trust)
+        if out is not None:
+            click.echo(f"Written: {out}   (atlas trust show {out}; in Python: Cascade(..., trust=Trust.load(...)))")
+    if trust.certificate is not None and not trust.certificate.certified:
+        # A script must not take the safe choice for a certified one.
+        raise click.exceptions.Exit(1)
 
 
 @command.command("show")

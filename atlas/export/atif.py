@@ -13,7 +13,7 @@ from typing import Any
 import atlas
 from atlas.export.atif_schema import VERSION as VERSION
 from atlas.export.atif_schema import Agent, Call, FinalMetrics, Metrics, Observed, Result, Trajectory, Turn, text_of
-from atlas.export.rows import PARTS, asks_for_lines, completion_of, stripped
+from atlas.export.rows import DISPATCHED, PARTS, asks_for_lines, completion_of, stripped
 from atlas.export.whole import Whole, timestamp
 from atlas.records import Message, ToolCall, Usage, total
 
@@ -88,15 +88,17 @@ def _agent(whole: Whole, index: int, before: Sequence[Turn]) -> dict[str, Any]:
     if prompt.tools != whole.steps[0].decision.prompt.tools:
         own["tools"] = list(prompt.tools)
     usage = total(step.spend)
+    dispatched = step.decision.reason == DISPATCHED
     return {
         "source": "agent",
-        "timestamp": timestamp(whole.began(index)),
-        "model_name": whole.rows[index].model or None,
+        "timestamp": timestamp(whole.began(index)) if whole.result.started else None,
+        "model_name": None if dispatched else whole.rows[index].model or None,
         "message": completion.content,
         "reasoning_content": step.decision.thought or None,
         "tool_calls": _calls(completion.tool_calls),
         "observation": _observed(whole, index),
         "metrics": _metrics(usage) if step.spend else None,
+        "llm_call_count": 0 if dispatched and not step.spend else usage.calls or None,
         "extra": {OWN: own},
     }
 

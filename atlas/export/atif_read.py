@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from atlas.actions import ChatActions
 from atlas.errors import DataError
 from atlas.evaluators import success
-from atlas.export.atif import OWN, conversation, messages_of, stable_of, tool_calls_of
+from atlas.export.atif import OWN, messages_of, stable_of, tool_calls_of
+from atlas.export.atif_files import Found, scored, trajectories
 from atlas.export.atif_schema import Trajectory, Turn, text_of
-from atlas.export.folder import MANIFEST
-from atlas.export.rows import PARTS
+from atlas.export.atif_spend import episode_spend, step_spend
+from atlas.export.atif_talk import Own, own_turns
+from atlas.export.rows import DISPATCHED, PARTS, UNTOLD
 from atlas.records import (
     TEACHER,
     Decision,
@@ -25,72 +25,45 @@ from atlas.records import (
     Observation,
     Prompt,
     Reply,
-    Spend,
     Step,
     Stop,
     Task,
-    Usage,
     View,
-    by_actor,
     content_hash,
 )
 from atlas.traces.reader import Run
 from atlas.traces.writer import RunWriter
 
-SETTINGS = {"kind": "imported", "format": "atif"}
+SETTINGS = {"kind": "imported", "format": "atif", "reading": 2}
+"""``reading`` grows when trajectories are read otherwise than before: a run does not mix two readings."""
 _ANY = View(task=Task(id="", goal=""), opening="")
 
 
-def trajectories(paths: Sequence[Path]) -> Iterator[tuple[str, Trajectory]]:
-    """(where it is from, trajectory) for all files; a folder stands for the ``*.json`` in it and below it.
-
-    Subagents' trajectories come after the one they are part of. Raises DataError for what is no trajectory.
-    """
-    for path in paths:
-        files = sorted(p for p in path.rglob("*.json") if p.name != MANIFEST) if path.is_dir() else [path]
-        if not files:
-            raise DataError(f"{path} holds no trajectories (*.json): name the files or the folder they are in")
-        for file in files:
-            yield from _with_parts(file.stem, _parse(file))
-
-
-def _parse(file: Path) -> Trajectory:
-    try:
-        return Trajectory.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}): name a file with an ATIF trajectory") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise DataError(
-            f"{file} is no ATIF trajectory of version 1 ({where}: {first['msg']}): export it again"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is no JSON document ({str(error)[:80]}): export the trajectory again") from error
-
-
-def _with_parts(name: str, found: Trajectory) -> Iterator[tuple[str, Trajectory]]:
-    yield found.trajectory_id or name, found
-    for number, part in enumerate(found.subagent_trajectories or (), 1):
-        yield from _with_parts(f"{name}.{number}", part)
-
-
 def import_into(
-    folder: str | Path, paths: Sequence[Path], *, actor: str = TEACHER, scores: Mapping[str, float] | None = None
+    folder: str | Path,
+    paths: Sequence[Path],
+    *,
+    actor: str = TEACHER,
+    scores: Mapping[str, float] | None = None,
+    say: Callable[[str], None] = lambda note: None,
 ) -> tuple[int, int]:
     """Write trajectories to the run ``folder``; how many were written, and how many were in it already.
 
-    ``actor`` is who acted in those of other agents, ``scores`` what they were worth, by trajectory id or file name.
-    Our own exports have both. All files are read before anything is written.
+    ``actor`` is who acted in those of other agents, ``scores`` what they were worth, by trajectory id, task, or file
+    name; where they say nothing the result of a trial counts. Our own exports have both. All files are read before
+    anything is written; what a reader should know besides is told to ``say``.
     """
-    found = [episode_of(name, trajectory, actor, scores or {}) for name, trajectory in trajectories(paths)]
+    runs = scored(trajectories(paths, say), scores or {})
+    found = [(run, *episode_of(run, actor)) for run in runs]
     written = 0
     with RunWriter(folder, SETTINGS) as writer:
-        there = {result.id for result in Run(folder).results()}
-        for episode, steps in found:
-            if episode.id in there:
+        goals = {result.id: result.task for result in Run(folder).results()}
+        for run, episode, steps in found:
+            if episode.id in goals:
                 continue
-            there.add(episode.id)
+            if not _ours(run.first):
+                episode = episode.model_copy(update={"task": _task(run, episode.id, goals.values())})
+            goals[episode.id] = episode.task
             written += 1
             writer.start(episode.id, episode.arm, episode.task, episode.seed, episode.config)
             for step in steps:
@@ -99,18 +72,31 @@ def import_into(
     return written, len(found) - written
 
 
-def episode_of(
-    name: str, trajectory: Trajectory, actor: str = TEACHER, scores: Mapping[str, float] | None = None
-) -> tuple[Episode, list[Step]]:
-    """The episode and the steps that a trajectory holds."""
-    own = (trajectory.extra or {}).get(OWN)
-    if isinstance(own, dict) and "episode" in own:
+def _task(run: Found, episode: str, others: Collection[Task]) -> Task:
+    """The task of a run. Tasks with different goals are two, whatever their files are called."""
+    goal = run.goal
+    taken = {task.id for task in others if task.goal != goal}
+    names = (run.name, f"{run.where}/{run.name}", f"{run.where}/{run.name}-{episode}")
+    return Task(id=next(name for name in names if name not in taken), goal=goal)
+
+
+def episode_of(run: Found, actor: str = TEACHER) -> tuple[Episode, list[Step]]:
+    """The episode and the steps of a run."""
+    if _ours(run.first):
+        assert run.first.extra is not None
         try:
-            return Episode.model_validate(own["episode"]), list(_own_steps(trajectory))
+            return Episode.model_validate(run.first.extra[OWN]["episode"]), list(_own_steps(run.first))
         except (ValidationError, KeyError, TypeError) as error:
-            raise DataError(f"the trajectory {name} was changed after atlas exported it: export it again") from error
-    steps = list(_steps(trajectory, actor))
-    return _episode(name, trajectory, steps, (scores or {}).get(name)), steps
+            raise DataError(
+                f"the trajectory {run.name} was changed after atlas exported it: export it again"
+            ) from error
+    turns = own_turns(run.documents)
+    return _episode(run, turns, actor), list(_steps(turns, actor))
+
+
+def _ours(trajectory: Trajectory) -> bool:
+    own = (trajectory.extra or {}).get(OWN)
+    return isinstance(own, dict) and "episode" in own
 
 
 def _own_steps(trajectory: Trajectory) -> Iterator[Step]:
@@ -133,88 +119,69 @@ def _agent_turns(trajectory: Trajectory) -> Iterator[tuple[Turn, str, list[Messa
     for i, turn in enumerate(trajectory.steps):
         if turn.source == "agent" and not turn.is_copied_context:
             yield turn, stable, list(talk)
-        talk.extend(_said(i, turn))
+        # The system message at the beginning is no part of the conversation.
+        talk.extend([] if i == 0 and turn.source == "system" else messages_of(turn))
 
 
 # --- of other agents --------------------------------------------------------------------------------------------------
 
 
-def _steps(trajectory: Trajectory, actor: str) -> Iterator[Step]:
-    turns = list(_agent_turns(trajectory))
-    whole = conversation(trajectory.steps)
-    for index, (turn, stable, talk) in enumerate(turns):
-        model = turn.model_name or trajectory.agent.model_name or trajectory.agent.name
-        following = turns[index + 1][2] if index + 1 < len(turns) else whole
+def _steps(turns: Sequence[Own], actor: str) -> Iterator[Step]:
+    for index, own in enumerate(turns):
+        turn = own.turn
         calls = tool_calls_of(turn)
         text = text_of(turn.message)
-        parsed = ChatActions().parse(Reply(text=text, tool_calls=calls), _ANY)
+        action = ChatActions().parse(Reply(text=text, tool_calls=calls), _ANY).action
         last = index + 1 == len(turns)
         yield Step(
             index=index,
-            observation=_seen(talk),
+            observation=own.seen,
             decision=Decision(
-                action=parsed.action or "",
+                action=action or "",
                 actor=actor,
-                reason="imported" if parsed.action else "no-action",
+                reason=_reason(own) if action else "no-action",
                 thought=turn.reasoning_content or "",
                 text=text,
                 tool_calls=calls,
-                prompt=Prompt(stable=stable, history=tuple(talk), tools=trajectory.agent.tool_definitions or ()),
+                prompt=Prompt(stable=own.stable, history=own.history, tools=own.document.agent.tool_definitions or ()),
             ),
-            outcome=Observation(text=_texts(following[len(talk) + 1 :]), done=last),
-            spend=(Spend(actor=actor, model=model, usage=_usage(turn)),),
-            seconds=_seconds(turn, None if last else turns[index + 1][0]),
+            outcome=Observation(text=own.after, done=last),
+            spend=step_spend(own, actor),
+            seconds=_seconds(turn, None if last else turns[index + 1].turn),
         )
 
 
-def _said(index: int, turn: Turn) -> list[Message]:
-    """What a turn adds to the conversation; the system message at the beginning is no part of it."""
-    return [] if index == 0 and turn.source == "system" else messages_of(turn)
+def _reason(own: Own) -> str:
+    calls = own.turn.llm_call_count
+    if calls == 0:
+        return DISPATCHED
+    # Calls that several replies made, one after another, are told as if one reply had made them all.
+    several = (calls or 1) > 1 and len(own.turn.tool_calls or ()) > 1
+    return "imported" if own.whole and not several else UNTOLD
 
 
-def _seen(talk: Sequence[Message]) -> str:
-    """What was shown since the agent last spoke."""
-    spoke = max((i for i, message in enumerate(talk) if message.role == "assistant"), default=-1)
-    return _texts(talk[spoke + 1 :])
-
-
-def _texts(messages: Sequence[Message]) -> str:
-    return "\n".join(m.content for m in messages if m.role != "system" and m.content)
-
-
-def _usage(turn: Turn) -> Usage:
-    """What a turn used, as it says; tokens and dollars that it does not tell are unknown."""
-    metrics = turn.metrics
-    if metrics is None:
-        return Usage(calls=1, dollars=None, unmetered=1)
-    return Usage(
-        calls=1,
-        prompt_tokens=metrics.prompt_tokens or 0,
-        cached_tokens=metrics.cached_tokens or 0,
-        completion_tokens=metrics.completion_tokens or 0,
-        dollars=metrics.cost_usd,
-        unmetered=int(metrics.prompt_tokens is None or metrics.completion_tokens is None),
-    )
-
-
-def _episode(name: str, trajectory: Trajectory, steps: Sequence[Step], score: float | None) -> Episode:
-    users = [turn for turn in trajectory.steps if turn.source == "user"]
-    times = [at for at in (_time(turn) for turn in trajectory.steps) if at is not None]
-    spend = by_actor(s for step in steps for s in step.spend)
-    identity: Any = trajectory.model_dump(mode="json", exclude={"subagent_trajectories"})
+def _episode(run: Found, turns: Sequence[Own], actor: str) -> Episode:
+    said = [turn for document in run.documents for turn in document.steps]
+    times = [at for at in map(_time, said) if at is not None]
+    # What is unset has no part in the id: fields that are read one day change no id of today.
+    identity = [
+        document.model_dump(mode="json", exclude={"subagent_trajectories"}, exclude_unset=True)
+        for document in run.documents
+    ]
+    agent = run.first.agent
     return Episode(
-        id=content_hash([name, identity], 12),
+        id=content_hash([run.base, *identity], 12),
         run="",
-        arm=trajectory.agent.name,
-        task=Task(id=name, goal=text_of(users[0].message) if users else name),
+        arm=agent.name,
+        task=Task(id=run.name, goal=run.goal),
         seed=0,
-        config=content_hash(trajectory.agent.model_dump(mode="json")),
+        config=content_hash(agent.model_dump(mode="json")),
         stop=Stop.DONE,
-        score=score,
-        success=success(score),
-        steps=len(steps),
-        teacher_steps=sum(step.decision.actor == TEACHER for step in steps),
-        spend=spend,
+        score=run.reward,
+        success=success(run.reward),
+        steps=len(turns),
+        teacher_steps=sum(own.turn.llm_call_count != 0 for own in turns) if actor == TEACHER else 0,
+        spend=episode_spend(run.documents, turns, actor),
         seconds=max(times) - min(times) if times else 0.0,
         started=min(times) if times else 0.0,
     )
@@ -226,9 +193,11 @@ def _seconds(turn: Turn, after: Turn | None) -> float:
 
 
 def _time(turn: Turn) -> float | None:
+    """Unix time; one without a zone is UTC, wherever it is read."""
     if turn.timestamp is None:
         return None
     try:
-        return datetime.fromisoformat(turn.timestamp.replace("Z", "+00:00")).timestamp()
+        at = datetime.fromisoformat(turn.timestamp.replace("Z", "+00:00"))
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

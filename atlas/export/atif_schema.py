@@ -38,11 +38,19 @@ class Call(Lenient):
     extra: dict[str, Any] | None = None
 
 
+class Reference(Lenient):
+    """Where the trajectory of a subagent lies: embedded in this document, or in a file of its own."""
+
+    trajectory_id: str | None = None
+    trajectory_path: str | None = None
+
+
 class Result(Lenient):
     """What a tool call, or another action, returned."""
 
     source_call_id: str | None = None
     content: Content | None = None
+    subagent_trajectory_ref: tuple[Reference, ...] | None = None
 
 
 class Observed(Lenient):
@@ -74,6 +82,8 @@ class Turn(Lenient):
     metrics: Metrics | None = None
     extra: dict[str, Any] | None = None
     is_copied_context: bool | None = None
+    llm_call_count: int | None = Field(default=None, ge=0)
+    """0 where a program, and no model, chose the step; above 1 the metrics are those of all the calls."""
 
 
 class Agent(Lenient):
@@ -89,10 +99,10 @@ class Agent(Lenient):
 class FinalMetrics(Lenient):
     """Totals of a trajectory."""
 
-    total_prompt_tokens: int | None = None
-    total_completion_tokens: int | None = None
-    total_cached_tokens: int | None = None
-    total_cost_usd: float | None = None
+    total_prompt_tokens: int | None = Field(default=None, ge=0)
+    total_completion_tokens: int | None = Field(default=None, ge=0)
+    total_cached_tokens: int | None = Field(default=None, ge=0)
+    total_cost_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     total_steps: int | None = None
 
 
@@ -105,6 +115,8 @@ class Trajectory(Lenient):
     agent: Agent
     steps: tuple[Turn, ...]
     final_metrics: FinalMetrics | None = None
+    continued_trajectory_ref: str | None = None
+    """The file in which the run goes on."""
     extra: dict[str, Any] | None = None
     subagent_trajectories: tuple[Trajectory, ...] | None = None
 

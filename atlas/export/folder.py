@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from atlas.errors import ConfigError, StoreError
+from atlas.folders import check_replaceable
 
 MANIFEST = "manifest.json"
 
@@ -37,6 +38,7 @@ class Folder:
         self._hashes: dict[str, hashlib._Hash] = {}
 
     def __enter__(self) -> Self:
+        check_replaceable(self.path)
         with self.told():
             self._heal()
             if (found := self._strange()) is not None:

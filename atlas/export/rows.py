@@ -39,6 +39,14 @@ from atlas.traces.reader import Run, StoredEpisode
 PARTS = {"demonstrations": "retrieved", "pamphlets": "guidance", "advice": "advice", "actions": "ask"}
 """What a prompt can be rendered without, and the field of :class:`atlas.records.Prompt` that holds it."""
 
+DISPATCHED, UNTOLD = "dispatched", "untold"
+"""Reasons of imported steps that nobody can learn from."""
+CONTEXT_ONLY = {
+    DISPATCHED: "chosen by a program and no model",
+    UNTOLD: "the imported trajectory does not tell all that its prompt held",
+}
+"""Reason of a step -> why it is no example of what to do at its prompt."""
+
 _LISTED = "Possible actions: "
 
 
@@ -189,6 +197,7 @@ def _row(run: str, episode: StoredEpisode, result: Episode, step: Step, last: in
         reviews=tuple(r for r in result.reviews if r.attempt == step.attempt),
         spend=step.spend,
         dollars=total(step.spend).dollars if step.spend else None,
+        context=CONTEXT_ONLY.get(decision.reason, ""),
         permitted={name: why for name, why in reasons.items() if why is not None},
     )
 

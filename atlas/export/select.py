@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import Field
 
 from atlas.errors import ConfigError
-from atlas.export.rows import Row
+from atlas.export.rows import DISPATCHED, Row
 from atlas.records import INTERRUPTED, Episode, Record, Stop
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.verdicts import newest, read_verdicts
@@ -100,6 +100,8 @@ def row_reason(row: Row, filters: Filters) -> str | None:
         return "another actor"
     if filters.by_result and not row.last_attempt:
         return "an attempt that was retried: the episode's score is not its own"
+    if filters.permitted_only and row.context:
+        return row.context
     if filters.permitted_only and not row.trainable:
         return f"no permission to train on {row.model or 'an unnamed model'}"
     return None
@@ -107,5 +109,6 @@ def row_reason(row: Row, filters: Filters) -> str | None:
 
 def episode_permission_reason(rows: Iterable[Row]) -> str | None:
     """Why an episode may not be trained on as a whole; None where all who acted in it permit it."""
-    models = sorted({row.model or "an unnamed model" for row in rows if not row.trainable})
+    wrote = [row for row in rows if row.reason != DISPATCHED]
+    models = sorted({row.model or "an unnamed model" for row in wrote if row.model not in row.permitted})
     return f"no permission to train on {', '.join(models)}" if models else None

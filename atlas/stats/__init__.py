@@ -5,6 +5,6 @@ when it draws, :mod:`~atlas.stats.scores` at once.
 """
 
 from atlas.stats.intervals import Interval, mcnemar, wilson
-from atlas.stats.resampling import bootstrap
+from atlas.stats.resampling import bootstrap, paired
 
-__all__ = ["Interval", "bootstrap", "mcnemar", "wilson"]
+__all__ = ["Interval", "bootstrap", "mcnemar", "paired", "wilson"]

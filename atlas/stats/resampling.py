@@ -25,9 +25,10 @@ _CELLS = 4_000_000
 
 
 def bootstrap(values: Sequence[float], *, resamples: int = 10_000, seed: int = 0) -> Interval:
-    """The mean of ``values``, one for each cluster. For paired differences pass the differences.
+    """The mean of ``values``, one for each cluster.
 
-    All values equal gives an interval of width 0, which is honest about the sample only: look at ``n``.
+    All values equal gives an interval of width 0, which is honest about the sample only: look at ``n``. Differences of
+    success are :func:`paired`.
     """
     import numpy as np
 
@@ -39,6 +40,22 @@ def bootstrap(values: Sequence[float], *, resamples: int = 10_000, seed: int = 0
         return found
 
     return cluster_bootstrap(mean, np.asarray(values, dtype=float), resamples=resamples, seed=seed)
+
+
+def paired(differences: Sequence[float], *, resamples: int = 10_000, seed: int = 0) -> Interval:
+    """The mean of paired differences in [-1, 1], one for each task: of success, say.
+
+    Resampled over tasks (:func:`bootstrap`). Where all tasks say the same (all are tied, or all are won by one of the
+    two) resampling finds no width and would promise too much. There the bound of Clopper and Pearson (1934) for n of n
+    holds: at 97.5 % the share of all tasks that are so is at least ``0.025 ** (1 / n)``, and the rest may be anything.
+    All won then excludes 0 just where the exact McNemar test does (p <= 0.05).
+    """
+    found = bootstrap(differences, resamples=resamples, seed=seed)
+    if not differences or min(differences) != max(differences):
+        return found
+    known = 0.025 ** (1 / len(differences))
+    middle, rest = known * differences[0], 1 - known
+    return found.replace(low=max(-1.0, middle - rest), high=min(1.0, middle + rest))
 
 
 def cluster_bootstrap(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from statistics import fmean
 
 from atlas.records import INTERRUPTED, Episode, Record, Spend, Stop, Usage, by_actor, total
-from atlas.stats import Interval, bootstrap, mcnemar, wilson
+from atlas.stats import Interval, bootstrap, mcnemar, paired, wilson
 from atlas.traces.reader import StoredEpisode
 from atlas.traces.roles import TEACHER, Roles, leading
 
@@ -128,7 +128,7 @@ def pair(episodes: Sequence[Episode], first: str, second: str) -> Pair:
         first=first,
         second=second,
         tasks=len(means),
-        success=bootstrap(means),
+        success=paired(means),
         dollars=bootstrap([fmean(values) for values in gaps.values()]) if priced else None,
         only_first=only_first,
         only_second=only_second,

@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 import atlas
 from atlas.errors import ConfigError, StoreError
+from atlas.folders import check_named
 from atlas.records import Episode, Prompt, Step, Task, content_hash
 from atlas.traces.format import READS, SCHEMA, pack_prompt
 
@@ -53,6 +55,8 @@ class RunWriter:
         self._synced = time.monotonic()
         self._end = -1
         """Size of the file after the last line that was written here."""
+        check_named(self.folder)
+        _check_own(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.folder / TRACE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -75,8 +79,8 @@ class RunWriter:
             found = read_manifest(path)
             if found["config"] != content_hash(manifest):
                 raise ConfigError(
-                    f"the run {self.folder} was made with other settings: resume it with the same ones, "
-                    "or start a new run with -o"
+                    f"the run {self.folder} was made with other settings ({_differing(found['settings'], manifest)}): "
+                    "resume it with the same ones, or start a new run with -o"
                 )
             added = _with_permitted(found, about)
             if added is not None or found["schema"] != SCHEMA:
@@ -195,6 +199,37 @@ def _step(step: Step) -> bytes:
 def _began(episode_id: str) -> bytes:
     """How the lines of an episode's steps begin."""
     return _encoded({"type": "step", "episode": episode_id})[:-1]
+
+
+def _differing(first: dict[str, Any], second: dict[str, Any]) -> str:
+    """The names of the settings that differ; their values may be anything, a key among them."""
+    missing = object()
+    names = [name for name in {**first, **second} if first.get(name, missing) != second.get(name, missing)]
+    return ", ".join(names) or "the same ones by name"
+
+
+def _check_own(folder: Path) -> None:
+    """Raises ConfigError where ``folder`` holds other things than a run: they would be mixed up, or written over."""
+    if not folder.is_dir():
+        return
+    path = folder / MANIFEST
+    if path.exists():
+        try:
+            own = {"schema", "config", "settings"} <= json.loads(path.read_text(encoding="utf-8")).keys()
+        except (OSError, ValueError, AttributeError):
+            # Damage to a run is told of where its manifest is read.
+            own = (folder / TRACE).exists()
+        if not own:
+            raise ConfigError(f"{path} is of another program: choose another folder with -o")
+        return
+    begun = {TRACE} if (folder / TRACE).is_file() and not (folder / TRACE).stat().st_size else set()
+    names = {p.name for p in folder.iterdir() if not p.name.startswith(".")} - begun
+    if (strange := min((name for name in names if not _BEFORE.fullmatch(name)), default=None)) is not None:
+        raise ConfigError(f"{folder} holds {strange} and no run: choose another folder with -o")
+
+
+_BEFORE = re.compile(r"run\.tmp|.+\.(?:sqlite|db)(?:-wal|-shm|-journal)?")
+"""What may be in a run's folder before its manifest: what another process has just begun, and a memory."""
 
 
 @contextlib.contextmanager

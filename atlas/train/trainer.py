@@ -23,6 +23,7 @@ from atlas.train.base import Base, batches
 from atlas.train.recipes import FORWARD, SftSuccess
 from atlas.train.select import Select
 from atlas.train.trajectories import fingerprint
+from atlas.trained.student import check_place
 from atlas.trained.trajectory import Trajectory
 from atlas.trained.vocabulary import Encoded
 
@@ -116,6 +117,7 @@ class Trainer:
         """
         if distributed.world() > 1 and self.settings.max_minutes is not None:
             raise ConfigError("several processes keep no common clock: train for a number of epochs, not of minutes")
+        check_place(self.out)
         config = self.config()
         path = checkpoint.place_of(self.out)
         state = checkpoint.load(path, config) if resume else None

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import DataError, MissingExtra
+from atlas.folders import check_own, check_replaceable, check_writable
 from atlas.trained.vocabulary import Vocabulary
 
 ABOUT = "student.json"
 WEIGHTS = "weights.safetensors"
 WORDS = "vocabulary.json"
+FILES = "files"
+"""Where :data:`ABOUT` lists all of them."""
 
 
 def need_torch() -> None:
@@ -32,14 +35,39 @@ def need_torch() -> None:
         raise MissingExtra("a trained student", "train") from None
 
 
+def check_place(folder: Path) -> None:
+    """Whether a student can be written to ``folder``, to be looked at before it is trained. Raises ConfigError where
+    anything but a student is there, StoreError where nothing can be written."""
+    check_replaceable(folder)
+    check_own(folder, _written(folder), "no training wrote")
+    check_writable(folder.parent)
+    if folder.exists():
+        check_writable(folder)
+
+
+def _written(folder: Path) -> set[str]:
+    """The files of the student in ``folder``; none where there is no student."""
+    try:
+        told = about(folder)
+    except DataError:
+        return set()
+    # Before they were listed a student of transformers had files that only it could name.
+    files = told.get(FILES) or ((WEIGHTS, WORDS) if told.get("base") == "scratch" else ())
+    return {ABOUT, *files}
+
+
 def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a new folder, and put it in the place of ``folder``. Raises DataError where it cannot."""
+    """Let ``write`` fill a new folder, and put it in the place of ``folder``. Raises DataError where it cannot, and
+    ConfigError where anything but a student is there."""
+    check_replaceable(folder)
+    check_own(folder, _written(folder), "no training wrote")
     aside: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = folder.with_name(f".{folder.name}-{os.getpid()}")
         aside.mkdir()
         write(aside)
+        _list_files(aside)
         old = aside.with_name(aside.name + "-old")
         if folder.exists():
             os.rename(folder, old)
@@ -53,6 +81,14 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _list_files(folder: Path) -> None:
+    """Write down what the student consists of: a folder that holds anything else is not replaced."""
+    path = folder / ABOUT
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told[FILES] = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    path.write_text(json.dumps(told, indent=2), encoding="utf-8")
 
 
 def save(folder: Path, net: Any, vocabulary: Vocabulary, about: dict[str, Any]) -> None:

@@ -91,6 +91,13 @@ class Agent:
             raise ConfigError("an agent has a policy, or a student and a teacher: give one of the two")
         if policy is not None and lanes:
             raise ConfigError("lanes are a policy: give lanes with a student and a teacher, or a policy of your own")
+        for name, number in (("samples", samples), ("k", k), ("max_tokens", max_tokens)):
+            if number < 1:
+                raise ConfigError(f"an agent's {name} is 1 or more, not {number}")
+        if guidance < 0 or not 0.0 <= trials <= 1.0:
+            raise ConfigError(
+                f"an agent's guidance is 0 tokens or more, its trials a share from 0 to 1, not {guidance} and {trials}"
+            )
         self.background = Background()
         self.actions = actions or ChatActions()
         self.arm = arm

@@ -205,8 +205,9 @@ def _held(place: Path) -> str:
 
 
 def _show(tallies: Sequence[Tally], held: str, *, with_server: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from atlas.tables import console
 
     table = Table(title="Recorded queries, run again", title_justify="left", caption_justify="left")
     table.caption = f"Database: {held}.\n{_LEGEND}"
@@ -230,7 +231,7 @@ def _show(tallies: Sequence[Tally], held: str, *, with_server: bool) -> None:
                 f"{1000 * t.server_seconds / max(1, t.compared):.2f}",
             ]
         table.add_row(*cells)
-    Console().print(table)
+    console().print(table)
 
 
 if __name__ == "__main__":

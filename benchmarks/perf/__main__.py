@@ -102,21 +102,22 @@ def _met(table: Table) -> list[bool]:
 
 def show(table: Table) -> None:
     """The table, its note, and a line for each aim."""
-    from rich.console import Console
     from rich.table import Table as Grid
+
+    from atlas.tables import console
 
     grid = Grid(title=table.title, title_justify="left", caption=table.note or None, caption_justify="left")
     for number, column in enumerate(table.columns):
         grid.add_column(column, justify="right" if number else "left")
     for row in table.rows:
         grid.add_row(*("-" if cell is None else f"{cell:,}" if isinstance(cell, int | float) else cell for cell in row))
-    console = Console()
-    console.print(grid)
+    out = console()
+    out.print(grid)
     for aim in table.aims:
         sign = ">=" if aim.at_least else "<="
         word = "[green]met[/]" if aim.met else "[red]not met[/]"
-        console.print(f"  {aim.what} {sign} {aim.limit:g}: {aim.measured:g}, {word}")
-    console.print()
+        out.print(f"  {aim.what} {sign} {aim.limit:g}: {aim.measured:g}, {word}")
+    out.print()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,11 @@ class SqliteTarget:
     def finished(self) -> Manifest | None:
         """What was imported before, where all of it is there."""
         if not self._manifest.is_file():
+            if self.path.exists():
+                raise StoreError(
+                    f"{self.path} is there already, and no import wrote it ({self._manifest.name} is missing): move it "
+                    "away, or choose another folder with -o"
+                )
             return None
         try:
             manifest = Manifest.model_validate_json(self._manifest.read_text(encoding="utf-8"))
