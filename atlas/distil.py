@@ -23,7 +23,8 @@ from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
 from atlas.records import Record, Spend, by_actor, content_hash
 from atlas.regrade import stored_case
-from atlas.traces.lines import append_line, read_lines
+from atlas.traces.claims import Claims
+from atlas.traces.lines import Tail, append_line, read_lines
 from atlas.traces.reader import Run, StoredEpisode
 
 LESSONS = "lessons.jsonl"
@@ -94,17 +95,28 @@ async def distil_run(
     missed: called with the reason for each episode that taught nothing because it could not be distilled.
     """
     config = distiller_hash(distiller)
+    tail = Tail(run.folder / LESSONS)
     known = {lesson.episode: lesson for lesson in read_lessons(run.folder, config)}
     found: dict[str, Lesson] = {}
+
+    since: dict[str, Lesson] = {}
+    """What was distilled meanwhile, by other processes too."""
 
     async def taught(episode: StoredEpisode) -> Lesson | None:
         lesson = known.get(episode.id)
         if lesson is not None and not (retry and lesson.distilled.missing):
             return lesson
+        with Claims(run.folder) as claims:
+            async with claims.turn(("lesson", config, episode.id)):
+                found = map(Lesson.model_validate, (line for line in tail.new() if line.get("config") == config))
+                since.update({lesson.episode: lesson for lesson in found})
+                return since.get(episode.id) or await distilled(episode)
+
+    async def distilled(episode: StoredEpisode) -> Lesson | None:
         # A copy, so that its steps are let go with it: a run of thousands of episodes does not fit in memory.
         case = stored_case(replace(episode))
         verdict = (verdicts or {}).get(episode.id) or await OutcomeJudge().judge(case, Desk())
-        distilled = await distiller.distil(case, verdict, desks(Account()))
+        written = await distiller.distil(case, verdict, desks(Account()))
         lesson = Lesson(
             episode=episode.id,
             arm=episode.arm,
@@ -112,9 +124,9 @@ async def distil_run(
             family=episode.task.family,
             config=config,
             time=time.time(),
-            distilled=distilled.model_copy(update={"entries": tuple(_of_run(e, run.name) for e in distilled.entries)}),
+            distilled=written.model_copy(update={"entries": tuple(_of_run(e, run.name) for e in written.entries)}),
         )
-        if not distilled.missing or distilled.spend:
+        if not written.missing or written.spend:
             append_line(run.folder / LESSONS, lesson.model_dump_json(exclude_defaults=True))
         return lesson
 

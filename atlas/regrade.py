@@ -10,8 +10,10 @@ from dataclasses import replace
 from atlas.asking import Account, Desk, Desks
 from atlas.evaluators.verdict import Case, Judge, Reference, case_of
 from atlas.records import INTERRUPTED, content_hash
+from atlas.traces.claims import Claims
+from atlas.traces.lines import Tail
 from atlas.traces.reader import Run, StoredEpisode
-from atlas.traces.verdicts import VerdictLine, append_verdict, newest, read_verdicts
+from atlas.traces.verdicts import VERDICTS, VerdictLine, append_verdict, newest, read_verdicts
 
 
 def finished(run: Run, arm: str | None = None) -> list[StoredEpisode]:
@@ -50,16 +52,23 @@ async def regrade(
 ) -> list[VerdictLine]:
     """Judge those of ``episodes`` that ``judge`` has not judged yet, and return its lines for all of them, in order.
 
-    Every verdict is written when it is there, so that a killed command loses none that was paid. ``retry`` asks again
+    Every verdict is written when it is there, so that a killed command loses none that was paid, and each is asked for
+    by one process, however many judge the run. ``retry`` asks again
     where the verdict is missing. ``references`` are by task id; ``desks`` makes the desk of each verdict.
     """
     config = judge_hash(judge, references)
+    tail = Tail(run.folder / VERDICTS)
     before = newest(read_verdicts(run.folder, config))
     waiting = [e for e in episodes if e.id not in before or (retry and before[e.id].verdict.score is None)]
     gate = asyncio.Semaphore(concurrency)
+    since: set[str] = set()
+    """The episodes that were judged meanwhile, by other processes too."""
 
-    async def grade(episode: StoredEpisode) -> None:
-        async with gate:
+    async def grade(episode: StoredEpisode, claims: Claims) -> None:
+        async with gate, claims.turn(("verdict", config, episode.id)):
+            since.update(line["episode"] for line in tail.new() if line.get("config") == config)
+            if episode.id in since:
+                return
             # A copy, so that its steps are let go with it: a run of thousands of episodes does not fit in memory.
             case = stored_case(replace(episode), (references or {}).get(episode.task.id))
             verdict = await judge.judge(case, desks(Account()))
@@ -75,8 +84,10 @@ async def regrade(
                 ),
             )
 
-    async with asyncio.TaskGroup() as group:
-        for episode in waiting:
-            group.create_task(grade(episode))
+    if waiting:
+        with Claims(run.folder) as claims:
+            async with asyncio.TaskGroup() as group:
+                for episode in waiting:
+                    group.create_task(grade(episode, claims))
     wanted = {e.id for e in episodes}
     return [line for line in read_verdicts(run.folder, config) if line.episode in wanted]

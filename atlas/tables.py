@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from atlas.figures import UNPRICED, money, money_interval, p_value, percent, percent_interval, points_interval
-from atlas.words import acts, clean, count_of, count_tokens, pays_off, shorten
+from atlas.words import acts, clean, count_of, count_tokens, dollars, pays_off, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,7 @@ def arms_table(rows: Sequence[ArmRow], *, planned: Mapping[str, int] | None = No
             percent_interval(row.success),
             count_of(row, (planned or {}).get(row.arm)),
             acts(row),
-            money(row.dollars_per_episode),
+            dollars(row.usage, row.episodes),
             count_tokens(per_episode, row.usage),
             f"{row.steps:.1f}",
             plain(str(row.errors), "red" if row.errors else ""),
@@ -99,7 +99,7 @@ def spend_table(rows: Sequence[tuple[str, Spend]], *, title: str | None = None) 
             plain(spend.model),
             f"{usage.calls:,}",
             *(count_tokens(n, usage) for n in (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)),
-            money(usage.dollars),
+            dollars(usage),
         )
         previous = arm
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from atlas.figures import percent
+from atlas.figures import money, percent
 
 if TYPE_CHECKING:
     from atlas.records import Decision, Usage
@@ -38,6 +38,13 @@ def count_tokens(count: float, usage: Usage) -> str:
     if not usage.unmetered:
         return f"{count:,.0f}"
     return f"{count:,.0f} + ?" if count else "-"
+
+
+def dollars(usage: Usage, parts: int = 1) -> str:
+    """What ``usage`` cost, or each of ``parts`` of it: ``≤ $0.43`` where some calls did not tell what they used."""
+    if usage.dollars is None and usage.at_most is not None:
+        return f"≤ {money(usage.at_most / parts)}"
+    return money(None if usage.dollars is None else usage.dollars / parts)
 
 
 def tokens(usage: Usage) -> str:

@@ -10,11 +10,9 @@ from pathlib import Path
 from atlas.records import INTERRUPTED, Episode, Price, Spend, Usage, counted, total
 from atlas.runner import Job, Key
 from atlas.traces import Run
+from atlas.traces.claims import WAIT as WAIT
 from atlas.traces.claims import Claims
 from atlas.traces.reader import Results, StoredEpisode
-
-WAIT = 0.2
-"""Seconds between two looks at what others are at."""
 
 
 class Shared:

@@ -34,7 +34,7 @@ class Outcome(Record):
     unaided: float | None
     """How well the student did by itself, 0 to 1: see :func:`unaided`. None where nobody knows."""
     dollars: float | None
-    """All actors together; None where a price is not known."""
+    """All actors together, at the most where some calls did not tell; None where a price is not known."""
     time: float = 0.0
     """Unix time of its start."""
 
@@ -48,7 +48,7 @@ def outcome(episode: Episode, steps: Sequence[Step]) -> Outcome:
         lane=episode.lane,
         success=episode.success,
         unaided=unaided(episode, steps),
-        dollars=total(episode.spend).dollars,
+        dollars=total(episode.spend).at_most,
         time=episode.started,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -30,7 +31,7 @@ from atlas.memory.distil_scripted import ScriptedDistiller
 from atlas.memory.pamphlet import Entry, Kind
 from atlas.memory.pamphlets import PamphletStore
 from atlas.records import TEACHER, Decision, Observation, Step, Task, Usage, View, Vote
-from atlas.testing import FlakyModel, ScriptedModel
+from atlas.testing import FlakyModel, ScriptedModel, SlowModel
 from atlas.testing.runs import ARMS, write_run
 from atlas.traces import Run
 from atlas.traces.verdicts import read_verdicts
@@ -343,6 +344,13 @@ async def test_a_run_is_distilled_once_and_paid_once(run: Run, tmp_path: Path) -
     with PamphletStore(":memory:", HashEmbedder()) as other:
         await distil_run(run, ModelDistiller(model), run.episodes(), other)
         assert len(model.asks) == 12 and other.all()[0].support == 12
+
+
+async def test_several_at_once_pay_each_lesson_once(run: Run) -> None:
+    asked = ScriptedModel(lambda ask: json.dumps({"entries": [{**GOOD, "cue": "a clean mug is wanted"}]}))
+    slow = SlowModel(asked, latency=0.01)
+    found = await asyncio.gather(*(distil_run(run, ModelDistiller(slow), run.episodes()) for _ in range(3)))
+    assert len(asked.asks) == 12 == len(read_lessons(run.folder)) and found[0] == found[1] == found[2]
 
 
 async def test_what_came_to_nothing_is_asked_again_when_wished(run: Run) -> None:

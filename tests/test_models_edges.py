@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from email.utils import formatdate
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
-from atlas.errors import ModelError
+from atlas.errors import MissingExtra, ModelError
 from atlas.records import Ask, Message, Price, Prompt, Task, Usage, View
 from atlas.testing.server import ChatServer, Hang, Say, Slots, Status
 
@@ -135,3 +136,20 @@ async def test_a_request_that_is_wrong_in_itself_is_told_once() -> None:
     with ChatServer(Status(400, message="prompt too long")) as server, pytest.raises(ModelError, match="too long"):
         await model(server).sample(ask(n=4))
     assert [request.get("n", 1) for request in server.requests] == [4, 1]
+
+
+async def test_a_server_that_counts_one_of_several_samples_is_not_believed() -> None:
+    text = "Thought: the desk is where the pen was last seen. Action: go to the desk"
+    with ChatServer(Say(text, completion_tokens=18)) as server:
+        asked = model(server)
+        both = (await asked.sample(ask(n=2))).usage
+        assert both.dollars is None and both.unmetered == 1 and both.completion_tokens > 30
+        after = (await asked.sample(ask(n=2))).usage
+    assert (after.calls, after.completion_tokens, after.unmetered) == (2, 36, 0)
+
+
+@pytest.mark.skipif(find_spec("mcp") is not None, reason="the package is there")
+async def test_a_model_that_needs_a_package_names_the_extra() -> None:
+    with ChatServer(Say()) as server, pytest.raises(MissingExtra, match=r"Responses API .*atlas-cascade\[responses\]"):
+        await Hosted("openai/gpt-5-pro", base_url=server.url, api_key="sk-test").sample(ask())
+    assert server.requests == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from atlas.evaluators.judge import ModelJudge
 from atlas.evaluators.rubric import AXES
 from atlas.records import Ask
 from atlas.regrade import finished, regrade, stored_case
-from atlas.testing import FlakyModel, ScriptedModel
+from atlas.testing import FlakyModel, ScriptedModel, SlowModel
 from atlas.testing.runs import ARMS, write_run
 from atlas.traces import Run
 from atlas.traces.verdicts import VERDICTS, newest, paid, read_verdicts
@@ -76,6 +77,15 @@ async def test_a_judge_killed_half_way_goes_on(folder: Path) -> None:
     model = ScriptedModel(lambda ask: says(1.0))
     lines = await regrade(run, ModelJudge(model), episodes)
     assert len(model.asks) == len(episodes) - 5 and set(newest(lines)) == {e.id for e in episodes}
+
+
+async def test_several_at_once_pay_each_verdict_once(folder: Path) -> None:
+    run = Run(folder)
+    asked = ScriptedModel(lambda ask: says(1.0))
+    slow = SlowModel(asked, latency=0.01)
+    found = await asyncio.gather(*(regrade(run, ModelJudge(slow), finished(run)) for _ in range(3)))
+    assert len(asked.asks) == 24 == len((folder / VERDICTS).read_text().splitlines())
+    assert all(set(newest(lines)) == {e.id for e in finished(run)} for lines in found)
 
 
 async def test_missing_verdicts_are_marked_and_asked_again_only_when_told(folder: Path) -> None:

@@ -18,9 +18,11 @@ from atlas.benchmarks.options import BenchOptions
 from atlas.budget import Budget, Meter
 from atlas.errors import BudgetExceeded, ConfigError
 from atlas.loop import Rollout
-from atlas.policies import Solo
-from atlas.records import Ask, Completion, Price, Reply, Stop, Task, Usage, View
+from atlas.memory.history import outcome
+from atlas.policies import LaneRules, Solo
+from atlas.records import Ask, Completion, LaneChoice, Price, Reply, Stop, Task, Usage, View, total
 from atlas.traces import Run, RunWriter
+from atlas.words import dollars
 from tests.test_loop import Counting
 
 PRICE = Price(prompt=1.0, completion=10.0)
@@ -132,3 +134,22 @@ async def test_an_error_that_ends_the_run_leaves_no_episode_without_an_end(tmp_p
         await Rollout(Counting(), Solo(unpriced), recorder=writer, budget=Budget(dollars=1.0)).play()
     (stored,) = Run(tmp_path / "run").episodes()
     assert stored.result is not None and stored.result.stop is Stop.CANCELLED, "it is played again, when it can be"
+
+
+# --- what is shown, and what else counts dollars ----------------------------------------------------------------------
+
+
+def test_dollars_that_are_not_told_are_shown_as_a_bound_not_as_unpriced() -> None:
+    both = GOOD + Usage(calls=1, dollars=None, unmetered=1, most=0.5)
+    assert (dollars(both), dollars(both, 2)) == ("≤ $0.500", "≤ $0.250")
+    assert (dollars(GOOD), dollars(Usage(dollars=None))) == ("$0.000200", "unpriced")
+
+
+async def test_one_untold_reply_closes_no_lane_for_a_missing_price(tmp_path: Path) -> None:
+    await bench(tmp_path / "run", Told(UNTOLD), n=1).run()
+    (episode,) = Run(tmp_path / "run").results()
+    kept = outcome(episode.replace(lane="auto"), ())
+    assert kept.dollars == total(episode.spend).at_most and kept.dollars is not None
+    rules = LaneRules(dollars={"auto": kept.dollars / 2})
+    chosen = rules.allow(LaneChoice(lane="auto", reason="like others"), {"auto": kept.dollars})
+    assert chosen.lane == "paired" and "spent" in chosen.reason

@@ -186,8 +186,9 @@ def _live_table(out: Any) -> Iterator[Seen]:
     from rich.text import Text
 
     from atlas.benchmarks.bench import spent
-    from atlas.tables import arms_table, money
+    from atlas.tables import arms_table
     from atlas.traces.account import arm_rows
+    from atlas.words import dollars
 
     shown = 0.0
     with Live(console=out, auto_refresh=False, transient=True) as live:
@@ -198,7 +199,7 @@ def _live_table(out: Any) -> Iterator[Seen]:
                 return
             shown = time.monotonic()
             usage = spent(episodes)
-            status = f"{doing}   so far: {len(episodes):,} episodes, {money(usage.dollars)}, {usage.tokens:,} tokens"
+            status = f"{doing}   so far: {len(episodes):,} episodes, {dollars(usage)}, {usage.tokens:,} tokens"
             live.update(Group(arms_table(arm_rows(episodes)), Text(status, style="dim")), refresh=True)
 
         yield seen
@@ -206,7 +207,7 @@ def _live_table(out: Any) -> Iterator[Seen]:
 
 def _lines(out: Any) -> Seen:
     from atlas.benchmarks.bench import spent
-    from atlas.tables import money
+    from atlas.words import dollars
 
     last, shown = "", 0.0
 
@@ -218,7 +219,7 @@ def _lines(out: Any) -> Seen:
         last, shown = part, time.monotonic()
         usage = spent(episodes)
         out.print(
-            f"{doing}: {len(episodes):,} episodes so far, {money(usage.dollars)}, {usage.tokens:,} tokens", markup=False
+            f"{doing}: {len(episodes):,} episodes so far, {dollars(usage)}, {usage.tokens:,} tokens", markup=False
         )
 
     return seen

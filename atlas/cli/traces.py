@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from atlas import tables
+from atlas import tables, words
 from atlas.cli import traces_import
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
@@ -251,7 +251,7 @@ def _show_run(run: Run, *, as_json: bool) -> None:
     if lost:
         kinds = {"open or killed": running, "interrupted": interrupted, "played again after an error": again}
         said = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number)
-        cost = tables.money(lost_usage.dollars)
+        cost = words.dollars(lost_usage)
         out.print(tables.plain(f"attempts without a result: {said}: {cost}, in no row above", "yellow"))
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from atlas.records import TEACHER, Prompt, Step, Vote, total
-from atlas.tables import money, plain, shorten
-from atlas.words import tokens, why
+from atlas.tables import plain, shorten
+from atlas.words import dollars, tokens, why
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def print_episode(out: Console, episode: StoredEpisode, *, prompts: bool = False
         out.print(plain(f"\n{result.failure.where}: {result.failure.kind}: {result.failure.message}", "red"))
     usage = total(result.spend)
     score = "no score" if result.score is None else f"score {result.score:g}"
-    figures = f"{result.steps} steps, {result.teacher_steps} by the teacher, {tokens(usage)}, {money(usage.dollars)}"
+    figures = f"{result.steps} steps, {result.teacher_steps} by the teacher, {tokens(usage)}, {dollars(usage)}"
     out.print(plain(f"\n{result.stop.value}: {score}, {figures}", "bold green" if result.success else "bold yellow"))
 
 
@@ -82,7 +82,7 @@ def _line(out: Console, label: str, text: str, style: str = "", *, number: int =
 
 def _cost(step: Step) -> str:
     usage = total(step.spend)
-    return f"{tokens(usage)}, {money(usage.dollars)}"
+    return f"{tokens(usage)}, {dollars(usage)}"
 
 
 def vote_lines(votes: tuple[Vote, ...]) -> list[str]:

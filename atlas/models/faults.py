@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from atlas.errors import MissingExtra
 from atlas.models.retry import Transient
 from atlas.redact import scrub
 
@@ -44,6 +45,13 @@ def _answered(error: Exception) -> str:
         return str(getattr(response, "text", ""))
     except Exception:  # an answer that was streamed and not read has no text: whichever client it was says so its way
         return ""
+
+
+def missing_extra(error: Exception) -> MissingExtra | None:
+    """What has to be installed for this model: litellm passes it on as an error of the server's."""
+    if "no module named 'mcp" in str(error).casefold():
+        return MissingExtra("a model of OpenAI's Responses API", "responses")
+    return None
 
 
 def one_at_a_time(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from atlas.report.facts import Facts
 from atlas.report.supervision import Block, Supervision, block_name, block_success, mean_asked, mean_dollars
 from atlas.stats import Interval
 from atlas.traces.account import ArmRow, Pair
-from atlas.words import acts, clean, count_of, count_tokens, pays_off
+from atlas.words import acts, clean, count_of, count_tokens, dollars, pays_off
 
 
 def text(value: object) -> str:
@@ -50,7 +50,7 @@ def _arm(row: ArmRow, hue: int) -> list[str]:
         f"<td>{text(percent_interval(row.success))}{_bar(row.success, hue)}</td>",
         cell(count_of(row)),
         cell(acts(row)),
-        cell(money(row.dollars_per_episode)),
+        cell(dollars(row.usage, row.episodes)),
         cell(count_tokens(row.usage.tokens / row.episodes, row.usage)),
         cell(f"{row.steps:.1f}"),
         cell(row.errors),
@@ -100,7 +100,7 @@ def spend(rows: Iterable[tuple[str, Spend]], hues: Mapping[str, int]) -> str:
                 cell(count_tokens(s.usage.prompt_tokens, s.usage)),
                 cell(count_tokens(s.usage.cached_tokens, s.usage)),
                 cell(count_tokens(s.usage.completion_tokens, s.usage)),
-                cell(money(s.usage.dollars)),
+                cell(dollars(s.usage)),
             ]
             for arm, s in rows
         ),

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from html import escape
 
-from atlas.figures import money
 from atlas.records import STUDENT, TEACHER, Decision, Review, Step, Vote, total
 from atlas.report import colours
 from atlas.traces.account import COLLECT
 from atlas.traces.reader import StoredEpisode
-from atlas.words import clean, shorten, tokens, why
+from atlas.words import clean, dollars, shorten, tokens, why
 
 LONG = 700
 """Characters of a text that are shown before it is cut, with the cut stated."""
@@ -64,7 +63,7 @@ def transcript(episode: StoredEpisode, *, opened: bool = False) -> str:
     assert result is not None
     usage = total(result.spend)
     won = "won" if result.success else "not won"
-    figures = f"{result.steps} steps, {result.teacher_steps} by the teacher, {money(usage.dollars)}"
+    figures = f"{result.steps} steps, {result.teacher_steps} by the teacher, {dollars(usage)}"
     steps = "".join(_step(step) for step in episode.steps[:MOST_STEPS])
     if len(episode.steps) > MOST_STEPS:
         steps += f'<li class="more">{len(episode.steps) - MOST_STEPS} more steps are in the trace.</li>'
@@ -92,7 +91,7 @@ def _step(step: Step) -> str:
         f'<li class="step {actor}"><p class="seen">{_foreign(step.observation)}</p>'
         f'<p class="act"><span class="actor h{_HUES[actor]}">{_foreign(decision.actor)}</span> '
         f"<code>{_foreign(decision.action or '(no action)')}</code></p>{thought}"
-        f'<p class="why"><span>{_foreign(why(decision))} · {tokens(usage)} · {money(usage.dollars)}</span> '
+        f'<p class="why"><span>{_foreign(why(decision))} · {tokens(usage)} · {dollars(usage)}</span> '
         f"{_votes(decision.votes)}</p>{_supervised(decision)}{_cited(decision)}{_recalled(decision)}</li>"
     )
 

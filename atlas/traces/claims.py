@@ -6,13 +6,14 @@ system gives both back when the process is gone, however it went: nothing has to
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import math
 import os
 import struct
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -20,12 +21,17 @@ from atlas.errors import StoreError
 from atlas.records import Usage
 
 CLAIMS = "claims"
+WAIT = 0.2
+"""Seconds between two looks at what others are at."""
 
 _ROW = struct.Struct("=dq")
 """Dollars (not a number where they are unknown) and tokens. The first row is what was used before any of the processes
 that have the others."""
 _FLOCK = struct.Struct("hhqqi0q")
 """``struct flock`` of 64-bit Linux."""
+
+_USUAL = 64 * _ROW.size
+"""Bytes that are read at once: few runs have more processes."""
 
 _GUARD, _ROWS, _KEYS = 1 << 40, 1 << 41, 1 << 62
 """The bytes, far behind the content, whose locks say that somebody joins, has a row, or plays an episode."""
@@ -35,12 +41,13 @@ class Claims:
     """This process's part in the run in ``folder``. Shared by threads; a forked child takes a row of its own.
 
     ``spent`` tells what the trace says was used, and is asked where no other process is at work: the run has used that
-    at the least, also where the ledger is lost.
+    at the least, also where the ledger is lost. None takes no row in the ledger, and posts nothing.
     """
 
-    def __init__(self, folder: str | Path, spent: Callable[[], Usage]) -> None:
+    def __init__(self, folder: str | Path, spent: Callable[[], Usage] | None = None) -> None:
         self._path = Path(folder) / CLAIMS
         self._lock = threading.Lock()
+        self._ledger = spent is not None
         self._posted = (0.0, 0)
         self._file, self._row, self._offset = self._join(spent)
         self._pid = os.getpid()
@@ -54,6 +61,18 @@ class Claims:
     def release(self, key: object) -> None:
         with self._lock:
             self._locked(self._file, _byte(key), fcntl.F_UNLCK)
+
+    @asynccontextmanager
+    async def turn(self, key: object) -> AsyncIterator[None]:
+        """``key`` is this process's inside the block; it is waited for."""
+        while True:
+            if self.claim(key):
+                break
+            await asyncio.sleep(WAIT)
+        try:
+            yield
+        finally:
+            self.release(key)
 
     def post(self, dollars: float | None, tokens: int) -> None:
         """This process has used so much so far; None where a model has no price."""
@@ -83,6 +102,8 @@ class Claims:
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
+                if not self._ledger:
+                    return file, 0, (0.0, 0)
                 self._locked(file, _GUARD, wait=True)
                 rows = self._read(file) or [(0.0, 0)]
                 free = [i for i in range(1, len(rows)) if self._free(file, i)]
@@ -124,9 +145,10 @@ class Claims:
 
     @staticmethod
     def _read(file: int) -> list[tuple[float, int]]:
-        size = os.fstat(file).st_size
-        content = os.pread(file, size - size % _ROW.size, 0)
-        return list(_ROW.iter_unpack(content))
+        content = os.pread(file, _USUAL, 0)
+        if len(content) == _USUAL:
+            content = os.pread(file, os.fstat(file).st_size, 0)
+        return list(_ROW.iter_unpack(content[: len(content) - len(content) % _ROW.size]))
 
     @staticmethod
     def _locked(file: int, byte: int, kind: int = fcntl.F_WRLCK, *, wait: bool = False) -> bool:

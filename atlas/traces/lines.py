@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,26 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, json.loads(text)
         except ValueError:
             continue
+
+
+class Tail:
+    """What is appended to ``path`` from now on, by any process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = path.stat().st_size if path.exists() else 0
+
+    def new(self) -> list[dict[str, Any]]:
+        """The records in the whole lines that have come since the last call."""
+        if not self._path.exists():
+            return []
+        found = []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._offset += len(line)
+                with suppress(ValueError):
+                    found.append(json.loads(line))
+        return [value for value in found if isinstance(value, dict)]

@@ -98,8 +98,14 @@ def calibrate(
             f"the run {run} has no arms 'teacher' and 'cascade:T' to compare: play them on the same tasks with "
             "'atlas bench ... --arms teacher,cascade:1,cascade:0.8,cascade:0.6 --samples 5'"
         )
-    if target.dollars is not None and any(total(e.spend).dollars is None for e in episodes if e.arm in arms):
+    used = [total(e.spend) for e in episodes if e.arm in arms and target.dollars is not None]
+    if any(usage.at_most is None for usage in used):
         raise ConfigError(f"the run {run} has a model without a price, so no dollars can be promised: state its price")
+    if any(usage.dollars is None for usage in used):
+        raise ConfigError(
+            f"the run {run} has replies that did not tell their tokens, so no dollars can be promised: give --within "
+            "in place of --at-most-dollars"
+        )
     families: dict[tuple[str, ...], list[str]] = {}
     for arm, trust in arms.items():
         families.setdefault(trust.signals, []).append(arm)
