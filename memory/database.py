@@ -26,6 +26,7 @@ from atlas.memory.backend import Status as Status
 from atlas.memory.backend import Version as Version
 from atlas.memory.turns import Turns
 from atlas.record import Record
+from atlas.redact import scrub
 
 R = TypeVar("R", bound=Record)
 
@@ -264,7 +265,7 @@ class Database(Turns):
             if on == (self.frozen() is not None):
                 return False
             self._new_version(author, reason, "freeze" if on else "unfreeze")
-            said = json.dumps(Freeze(author, reason, time.time())._asdict())
+            said = json.dumps(Freeze(_storable(author), _storable(reason), time.time())._asdict())
             self.backend.set_fact("frozen", said if on else None)
             return True
 
@@ -319,5 +320,5 @@ def _check_author(author: str) -> None:
 
 
 def _storable(text: str) -> str:
-    """Names of files may hold bytes that are no text."""
-    return text.encode("utf-8", "replace").decode()
+    """As text, which names of files need not be, and without secrets: goals are quoted in reasons."""
+    return scrub(text.encode("utf-8", "replace").decode())
