@@ -87,6 +87,11 @@ class Database(Turns):
         self.backend = open_backend(where) if isinstance(where, str) else where
         self.path = self.backend.path
 
+    @property
+    def read_only(self) -> bool:
+        """Whether the database cannot be written. Those of others need not say: they are then taken to be writable."""
+        return bool(getattr(self.backend, "read_only", False))
+
     def close(self) -> None:
         self.backend.close()
 
@@ -94,7 +99,8 @@ class Database(Turns):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """As :meth:`Backend.transaction`; raises FrozenMemory when the memory is frozen."""
+        """As :meth:`Backend.transaction`; raises FrozenMemory when the memory is frozen, or cannot be written."""
+        self._check_writable()
         with self._written():
             frozen = self.frozen()
             if frozen:
@@ -103,6 +109,13 @@ class Database(Turns):
                     f"'atlas memory freeze {self.path} --off' lets it be written again"
                 )
             yield
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise FrozenMemory(
+                f"the memory {self.path} is used as it is, as its file or the folder around it cannot be written: copy "
+                "it to where it can be"
+            )
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -255,12 +268,20 @@ class Database(Turns):
         return self.backend.fact("id") or ""
 
     def frozen(self) -> Freeze | None:
+        """Who froze it and why; None where it may be written. What cannot be written is as good as frozen."""
         found = self.backend.fact("frozen")
-        return Freeze(**json.loads(found)) if found else None
+        if found:
+            return Freeze(**json.loads(found))
+        return (
+            Freeze("rule:read-only", "its file or the folder around it cannot be written", 0.0)
+            if self.read_only
+            else None
+        )
 
     def set_frozen(self, on: bool, *, author: str, reason: str) -> bool:
         """Freeze the memory, or let it be written again; False where it was so already."""
         _check_author(author)
+        self._check_writable()
         with self._written():
             if on == (self.frozen() is not None):
                 return False
