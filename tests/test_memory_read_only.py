@@ -1,4 +1,4 @@
-"""A memory where nothing can be written: a mount, a layer of a container, a file that was closed. It is used as it is."""
+"""A memory where nothing can be written: a mount, a layer of a container, a closed file. It is used as it is."""
 
 from __future__ import annotations
 
