@@ -36,6 +36,8 @@ _SHAPES = (
     r"(?<=://)[^/\s:@\"']*:[^/?#\s\"']+(?=@)",
 )
 _SHAPED = re.compile("|".join(_SHAPES))
+_MARKS = ("-", "_", "AIza", "AKIA", "ASIA", "ya29.", "SG.", "eyJ", "://")
+"""One of these is in whatever has such a shape. Most texts hold none, and need no closer look."""
 _HEADS = r"authorization|x-api-key|api[-_ ]?key"
 _SETTINGS = (
     r"account_?key|shared_?access_?key|shared_?access_?signature|client_?secret|secret_?(?:access_?)?key|"
@@ -63,6 +65,12 @@ def names_secret(field: str) -> bool:
     return _SECRET_NAME.fullmatch(field) is not None
 
 
+@lru_cache(maxsize=4096)
+def _named(variable: str) -> bool:
+    """Whether an environment variable is named like a key: asked for each text, and looking costs more than a text."""
+    return _NAMED.search(variable) is not None
+
+
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """``text`` without ``secrets``, values of environment variables named like keys, and key-shaped words."""
     return scrubber(secrets)(text)
@@ -70,15 +78,19 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
 
 def scrubber(secrets: Iterable[str] = ()) -> Callable[[str], str]:
     """:func:`scrub` for many texts: looks at the environment once."""
-    named = (value for name, value in os.environ.items() if _NAMED.search(name))
+    named = (os.environ[name] for name in os.environ if _named(name))
     known = {value for value in (*secrets, *named) if len(value) >= _SHORTEST}
     ordered = sorted(known, key=len, reverse=True)
 
     def clean(text: str) -> str:
         for value in ordered:
             text = text.replace(value, HIDDEN)
-        text = _HEADER.sub(lambda m: f"{m[1] or m[3]}{HIDDEN}", text)
-        return _SHAPED.sub(HIDDEN, _ASSIGNED.sub(rf"\1{HIDDEN}", text))
+        assigns = ":" in text or "=" in text
+        if assigns or "bearer" in text.lower():
+            text = _HEADER.sub(lambda m: f"{m[1] or m[3]}{HIDDEN}", text)
+        if assigns:
+            text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
+        return _SHAPED.sub(HIDDEN, text) if any(mark in text for mark in _MARKS) else text
 
     return clean
 

@@ -307,7 +307,9 @@ class Database(Turns):
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _new_version(self, author: str, reason: str, action: str) -> int:
-        return self.backend.new_version(_storable(author), _storable(reason), action)
+        # Both in one look; a line between them, so that nothing is read across.
+        author, _, reason = _storable(f"{author}\0\n{reason}").partition("\0\n")
+        return self.backend.new_version(author, reason, action)
 
     def _no_version(self, number: int) -> str:
         return f"there is no version {number} in {self.path}: it has versions 0 (empty) to {self.head()}"
