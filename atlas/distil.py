@@ -22,6 +22,7 @@ from atlas.memory.distil import Distilled, Distiller
 from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
 from atlas.records import Record, Spend, by_actor, content_hash
+from atlas.redact import Cleaner
 from atlas.regrade import stored_case
 from atlas.traces.claims import Claims
 from atlas.traces.lines import Tail, append_line, read_lines
@@ -127,7 +128,7 @@ async def distil_run(
             distilled=written.model_copy(update={"entries": tuple(_of_run(e, run.name) for e in written.entries)}),
         )
         if not written.missing or written.spend:
-            append_line(run.folder / LESSONS, lesson.model_dump_json(exclude_defaults=True))
+            append_line(run.folder / LESSONS, Cleaner().text(lesson.model_dump_json(exclude_defaults=True)))
         return lesson
 
     for start in range(0, len(episodes), batch):

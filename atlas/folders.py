@@ -1,11 +1,12 @@
 """Folders that a command may write to: new ones, empty ones, and its own. What somebody else put there is never lost.
 
-Looked at before any work is done, so that a wrong ``-o`` costs nothing.
+Looked at before any work is done, so that a wrong ``-o`` costs nothing. And files that are there whole or not at all.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -61,3 +62,24 @@ def _within(folder: Path) -> Iterator[str]:
 
 _MARKS = (".DS_Store", ".gitignore", ".gitkeep", "Thumbs.db")
 """What desktops and version control leave."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all: on a full disk what was there before is as it was. Raises OSError."""
+    if path.exists() and not path.is_file():
+        # A pipe or a device, which has no before.
+        path.write_text(text, encoding="utf-8")
+        return
+    # Through a link, as writing goes.
+    place = path.resolve()
+    partial = place.with_name(f".{place.name}.writing-{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if place.exists():
+            shutil.copymode(place, partial)
+        partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)

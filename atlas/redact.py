@@ -2,15 +2,18 @@
 
 Providers and client libraries echo keys in their messages ("Incorrect API key provided: sk-..."), so every text that
 came from one passes through :func:`scrub` before it is shown or stored. What agents read (files, logs, environment
-variables) is scrubbed where it leaves the machine, in exports.
+variables) passes wherever it is shown or kept: on a terminal (:mod:`atlas.cli.output`), in reports, exports, memories,
+verdicts and the facts of a run. The trace alone has it as it was: a run goes on, and is judged again, from that.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Any
 
 HIDDEN = "[hidden]"
 _SHORTEST = 8
@@ -33,6 +36,8 @@ _SHAPES = (
     r"(?<=://)[^/\s:@\"']*:[^/?#\s\"']+(?=@)",
 )
 _SHAPED = re.compile("|".join(_SHAPES))
+_MARKS = ("-", "_", "AIza", "AKIA", "ASIA", "ya29.", "SG.", "eyJ", "://")
+"""One of these is in whatever has such a shape. Most texts hold none, and need no closer look."""
 _HEADS = r"authorization|x-api-key|api[-_ ]?key"
 _SETTINGS = (
     r"account_?key|shared_?access_?key|shared_?access_?signature|client_?secret|secret_?(?:access_?)?key|"
@@ -60,6 +65,12 @@ def names_secret(field: str) -> bool:
     return _SECRET_NAME.fullmatch(field) is not None
 
 
+@lru_cache(maxsize=4096)
+def _named(variable: str) -> bool:
+    """Whether an environment variable is named like a key: asked for each text, and looking costs more than a text."""
+    return _NAMED.search(variable) is not None
+
+
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """``text`` without ``secrets``, values of environment variables named like keys, and key-shaped words."""
     return scrubber(secrets)(text)
@@ -67,14 +78,66 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
 
 def scrubber(secrets: Iterable[str] = ()) -> Callable[[str], str]:
     """:func:`scrub` for many texts: looks at the environment once."""
-    named = (value for name, value in os.environ.items() if _NAMED.search(name))
+    named = (os.environ[name] for name in os.environ if _named(name))
     known = {value for value in (*secrets, *named) if len(value) >= _SHORTEST}
     ordered = sorted(known, key=len, reverse=True)
 
     def clean(text: str) -> str:
         for value in ordered:
             text = text.replace(value, HIDDEN)
-        text = _HEADER.sub(lambda m: f"{m[1] or m[3]}{HIDDEN}", text)
-        return _SHAPED.sub(HIDDEN, _ASSIGNED.sub(rf"\1{HIDDEN}", text))
+        assigns = ":" in text or "=" in text
+        if assigns or "bearer" in text.lower():
+            text = _HEADER.sub(lambda m: f"{m[1] or m[3]}{HIDDEN}", text)
+        if assigns:
+            text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
+        return _SHAPED.sub(HIDDEN, text) if any(mark in text for mark in _MARKS) else text
 
     return clean
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+class Cleaner:
+    """:func:`atlas.redact.scrub` for whole JSON values. Texts that come again (histories do) are remembered."""
+
+    def __init__(self, *, halves: bool = False) -> None:
+        """``halves`` keeps half surrogate pairs, which environments do show and which no reader of an export takes."""
+        scrub = scrubber()
+        self._text = lru_cache(maxsize=1 << 15)(lambda text: scrub(text if halves else _HALF.sub("\ufffd", text)))
+
+    def record(self, value: Any) -> tuple[Any, bool]:
+        """A record without secrets, and whether one was hidden."""
+        cleaned = self.value(value)
+        return cleaned, cleaned != value and HIDDEN in repr(cleaned)
+
+    def value(self, value: Any) -> Any:
+        """``value`` without secrets; names of fields stay."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {key: HIDDEN if _secret(key, inner) else self.value(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(inner) for inner in value]
+        return value
+
+    def text(self, text: str) -> str:
+        """A text without secrets. A text that is JSON, as tool arguments are, stays JSON."""
+        cleaned = self._text(text)
+        if cleaned != text and text[:1] in "{[" and (inner := _json(text)) is not None:
+            return json.dumps(self.value(inner), ensure_ascii=False)
+        return cleaned
+
+
+def _secret(key: object, value: Any) -> bool:
+    """Whether a field's name says that its value is a secret; numbers too, but no yes or no."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    return isinstance(key, str) and names_secret(key) and len(f"{value}") >= 4
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from atlas.figures import money, percent
+from atlas.redact import scrub
 
 if TYPE_CHECKING:
     from atlas.records import Decision, Usage
@@ -22,8 +23,9 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u
 
 
 def clean(text: str) -> str:
-    """``text`` without terminal escapes, control characters and text-direction overrides."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+    """``text`` without terminal escapes, control characters and text-direction overrides, and without secrets."""
+    # In this order: an escape in the middle of a key would hide what it is.
+    return scrub(_CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n"))))
 
 
 def shorten(text: str, width: int) -> str:

@@ -6,6 +6,7 @@ processes may read and write at once. Every sqlite3 error leaves here as a Store
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -27,17 +28,43 @@ class Connection:
         self.file = None if path == ":memory:" else Path(path)
         self._lock = threading.RLock()
         self._depth = 0
+        self.read_only = False
+        """Whether its file, or the folder around it, cannot be written: it is used as it is."""
         if path != ":memory:":
             self._check_folder()
+        try:
+            self._open(path)
+        except StoreError as error:
+            if self.file is None or not self.file.is_file() or _name(error.__cause__) not in _CLOSED:
+                raise
+            self._open_to_read(self.file)
+
+    def _open(self, path: str, *, uri: bool = False) -> None:
         with self._errors():
             # Autocommit: transactions are opened explicitly, and IMMEDIATE, so that no reader has to be promoted.
-            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri
+            )
+        # A file that cannot be written opens all the same.
+        self.read_only = self.file is not None and self.file.is_file() and not os.access(self.file, os.W_OK)
         try:
             with self._errors():
                 self._prepare()
         except BaseException:
             self._db.close()
             raise
+
+    def _open_to_read(self, file: Path) -> None:
+        """Open a memory in a folder that cannot be written, where the files that readers share cannot be made."""
+        log = file.with_name(f"{file.name}-wal")
+        # What is in the log alone would be left out, without a word.
+        if log.is_file() and log.stat().st_size:
+            raise StoreError(
+                f"the memory {file} cannot be read where nothing can be written, as its newest versions are in "
+                f"{log.name}: open it once where it can be written ('atlas memory log'), and copy it then"
+            )
+        self._open(f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        self.read_only = True
 
     def close(self) -> None:
         with self._lock:
@@ -97,6 +124,8 @@ class Connection:
 
     def _prepare(self) -> None:
         """Called once when connected: the file has to be what the class expects, or becomes so."""
+        if self.read_only:
+            return
         deadline = time.monotonic() + BUSY_SECONDS
         # Changing the journal mode does not wait for other connections as every other statement does.
         while True:
@@ -127,11 +156,11 @@ class Connection:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if "malformed" in str(error) or "disk I/O" in str(error):
+            if "malformed" in str(error) or _name(error) in _DAMAGED:
                 raise StoreError(self._corrupt(error)) from error
             raise StoreError(
-                f"the memory {self.path} cannot be opened or written ({error}): check the path, its permissions and "
-                "the free space"
+                f"the memory {self.path} cannot be opened or written ({error}): check the path, its permissions, the "
+                "free space and the limit on the size of a file (ulimit -f)"
             ) from error
         except sqlite3.ProgrammingError as error:
             if "closed database" not in str(error):
@@ -142,3 +171,14 @@ class Connection:
 
     def _corrupt(self, error: Exception) -> str:
         return f"{self.path} is not an atlas memory ({error}): move it away or restore a copy"
+
+
+_CLOSED = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_READONLY_CANTINIT", "SQLITE_READONLY_DIRECTORY")
+"""What SQLite says where it may not make the files of its log."""
+_DAMAGED = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_DATA", "SQLITE_IOERR_CORRUPTFS")
+"""Faults of input and output that are of the file, not of the room for it."""
+
+
+def _name(error: BaseException | None) -> str:
+    # Errors of the module itself have no name.
+    return str(getattr(error, "sqlite_errorname", ""))

@@ -26,6 +26,7 @@ from atlas.memory.backend import Status as Status
 from atlas.memory.backend import Version as Version
 from atlas.memory.turns import Turns
 from atlas.record import Record
+from atlas.redact import scrub
 
 R = TypeVar("R", bound=Record)
 
@@ -86,6 +87,11 @@ class Database(Turns):
         self.backend = open_backend(where) if isinstance(where, str) else where
         self.path = self.backend.path
 
+    @property
+    def read_only(self) -> bool:
+        """Whether the database cannot be written. Those of others need not say: they are then taken to be writable."""
+        return bool(getattr(self.backend, "read_only", False))
+
     def close(self) -> None:
         self.backend.close()
 
@@ -93,7 +99,8 @@ class Database(Turns):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """As :meth:`Backend.transaction`; raises FrozenMemory when the memory is frozen."""
+        """As :meth:`Backend.transaction`; raises FrozenMemory when the memory is frozen, or cannot be written."""
+        self._check_writable()
         with self._written():
             frozen = self.frozen()
             if frozen:
@@ -102,6 +109,13 @@ class Database(Turns):
                     f"'atlas memory freeze {self.path} --off' lets it be written again"
                 )
             yield
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise FrozenMemory(
+                f"the memory {self.path} is used as it is, as its file or the folder around it cannot be written: copy "
+                "it to where it can be"
+            )
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -254,17 +268,25 @@ class Database(Turns):
         return self.backend.fact("id") or ""
 
     def frozen(self) -> Freeze | None:
+        """Who froze it and why; None where it may be written. What cannot be written is as good as frozen."""
         found = self.backend.fact("frozen")
-        return Freeze(**json.loads(found)) if found else None
+        if found:
+            return Freeze(**json.loads(found))
+        return (
+            Freeze("rule:read-only", "its file or the folder around it cannot be written", 0.0)
+            if self.read_only
+            else None
+        )
 
     def set_frozen(self, on: bool, *, author: str, reason: str) -> bool:
         """Freeze the memory, or let it be written again; False where it was so already."""
         _check_author(author)
+        self._check_writable()
         with self._written():
             if on == (self.frozen() is not None):
                 return False
             self._new_version(author, reason, "freeze" if on else "unfreeze")
-            said = json.dumps(Freeze(author, reason, time.time())._asdict())
+            said = json.dumps(Freeze(_storable(author), _storable(reason), time.time())._asdict())
             self.backend.set_fact("frozen", said if on else None)
             return True
 
@@ -285,7 +307,9 @@ class Database(Turns):
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _new_version(self, author: str, reason: str, action: str) -> int:
-        return self.backend.new_version(_storable(author), _storable(reason), action)
+        # Both in one look; a line between them, so that nothing is read across.
+        author, _, reason = _storable(f"{author}\0\n{reason}").partition("\0\n")
+        return self.backend.new_version(author, reason, action)
 
     def _no_version(self, number: int) -> str:
         return f"there is no version {number} in {self.path}: it has versions 0 (empty) to {self.head()}"
@@ -319,5 +343,5 @@ def _check_author(author: str) -> None:
 
 
 def _storable(text: str) -> str:
-    """Names of files may hold bytes that are no text."""
-    return text.encode("utf-8", "replace").decode()
+    """As text, which names of files need not be, and without secrets: goals are quoted in reasons."""
+    return scrub(text.encode("utf-8", "replace").decode())

@@ -14,6 +14,7 @@ from atlas.memory.vectors import Floats
 from atlas.protocols import Embedder
 from atlas.record import Record
 from atlas.records import Episode, Step, total
+from atlas.redact import scrub
 
 COACH = "coach"
 """The lane in which the teacher looks at every step."""
@@ -44,7 +45,7 @@ def outcome(episode: Episode, steps: Sequence[Step]) -> Outcome:
     return Outcome(
         episode=episode.id,
         task_id=episode.task.id,
-        goal=episode.task.goal,
+        goal=scrub(episode.task.goal),
         lane=episode.lane,
         success=episode.success,
         unaided=unaided(episode, steps),

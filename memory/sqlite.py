@@ -204,6 +204,10 @@ class SqliteBackend(Connection):
             raise sqlite3.DatabaseError("another program's database")
         self._check_schema()
         super()._prepare()
+        if self.read_only and self._one("PRAGMA user_version") < SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} was written by an older atlas and cannot be written here: open it once where it can be"
+            )
         if self._one("PRAGMA user_version") < SCHEMA_VERSION or not tables:
             with self.transaction():
                 # Another process may have been first.

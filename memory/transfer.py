@@ -25,6 +25,7 @@ from atlas.memory.demonstration import Demonstration
 from atlas.memory.pamphlet import Entry
 from atlas.memory.safety import vet
 from atlas.memory.yamlfile import Read, dump, load
+from atlas.redact import Cleaner, scrub
 
 FORMAT = "atlas-memory-1"
 MODELS: dict[Kind, type[Entry] | type[Demonstration]] = {"entry": Entry, "demonstration": Demonstration}
@@ -122,7 +123,11 @@ def export(database: Database, target: Path, notes: Notes | None = None) -> dict
 
 def _entry(item: Item, path: str, notes: Notes) -> str:
     record = record_of(item, path)
-    data = {"id": item.id, "status": item.status, **record.model_dump(mode="json", exclude_defaults=True)}
+    data = {
+        "id": item.id,
+        "status": item.status,
+        **Cleaner().value(record.model_dump(mode="json", exclude_defaults=True)),
+    }
     note = " ".join(notes.get(item.id, "").split())
     return (f"# {note}\n" if note else "") + dump([data])
 
@@ -132,7 +137,7 @@ def _section(heading: str, items: Sequence[str]) -> str:
 
 
 def _slug(record: str) -> str:
-    goal = Demonstration.model_validate_json(record).goal
+    goal = scrub(Demonstration.model_validate_json(record).goal)
     return "-".join(re.findall(r"[a-z0-9]+", goal.lower()))[:60].strip("-") or "demonstration"
 
 

@@ -89,8 +89,8 @@ def test_one_state_per_command_and_the_opening_first(played: Any, home: Game) ->
     assert [(s["score"], s["done"]) for s in states] == [(0, False)] * len(home.walkthrough) + [(1, True)]
 
 
-def test_all_commands_are_played_whatever_they_are(played: Any, home: Game) -> None:
-    commands = ["fly to the moon", "look", "açúcar 鍋", *home.walkthrough, "look"]
+def test_all_commands_up_to_the_end_are_played_whatever_they_are(played: Any, home: Game) -> None:
+    commands = ["fly to the moon", "look", "açúcar 鍋", *home.walkthrough]
     states = played("\n".join(commands))
     assert [state["action"] for state in states] == [None, *commands]
     assert states[1]["observation"] == states[3]["observation"] == "Nothing happens."
@@ -265,3 +265,16 @@ def test_listing_models_loads_none_of_their_libraries() -> None:
 def test_models_as_a_table(says: Says) -> None:
     text = says("models", "ls")
     assert "nearest" in text and "model" in text
+
+
+def test_after_the_end_it_says_that_it_is_over_and_shows_nothing_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = homes("unseen", 1)[0]
+    path = tmp_path / "commands.txt"
+    path.write_text("\n".join([*home.walkthrough, "look", "look"]))
+    main(["play", "alfworld", "homes/unseen/0/0", "--commands", str(path), "--json"])
+    out, err = capsys.readouterr()
+    states = [json.loads(line) for line in out.splitlines()]
+    assert len(states) == len(home.walkthrough) + 1 and states[-1]["done"]
+    assert f"more commands, from number {len(home.walkthrough) + 1} on, which are not played" in err

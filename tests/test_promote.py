@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.promotion import Contest
-from atlas.cli import app
+from atlas.cli import app, main
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.models import catalogue, load
 from atlas.named import give, local_spec, meaning, names, names_file, remove, undo
@@ -195,3 +195,16 @@ def test_who_is_not_promoted_leaves_all_as_it_was(tmp_path: Path) -> None:
 def test_what_cannot_be_promoted_is_told(args: list[str], says: str) -> None:
     failed = CliRunner().invoke(app, ["promote", *args])
     assert isinstance(failed.exception, AtlasError) and says in str(failed.exception)
+
+
+@pytest.mark.parametrize("given", [("--margin", "1"), ("--within", "0"), ("--within", "1"), ("--delta", "0")])
+def test_what_no_test_can_be_made_of_is_refused_before_anything_is_played(
+    given: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATLAS_CONFIG", str(tmp_path))
+    main(["models", "add", "alias", "clerk", "nearest"])
+    with pytest.raises(SystemExit) as stop:
+        main(["promote", "clerk", "nearest", "--n", "2", *given])
+    assert stop.value.code == 2 and given[0] in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -8,6 +8,7 @@ import sys
 import click
 
 import atlas
+from atlas.cli.output import scrubbed
 from atlas.cli.stopping import Stopped
 from atlas.errors import AtlasError
 
@@ -66,6 +67,11 @@ def app() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line: errors meant for the user become one line on stderr and exit code 2."""
+    with scrubbed():
+        _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> None:
     try:
         code = app.main(args=arguments, prog_name="atlas", standalone_mode=False)
         if isinstance(code, int) and code:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -59,6 +59,18 @@ def typed(state: Callable[[], Observation]) -> Iterator[str]:
             return
         elif line:
             yield line
+
+
+def played(given: Iterable[str], state: Callable[[], Observation], commands: Path | None) -> Iterator[str]:
+    """The commands until the episode is over. What a file has beyond its end is told, and not played."""
+    for number, action in enumerate(given, 1):
+        if state().done:
+            where = f"{commands} has" if commands else "there are"
+            click.echo(
+                f"The episode is over: {where} more commands, from number {number} on, which are not played.", err=True
+            )
+            return
+        yield action
 
 
 def show(action: str | None, state: Observation, *, as_json: bool) -> None:

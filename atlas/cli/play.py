@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from atlas.cli.given import from_file, show, typed
+from atlas.cli.given import from_file, played, show, typed
 from atlas.cli.play_excytin import excytin
 from atlas.errors import ConfigError
 from atlas.records import Observation
@@ -28,7 +28,9 @@ command.add_command(excytin)
 @command.command("alfworld")
 @click.argument("game")
 @click.option(
-    "--commands", type=click.Path(path_type=Path), help="File of commands, one a line; all of them are played."
+    "--commands",
+    type=click.Path(path_type=Path),
+    help="File of commands, one a line, played until the goal is reached.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per state, the opening first.")
 def alfworld(game: str, commands: Path | None, as_json: bool) -> None:
@@ -38,7 +40,7 @@ def alfworld(game: str, commands: Path | None, as_json: bool) -> None:
     engine = Engine(_game(game))
     given = from_file(commands) if commands else typed(lambda: _state(engine))
     show(None, _state(engine), as_json=as_json)
-    for action in given:
+    for action in played(given, lambda: _state(engine), commands):
         engine.step(action)
         show(action, _state(engine), as_json=as_json)
     if not as_json:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from atlas.cli.given import from_file, show, typed
+from atlas.cli.given import from_file, played, show, typed
 from atlas.errors import ConfigError
 
 
@@ -19,7 +19,9 @@ from atlas.errors import ConfigError
 @click.option("--layer", type=click.Choice(("alert", "log", "alert_only")), default="alert", show_default=True)
 @click.option("--mysql", help="URL of a MySQL or MariaDB database with the incident's tables, in place of the files.")
 @click.option(
-    "--commands", type=click.Path(path_type=Path), help="File of actions, one a line; all of them are played."
+    "--commands",
+    type=click.Path(path_type=Path),
+    help="File of actions, one a line, played until an answer is submitted.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per state, the opening first.")
 def excytin(
@@ -62,7 +64,8 @@ def excytin(
         try:
             states = [runner.run(env.open())]
             show(None, states[-1], as_json=as_json)
-            for action in given if given is not None else typed(lambda: states[-1]):
+            actions = given if given is not None else typed(lambda: states[-1])
+            for action in played(actions, lambda: states[-1], commands):
                 states.append(runner.run(env.step(action)))
                 show(action, states[-1], as_json=as_json)
         finally:

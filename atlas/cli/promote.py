@@ -27,10 +27,26 @@ if TYPE_CHECKING:
 @click.option("--seeds", default="0", show_default=True, help="Comma-separated.")
 @click.option("--tasks-seed", default=0, show_default=True, help="Which homes.")
 @click.option(
-    "--margin", default=0.05, type=click.FloatRange(0, 1), show_default=True, help="What counts as not worse."
+    "--margin",
+    default=0.05,
+    type=click.FloatRange(0, 1, max_open=True),
+    show_default=True,
+    help="What counts as not worse.",
 )
-@click.option("--delta", default=0.1, type=click.FloatRange(0, 1), show_default=True, help="Chance of a wrong yes.")
-@click.option("--within", default=0.02, type=click.FloatRange(0, 1), show_default=True, help="Target of the trust.")
+@click.option(
+    "--delta",
+    default=0.1,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    show_default=True,
+    help="Chance of a wrong yes.",
+)
+@click.option(
+    "--within",
+    default=0.02,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    show_default=True,
+    help="Target of the trust.",
+)
 @click.option("--teacher", default="scripted:alfworld", show_default=True, help="A model.")
 @click.option("--memory", type=click.Path(path_type=Path, exists=True), help="Demonstrations that both recall.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the official games. [default: ALFWORLD_DATA]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from atlas.errors import StoreError
+from atlas.folders import write_whole
 from atlas.report.facts import Facts, gather
 from atlas.report.page import page
 from atlas.traces.reader import Run
@@ -23,7 +24,7 @@ def write_report(run: Run, path: str | Path) -> Path:
     html = render(run)
     path = Path(path)
     try:
-        path.write_text(html, encoding="utf-8")
+        write_whole(path, html)
     except OSError as error:
         raise StoreError(
             f"the report {path} cannot be written ({error.strerror}): choose another path with -o"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from atlas.errors import StoreError
 from atlas.evaluators.verdict import Verdict
 from atlas.records import Record, Spend, by_actor
+from atlas.redact import Cleaner
 from atlas.traces.lines import append_line, read_lines
 
 VERDICTS = "verdicts.jsonl"
@@ -36,7 +37,7 @@ class VerdictLine(Record):
 
 def append_verdict(folder: Path, line: VerdictLine) -> None:
     """Append ``line`` durably; a line that a killed process left unfinished is closed first."""
-    append_line(folder / VERDICTS, line.model_dump_json(exclude_defaults=True))
+    append_line(folder / VERDICTS, Cleaner().text(line.model_dump_json(exclude_defaults=True)))
 
 
 def read_verdicts(folder: Path, config: str | None = None) -> list[VerdictLine]:

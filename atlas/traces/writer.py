@@ -27,6 +27,7 @@ import atlas
 from atlas.errors import ConfigError, StoreError
 from atlas.folders import check_named
 from atlas.records import Episode, Prompt, Step, Task, content_hash
+from atlas.redact import Cleaner
 from atlas.traces.format import READS, SCHEMA, pack_prompt
 
 MANIFEST = "run.json"
@@ -74,10 +75,13 @@ class RunWriter:
 
     def _open_manifest(self, manifest: dict[str, Any], about: dict[str, Any]) -> None:
         path = self.folder / MANIFEST
+        clean = Cleaner(halves=True)
+        # The hash is of what is kept: that of a password could be guessed at. Older runs have the hash of all.
+        kept, about = clean.value(manifest), clean.value(about)
         # Before anything is recorded settings may still change: a mistake in a first command does not use up its name.
         if path.exists() and os.fstat(self._file).st_size:
             found = read_manifest(path)
-            if found["config"] != content_hash(manifest):
+            if found["config"] not in (content_hash(kept), content_hash(manifest)):
                 raise ConfigError(
                     f"the run {self.folder} was made with other settings ({_differing(found['settings'], manifest)}): "
                     "resume it with the same ones, or start a new run with -o"
@@ -91,8 +95,8 @@ class RunWriter:
             "schema": SCHEMA,
             "atlas": atlas.__version__,
             "created": time.time(),
-            "config": content_hash(manifest),
-            "settings": manifest,
+            "config": content_hash(kept),
+            "settings": kept,
             "about": about,
         }
         if path.exists():

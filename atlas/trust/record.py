@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from atlas.errors import DataError
+from atlas.folders import write_whole
 from atlas.records import Record
 from atlas.trust.signals import SIGNALS
 
@@ -115,7 +116,7 @@ class Trust(Record):
     def save(self, path: str | Path) -> None:
         """Write it as JSON that people can read."""
         try:
-            Path(path).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            write_whole(Path(path), self.model_dump_json(indent=2) + "\n")
         except OSError as error:
             raise DataError(f"the trust cannot be written to {path}: {error.strerror}") from error
 
