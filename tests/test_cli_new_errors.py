@@ -180,6 +180,8 @@ def test_ctrl_c_in_the_middle_of_a_bench_is_a_sentence_and_the_run_goes_on(tmp_p
     _, err = process.communicate(timeout=60)
     if process.returncode:
         assert process.returncode == 130
-        assert err.splitlines()[-1].startswith("atlas: interrupted") and "Traceback" not in err
+        *_, said, how = err.splitlines()
+        assert said.startswith("atlas: interrupted") and "Traceback" not in err
+        assert how.endswith(f"-o {tmp_path / 'run'}"), "the command that goes on"
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len([e for e in Run(tmp_path / "run").results() if e.stop is Stop.MAX_STEPS]) == 40, again.stdout

@@ -15,7 +15,7 @@ PACKAGE = Path(atlas.__file__).parent
 PARTS = ("memory", "evaluators", "benchmarks")
 """Top-level folders of the repository that are imported below ``atlas``."""
 
-BASE = "errors framing lazy messages money prompts protocols record records redact verdict views"
+BASE = "errors folders framing lazy messages money prompts protocols record records redact verdict views"
 """What any package above them may import."""
 
 MAY_IMPORT = {
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "views": "framing messages record",
     "records": "messages money record verdict views",
     "errors": "records",
+    "folders": "errors",
     "lazy": "",
     "redact": "",
     "prompts": "framing records",
@@ -66,10 +67,10 @@ MAY_IMPORT = {
     "wrap": f"{BASE} actions book budget memory models policies traces trust",
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
-    "words": "figures records traces",
+    "words": "figures records redact traces",
     "tables": "figures records traces words",
     "report": f"{BASE} figures policies stats traces words",
-    "export": f"{BASE} actions evaluators memory models traces",
+    "export": f"{BASE} actions evaluators memory models tokens traces",
     "train": f"{BASE} assets export models traces trained",
     "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them
