@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -233,6 +235,32 @@ def test_a_query_that_the_server_does_not_end_is_given_up(url: str) -> None:
         cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'WITH RECURSIVE t(n)%'")
         assert cursor.fetchone() == (0,), "it goes on at the server"
     engine.close()
+
+
+INTERRUPTED = """
+import sys, time
+from tests.test_excytin_names import BUSY
+from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
+
+engine = MysqlEngine(sys.argv[1], time_limit=60)
+print("asking", flush=True)
+try:
+    engine.query(BUSY)
+except KeyboardInterrupt:
+    print(engine.query("SELECT COUNT(*) FROM information_schema.tables"))
+"""
+
+
+def test_control_c_is_heard_in_the_middle_of_a_query(url: str) -> None:
+    program = [sys.executable, "-c", INTERRUPTED, url]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        assert process.stdout is not None and process.stdout.readline() == "asking\n"
+        time.sleep(1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[0] == "[(3,)]\n"
+    assert time.monotonic() - began < 8
 
 
 def test_a_runaway_query_is_interrupted(engine: MysqlEngine) -> None:
