@@ -93,10 +93,11 @@ def server() -> str:
 @pytest.fixture
 def database(server: str) -> Iterator[str]:
     """The URL of a database that is not there yet; removed afterwards."""
-    name = f"atlas_test_import_{os.getpid()}"
+    name = f"atlas_import_{os.getpid()}"
     yield f"{server}/{name}"
     asked(server, f"DROP DATABASE IF EXISTS `{name}`")
     asked(server, f"DROP DATABASE IF EXISTS `atlas_importing_{name}`")
+    asked(server, f"DROP USER IF EXISTS '{name}_reader'")
 
 
 def asked(url: str, sql: str) -> tuple[tuple[Any, ...], ...]:

@@ -20,6 +20,7 @@ from atlas.benchmarks.excytin.data import SUBSET, label
 from atlas.benchmarks.excytin.importing.download import CsvTable, incident_folders, tables
 from atlas.benchmarks.excytin.importing.loadfile import Unended, rows
 from atlas.benchmarks.excytin.importing.source import Manifest
+from atlas.benchmarks.excytin.importing.to_mysql import label_of
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.cli import main
 from tests.excytin_downloads import EXPECTED, archive, asked, content, run, write_download
@@ -227,6 +228,62 @@ def test_mysql_holds_the_same_rows_as_sqlite(tmp_path: Path, database: str, caps
     name = database.rpartition("/")[2]
     assert asked(database, f"SELECT * FROM {name}.SecurityAlert") == tuple(EXPECTED["SecurityAlert"])
     assert asked(database, "SHOW DATABASES LIKE 'atlas\\_importing\\_" + name + "'") == ()
+
+
+def test_the_account_that_is_made_reads_this_database_alone(
+    tmp_path: Path, database: str, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
+
+    source = write_download(tmp_path / "in")
+    run(source, "--mysql", database)
+    told = capsys.readouterr().out
+    url = told.partition("--mysql ")[2].split()[0]
+    name = database.rpartition("/")[2]
+    assert urlsplit(url).username == f"{name}_reader" and urlsplit(url).path == f"/{name}"
+    engine = MysqlEngine(url)
+    assert engine.query("SELECT COUNT(*) FROM SigninLogs") == [(2,)]
+    assert label_of(url) == ""
+    engine.close()
+    # Named alike but for what _ stands for in a GRANT, as the databases of incidents 1 and 10 might be.
+    alike = name.replace("_", "x", 1)
+    asked(server, f"CREATE DATABASE `{alike}`")
+    try:
+        asked(server, f"CREATE TABLE `{alike}`.Hoard (secret TEXT)")
+        for sql in (
+            f"SELECT * FROM `{alike}`.Hoard",
+            "SELECT User FROM mysql.user",
+            f"DELETE FROM `{name}`.SigninLogs",
+            f"CREATE TABLE `{name}`.t (a TEXT)",
+        ):
+            with pytest.raises(Exception, match="denied"):
+                asked(url, sql)
+        assert {row[0] for row in asked(url, "SHOW DATABASES")} <= {name, "information_schema"}
+    finally:
+        asked(server, f"DROP DATABASE `{alike}`")
+    # Whoever uses the account goes on: its password is not changed by another import.
+    run(source, "--mysql", database, "--json")
+    again = json.loads(capsys.readouterr().out)["reader"]
+    assert again == {"name": f"{name}_reader", "url": "", "refused": "", "mend": ""}
+    MysqlEngine(url).close()
+
+
+def test_an_account_that_may_make_no_accounts_is_told_what_to_ask_for(
+    tmp_path: Path, database: str, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = database.rpartition("/")[2]
+    asked(server, f"CREATE USER '{name}_maker'@'%' IDENTIFIED BY 'aA1-x'")
+    try:
+        asked(server, f"GRANT ALL ON *.* TO '{name}_maker'@'%'")
+        asked(server, f"REVOKE CREATE USER ON *.* FROM '{name}_maker'@'%'")
+        place = database.partition("://")[2].rpartition("@")[2]
+        run(write_download(tmp_path / "in"), "--mysql", f"mysql://{name}_maker:aA1-x@{place}")
+        out, err = capsys.readouterr()
+        assert "2 tables" in out and "_reader" not in out
+        escaped = name.replace("_", "\\_")
+        assert "no account was made" in err and f"GRANT SELECT ON `{escaped}`.* TO '{name}_reader'@'%';" in err
+    finally:
+        asked(server, f"DROP USER '{name}_maker'")
 
 
 def test_a_table_without_meta_has_the_columns_of_its_header(tmp_path: Path) -> None:

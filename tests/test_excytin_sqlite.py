@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from atlas.benchmarks.excytin.engine import SqlError
-from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
+from atlas.benchmarks.excytin.sqlite_engine import Database, SqliteEngine
 from atlas.errors import DataError
 from tests.excytin_fixtures import TABLES, write_database
 
@@ -148,9 +148,9 @@ def test_nothing_but_reading(engine: SqliteEngine, path: Path, sql: str) -> None
 
 
 @pytest.mark.parametrize("sql", ["ATTACH DATABASE ':memory:' AS x", "PRAGMA query_only = OFF", "SELECT printf('x')"])
-def test_the_authorizer_holds_where_the_text_was_not_judged(engine: SqliteEngine, sql: str) -> None:
+def test_the_authorizer_holds_where_the_text_was_not_judged(path: Path, sql: str) -> None:
     with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|too many attached|prohibited"):
-        engine._connection.execute(sql)
+        Database(path)._connection.execute(sql)
 
 
 @pytest.mark.parametrize(

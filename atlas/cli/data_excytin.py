@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from atlas.cli.stopping import goes_on
 from atlas.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from atlas.benchmarks.excytin.importing.run import Outcome, Progress, Target
+    from atlas.benchmarks.excytin.importing.run import Outcome, Progress, Reader, Target
     from atlas.benchmarks.excytin.importing.source import Source
 
 
@@ -67,7 +68,8 @@ def import_command(
             if verify:
                 click.echo(f"incident {number}: reading back {outcome.manifest.rows:,} rows", err=True)
                 target.verify(outcome.manifest)
-        _report(outcome, verified=verify, as_json=as_json)
+            reader = target.reader()
+        _report(outcome, reader, verified=verify, as_json=as_json)
     if out is not None:
         _copy_questions(questions or place, out, required=questions is not None)
     if unpacked is not None:
@@ -177,7 +179,7 @@ class _Line:
         click.echo(f"\r{line:<100}" if moving else line, nl=at.rows is not None or not moving, err=True)
 
 
-def _report(outcome: Outcome, *, verified: bool, as_json: bool) -> None:
+def _report(outcome: Outcome, reader: Reader | None, *, verified: bool, as_json: bool) -> None:
     manifest = outcome.manifest
     if as_json:
         click.echo(
@@ -188,6 +190,7 @@ def _report(outcome: Outcome, *, verified: bool, as_json: bool) -> None:
                     "megabytes": round(outcome.read / 1e6, 3),
                     "seconds": round(outcome.seconds, 3),
                     "verified": verified,
+                    **({"reader": asdict(reader)} if reader is not None else {}),
                     **manifest.model_dump(),
                 }
             )
@@ -198,6 +201,27 @@ def _report(outcome: Outcome, *, verified: bool, as_json: bool) -> None:
     speed = f", {outcome.read / 1e6:,.1f} MB in {outcome.seconds:,.1f} s" if outcome.loaded else ""
     checked = "; read back, all as imported" if verified else ""
     click.echo(f"incident {manifest.incident}: {held}; {outcome.loaded} loaded now{speed}{checked}")
+    if reader is not None:
+        _tell(reader)
+
+
+def _tell(reader: Reader) -> None:
+    if reader.url:
+        click.echo(
+            f"  agents read it by --mysql {reader.url}\n"
+            f"  (the account {reader.name} can read these tables alone; its password is told this once)"
+        )
+    elif reader.refused:
+        click.echo(
+            f"  no account was made that can read these tables alone ({reader.refused}): let an administrator run\n"
+            f"  {reader.mend}",
+            err=True,
+        )
+    else:
+        click.echo(
+            f"  the account {reader.name} can read these tables alone; its password was told when it was made "
+            "(for a new one drop the account, and run this again)"
+        )
 
 
 def _copy_questions(source: Path, out: Path, *, required: bool) -> None:

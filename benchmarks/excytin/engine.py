@@ -15,7 +15,10 @@ TIME_LIMIT = 30.0
 MAX_ROWS = 100_000
 MAX_CHARACTERS = 200_000_000
 """Rows and characters one result may hold: more would only be cut away, after filling the memory."""
+CELL = 8
+"""Characters that a cell counts besides its text: millions of empty ones fill the memory too."""
 
+_TEXT = (str, bytes)
 Row = tuple[Any, ...]
 
 
@@ -79,13 +82,21 @@ def too_large() -> SqlError:
     return SqlError("DatabaseError", "The result is too large: select fewer columns, or add a WHERE or a LIMIT")
 
 
+def lost() -> SqlError:
+    """What ran the statement ended under it; another one takes its place."""
+    return SqlError("OperationalError", "Lost connection to MySQL server during query")
+
+
 def closed() -> DataError:
     return DataError("the incident's database was closed: open another environment, each is used once")
 
 
-def bounded(rows: Sequence[Row], seen: int, characters: int) -> int:
-    """Characters in all after another ``rows``; SqlError where a result outgrows the limits."""
-    characters += sum(len(cell) for row in rows for cell in row if isinstance(cell, str | bytes))
-    if seen + len(rows) > MAX_ROWS or characters > MAX_CHARACTERS:
+def bounded(row: Row, seen: int, characters: int) -> int:
+    """Characters in all after another ``row``, ``seen`` being there; SqlError where a result outgrows the limits."""
+    characters += CELL * len(row)
+    for cell in row:
+        if isinstance(cell, _TEXT):
+            characters += len(cell)
+    if seen >= MAX_ROWS or characters > MAX_CHARACTERS:
         raise too_large()
     return characters

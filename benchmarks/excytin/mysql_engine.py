@@ -1,20 +1,24 @@
 """MySQL and MariaDB by URL, read-only.
 
-The account should be one that may only read its database. The engine does not rely on it: the text of each statement is
-judged first, the session's transactions are read-only, and the server itself ends what runs too long.
+The account should be one that may only read its database, as the importer makes one. The engine does not rely on it:
+each statement is parsed and may name the incident's own tables alone, the session's transactions are read-only, the
+server itself ends what runs too long, and where it does not, or a result is too large, the connection is given up.
 """
 
 from __future__ import annotations
 
 import re
 import socket
+import sys
+import time
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from atlas.benchmarks.excytin.engine import (
     DATABASE,
+    MAX_CHARACTERS,
     TIME_LIMIT,
     Row,
     SqlError,
@@ -25,11 +29,11 @@ from atlas.benchmarks.excytin.engine import (
     too_slow,
 )
 from atlas.benchmarks.excytin.layers import Layer, visible
-from atlas.benchmarks.excytin.sqltext import check, pieces, quoted
+from atlas.benchmarks.excytin.sqltext import Piece, check, pieces, quoted
 from atlas.errors import AtlasError, ConfigError, DataError, MissingExtra
 
 if TYPE_CHECKING:
-    import pymysql
+    from atlas.benchmarks.excytin.mysql_connection import BoundedConnection
 
 _KINDS = {1052: "IntegrityError", 3065: "DatabaseError", 3141: "DataError", 1292: "DataError", 1366: "DatabaseError"}
 _PROGRAMMING = {1046, 1049, 1054, 1055, 1056, 1060, 1064, 1066, 1109, 1140, 1142, 1146, 1149, 1222, 1235, 1247, 1248}
@@ -37,16 +41,14 @@ _PROGRAMMING |= {1305, 1327, 1370, 1582, 1583, 1584, 1630, 1792, 3143}
 _SLOW = {1969, 1317, 3024}
 _GONE = {2002, 2003, 2006, 2013, 2055, 1927, 1053, 1080, 4031}
 _CLAUSES = {"SELECT": "field list", "WHERE": "where clause", "ORDER BY": "order clause", "GROUP BY": "group statement"}
-_SHOW = re.compile(
-    r"SHOW\s+(?:FULL\s+)?(?:TABLES|COLUMNS|FIELDS|DATABASES|SCHEMAS|INDEX|INDEXES|KEYS|WARNINGS|CREATE\s+TABLE)\b",
-    re.IGNORECASE,
-)
 _INNER = re.compile(r"@@\w*|\bANALYZE\b|\b(?:BENCHMARK|SLEEP|GET_LOCK)\s*\(", re.IGNORECASE)
 """The server's own settings, and calls that only keep it busy."""
-_BATCH = 1_000
+GRACE = 2.0
+"""Seconds beyond a query's limit after which the server is no longer waited for."""
+_SYNTAX = 1064
 
 
-def connect(url: str, *, timeout: float = 10, database: bool = True) -> pymysql.connections.Connection[Any]:
+def connect(url: str, *, timeout: float = 10, database: bool = True) -> BoundedConnection:
     """A connection to ``mysql://user:password@host:port/database``, with MySQL's usual meaning of text.
 
     Raises:
@@ -56,6 +58,8 @@ def connect(url: str, *, timeout: float = 10, database: bool = True) -> pymysql.
     """
     try:
         import pymysql
+
+        from atlas.benchmarks.excytin.mysql_connection import BoundedConnection
     except ImportError as error:
         raise MissingExtra("MySQL and MariaDB", "mysql") from error
     try:
@@ -68,7 +72,7 @@ def connect(url: str, *, timeout: float = 10, database: bool = True) -> pymysql.
     if not parts.scheme.startswith(("mysql", "mariadb")) or not host or (database and not name):
         raise ConfigError("the MySQL URL is incomplete: write mysql://user:password@host:port/database")
     try:
-        return pymysql.connect(
+        return BoundedConnection(
             host=host,
             port=port,
             user=unquote(parts.username or "root"),
@@ -101,22 +105,33 @@ class MysqlEngine:
         self._closing = False
         self._lock = Lock()
         """Held while a statement runs and while the connection is closed."""
-        self._connection = connect(url)
-        self._connection._read_timeout = time_limit + 10  # Should the server's own limit fail to end a query.
         self._database = urlsplit(url).path.strip("/")
+        self._layer: Layer = layer
         self._time_limit = time_limit
+        self._open()
+
+    def _open(self) -> None:
+        self._connection = connect(self._url)
+        # Should the server's own limit fail to end a query.
+        self._connection._read_timeout = self._time_limit + GRACE
         try:
-            self._prepare(layer)
+            self._prepare()
         except BaseException:
             self._drop()
             raise
 
-    def _prepare(self, layer: Layer) -> None:
+    def _prepare(self) -> None:
+        try:
+            from atlas.benchmarks.excytin.mysql_names import Names
+        except ImportError as error:
+            raise MissingExtra("MySQL and MariaDB", "mysql") from error
         self._ask("SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'")
         self._limit_time()
         tables = [str(row[0]) for row in self._ask("SHOW TABLES")]
-        self._hidden = {name.lower() for name in set(tables) - set(visible(tables, layer))}
-        self._tables = set(visible(tables, layer))
+        shown = visible(tables, self._layer)
+        hidden = {name.lower() for name in set(tables) - set(shown)}
+        cased = not self._ask("SELECT @@lower_case_table_names")[0][0]
+        self._names = Names(self._database, shown, hidden, cased)
         self._ask("SET SESSION TRANSACTION READ ONLY")
 
     def _limit_time(self) -> None:
@@ -137,28 +152,24 @@ class MysqlEngine:
         if word == "USE":
             return []
         code = "".join(" '' " if part.is_string else part.text for part in parts).strip()
-        if word == "SHOW" and not _SHOW.match(code):
-            raise denied("this SHOW")
         if found := _INNER.search(code):
             raise denied(found[0])
-        if self._hidden & {name.lower() for name in re.findall(r"\w+", code)}:
+        if self._names.hidden & {name.lower() for name in re.findall(r"\w+", code)}:
             raise denied("a table of another layer")
-        text = "".join(
-            quoted(self._database if part.text == DATABASE else part.text)
-            if part.is_string
-            else re.sub(rf"\b{DATABASE}\b(\s*\.)", rf"`{self._database}`\1", part.text, flags=re.IGNORECASE)
-            for part in parts
-        )
         with self._lock:
             if self._closing:
                 raise closed()
+            text = self._names.statement(parts, word)
+            if text is None:
+                self._complain(parts)
+                raise denied("this statement")
             self._ask("START TRANSACTION READ ONLY")
             try:
-                rows = self._fetched(text.strip().rstrip(";"))
+                rows = self._fetched(text)
             finally:
                 self._end()
         if word == "SHOW" and re.match(r"SHOW\s+(FULL\s+)?TABLES", code, re.IGNORECASE):
-            rows = sorted(row for row in rows if row[0] in self._tables)
+            rows = sorted(row for row in rows if row[0] in self._names.tables)
         elif word == "SHOW" and re.match(r"SHOW\s+(DATABASES|SCHEMAS)", code, re.IGNORECASE):
             rows = [row for row in rows if row[0] in (self._database, "information_schema")]
         return [tuple(DATABASE if cell == self._database else cell for cell in row) for row in rows]
@@ -208,20 +219,54 @@ class MysqlEngine:
         except self._connection.Error as error:
             raise self._told(error) from error
 
+    def _complain(self, parts: list[Piece]) -> None:
+        """Raise what the server finds wrong with the syntax of a statement, which it is not asked to run."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"PREPARE atlas FROM {quoted(self._names.text(parts))}")
+                cursor.execute("DEALLOCATE PREPARE atlas")
+        except self._connection.Error as error:
+            told = self._told(error)
+            # Its other complaints are about what there is, elsewhere too.
+            if isinstance(told, DataError) or (error.args and error.args[0] == _SYNTAX):
+                raise told from error
+
     def _fetched(self, sql: str) -> list[Row]:
         from pymysql.cursors import SSCursor
 
         rows: list[Row] = []
         characters = 0
+        until = time.monotonic() + self._time_limit + GRACE
+        self._connection.left = MAX_CHARACTERS
         try:
             with self._connection.cursor(SSCursor) as cursor:
-                cursor.execute(sql)
-                while batch := cursor.fetchmany(_BATCH):
-                    characters = bounded(batch, len(rows), characters)
-                    rows += batch
+                try:
+                    cursor.execute(sql)
+                    while (row := cursor.fetchone()) is not None:
+                        characters = bounded(row, len(rows), characters)
+                        rows.append(row)
+                        if time.monotonic() > until:
+                            raise too_slow()
+                except (SqlError, KeyboardInterrupt):
+                    # Before the cursor is closed, which reads what is still to come to its end.
+                    self._restart()
+                    raise
         except self._connection.Error as error:
+            if time.monotonic() > until and not self._closing:
+                self._restart()
+                raise too_slow() from error
             raise self._told(error) from error
+        finally:
+            self._connection.left = sys.maxsize
         return rows
+
+    def _restart(self) -> None:
+        """A new connection in place of one whose statement goes on."""
+        self._kill()
+        self._connection.abandon()
+        if self._closing:
+            raise closed()
+        self._open()
 
     def _told(self, error: Exception) -> SqlError | AtlasError:
         """The server's complaint in the words of MySQL and its connector."""

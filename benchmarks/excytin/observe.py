@@ -15,7 +15,9 @@ SHOWN = 15
 def observation(rows: Sequence[Row]) -> str:
     """``str`` of the list of rows, by the benchmark's rule for truncation."""
     rows = list(rows)
-    text = str(rows)
-    if len(text) > MAX_TEXT and len(rows) > SHOWN:
-        return f"Retrieved {len(rows)} entries. Displaying first {SHOWN} entries.\n{rows[:SHOWN]}"
-    return text
+    # A text in a row is no shorter when it is printed: hundreds of megabytes are not printed to be thrown away.
+    if len(rows) > SHOWN:
+        long = sum(len(cell) for row in rows for cell in row if isinstance(cell, str | bytes)) > MAX_TEXT
+        if long or len(str(rows)) > MAX_TEXT:
+            return f"Retrieved {len(rows)} entries. Displaying first {SHOWN} entries.\n{rows[:SHOWN]}"
+    return str(rows)

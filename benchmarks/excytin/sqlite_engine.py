@@ -1,7 +1,8 @@
 """The embedded engine: SQLite with MySQL's language and manners, read-only.
 
-Three walls stand between an agent and anything but the rows: the text of a statement is judged before it is translated,
-the file is opened read-only, and SQLite's authorizer denies everything except reading tables and calling functions.
+Four walls stand between an agent and anything but the rows: the text of a statement is judged before it is translated,
+the file is opened read-only, SQLite's authorizer denies everything except reading the layer's tables and calling
+functions, and all of it happens in a process of its own that is ended at its limits of time and memory.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Set
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from atlas.benchmarks.excytin.catalog import Catalog
 from atlas.benchmarks.excytin.engine import (
@@ -27,9 +31,14 @@ from atlas.benchmarks.excytin.engine import (
     too_slow,
 )
 from atlas.benchmarks.excytin.functions import Functions
-from atlas.benchmarks.excytin.layers import Layer, visible
+from atlas.benchmarks.excytin.layers import SKIPPED, Layer, visible
 from atlas.benchmarks.excytin.sqltext import check, pieces
+from atlas.benchmarks.excytin.worker import Request
+from atlas.benchmarks.excytin.workers import Worker, Workers
 from atlas.errors import DataError, MissingExtra
+
+if TYPE_CHECKING:
+    from atlas.benchmarks.excytin.dialect import Convert
 
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _FUNCTIONS = frozenset(
@@ -43,6 +52,9 @@ _FUNCTIONS = frozenset(
 _INSTRUCTIONS = 1_000
 """Instructions of SQLite's machine between two looks at the clock."""
 _BATCH = 1_000
+_BATCH_CHARACTERS = 1_000_000
+"""Rows, or characters in them, that travel together."""
+_SKIPPED = frozenset(name.lower() for name in SKIPPED)
 _COLUMN = re.compile(r"no such column: (.+)")
 _FUNCTION = re.compile(r"(?:no such function|not authorized to use function): (.+)")
 _AMBIGUOUS = re.compile(r"ambiguous column name: (.+)")
@@ -50,42 +62,98 @@ _NEAR = re.compile(r'near "(.+?)": syntax error', re.DOTALL)
 
 
 class SqliteEngine:
-    """One incident's rows in a SQLite file.
+    """One incident's rows in a SQLite file, asked in a process of its own.
 
     Args:
         path: the file, with every column as ``TEXT COLLATE NOCASE``.
         layer: which tables are visible.
         time_limit: seconds a query may take.
+        workers: where the processes are taken from, shared by engines that follow each other. Where not given, the
+            engine has its own, which are ended with it.
 
     Raises:
         DataError: the file is no database.
         MissingExtra: sqlglot or regex is not installed.
     """
 
-    def __init__(self, path: Path | str, *, layer: Layer = "alert", time_limit: float = TIME_LIMIT) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        layer: Layer = "alert",
+        time_limit: float = TIME_LIMIT,
+        workers: Workers | None = None,
+    ) -> None:
+        if not (find_spec("regex") and find_spec("sqlglot")):
+            raise MissingExtra("the embedded engine of ExCyTIn", "excytin")
+        self._path = str(Path(path).resolve())
         try:
-            import regex  # noqa: F401
-            import sqlglot  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra("the embedded engine of ExCyTIn", "excytin") from error
+            with closing(_connected(path)) as connection:
+                _tables(connection, layer)
+        except sqlite3.DatabaseError as error:
+            raise _no_database(path, error) from error
+        self._layer: Layer = layer
         self._time_limit = time_limit
+        self._own = workers is None
+        self._workers = workers or Workers()
+        self._closing = False
+        self._running: Worker | None = None
+        self._mark = Lock()
+        """Around ``_running``: a process that was given back is not ended, for it may be at another engine's query."""
+        self._lock = Lock()
+        """Held while a statement runs."""
+
+    def query(self, sql: str) -> list[Row]:
+        """The rows of one MySQL statement. SqlError: wrong, forbidden, too slow or too large. DataError: closed."""
+        with self._lock:
+            if self._closing:
+                raise closed()
+            worker = self._workers.take()
+            try:
+                with self._mark:
+                    self._running = worker
+                if self._closing:
+                    raise closed()
+                return worker.ask(Request(self._path, self._layer, self._time_limit, sql))
+            except (SqlError, DataError) as error:
+                if self._closing:
+                    raise closed() from error
+                raise
+            finally:
+                # One that was left in the middle of a query, by Ctrl-C or at a limit, is ended there.
+                with self._mark:
+                    self._running = None
+                self._workers.give(worker)
+
+    def close(self) -> None:
+        self._closing = True
+        with self._mark:
+            if self._running is not None:
+                self._running.kill()
+        with self._lock:
+            if self._own:
+                self._workers.close()
+
+
+class Database:
+    """The file itself, in the process that runs the statements.
+
+    Raises:
+        DataError: the file is no database.
+    """
+
+    def __init__(self, path: Path | str, *, layer: Layer = "alert") -> None:
         self._functions = Functions()
         self._deadline = float("inf")
-        self._closing = False
-        self._lock = Lock()
-        """Held while a statement runs and while the connection is closed: SQLite keeps neither from the other."""
         try:
-            self._connection = sqlite3.connect(
-                f"{Path(path).resolve().as_uri()}?mode=ro&immutable=1",
-                uri=True,
-                check_same_thread=False,
-                isolation_level=None,
-            )
+            self._connection = _connected(path)
         except sqlite3.DatabaseError as error:
             raise _no_database(path, error) from error
         try:
             self._connection.execute("PRAGMA temp_store = MEMORY")
-            self.catalog = Catalog(_tables(self._connection, layer))
+            tables = _tables(self._connection, "alert")
+            shown = visible(tables, layer)
+            self.catalog = Catalog({name: tables[name] for name in shown})
             self.catalog.install(self._connection)
         except sqlite3.DatabaseError as error:
             self._connection.close()
@@ -94,66 +162,68 @@ class SqliteEngine:
         self._connection.execute("PRAGMA query_only = ON")
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CHARACTERS)
-        self._connection.set_authorizer(_authorized)
+        self._connection.set_authorizer(_authorizer({name.lower() for name in set(tables) - set(shown)} | _SKIPPED))
         self._connection.set_progress_handler(self._is_late, _INSTRUCTIONS)
 
-    def query(self, sql: str) -> list[Row]:
-        """The rows of one MySQL statement. SqlError: wrong, forbidden, too slow or too large. DataError: closed."""
+    def batches(self, sql: str, time_limit: float = TIME_LIMIT) -> Iterator[list[Row]]:
+        """The rows of one MySQL statement, some at a time. SqlError: wrong, forbidden, too slow or too large."""
         parts = pieces(sql)
         word = check(parts)
         if word == "USE":
-            return []
+            return
         if word not in ("SELECT", "WITH", "VALUES", "TABLE"):
             answer = self.catalog.answer(word, parts)
             if not isinstance(answer, str):
-                return answer
+                yield answer
+                return
             parts = pieces(answer)
         from atlas.benchmarks.excytin.dialect import column_error, translate
 
         translated = translate(parts, self.catalog.tables)
-        with self._lock:
-            if self._closing:
-                raise closed()
-            try:
-                rows = self._fetched(translated.sql)
-            except sqlite3.Error as error:
-                if self._closing:
-                    raise closed() from error
-                message = str(error)
-                if found := _COLUMN.fullmatch(message):
-                    raise column_error(found[1], translated) from error
-                raise self._worded(message) from error
-        if not translated.converters:
-            return rows
-        same = _itself
-        converters = [translated.converters.get(number, same) for number in range(len(rows[0]) if rows else 0)]
-        return [tuple(f(cell) for f, cell in zip(converters, row, strict=True)) for row in rows]
+        converters: list[Convert] = []
+        try:
+            for rows in self._fetched(translated.sql, time_limit):
+                if translated.converters:
+                    same = _itself
+                    converters = converters or [translated.converters.get(n, same) for n in range(len(rows[0]))]
+                    rows = [tuple(f(cell) for f, cell in zip(converters, row, strict=True)) for row in rows]
+                yield rows
+        except sqlite3.Error as error:
+            message = str(error)
+            if found := _COLUMN.fullmatch(message):
+                raise column_error(found[1], translated) from error
+            raise self._worded(message) from error
+
+    def query(self, sql: str) -> list[Row]:
+        """All rows of one statement, in this very process: for rows and statements that are ours."""
+        return [row for rows in self.batches(sql) for row in rows]
 
     def close(self) -> None:
-        # The mark ends a statement at its next look at the clock, also one that is only about to begin.
-        self._closing = True
-        with suppress(sqlite3.ProgrammingError):  # closed before
-            self._connection.interrupt()
-        with self._lock:
-            self._connection.close()
+        self._connection.close()
 
-    def _fetched(self, sql: str) -> list[Row]:
+    def _fetched(self, sql: str, time_limit: float) -> Iterator[list[Row]]:
+        """Rows in batches that are small however long a row is: the limits are looked at row by row."""
         self._functions.failure = None
-        self._deadline = self._functions.deadline = time.monotonic() + self._time_limit
-        rows: list[Row] = []
-        characters = 0
+        self._deadline = self._functions.deadline = time.monotonic() + time_limit
+        seen = characters = sent = 0
+        batch: list[Row] = []
         cursor = self._connection.execute(sql)
         try:
-            while batch := cursor.fetchmany(_BATCH):
-                characters = bounded(batch, len(rows), characters)
-                rows += batch
+            for row in cursor:
+                characters = bounded(row, seen, characters)
+                seen += 1
+                batch.append(row)
+                if len(batch) == _BATCH or characters - sent > _BATCH_CHARACTERS:
+                    yield batch
+                    batch, sent = [], characters
+            if batch:
+                yield batch
         finally:
             cursor.close()
             self._deadline = float("inf")
-        return rows
 
     def _is_late(self) -> int:
-        return int(self._closing or time.monotonic() > self._deadline)
+        return int(time.monotonic() > self._deadline)
 
     def _worded(self, message: str) -> SqlError:
         """SQLite's complaint in MySQL's words."""
@@ -183,6 +253,12 @@ def _itself(cell: object) -> object:
     return cell
 
 
+def _connected(path: Path | str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{Path(path).resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None
+    )
+
+
 def _tables(connection: sqlite3.Connection, layer: Layer) -> dict[str, list[str]]:
     names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     return {
@@ -191,12 +267,18 @@ def _tables(connection: sqlite3.Connection, layer: Layer) -> dict[str, list[str]
     }
 
 
-def _authorized(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    if action not in _ALLOWED:
-        return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_FUNCTION:
-        name = (second or "").lower()
-        return sqlite3.SQLITE_OK if name in _FUNCTIONS or name.startswith("my_") else sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_READ and (first or "").startswith(("sqlite_", "pragma_")):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
+def _authorizer(hidden: Set[str]) -> Callable[..., int]:
+    """What a statement may do: names are judged before, but a name can mean one thing here and another there."""
+
+    def authorized(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        if action not in _ALLOWED:
+            return sqlite3.SQLITE_DENY
+        if action == sqlite3.SQLITE_FUNCTION:
+            name = (second or "").lower()
+            return sqlite3.SQLITE_OK if name in _FUNCTIONS or name.startswith("my_") else sqlite3.SQLITE_DENY
+        table = (first or "").lower()
+        if action == sqlite3.SQLITE_READ and (table.startswith(("sqlite_", "pragma_")) or table in hidden):
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+    return authorized

@@ -17,6 +17,7 @@ from atlas.benchmarks.excytin.judge import SUCCESS, RuleJudge
 from atlas.benchmarks.excytin.layers import Layer
 from atlas.benchmarks.excytin.lessons import InvestigationDistiller
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
+from atlas.benchmarks.excytin.workers import Workers
 from atlas.benchmarks.suite import TaskRef
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Judge
@@ -70,6 +71,7 @@ class Excytin:
         self._layer: Layer = layer
         self._mysql = mysql
         self._told = told
+        self._workers = Workers()
         self.generated = data is None and all(n is None or n >= FIRST for n in (incident, seeds_from))
 
     @property
@@ -165,7 +167,7 @@ class Excytin:
             path, label = files.database(number, self.data), files.label(number, self.data)
 
         def engine() -> Engine:
-            return SqliteEngine(path, layer=self._layer)
+            return SqliteEngine(path, layer=self._layer, workers=self._workers)
 
         return IncidentEnv(question, engine, self._judge, label=label)
 

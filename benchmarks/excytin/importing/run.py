@@ -10,6 +10,19 @@ from typing import Protocol
 from atlas.benchmarks.excytin.importing.source import Manifest, Source, Table, Watch
 
 
+@dataclass(frozen=True)
+class Reader:
+    """An account that can read what was imported and nothing else."""
+
+    name: str
+    url: str = ""
+    """How to use it, its password in it; empty where it was there before, or could not be made."""
+    refused: str = ""
+    """Why it could not be made."""
+    mend: str = ""
+    """What an administrator runs in that case."""
+
+
 class Target(Protocol):
     """A database that tables are put into."""
 
@@ -27,6 +40,10 @@ class Target(Protocol):
     def finish(self, manifest: Manifest) -> None: ...
 
     def verify(self, manifest: Manifest) -> None: ...
+
+    def reader(self) -> Reader | None:
+        """The account to read it with, made where there is none; None where none is needed."""
+        ...
 
     def close(self) -> None: ...
 

@@ -7,10 +7,13 @@ is atomic, so the incident's database never holds half of one. What is known of 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import secrets
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
+from atlas.benchmarks.excytin.importing.run import Reader
 from atlas.benchmarks.excytin.importing.source import Checksum, Fields, Manifest, Source, Table, Watch, compare
 from atlas.benchmarks.excytin.mysql_engine import connect
 from atlas.errors import ConfigError, DataError
@@ -21,6 +24,8 @@ _COMMIT = 100
 """Batches in a transaction."""
 _ROWS = 20_000
 """Rows read back at a time."""
+_THERE = 1396
+"""The number of the server's complaint that an account is there already."""
 
 
 class MysqlTarget:
@@ -131,6 +136,31 @@ class MysqlTarget:
                             count.add(row)
                 compare(table, count, self.shown)
 
+    def reader(self) -> Reader | None:
+        """The account that can read this database alone, made where there is none."""
+        name = _reader(self.name)
+        password = f"Aa1-{secrets.token_urlsafe(18)}"
+        account = f"'{name}'@'%'"
+        # In a GRANT, _ stands for any character: other incidents' databases are named alike.
+        pattern = self.name.replace("_", "\\_")
+        grant = f"GRANT SELECT ON `{pattern}`.* TO {account}"
+        made = True
+        try:
+            try:
+                self._run(f"CREATE USER {account} IDENTIFIED BY '{password}'")
+            except self._connection.Error as error:
+                if error.args[:1] != (_THERE,):
+                    raise
+                made = False
+            self._run(grant)
+        except self._connection.Error as error:
+            reason = str(error.args[-1] if error.args else error)
+            mend = f"CREATE USER {account} IDENTIFIED BY 'a password'; {grant};"
+            return Reader(name=name, refused=reason, mend=mend)
+        parts = urlsplit(self.url)
+        place = parts.netloc.rpartition("@")[2]
+        return Reader(name, urlunsplit(parts._replace(netloc=f"{name}:{password}@{place}")) if made else "")
+
     def close(self) -> None:
         with contextlib.suppress(self._connection.Error):
             if self._connection.open:
@@ -203,6 +233,13 @@ def label_of(url: str) -> str:
         comments = [str(row[0]) for row in cursor.fetchall()]
     said = [json.loads(text.removeprefix(_MARK)) for text in comments if text.startswith(_MARK)]
     return next((str(one["label"]) for one in said if "label" in one), "")
+
+
+def _reader(database: str) -> str:
+    """The name of a database's account, in MySQL's 32 characters."""
+    if len(database) <= 25:
+        return f"{database}_reader"
+    return f"{database[:16]}_{hashlib.sha256(database.encode()).hexdigest()[:8]}_reader"
 
 
 def _record(name: str, said: dict[str, object]) -> Table:

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from atlas.benchmarks.excytin.importing.run import Reader
 from atlas.benchmarks.excytin.importing.source import Checksum, Manifest, Source, Table, Watch, compare
 from atlas.errors import DataError, StoreError
 
@@ -127,6 +128,9 @@ class SqliteTarget:
                     compare(table, count, str(self.path))
         except sqlite3.DatabaseError as error:
             raise DataError(f"{self.path} is damaged ({error}): import it again") from error
+
+    def reader(self) -> Reader | None:
+        return None
 
     def close(self) -> None:
         if self._open is not None:

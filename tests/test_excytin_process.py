@@ -1,0 +1,294 @@
+"""The agents' SQL in a process of its own: ended at its limits, deaf to nothing, and no slower for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+
+import pytest
+
+from atlas.benchmarks.excytin.engine import DataError
+from atlas.benchmarks.excytin.observe import observation
+from atlas.benchmarks.excytin.sqlite_engine import Database, SqliteEngine
+from atlas.benchmarks.excytin.workers import Worker, Workers
+from tests.excytin_fixtures import write_database
+from tests.test_excytin_sqlite import refused
+
+pytest.importorskip("sqlglot", reason="the extra excytin is not installed")
+
+NATIVE = "SELECT LENGTH(REPLACE(REPEAT('a', 9999999), CONCAT(REPEAT('a', 5000000), 'b'), ''))"
+"""Hours within one call of a function that SQLite brings: no instruction of its machine passes meanwhile."""
+WRITTEN = (
+    "SELECT COUNT(*) FROM (SELECT REPEAT('a', 5000) AS table_name) x WHERE table_name LIKE '%a%a%a%a%a%a%a%a%a%a%a%a%b'"
+)
+"""The same in one of ours, which holds the interpreter's lock all the while."""
+LONG = (
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 2000) SELECT REPEAT('a', 1500000) FROM t"
+)
+"""3 GB, of which a thousand rows are half."""
+WIDE = "SELECT " + ", ".join(["REPEAT('a', 9999999)"] * 300)
+"""3 GB in one row."""
+EMPTY = (
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 90000) SELECT "
+    + ", ".join(["''"] * 1_000)
+    + " FROM t"
+)
+"""Cells without a character, 90 million."""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_database(tmp_path_factory.mktemp("excytin") / "incident.sqlite")
+
+
+@pytest.fixture
+def engine(path: Path) -> Iterator[SqliteEngine]:
+    found = SqliteEngine(path, time_limit=1)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("sql", [NATIVE, WRITTEN])
+def test_a_function_that_looks_at_no_clock_is_ended_at_the_limit(engine: SqliteEngine, sql: str) -> None:
+    engine.query("SELECT 1")
+    began = time.monotonic()
+    ticks = []
+    thread = threading.Thread(target=lambda: [(time.sleep(0.05), ticks.append(1)) for _ in range(10)])
+    thread.start()
+    assert refused(engine, sql).endswith("maximum statement execution time exceeded")
+    assert time.monotonic() - began < 4
+    assert len(ticks) == 10, "other threads run meanwhile"
+    thread.join()
+    assert engine.query("SELECT COUNT(*) FROM SigninLogs") == [(3,)], "the next query is another one's"
+
+
+PROGRAM = """
+import sys
+from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
+
+engine = SqliteEngine(sys.argv[1], time_limit=600)
+print(engine.query("SELECT 1"), flush=True)
+engine.query(sys.argv[2])
+"""
+
+
+def children(parent: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True).stdout
+    return [int(word) for word in found.split()]
+
+
+def gone(pid: int, seconds: float = 5) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_control_c_is_heard_in_the_middle_of_a_query(path: Path) -> None:
+    program = [sys.executable, "-c", PROGRAM, str(path), NATIVE]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "[(1,)]\n"
+        time.sleep(0.5)
+        (worker,) = children(process.pid)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert time.monotonic() - began < 5
+    assert "KeyboardInterrupt" in told and gone(worker)
+
+
+def test_no_process_outlives_the_program_that_asks(path: Path) -> None:
+    program = [sys.executable, "-c", PROGRAM + "\nsys.stdin.read()", str(path), "SELECT 2"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "[(1,)]\n"
+        (worker,) = children(process.pid)
+        limits = Path(f"/proc/{worker}/limits")
+        if limits.exists():
+            # What computes when the program is killed hears nothing of it: the system ends it, at 600 s and a few.
+            assert "Max cpu time              60" in limits.read_text()
+        process.kill()
+    assert gone(worker)
+
+
+MEMORY = """
+import resource, sys
+from atlas.benchmarks.excytin.engine import SqlError
+from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
+
+engine = SqliteEngine(sys.argv[1])
+try:
+    engine.query(sys.argv[2])
+except SqlError as error:
+    print(error)
+print(engine.query("SELECT 1"))
+engine.close()
+for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+    print(resource.getrusage(who).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.parametrize("sql", [LONG, WIDE, EMPTY])
+def test_a_result_that_would_fill_the_memory_fills_none(path: Path, sql: str) -> None:
+    made = subprocess.run([sys.executable, "-c", MEMORY, str(path), sql], capture_output=True, text=True, timeout=120)
+    told, rows, asking, asked = made.stdout.splitlines()
+    assert "The result is too large" in told and rows == "[(1,)]", made.stderr
+    assert int(asking) < 900 and int(asked) < 2100, "megabytes"
+
+
+def test_values_are_what_they_were(path: Path, engine: SqliteEngine) -> None:
+    sql = (
+        "SELECT NULL, 1, 1.5, 'é', DATE('2024-07-17'), STR_TO_DATE('17/07/2024 09:08', '%d/%m/%Y %H:%i'), "
+        "CAST('x' AS BINARY)"
+    )
+    (row,) = engine.query(sql)
+    assert row[:6] == (None, 1, 1.5, "é", date(2024, 7, 17), datetime(2024, 7, 17, 9, 8))
+    many = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5000) SELECT n, 'x' FROM t"
+    assert engine.query(many) == Database(path).query(many) == [(n, "x") for n in range(1, 5001)]
+
+
+def test_engines_that_follow_each_other_share_a_process(path: Path) -> None:
+    workers = Workers()
+    for _ in range(3):
+        engine = SqliteEngine(path, workers=workers)
+        assert engine.query("SELECT COUNT(*) FROM SigninLogs") == [(3,)]
+        engine.close()
+    log = SqliteEngine(path, layer="log", workers=workers)
+    assert "doesn't exist" in refused(log, "SELECT * FROM SecurityAlert")
+    worker = workers.take()
+    assert worker.alive and not workers._idle
+    workers.give(worker)
+    workers.close()
+    assert not worker.alive
+    assert log.query("SELECT 1") == [(1,)], "one of its own, ended at once"
+    assert not workers._idle
+
+
+def test_a_process_that_died_while_it_waited_is_replaced(path: Path) -> None:
+    workers = Workers()
+    engine = SqliteEngine(path, workers=workers)
+    engine.query("SELECT 1")
+    workers._idle[0]._process.kill()
+    workers._idle[0]._process.wait()
+    assert engine.query("SELECT 1") == [(1,)]
+    engine.close()
+    workers.close()
+
+
+def test_a_process_that_dies_at_a_query_costs_the_query(path: Path) -> None:
+    workers = Workers()
+    engine = SqliteEngine(path, workers=workers)
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(refused(engine, NATIVE)))
+    thread.start()
+    time.sleep(1)
+    assert engine._running is not None
+    os.kill(engine._running._process.pid, signal.SIGSEGV)
+    thread.join(5)
+    assert found == ["OperationalError: Lost connection to MySQL server during query"]
+    assert engine.query("SELECT 1") == [(1,)]
+    engine.close()
+    workers.close()
+
+
+def test_a_program_that_cannot_be_started_is_one_sentence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SqliteEngine(path)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(DataError, match="no process for queries can be started"):
+        engine.query("SELECT 1")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(DataError, match="did not start"):
+        engine.query("SELECT 1")
+    engine.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_asks_a_process_of_its_own(path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine\n"
+        "engine = SqliteEngine(sys.argv[1])\n"
+        "engine.query('SELECT 1')\n"
+        "child = os.fork()\n"
+        "for n in range(200):\n"
+        "    assert engine.query(f'SELECT {n}, {child > 0}') == [(n, child > 0)]\n"
+        "if not child:\n"
+        "    engine.close()\n"
+        "    os._exit(0)\n"
+        "print(os.waitpid(child, 0)[1], engine.query('SELECT 3'))\n"
+    )
+    made = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
+    assert made.stdout == "0 [(3,)]\n", made.stderr
+
+
+def test_the_process_gets_no_keys(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    worker = Worker()
+    worker._begin()
+    environ = Path(f"/proc/{worker._process.pid}/environ")
+    if not environ.exists():
+        pytest.skip("no /proc here")
+    assert b"sk-secret" not in environ.read_bytes()
+    worker.end()
+
+
+def test_what_answers_is_read_as_rows_and_nothing_that_runs(path: Path) -> None:
+    import pickle
+    from io import BytesIO
+
+    from atlas.benchmarks.excytin.workers import _Plain
+
+    with pytest.raises(pickle.UnpicklingError, match=r"posix\.system is no value"):
+        _Plain(BytesIO(pickle.dumps(os.system))).load()
+
+
+def test_a_process_of_its_own_costs_a_query_less_than_3_milliseconds(path: Path, engine: SqliteEngine) -> None:
+    def least(asked: SqliteEngine | Database) -> float:
+        taken = []
+        for _ in range(50):
+            began = time.perf_counter()
+            asked.query("SELECT * FROM SigninLogs WHERE UserPrincipalName LIKE '%nina%'")
+            taken.append(time.perf_counter() - began)
+        return min(taken)
+
+    assert least(engine) - least(Database(path)) < 0.003
+
+
+def test_a_table_of_another_layer_is_read_under_no_name(path: Path) -> None:
+    engine = SqliteEngine(path, layer="log")
+    told = refused(
+        engine, "SELECT AlertName FROM SecurityAlert UNION SELECT 1 FROM (WITH SecurityAlert AS (SELECT 1) SELECT 1) x"
+    )
+    assert "denied" in told or "doesn't exist" in told
+    engine.close()
+
+
+def test_a_long_result_is_not_printed_to_be_cut() -> None:
+    rows = [("x" * 20_000,)] * 5_000
+    began = time.perf_counter()
+    assert observation(rows).startswith("Retrieved 5000 entries. Displaying first 15 entries.\n[('xxx")
+    assert time.perf_counter() - began < 0.1
+
+
+async def test_cancelled_episodes_leave_no_process(path: Path) -> None:
+    engine = SqliteEngine(path)
+    task = asyncio.create_task(asyncio.to_thread(engine.query, NATIVE))
+    await asyncio.sleep(1)
+    assert engine._running is not None
+    pid = engine._running._process.pid
+    began = time.monotonic()
+    await asyncio.to_thread(engine.close)
+    with pytest.raises(DataError, match="was closed"):
+        await task
+    assert time.monotonic() - began < 3 and gone(pid)
