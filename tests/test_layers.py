@@ -69,7 +69,7 @@ MAY_IMPORT = {
     "words": "figures records traces",
     "tables": "figures records traces words",
     "report": f"{BASE} figures policies stats traces words",
-    "export": f"{BASE} actions evaluators memory models traces",
+    "export": f"{BASE} actions evaluators memory models tokens traces",
     "train": f"{BASE} assets export models traces trained",
     "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them
