@@ -15,7 +15,7 @@ PACKAGE = Path(atlas.__file__).parent
 PARTS = ("memory", "evaluators", "benchmarks")
 """Top-level folders of the repository that are imported below ``atlas``."""
 
-BASE = "errors framing lazy messages money prompts protocols record records redact verdict views"
+BASE = "errors folders framing lazy messages money prompts protocols record records redact verdict views"
 """What any package above them may import."""
 
 MAY_IMPORT = {
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "errors": "records",
     "lazy": "",
     "redact": "",
+    "folders": "errors",
     "prompts": "framing records",
     "protocols": "records",
     # small modules that stand on records alone
@@ -66,7 +67,7 @@ MAY_IMPORT = {
     "wrap": f"{BASE} actions book budget memory models policies traces trust",
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
-    "words": "figures records traces",
+    "words": "figures records redact traces",
     "tables": "figures records traces words",
     "report": f"{BASE} figures policies stats traces words",
     "export": f"{BASE} actions evaluators memory models traces",
