@@ -19,7 +19,7 @@ from atlas.testing.runs import write_run
 from atlas.traces import RunWriter
 from tests.excytin_fixtures import write_folder
 
-PLAY = ("--n", "2", "--demos", "2", "--embedder", "hash", "--max-steps", "3", "--arms", "teacher")
+PLAY = ("--n", "6", "--demos", "2", "--embedder", "hash", "--arms", "teacher")
 
 
 @pytest.fixture(scope="module")
