@@ -43,18 +43,37 @@ _BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u034f\u180b\u180c
 """Letters and marks that are drawn as nothing."""
 
 _NAMES = (
-    "system|assistant|user|human|developer|tool|tools|function|functions|function_calls?|function_results?|"
+    "system|assistant|user|human|developer|tool|tools|turn|function|functions|function_calls?|function_results?|"
     "tool_calls?|tool_response|tool_results?|tool_code|tool_outputs?|invoke|parameter|antml:[a-z_]+|think|thinking|"
     "start_of_turn|end_of_turn|start_header_id|end_header_id|bos|eos|pad|unk|mask|s|instructions?|INST|SYS|prompt|"
-    "message|im_start|im_end|" + "|".join(KINDS)
+    "message|im_start|im_end"
 )
+_FRAMES = "|".join(KINDS)
+_ROLES = "system|assistant|user|human|developer|tool|operator"
+# A mark is known by its beginning, whatever its attributes are; one of a frame also where nothing closes it.
 _MARK = re.compile(
-    rf"<<\s*(/?\s*SYS)\s*>>"
-    rf"|<(\s*[|\uff5c][^<>\n]{{0,60}}[|\uff5c]\s*)>"
-    rf"|<(\s*/?\s*(?:{_NAMES})(?:\s[^<>\n]{{0,120}})?/?\s*)>"
-    rf"|\[(\s*/?\s*(?:INST|SYS|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|IMG)\s*)\]",
+    rf"<<\s*+(/?+\s*+SYS)\s*+>>"
+    rf"|<(\s*+[|\uff5c][^<>\n]{{0,60}}[|\uff5c]\s*+)>"
+    rf"|<(\s*+/?+\s*+(?:{_NAMES})(?:\s[^<>]*+|/)?+)>"
+    rf"|<(\s*+/?+\s*+(?:{_FRAMES})\b[^<>]*+)>?"
+    rf"|\[(\s*+/?+\s*+(?:INST|SYS|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|IMG)\s*+)\]"
+    rf"|\[\[(\s*+/?+\s*+(?:{_ROLES})\s*+)\]\]",
     re.IGNORECASE,
 )
+_LIKE = {
+    ord(pair[0]): pair[1]
+    for pair in (
+        # brackets and slashes that are drawn as those of a mark
+        "\uff1c< \ufe64< \u2329< \u27e8< \u3008< \u276e< \uff1e> \ufe65> \u232a> \u27e9> \u3009> \u276f> "
+        "\uff3b[ \uff3d] \uff0f/ \u2044/ \u2215/ "
+        # Cyrillic and Greek letters that are drawn as Latin ones
+        "\u0430a \u0435e \u043eo \u0440p \u0441c \u0443y \u0445x \u0455s \u0456i \u0458j \u0501d \u04cfl "
+        "\u03bfo \u03bdv "
+        "\u0410A \u0412B \u0415E \u041cM \u041dH \u041eO \u0420P \u0421C \u0422T \u0425X \u0405S \u0406I "
+        "\u0391A \u0395E \u039cM \u039dN \u039fO \u03a1P \u03a4T \u03a7X"
+    ).split()
+} | {code: chr(code - 0xFEE0) for code in range(0xFF21, 0xFF5B) if chr(code).isalpha()}
+"""One letter for one, so that a mark found in the spelling is found in the text."""
 
 
 _TOKEN = re.compile(
@@ -92,11 +111,18 @@ def smuggled(text: str) -> str:
 def defang(text: str) -> str:
     """``text`` in which no chat template and no reader of XML finds a turn, a tool call or the end of a frame.
 
-    Angle and square brackets of such marks become typographic ones, which tokenizers read as plain text.
+    Angle and square brackets of such marks become typographic ones, which tokenizers read as plain text. Letters and
+    brackets that are drawn like those of a mark count as its own.
     """
-    if "<" not in text and "[" not in text:
+    spelt = text if text.isascii() else text.translate(_LIKE)
+    if "<" not in spelt and "[" not in spelt:
         return text
-    return _MARK.sub(_typographic, text)
+    parts, at = [], 0
+    for mark in _MARK.finditer(spelt):
+        start, end = next(span for span in map(mark.span, range(1, 7)) if span != (-1, -1))
+        parts += [text[at : mark.start()], "\u2039", text[start:end], "\u203a" * (mark.end() > end)]
+        at = mark.end()
+    return "".join([*parts, text[at:]]) if parts else text
 
 
 def untokened(text: str) -> str:

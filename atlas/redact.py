@@ -30,7 +30,7 @@ _SHAPES = (
     r"\bya29\.[-_.A-Za-z0-9*]{8,}",
     r"\bSG\.[-_A-Za-z0-9]{16,}\.[-_A-Za-z0-9]{16,}",
     # A JSON web token: three base64url parts, the first of which begins with {" in base64.
-    r"\beyJ[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]*",
+    r"\beyJ[-_A-Za-z0-9]{8,2000}+\.[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]*",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     # user:password in an address
     r"(?<=://)[^/\s:@\"']*:[^/?#\s\"']+(?=@)",

@@ -213,11 +213,11 @@ class Backend(Protocol):
     def set_learned(self, source: str, version: int) -> None: ...
 
     def keys(self, kind: Kind) -> dict[str, str]:
-        """The key that a LangGraph store has put an item under, by the item's id."""
+        """The id of the item under each key that a LangGraph store has used; empty where it was deleted."""
         ...
 
     def keyed(self, kind: Kind, key: str) -> str | None:
-        """The id of the item that was put under ``key``."""
+        """As :meth:`keys`, for one key; None for a key that was never used."""
         ...
 
     def set_key(self, kind: Kind, key: str, item_id: str) -> None: ...

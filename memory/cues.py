@@ -11,6 +11,8 @@ from atlas.memory.pamphlet import SLOT
 
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _QUOTED = re.compile(r'"([^"]+)"')
+LONGEST = 8_000
+"""Characters of a text that a quotation with slots may match."""
 
 STOP_WORDS = frozenset(
     "a about after all also am an and any are as asked at be been before being but by can could did do does doing "
@@ -40,19 +42,74 @@ def quoted(cue: str) -> str:
     return found[1] if found else ""
 
 
+class Template:
+    """What a quotation matches: itself, with a word (and a number, as in ``drawer 2``) for each slot.
+
+    Texts are read once, with a bit for each place of the quotation that may have been reached: slots side by side
+    against one long word leave a pattern of :mod:`re` endless ways to cut it.
+    """
+
+    def __init__(self, parts: list[str]) -> None:
+        """``parts``: literal texts, with the name of a slot between two of them."""
+        self._literals = [part for part in parts[::2] if part]
+        self._whole = parts[0] if len(parts) == 1 else None
+        self._start, self._end = parts[0], parts[-1]
+        self._chars: dict[str, int] = {}
+        self._words = self._digits = self._again = self._last = 0
+        bit = 1
+        for index, part in enumerate(parts):
+            if index % 2:
+                # A slot takes three places: of the word, of the blank after it, of the number; the last two are free.
+                bit <<= 3
+                self._words |= bit >> 2
+                self._chars[" "] = self._chars.get(" ", 0) | bit >> 1
+                self._digits |= bit
+                self._last = bit | bit >> 2
+            else:
+                for char in part:
+                    bit <<= 1
+                    self._chars[char] = self._chars.get(char, 0) | bit
+                    self._last = bit
+        self._again = self._words | self._digits
+
+    def matches(self, text: str) -> bool:
+        """Whether all of ``text``, in lower case and with single blanks, is what the quotation says."""
+        if self._whole is not None:
+            return text == self._whole
+        if not text.startswith(self._start) or not text.endswith(self._end):
+            return False
+        if len(text) > LONGEST or not all(part in text for part in self._literals):
+            return False
+        places = 1
+        for char in text:
+            fits = self._chars.get(char, 0)
+            if not char.isspace():
+                fits |= self._words
+            if char.isdecimal():
+                fits |= self._digits
+            places = (places << 1 | places & self._again | (places & self._words) << 3) & fits
+            if not places:
+                return False
+        return places & self._last != 0
+
+
 @lru_cache(maxsize=16_384)
-def template(cue: str) -> re.Pattern[str] | None:
-    """What the quotation in ``cue`` matches: itself, with a word (and a number, as in ``drawer 2``) for each slot."""
-    parts = SLOT.split(" ".join(quoted(cue).casefold().split()).rstrip("."))
-    if not "".join(parts[::2]).strip():
-        return None
-    return re.compile("".join(r"\S+?(?: \d+)?" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+def template(cue: str) -> Template | None:
+    """What the quotation in ``cue`` matches; None where it has no words of its own."""
+    parts = SLOT.split(_folded(quoted(cue)))
+    return Template(parts) if "".join(parts[::2]).strip() else None
 
 
 def says(cue: str, text: str) -> bool:
     """Whether ``text`` is what ``cue`` quotes, up to case, spacing and a final full stop."""
     pattern = template(cue)
-    return pattern is not None and pattern.fullmatch(" ".join(text.casefold().split()).rstrip(".")) is not None
+    return pattern is not None and pattern.matches(_folded(text))
+
+
+@lru_cache(maxsize=64)
+def _folded(text: str) -> str:
+    """In lower case, with single blanks, without a final full stop: a search folds one text for every cue."""
+    return " ".join(text.casefold().split()).rstrip(".")
 
 
 def rarity(cues: Iterable[str]) -> dict[str, float]:

@@ -19,7 +19,7 @@ SPARED = 0.1
 
 Signature = tuple[str, str, tuple[str, ...], str, tuple[str, ...], tuple[str, ...]]
 
-_NAME = re.compile(r"\w*(?:\d|_\w|[a-z][A-Z])\w*|\b[A-Z]{2,}\w*")
+_NAME = re.compile(r"\b(?=\w*?(?:\d|_\w|[a-z][A-Z])|[A-Z]{2})\w++")
 
 
 def signature(entry: Entry) -> Signature:

@@ -5,6 +5,10 @@ stand between two words: up to five signs, or nothing. Lenient rules hold for ev
 which is read as advice, and not for recorded observations, where addresses, commands and people's mails are part of
 honest work.
 
+On the 20 attacks and 83 honest texts that were written apart from these rules, the lenient ones find 3 and are wrong
+about 5 (8 before they were narrowed), all of them find 6 and are wrong about 24 (27): they tell little, and what keeps
+a reader safe is the frame.
+
 No list of phrases is complete. These rules keep known attacks and their variations out of sight; what passes them is
 still shown as framed data, and guidance has to earn its place by what it does to the outcomes.
 """
@@ -79,7 +83,7 @@ _OVERRIDE = (
     r"(?:(?:that )?(?:was|you were|you ve been|you have been|i|we|they) (?:\w+ )?(?:told|said|given|taught|before|"
     r"above)"
     r"|(?:written |said |stated )?(?:above|before|previous(?:ly)?|prior|so far|until now))",
-    rf"\b{_DROP} (?:all|the) (?:rules|instructions|guidelines|constraints|restrictions|safety)\b",
+    rf"\b{_DROP} (?:all|the) (?:rules|instructions|guidelines|constraints|restrictions|safety)\b(?! (?:i|we) )",
     rf"\b{_ORDERS} (?:above|before|so far|given|you (?:were|have been) given)? ?(?:are|is|have been|has been) "
     rf"(?:now )?"
     r"(?:void|cancell?ed|obsolete|overridden|superseded|revoked|null|no longer (?:valid|apply|in force)|suspended)",
@@ -216,7 +220,7 @@ _MEMORY = (
     r"of (?:this|the) "
     r"(?:conversation|session|run))\W+(?:you |please |must |should |will |shall |the agent |the assistant |every |"
     r"in |and )*"
-    r"(?:always|never|only|must|respond|reply|answer|obey|follow|treat|ignore|send|include|call|put|add|do|use|"
+    r"(?:always|never|only|must|respond|reply|answer|obey|follow|treat|ignore|send|include|call|do|"
     r"act|start|begin|"
     r"you|say|prefix|episode|task)\b",
     r"\b(?:add|save|store|write|record|commit|insert|put|keep|append|persist|memori[sz]e) (?:\w+ ){0,4}"
@@ -236,7 +240,7 @@ _MEMORY_STRICT = (
     r"\b(?:please |always |you must |must )?remember (?:this|that|the following|forever|permanently)\b",
     r"\b(?:this|the following) (?:rule|note|entry|instruction|lesson|fact|message) (?:must|should|has to|is to) "
     r"(?:always |never )?(?:be )?(?:saved|stored|kept|remembered|removed|deleted|deactivated|quarantined|shown|"
-    r"obeyed|followed)",
+    r"obeyed)",
     r"\b(?:never|do not|don t) (?:delete|remove|forget|question|quarantine|override|withhold|change|edit) this\b",
     r"\b(?:merge|promote|admit|pin|approve) (?:this|the following|entry|me)\b",
 )
@@ -297,7 +301,7 @@ _TOOL = (
     r"function\s*=)\b",
     r"[\"'](?:tool_calls?|function_call|tool_call_id)[\"']\s*:",
     r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input|"
-    r"tool_input)[\"']\s*:",
+    r"tool_input)[\"']\s*:(?!\s*\{\s*\})",
     r"\b(?:to=)?functions\.\w+\s*\(|\bto\s*=\s*functions\.",
 )
 _TOOL_MORE = (

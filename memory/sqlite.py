@@ -169,7 +169,7 @@ class SqliteBackend(Connection):
     def keys(self, kind: Kind) -> dict[str, str]:
         if not self._has("langgraph_keys"):
             return {}
-        return dict(self.execute("SELECT id, key FROM langgraph_keys WHERE kind = ?", (kind,)))
+        return dict(self.execute("SELECT key, id FROM langgraph_keys WHERE kind = ?", (kind,)))
 
     def keyed(self, kind: Kind, key: str) -> str | None:
         query = "SELECT id FROM langgraph_keys WHERE kind = ? AND key = ?"

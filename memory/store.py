@@ -176,7 +176,9 @@ class DemonstrationStore:
         return MemoryView(self, ids=frozenset(ids))
 
     def search(self, view: View, k: int) -> list[Window]:
-        """The ``k`` best windows for the view's next step, best first, one per trajectory, none of its own task."""
+        """The ``k`` best windows for the view's next step, best first, one per trajectory, none of its own task.
+
+        No two of them show the same: of trajectories that are equal in what is shown, the best one is."""
         return MemoryView(self).search(view, k)
 
     def similar(self, view: View, k: int) -> list[Window]:
@@ -318,7 +320,7 @@ class MemoryView:
         def cut(demo: Demonstration, demo_id: str, row: Ranked) -> Window:
             return window_around(demo, demo_id, row, max(0, row.step - width), row.step + width + 1)
 
-        return self._windows(view, k, lambda snapshot, *limits: snapshot.rank(query, k, *limits), cut)
+        return self._windows(view, k, lambda snapshot, most, *limits: snapshot.rank(query, most, *limits), cut)
 
     def similar(self, view: View, k: int) -> list[Window]:
         """As :meth:`DemonstrationStore.similar`, within this part."""
@@ -328,7 +330,10 @@ class MemoryView:
         def whole(demo: Demonstration, demo_id: str, row: Ranked) -> Window:
             return window_around(demo, demo_id, row, 0, len(demo.steps))
 
-        return self._windows(view, k, lambda snapshot, *limits: snapshot.rank_trajectories(query, k, *limits), whole)
+        def rank(snapshot: Snapshot, most: int, ids: Sequence[str], blocked: Ints, first: int) -> list[Ranked]:
+            return snapshot.rank_trajectories(query, most, ids, blocked, first)
+
+        return self._windows(view, k, rank, whole)
 
     def config(self) -> dict[str, object]:
         part: dict[str, object] = {}
@@ -342,15 +347,25 @@ class MemoryView:
         self,
         view: View,
         k: int,
-        rank: Callable[[Snapshot, Sequence[str], Ints, int], list[Ranked]],
+        rank: Callable[[Snapshot, int, Sequence[str], Ints, int], list[Ranked]],
         cut: Callable[[Demonstration, str, Ranked], Window],
     ) -> list[Window]:
         store = self._store
         snapshot = store._refresh()
         first = store._first(self._count, snapshot.size)
         blocked = store._blocked(view.task.id, self._ids)
-        ranked = rank(snapshot, store._ids, blocked[blocked < first], first)
-        return [cut(store._demos[row.place], store._ids[row.place], row) for row in ranked]
+        blocked = blocked[blocked < first]
+        most = k
+        while True:
+            ranked = rank(snapshot, most, store._ids, blocked, first)
+            # The same thing may have been done many times; shown twice it says no more.
+            shown: dict[tuple[object, ...], Window] = {}
+            for row in ranked:
+                window = cut(store._demos[row.place], store._ids[row.place], row)
+                shown.setdefault((window.goal, window.plan, window.steps), window)
+            if len(shown) >= k or len(ranked) < most:
+                return list(shown.values())[:k]
+            most *= 4
 
 
 def _provenance(demos: Sequence[Demonstration]) -> tuple[str, str]:

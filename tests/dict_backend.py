@@ -164,7 +164,7 @@ class DictBackend:
         self._all.learned[source] = version
 
     def keys(self, kind: Kind) -> dict[str, str]:
-        return {item_id: key for (of, key), item_id in self._all.keys.items() if of == kind}
+        return {key: item_id for (of, key), item_id in self._all.keys.items() if of == kind}
 
     def keyed(self, kind: Kind, key: str) -> str | None:
         return self._all.keys.get((kind, key))

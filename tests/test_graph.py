@@ -29,6 +29,7 @@ from atlas.errors import BudgetExceeded, DataError, StoreError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.graph import Context, Journal, MemoryStore, advance, episode_graph
 from atlas.memory import HashEmbedder
+from atlas.memory.database import Write
 from atlas.memory.distil import Distilled
 from atlas.memory.pamphlet import Entry, Origin
 from atlas.policies import Solo
@@ -373,3 +374,51 @@ def test_the_example_resumes() -> None:
     done = subprocess.run([sys.executable, str(example), "4"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines() if "played," in line] == ["2", "4"]
+
+
+def test_a_store_keeps_what_another_key_holds(memory: Memory) -> None:
+    store, there = memory.store, ("demonstrations",)
+    store.put(there, "a", value(demo(1)))
+    store.put(there, "b", value(demo(1)))
+    assert sorted(item.key for item in store.search(there)) == ["a", "b"]
+    store.delete(there, "a")
+    found = store.get(there, "b")
+    assert store.get(there, "a") is None and found is not None and found.value["goal"] == demo(1).goal
+    assert [item.key for item in store.search(there)] == ["b"]
+    store.put(there, "b", value(demo(2)))
+    assert [item.value["task_id"] for item in store.search(there)] == [demo(2).task_id]
+    assert demo(1).id not in memory.demos
+
+
+def test_a_store_takes_again_what_it_deleted(memory: Memory) -> None:
+    store = memory.store
+    for namespace, given in ((("demonstrations",), value(demo(1))), (("pamphlets",), value(ENTRY))):
+        for _ in range(2):
+            store.put(namespace, "k", given)
+            assert [item.key for item in store.search(namespace)] == ["k"]
+            store.delete(namespace, "k")
+            assert store.get(namespace, "k") is None and store.search(namespace) == []
+        store.put(namespace, "other", given)
+        assert store.get(namespace, "other") is not None and store.get(namespace, "k") is None
+
+
+def test_a_key_s_deletion_leaves_what_was_learned(memory: Memory) -> None:
+    memory.demos.add(demo(1))
+    memory.store.put(("demonstrations",), "k", value(demo(1)))
+    memory.store.delete(("demonstrations",), "k")
+    assert [item.key for item in memory.store.search(("demonstrations",))] == [demo(1).id]
+
+
+def test_what_a_person_removed_is_not_put_again(memory: Memory) -> None:
+    memory.demos.add(demo(1))
+    memory.demos.database.write(
+        [Write("demonstration", demo(1).id, "removed")], author="person:ann", reason="it cheats"
+    )
+    memory.store.put(("demonstrations",), "k", value(demo(1)))
+    assert memory.store.get(("demonstrations",), "k") is None and len(memory.demos) == 0
+
+
+@pytest.mark.parametrize("wanted", [{"$in": ["x"]}, {"$eq": "x", "$in": ["x"]}])
+def test_a_filter_that_is_not_there_raises(memory: Memory, wanted: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"there is no filter '\$in'"):
+        memory.store.search(("demonstrations",), filter={"goal": wanted})

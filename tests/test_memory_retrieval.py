@@ -51,6 +51,16 @@ def test_a_task_never_sees_its_own_trajectory() -> None:
     assert [window.task_id for window in store.similar(asked, 9)] == ["task-2"]
 
 
+def test_what_was_done_forty_times_is_shown_once() -> None:
+    store = DemonstrationStore(":memory:", embedder="hash", window=1)
+    same = [demo(1).model_copy(update={"task_id": f"ticket-{i}"}) for i in range(40)]
+    store.add_many([*same, demo(2, goal="something else")])
+    asked = view("other", demo(1).goal, demo(1).steps[2].observation)
+    for found in (store.search(asked, 6), store.similar(asked, 6)):
+        assert [window.goal for window in found] == [demo(1).goal, "something else"]
+    assert len(store.search(view("ticket-3", demo(1).goal, "x"), 1)) == 1
+
+
 def test_similar_shows_whole_trajectories_by_goal() -> None:
     store = DemonstrationStore(":memory:", embedder="hash")
     store.add_many([demo(1, goal="clean a plate"), demo(2, goal="cool a potato")])

@@ -52,7 +52,9 @@ def reason_for(item: Item, history: Sequence[tuple[Version, Change]]) -> str:
     gave = [v.reason for v, change in history if v.action == "write" and change.after.status == item.status]
     reason = gave[-1] if gave else history[-1][0].reason
     # Several may have been quarantined at once.
-    found = re.search(rf"{item.id} quarantined: (.+?)(?=; [0-9a-f]{{12,16}} quarantined: |$)", reason, re.DOTALL)
+    found = re.search(
+        rf"{re.escape(item.id)} quarantined: (.+?)(?=; [0-9a-f]{{12,16}} quarantined: |$)", reason, re.DOTALL
+    )
     return found[1] if found else reason
 
 

@@ -6,7 +6,7 @@ import re
 
 from atlas.records import View
 
-_ACTION = re.compile(r"^\s*action\s*:[ \t]*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+_ACTION = re.compile(r"^[^\S\n]*action[^\S\n]*+:[ \t]*+(.*\S)", re.IGNORECASE | re.MULTILINE)
 _AHEAD = 2
 """A listed action may be impossible because it is done already (the door is open): then the one after it is tried."""
 

@@ -98,6 +98,7 @@ class MemoryStore(BaseStore):
         return Item(value=_value(stored), key=key, namespace=namespace, created_at=created, updated_at=updated)
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
+        _check(op.filter or {})
         found: list[SearchItem] = []
         for namespace, kind in _KINDS.items():
             if namespace[: len(op.namespace_prefix)] != op.namespace_prefix:
@@ -107,8 +108,8 @@ class MemoryStore(BaseStore):
             ranked = self._ranked(kind, op.query) if op.query else dict.fromkeys(rows)
             for item_id, score in ranked.items():
                 if item_id in rows and _fits(value := _value(rows[item_id]), op.filter or {}):
-                    key = keys.get(item_id, item_id)
-                    found.append(SearchItem(namespace, key, value, *times[item_id], score=score))
+                    for key in keys.get(item_id, [item_id]):
+                        found.append(SearchItem(namespace, key, value, *times[item_id], score=score))
         if op.query:
             found.sort(key=lambda item: -(item.score or 0.0))
         return found[op.offset : op.offset + op.limit]
@@ -139,17 +140,36 @@ class MemoryStore(BaseStore):
         with self._database.transaction():
             before = self._id(kind, op.key)
             if op.value is None:
-                self._remove(kind, before, f"deleted under the key {op.key}")
-                return
-            now = self._add(_record(kind, op.key, op.value), op.key)
-            if now != op.key:
+                now, reason = "", f"deleted under the key {op.key}"
+            else:
+                now, reason = (
+                    self._add(kind, _record(kind, op.key, op.value), op.key),
+                    f"replaced under the key {op.key}",
+                )
+            if now or self._database.get(kind, before):
                 self._database.backend.set_key(kind, op.key, now)
-            if before not in (now, op.key) and before not in self._names(kind):
-                self._remove(kind, before, f"replaced under the key {op.key}")
+            # Another key may hold the same content, and then it stays there.
+            if before and before != now and before not in self._names(kind):
+                self._remove(kind, before, reason)
 
-    def _add(self, record: Demonstration | Entry, key: str) -> str:
+    def _bring_back(self, kind: Kind, item_id: str, key: str) -> None:
+        """Undo a deletion of this store; what a person or a rule removed stays so."""
+        version, change = self._database.history(kind, item_id)[-1]
+        if version.author == self._author:
+            write = Write(kind, item_id, change.before.status)
+            self._database.write([write], author=self._author, reason=f"put again under the key {key}")
+
+    def _add(self, kind: Kind, record: Demonstration | Entry, key: str) -> str:
         """Put ``record`` into its memory; the id under which it is there."""
-        said = vet(record).item
+        vetted = vet(record)
+        said = vetted.item
+        there = self._database.get(kind, said.id)
+        if there is not None:
+            if there.searched and there.id not in self._names(kind):
+                self._database.backend.set_key(kind, there.id, there.id)  # it was learned, and is known by its id
+            if there.status == "removed" and vetted.status != "quarantined":
+                self._bring_back(kind, there.id, key)
+                return there.id
         if isinstance(record, Demonstration):
             self._demonstrations.add(record, status="trial", author=self._author, reason=f"put under the key {key}")
             return said.id if isinstance(said, Demonstration) else record.id
@@ -165,11 +185,16 @@ class MemoryStore(BaseStore):
     # --- keys and times -----------------------------------------------------------------------------------------------
 
     def _id(self, kind: Kind, key: str) -> str:
-        return self._database.backend.keyed(kind, key) or key
+        found = self._database.backend.keyed(kind, key)
+        return key if found is None else found
 
-    def _names(self, kind: Kind) -> dict[str, str]:
-        """The key of each item that was put under one."""
-        return self._database.backend.keys(kind)
+    def _names(self, kind: Kind) -> dict[str, list[str]]:
+        """The keys of each item that was put under one."""
+        names: dict[str, list[str]] = {}
+        for key, item_id in sorted(self._database.backend.keys(kind).items()):
+            names.setdefault(item_id, []).append(key)
+        names.pop("", None)
+        return names
 
     def _times(self, kind: Kind) -> dict[str, tuple[datetime, datetime]]:
         """When each item was made and last changed."""
@@ -191,12 +216,22 @@ def _record(kind: Kind, key: str, value: Mapping[str, Any]) -> Demonstration | E
         raise DataError(f"the value put under {key!r} is no {kind}: {field}: {first['msg']}") from error
 
 
+def _tests(test: Any) -> Mapping[str, Any]:
+    """What a filter asks of one field, by operator."""
+    signs = isinstance(test, Mapping) and any(str(key).startswith("$") for key in test)
+    return test if signs else {"$eq": test}
+
+
+def _check(wanted: Mapping[str, Any]) -> None:
+    """Raises ValueError for an operator that is not there, as LangGraph's own stores do."""
+    for sign in (sign for test in wanted.values() for sign in _tests(test)):
+        if sign not in _COMPARED:
+            raise ValueError(f"there is no filter {sign!r}: use one of {', '.join(_COMPARED)}")
+
+
 def _fits(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     for name, test in wanted.items():
-        tests = test if isinstance(test, Mapping) and any(key in _COMPARED for key in test) else {"$eq": test}
-        for sign, other in tests.items():
-            if sign not in _COMPARED:
-                raise DataError(f"there is no filter {sign!r}: use one of {', '.join(_COMPARED)}")
+        for sign, other in _tests(test).items():
             have = value.get(name)
             try:
                 if not _COMPARED[sign](have, other):

@@ -11,9 +11,9 @@ from atlas.prompts import render_guide
 from atlas.protocols import Model, Policy
 from atlas.records import TEACHER, Decision, Record, View
 
-_GOOD = re.compile(r"^\W*verdict\W*:\W*(?:good|ok|yes|right|approved?)\b", re.IGNORECASE | re.MULTILINE)
-_PLAN = re.compile(r"^\W*plan\W*?:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
-_ADVICE = re.compile(r"^\W*advice\W*?:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+_GOOD = re.compile(r"^[^\w\n]*verdict[^\w:]*:\W*(?:good|ok|yes|right|approved?)\b", re.IGNORECASE | re.MULTILINE)
+_PLAN = re.compile(r"^[^\w\n]*plan[^\w:]*:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
+_ADVICE = re.compile(r"^[^\w\n]*advice[^\w:]*:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
 
 class Word(Record):

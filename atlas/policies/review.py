@@ -9,8 +9,8 @@ from atlas.prompts import render_review
 from atlas.protocols import Model
 from atlas.records import TEACHER, Review, View
 
-_VERDICT = re.compile(r"^\W*verdict\W*:\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
-_FEEDBACK = re.compile(r"^\W*feedback\W*?:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+_VERDICT = re.compile(r"^[^\w\n]*verdict[^\w:]*:\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
+_FEEDBACK = re.compile(r"^[^\w\n]*feedback[^\w:]*:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
 
 class TeacherReview:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from atlas.errors import DataError
 from atlas.records import Record
 
-_TASK = re.compile(r"Your task is to:\s*(?P<goal>[^\"]*)\"")
+_TASK = re.compile(r"Your task is to:(?P<goal>[^\"]*)\"")
 
 
 class Game(Record):

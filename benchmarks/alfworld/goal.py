@@ -27,6 +27,8 @@ _PLACE = r"(?P<place>[a-z][a-z \-]*)"
 _SOME = r"(?:an?|some|the|one)"
 _IN = r"(?:in/on|into|onto|in|on)"
 _ADJECTIVES = "clean|hot|heated|cool|cold|cooled"
+LONGEST = 500
+"""Characters of a goal: the wordings are far shorter, and what is longer could be cut in many ways."""
 _BY_WORD: dict[str, Kind] = {
     "clean": "clean", "heat": "heat", "hot": "heat", "heated": "heat",
     "cool": "cool", "cold": "cool", "cooled": "cool",
@@ -52,6 +54,8 @@ def parse_goal(sentence: str) -> Goal | None:
     if line := _TASK_LINE.search(text):
         text = line.group(1)
     text = text.strip().rstrip(".").strip()
+    if len(text) > LONGEST:
+        return None
     for pattern, kind in zip(_PATTERNS, _KINDS, strict=True):
         if found := pattern.fullmatch(text):
             parts = found.groupdict()

@@ -18,9 +18,11 @@ _VALUES = (
     re.compile(r"https?://[^\s`'\",]+"),
     re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE),
     re.compile(r"\bS-1-\d+(?:-\d+)+\b"),
-    re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
+    re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+\b"),
     re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"),
-    re.compile(r"\b[\w-]+\.(?:exe|ps1|dll|docm|xlsm|docx|xlsx|zip|7z|vbs|js|bat|lnk|aspx|jsp|kirbi)\b", re.IGNORECASE),
+    re.compile(
+        r"\b[\w-]{1,120}\.(?:exe|ps1|dll|docm|xlsm|docx|xlsx|zip|7z|vbs|js|bat|lnk|aspx|jsp|kirbi)\b", re.IGNORECASE
+    ),
     re.compile(r"\b[a-z][a-z0-9]*-[a-z]*\d+[a-z]*\b", re.IGNORECASE),
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d.*")

@@ -113,7 +113,13 @@ def like(value: str, pattern: str | None, flags: int = re.IGNORECASE | re.DOTALL
     """LIKE. Names of tables are matched with their case, names of columns without."""
     if pattern is None:
         return True
-    parts = re.split(r"(\\.|%|_)", pattern)
-    wild = {"%": ".*", "_": "."}
-    regex = "".join(wild.get(part) or re.escape(part[1:] if part[:1] == "\\" else part) for part in parts)
+    parts = [""]
+    for part in re.split(r"(\\.|%|_)", pattern):
+        if part == "%":
+            parts.append("")
+        else:
+            parts[-1] += "." if part == "_" else re.escape(part[1:] if part[:1] == "\\" else part)
+    first, *rest = parts
+    # What stands between two "%" is taken where it first stands, for good: else there are endless ways to cut a name.
+    regex = first + "".join(f"(?>.*?{part})" for part in rest[:-1]) + "".join(f".*{part}" for part in rest[-1:])
     return re.fullmatch(regex, value, flags) is not None

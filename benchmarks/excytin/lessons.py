@@ -21,8 +21,10 @@ from atlas.memory.distil import DISTILLER, LONGEST_STEP, Distilled, objection, u
 from atlas.memory.pamphlet import Entry, Kind, Origin
 from atlas.records import Step
 
-_SELECT = re.compile(r"SELECT\s+(?:DISTINCT\s+)?(?P<columns>.+?)\s+FROM\s+(?P<table>\w+)(?P<rest>.*)", re.I | re.S)
-_CONDITION = re.compile(r"(?:\w+\.)?(\w+)\s*(?:=|LIKE\b|REGEXP\b|IN\s*\()\s*(?=['\"(\d])", re.I)
+_SELECT = re.compile(
+    r"SELECT\s++(?:DISTINCT\s++)?(?P<columns>.+?)(?<!\s)\s++FROM\s++(?P<table>\w++)(?P<rest>.*)", re.I | re.S
+)
+_CONDITION = re.compile(r"(?<!\w)(?:\w++\.)?(\w++)\s*+(?:=|LIKE\b|REGEXP\b|IN\s*\()\s*(?=['\"(\d])", re.I)
 _NO_TABLE = re.compile(r"Table '[\w.]+' doesn't exist")
 _NO_COLUMN = re.compile(r"Unknown column '(?:\w+\.)?(\w+)' in '([\w ]+)'")
 _REFUSED = re.compile(r"^\w+Error: ")
