@@ -31,7 +31,6 @@ MAY_IMPORT = {
     "folders": "errors",
     "lazy": "",
     "redact": "",
-    "folders": "errors",
     "prompts": "framing records",
     "protocols": "records",
     # small modules that stand on records alone
