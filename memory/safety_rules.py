@@ -171,7 +171,7 @@ _OVERRIDE = (
     r"(?:ігноруй|забудь)\w*\W+(?:\w+\W+){0,5}(?:інструкці|вказівк|правил)",
     r"(?:忽略|无视|無視|忘记|忘記|不要理会|忽視)\W*(?:\w{0,12})(?:指令|指示|说明|說明|规则|規則|提示|命令|要求)",
     r"(?:以前|これまで|上記|前|すべて|全て)の?\w{0,8}(?:指示|命令|ルール|プロンプト)を?\W*(?:すべて|全て)?(?:無視|忘れ)",
-    r"(?:이전|위의?|모든|앞선)\W*(?:\w{0,8}\W*){0,3}(?:지시|명령|지침|규칙)\w*\W*(?:\w{0,6}\W*)?(?:무시|잊)",
+    r"(?:이전|위의?|모든|앞선)[\s\S]{0,30}?(?:지시|명령|지침|규칙)[\s\S]{0,20}?(?:무시|잊)",
     r"(?:تجاهل|انس|لا تتبع)\W*(?:\w+\W+){0,4}(?:التعليمات|الأوامر|القواعد|تعليمات|أوامر)",
     r"(?:पिछले|पहले|सभी|उपरोक्त)[\s\S]{0,30}(?:निर्देश|आदेश|नियम)[\s\S]{0,30}(?:अनदेखा|भूल|नज़रअंदाज़|नजरअंदाज)",
     r"(?:התעלם|שכח)\W*(?:\w+\W+){0,4}(?:ההוראות|הוראות|הכללים)",
@@ -269,7 +269,7 @@ _AUTHORITY = (
     r"\b(?:trust|believe|obey) (?:only )?(?:me|this note|this message|this entry)\b",
 )
 _ROLE = (
-    r"<\s*[|\uff5c]\s*[a-z_/\x20\u2581]{2,40}\s*[|\uff5c]\s*>",
+    r"<\s{0,9}[|\uff5c]\s{0,9}[a-z_/\x20\u2581]{2,40}\s{0,9}[|\uff5c]\s{0,9}>",
     r"\[\s*/?\s*inst\s*\]|<<\s*/?\s*sys\s*>>|\[/?(?:system_prompt|available_tools|tool_results)\]",
     r"<\s*/?\s*(?:start_of_turn|end_of_turn|start_header_id|end_header_id|im_start|im_end)\s*>?",
     r"<\s*/?\s*(?:system|assistant|developer|human|system[-_\x20]?(?:prompt|message|instructions?|reminder))\s*>",
@@ -283,9 +283,9 @@ _ROLE = (
     r"</\s*(?:examples|notes|advice|guidance|observation|data|untrusted)\s*>",
 )
 _ROLE_MORE = (
-    r"#{2,}\s*[(\[]\s*(?:system|instruction|assistant)",
+    r"(?<!#)#{2,}+\s*+[(\[]\s*+(?:system|instruction|assistant)",
     r"</?\s*(?:think|thinking|reasoning|scratchpad|inner_?monologue)\s*>",
-    r"\b(?:reasoning|thoughts?)(?: trace)?\s*\(?\s*(?:assistant|ai|agent|model)\s*\)?\s*:",
+    r"\b(?:reasoning|thoughts?)(?: trace)?\s{0,9}\(?\s{0,9}(?:assistant|ai|agent|model)\s{0,9}\)?\s{0,9}:",
     r"\b(?:system(?:hinweis|nachricht|meldung|anweisung)|note (?:du )?système|nota (?:del|di) sistema|mensaje del "
     r"sistema)\s*:",
 )
