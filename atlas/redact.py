@@ -33,7 +33,7 @@ _SHAPES = (
     r"\beyJ[-_A-Za-z0-9]{8,2000}+\.[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]*",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     # user:password in an address
-    r"(?<=://)[^/\s:@\"']*:[^/?#\s\"']+(?=@)",
+    r"(?<=://)(?!user:password@)[^/\s:@\"']*:[^/?#\s\"']+(?=@)",
 )
 _SHAPED = re.compile("|".join(_SHAPES))
 _MARKS = ("-", "_", "AIza", "AKIA", "ASIA", "ya29.", "SG.", "eyJ", "://")

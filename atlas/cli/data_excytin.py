@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 
 import click
 
+from atlas.cli.output import as_written
 from atlas.cli.stopping import goes_on
 from atlas.errors import ConfigError, DataError
+from atlas.redact import scrub
 
 if TYPE_CHECKING:
     from atlas.benchmarks.excytin.importing.run import Outcome, Progress, Reader, Target
@@ -69,7 +71,8 @@ def import_command(
                 click.echo(f"incident {number}: reading back {outcome.manifest.rows:,} rows", err=True)
                 target.verify(outcome.manifest)
             reader = target.reader()
-        _report(outcome, reader, verified=verify, as_json=as_json)
+        with as_written():
+            _report(outcome, reader, verified=verify, as_json=as_json)
     if out is not None:
         _copy_questions(questions or place, out, required=questions is not None)
     if unpacked is not None:
@@ -185,7 +188,7 @@ def _report(outcome: Outcome, reader: Reader | None, *, verified: bool, as_json:
         click.echo(
             json.dumps(
                 {
-                    "target": outcome.target,
+                    "target": scrub(outcome.target),
                     "loaded": outcome.loaded,
                     "megabytes": round(outcome.read / 1e6, 3),
                     "seconds": round(outcome.seconds, 3),
@@ -197,7 +200,7 @@ def _report(outcome: Outcome, reader: Reader | None, *, verified: bool, as_json:
         )
         return
     label = f" ({manifest.label})" if manifest.label else ""
-    held = f"{len(manifest.tables)} tables, {manifest.rows:,} rows in {outcome.target}{label}"
+    held = f"{len(manifest.tables)} tables, {manifest.rows:,} rows in {scrub(outcome.target)}{label}"
     speed = f", {outcome.read / 1e6:,.1f} MB in {outcome.seconds:,.1f} s" if outcome.loaded else ""
     checked = "; read back, all as imported" if verified else ""
     click.echo(f"incident {manifest.incident}: {held}; {outcome.loaded} loaded now{speed}{checked}")

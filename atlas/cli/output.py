@@ -37,3 +37,11 @@ def scrubbed() -> Iterator[None]:
     """Both standard streams hide secrets inside."""
     with redirect_stdout(cast(TextIO, Scrubbed(sys.stdout))), redirect_stderr(cast(TextIO, Scrubbed(sys.stderr))):
         yield
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """For what a command tells once and on purpose: the password of an account that it has just made."""
+    stream: Any = sys.stdout
+    with redirect_stdout(stream._stream if isinstance(stream, Scrubbed) else stream):
+        yield
