@@ -5,9 +5,8 @@ stand between two words: up to five signs, or nothing. Lenient rules hold for ev
 which is read as advice, and not for recorded observations, where addresses, commands and people's mails are part of
 honest work.
 
-On the 20 attacks and 83 honest texts that were written apart from these rules, the lenient ones find 3 and are wrong
-about 5 (8 before they were narrowed), all of them find 6 and are wrong about 24 (27): they tell little, and what keeps
-a reader safe is the frame.
+On 20 attacks and 83 honest texts, by which four of them were narrowed, the lenient ones find 3 and are wrong about 5 (8
+before), all of them find 6 and are wrong about 24 (27): they tell little, and what keeps a reader safe is the frame.
 
 No list of phrases is complete. These rules keep known attacks and their variations out of sight; what passes them is
 still shown as framed data, and guidance has to earn its place by what it does to the outcomes.

@@ -24,8 +24,8 @@ from tests.test_excytin_sqlite import refused
 
 pytest.importorskip("sqlglot", reason="the extra excytin is not installed")
 
-NATIVE = "SELECT LENGTH(REPLACE(REPEAT('a', 9999999), CONCAT(REPEAT('a', 5000000), 'b'), ''))"
-"""Hours within one call of a function that SQLite brings: no instruction of its machine passes meanwhile."""
+NATIVE = "SELECT LENGTH(REPLACE(REPEAT('a', 1200000), CONCAT(REPEAT('a', 600000), 'b'), ''))"
+"""Some seconds within one call of a function that SQLite brings: no instruction of its machine passes meanwhile."""
 LONG = (
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 2000) SELECT REPEAT('a', 1500000) FROM t"
 )
