@@ -139,11 +139,16 @@ class Desk:
         elif view.tools or view.options:
             view = view.replace(tools=(), options={})
 
+        question = prompt or Prompt()
+
         def charge(usage: Usage) -> None:
-            usage = _sound(usage, ask, model.price)
+            # It holds parts of the ask and not the ask, which holds it: the garbage collector would find that circle,
+            # with its prompt, after every step.
+            if not _told(usage, model.price):
+                usage = _sound(usage, Ask(view, question, n=n, max_tokens=max_tokens), model.price)
             self._charge(Spend.whole({"actor": actor, "model": model.name, "usage": usage}))
 
-        ask = Ask(view, prompt or Prompt(), n, first, temperature, max_tokens, purpose, proposal, charge)
+        ask = Ask(view, question, n, first, temperature, max_tokens, purpose, proposal, charge)
         completion = await self._complete(model, ask)
         charge(completion.usage)
         replies = tuple(map(_sayable, completion.replies)) or (Reply(text=""),)
@@ -196,15 +201,26 @@ def bounded(ask: Ask, price: Price | None, *, calls: int = 1, replies: int = 1) 
     return price.dollars(calls * most_tokens(sent), replies * ask.max_tokens)
 
 
+def _counted(usage: Usage) -> bool:
+    """Whether no figure is below 0."""
+    return (
+        usage.prompt_tokens >= 0
+        and usage.cached_tokens >= 0
+        and usage.completion_tokens >= 0
+        and (usage.dollars is None or usage.dollars >= 0)
+    )
+
+
+def _told(usage: Usage, price: Price | None) -> bool:
+    """Whether ``usage`` may be entered as it is."""
+    return _counted(usage) and (usage.dollars is not None or usage.most is not None or price is None)
+
+
 def _sound(usage: Usage, ask: Ask, price: Price | None) -> Usage:
     """``usage`` as it is entered: figures below 0 are taken as not told, and dollars that are not told are bounded."""
-    counts = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-    told = min(counts) >= 0 and (usage.dollars is None or usage.dollars >= 0)
-    if told and (usage.dollars is not None or usage.most is not None or price is None):
-        return usage
     calls = max(1, usage.calls)
     most = bounded(ask, price, calls=calls, replies=max(ask.n, calls))
-    if told:
+    if _counted(usage):
         return usage.replace(most=most)
     prompt = calls * estimate_tokens(ask.prompt.text())
     completion = max(ask.n, calls) * ask.max_tokens

@@ -72,7 +72,7 @@ class DemoStep(Record):
     @once
     def shown(self) -> str:
         """The step as a prompt shows it: quoted. Made once, as the same steps are shown again and again."""
-        return f"Observation: {quoted(self.observation)}\n{reply_text(quoted(self.action), quoted(self.thought))}"
+        return f"Observation: {_quoted(self.observation)}\n{reply_text(_quoted(self.action), _quoted(self.thought))}"
 
 
 class Window(Record):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -146,3 +148,16 @@ def test_the_noise_of_a_step_is_its_own_in_every_task_and_attempt() -> None:
 
     assert seed("a") == seed("a")
     assert len({seed("a"), seed("b"), seed("a", attempt=1), seed("a", sample=1)}) == 4
+
+
+async def test_an_ask_is_gone_when_its_step_is_over_without_a_garbage_collector() -> None:
+    """A circle of ask and account would keep every prompt of a thousand episodes until the collector comes."""
+    model = says()
+    gc.collect()
+    gc.disable()
+    try:
+        await Solo(model).decide(View(task=TASK, opening="o"), Desk())
+        held = weakref.ref(model.asks.pop())
+        assert held() is None
+    finally:
+        gc.enable()
