@@ -51,23 +51,28 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 class Tail:
-    """What is appended to ``path`` from now on, by any process."""
+    """What is appended to ``path``, by any process: from now on, or all of it where ``whole``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, whole: bool = False) -> None:
         self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
+        self._offset = path.stat().st_size if path.exists() and not whole else 0
 
-    def new(self) -> list[dict[str, Any]]:
-        """The records in the whole lines that have come since the last call."""
+    def lines(self) -> Iterator[bytes]:
+        """The whole lines that have come since the last call. A line that is still being written comes another time."""
         if not self._path.exists():
-            return []
-        found = []
+            return
         with self._path.open("rb") as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    break
+                    return
                 self._offset += len(line)
-                with suppress(ValueError):
-                    found.append(json.loads(line))
+                yield line
+
+    def new(self) -> list[dict[str, Any]]:
+        """The records in these lines."""
+        found = []
+        for line in self.lines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
         return [value for value in found if isinstance(value, dict)]

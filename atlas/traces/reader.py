@@ -13,6 +13,7 @@ from typing import Any
 from atlas.errors import StoreError
 from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor, counted, retried
 from atlas.traces.format import unpack_prompt
+from atlas.traces.lines import Tail
 from atlas.traces.writer import MANIFEST, TRACE, read_manifest
 
 _STEP = re.compile(rb'\{"type":"step","episode":"([^"\\]+)"')
@@ -174,26 +175,20 @@ class Results:
 
     def __init__(self, folder: str | Path) -> None:
         self._path = Path(folder) / TRACE
-        self._offset = 0
+        self._tail = Tail(self._path, whole=True)
 
     def new(self) -> list[Episode]:
         """Those that have come since the last call, in order of their end; interrupted and retried ones too."""
         found = []
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._offset += len(line)
-                event = None if _STEP.match(line) else _parsed(line)
-                if event is not None and event.get("type") == "end":
-                    try:
-                        found.append(_result(event))
-                    except ValueError as error:
-                        raise StoreError(
-                            f"{self._path}, the line before byte {self._offset:,}, does not fit the trace format: the "
-                            "file is damaged"
-                        ) from error
+        for line in self._tail.lines():
+            event = None if _STEP.match(line) else _parsed(line)
+            if event is not None and event.get("type") == "end":
+                try:
+                    found.append(_result(event))
+                except ValueError as error:
+                    raise StoreError(
+                        f"{self._path} has a result that does not fit the trace format: the file is damaged"
+                    ) from error
         return found
 
 
