@@ -17,6 +17,8 @@ class ToolCall(Record):
     id: str = ""
     name: str
     arguments: str = "{}"
+    kind: str = "function"
+    """``custom`` for a tool that takes free text: then ``arguments`` is that text."""
 
 
 class Message(Record):
@@ -26,6 +28,18 @@ class Message(Record):
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    sent: dict[str, Any] | None = None
+    """The message as its sender wrote it for the chat-completions API, where that holds more than the fields above
+    (images, cache marks, a name, thinking): hosted models get this in their place."""
+
+    def extended(self, text: str) -> Message:
+        """The message with a further paragraph at its end."""
+        sent = self.sent
+        if sent is not None:
+            content = sent.get("content") or ""
+            more = f"{content}\n\n{text}" if isinstance(content, str) else [*content, {"type": "text", "text": text}]
+            sent = {**sent, "content": more}
+        return self.replace(content=f"{self.content}\n\n{text}", sent=sent)
 
 
 class Prompt(Record):
@@ -58,7 +72,7 @@ class Prompt(Record):
         if not tail:
             return sent
         if sent and sent[-1].role == "user":
-            sent[-1] = Message(role="user", content=f"{sent[-1].content}\n\n{tail}")
+            sent[-1] = sent[-1].extended(tail)
         else:
             sent.append(Message(role="user", content=tail))
         return sent

@@ -77,6 +77,9 @@ class Reply(Record):
     """Log-probability of the action (natural log), where the model can tell."""
     finish: str = ""
     """The provider's finish reason, as given."""
+    message: dict[str, Any] | None = None
+    """The assistant message as its provider wrote it in the chat-completions form, where that holds more than text and
+    tool calls (``reasoning_content``, ``thinking_blocks``, a refusal): goes back to the caller of a wrapped agent."""
 
 
 class Completion(Record):
@@ -178,6 +181,8 @@ class Decision(Record):
     """The chosen reply as the model wrote it."""
     finish: str = ""
     """The chosen reply's finish reason, as its provider gave it."""
+    message: dict[str, Any] | None = None
+    """The chosen reply's ``message``."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Wall time by part: ``retrieve``, ``student``, ``teacher``."""
 

@@ -11,11 +11,14 @@ from atlas.records import Ask, Message
 
 
 def to_dicts(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Messages in the OpenAI chat format, tool calls and tool results included."""
+    """Messages in the OpenAI chat format, tool calls and tool results included; as they were sent, where they hold more
+    than our records do."""
     return [_to_dict(message) for message in messages]
 
 
 def _to_dict(message: Message) -> dict[str, Any]:
+    if message.sent is not None:
+        return dict(message.sent)
     out: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         out["content"] = message.content or None

@@ -62,5 +62,6 @@ def decision(answer: Answer, *, reason: str, chosen: int = 0, before: Answer | N
         tool_calls=answer.replies[chosen].tool_calls if has_reply else (),
         text=answer.replies[chosen].text if has_reply else "",
         finish=answer.replies[chosen].finish if has_reply else "",
+        message=answer.replies[chosen].message if has_reply else None,
         seconds={a.actor: a.seconds for a in asked},
     )
