@@ -64,7 +64,8 @@ MAY_IMPORT = {
     "trust": f"{BASE} betting named stats traces",
     "policies": f"{BASE} actions asking memory trust",
     # around agents that exist, and in other frameworks
-    "wrap": f"{BASE} actions book budget memory models policies traces trust",
+    "wire": BASE,
+    "wrap": f"{BASE} actions book budget memory models policies traces trust wire",
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
     "words": "figures records redact traces",

@@ -1,0 +1,1 @@
+"""What clients say and are told, whichever API they speak: a translator for each, and one form between them."""
