@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from atlas.policies import (
         Cascade,
         Coach,
+        Guarded,
         Guided,
         InLane,
         LaneRules,
@@ -88,6 +89,7 @@ __all__ = [
     "Entry",
     "Environment",
     "Episode",
+    "Guarded",
     "Guided",
     "History",
     "InLane",
@@ -149,7 +151,7 @@ __getattr__, __dir__ = lazily(
         "atlas.memory.pamphlet": "Entry",
         "atlas.memory.pamphlets": "PamphletStore",
         "atlas.models": "load",
-        "atlas.policies": "Cascade Coach Guided InLane LaneRules Lanes Paired Probe RandomRoute Recall Solo "
+        "atlas.policies": "Cascade Coach Guarded Guided InLane LaneRules Lanes Paired Probe RandomRoute Recall Solo "
         "TeacherReview Watch",
         "atlas.protocols": "Demonstrations Environment Model Pamphlets Policy",
         "atlas.records": "Ask Completion Decision DemoStep Episode Message Observation Price Prompt Reply Spend Step "

@@ -42,6 +42,10 @@ class BudgetExceeded(AtlasError):
         self.what = what
 
 
+class ActionRefused(AtlasError):
+    """An action that may be taken on a teacher's word alone, where there is no teacher."""
+
+
 class StoreError(AtlasError):
     """A memory or trace file that cannot be read or written."""
 

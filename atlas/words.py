@@ -100,4 +100,6 @@ def _why(decision: Decision) -> str:
     if decision.reason == "agreed":
         votes = sum(v.actor == decision.actor for v in decision.votes)
         return f"{votes} of {votes} samples agree"
+    if decision.reason.startswith("ask-for "):
+        return f"{decision.reason.removeprefix('ask-for ')} always needs the teacher's word, so the teacher acts"
     return _REASONS.get(decision.reason, decision.reason)

@@ -14,7 +14,7 @@ from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore, Memory
 from atlas.memory.irrelevant import Irrelevant
 from atlas.memory.store import MemoryView
-from atlas.policies import Cascade, Coach, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
+from atlas.policies import Cascade, Coach, Guarded, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
 from atlas.protocols import Critic, Demonstrations, Model, Policy, Reviewer
 from atlas.records import TEACHER
 from atlas.traces.roles import Role
@@ -145,7 +145,9 @@ class Stage:
     """The arm that is built, as the run names it."""
 
     def build(self, played: Played) -> Policy:
-        return played.arm.build(replace(self, played=played))
+        policy = played.arm.build(replace(self, played=played))
+        rules, teacher = self.options.ask_for, self.cast.teacher
+        return Guarded(policy, rules, teacher, max_tokens=self.options.max_tokens) if rules else policy
 
     def reviewer(self, played: Played) -> Reviewer | None:
         made = played.arm.reviewer

@@ -107,6 +107,13 @@ class BenchOptions:
             most=1,
         ),
     )
+    ask_for: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "An action that always needs the teacher's word, * for anything (execute, 'delete *'); may be given twice.",
+            repeated=True,
+        ),
+    )
     step_judge: Path | None = field(
         default=None,
         metadata=option(

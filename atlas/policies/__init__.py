@@ -2,6 +2,7 @@
 
 from atlas.policies.cascade import Cascade
 from atlas.policies.coach import Coach
+from atlas.policies.guarded import Guarded
 from atlas.policies.guided import Guided
 from atlas.policies.lanes import InLane, LaneRules, Lanes
 from atlas.policies.paired import Paired
@@ -15,6 +16,7 @@ from atlas.policies.watch import Watch
 __all__ = [
     "Cascade",
     "Coach",
+    "Guarded",
     "Guided",
     "InLane",
     "LaneRules",

@@ -14,7 +14,7 @@ from atlas.book import Book, Unrecorded
 from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError, FrozenMemory
 from atlas.memory import DemonstrationStore, Memory, from_episode
-from atlas.policies import LaneRules
+from atlas.policies import Guarded, LaneRules
 from atlas.protocols import Embedder, Model, Policy, Recorder
 from atlas.records import Episode, Step, Task, Usage, content_hash, total
 from atlas.trust import UNANIMITY, Trust
@@ -55,6 +55,7 @@ class Agent:
         actions: Actions | None = None,
         learn: bool = True,
         lanes: bool | LaneRules = False,
+        ask_for: Sequence[str] = (),
         guidance: int = 300,
         trials: float = 0.2,
         success_score: float = 1.0,
@@ -80,6 +81,8 @@ class Agent:
         lanes: choose the supervision of each episode (auto, paired, coach) by how tasks like it went: the student with
             what is recalled alone, with its answer validated, or with every step looked at by the teacher. Needs a
             student, a teacher and a memory; rules say which lanes are forced, forbidden or budgeted.
+        ask_for: actions that always need the teacher's word, whatever the student's samples agree on: names of tools,
+            calls, arguments or texts, ``*`` for anything (:class:`atlas.policies.Guarded`). Refused without a teacher.
         guidance: how many tokens of a prompt the entries of pamphlets in the memory may take; 0 shows none.
         trials: the share of episodes in which a coin decides for each entry whether it is shown: what its evidence
             rests on ('atlas memory judge').
@@ -112,12 +115,14 @@ class Agent:
         with ExitStack() as opened:
             self.memory = self._memory(memory, embedder, opened)
             self.policy: Policy
+            given = _model(student), _model(teacher)
             if policy is None:
                 composer = Composer(self.memory, trials, self.actions, samples, k, max_tokens, guidance)
-                given = _model(student), _model(teacher)
                 self.policy = composer.lanes(*given, lanes) if lanes else composer.plain(*given, _trust(student))
             else:
                 self.policy = policy
+            if ask_for:
+                self.policy = Guarded(self.policy, ask_for, given[1], max_tokens=max_tokens, actions=self.actions)
             self.recorder, self.run = self._recorder(run, permitted, opened)
             self.meter = self._meter(run, run_budget, opened)
             self._owned = opened.pop_all()
