@@ -116,8 +116,9 @@ def render_plan(view: View) -> Prompt:
     )
 
 
-def render_guide(view: View, proposal: str) -> Prompt:
-    """The prompt for a coach: the student's history, and what it wants to do next."""
+def render_guide(view: View, proposal: str, *, unread: bool = False) -> Prompt:
+    """The prompt for a coach: the student's history, and what it wants to do next. ``unread``: it was asked before, and
+    what it replied was neither consent nor advice."""
     asked = f"A student plays this and wants to do next: {proposal or '(nothing that is an action)'}\n"
     if view.index == 0 and view.plan:
         asked += "If its plan is wrong, first write a better one on a line that begins with 'Plan:'. "
@@ -125,6 +126,8 @@ def render_guide(view: View, proposal: str) -> Prompt:
         "If the step is good, reply with the line 'Verdict: good'. If not, reply with 'Advice:' and, in a sentence or "
         "two, what to do instead and why, then a line 'Action: <the action>'."
     )
+    if unread:
+        asked += " Your reply before this one was neither: write one of the two, and nothing before it."
     return Prompt(stable=view.task.instructions, history=_past(view), ask=_offered(view) + asked)
 
 

@@ -20,6 +20,8 @@ COACH = "coach"
 """The lane in which the teacher looks at every step."""
 CORRECTED = "corrected"
 """The reason of a step whose action the student took after the coach had corrected it."""
+UNGUIDED = "unguided"
+"""The reason of a step whose coach said nothing that could be read: no consent, and no correction."""
 
 
 class Outcome(Record):
@@ -58,17 +60,20 @@ def unaided(episode: Episode, steps: Sequence[Step]) -> float | None:
     """How well the student did by itself: what the next task like this one may expect of it.
 
     Alone (auto): whether it succeeded. Paired: whether its first attempt was good, so 0 where that was rejected.
-    Coached: the share of steps on which the coach had nothing to correct, or 0 where the task failed all the same.
-    None where nothing scored it, or where the teacher acted in an episode without a lane: that was not the student.
+    Coached: the share of steps on which the coach had nothing to correct, of those on which it said what could be read,
+    or 0 where the task failed all the same. None where nothing scored it, where no word of the teacher could be read, or
+    where the teacher acted in an episode without a lane: that was not the student.
     """
     if episode.success is None or (not episode.lane and episode.teacher_steps):
         return None
     if not episode.success or any(review.approved is False for review in episode.reviews[:1]):
         return 0.0
+    if any(review.approved is None for review in episode.reviews[:1]):
+        return None
     if episode.lane != COACH:
         return 1.0
-    coached = [step.decision.reason == CORRECTED for step in steps]
-    return 1.0 - fmean(coached) if coached else 0.0
+    coached = [step.decision.reason == CORRECTED for step in steps if step.decision.reason != UNGUIDED]
+    return 1.0 - fmean(coached) if coached else None if steps else 0.0
 
 
 class Near(NamedTuple):

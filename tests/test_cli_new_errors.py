@@ -88,12 +88,19 @@ def test_distilling_an_arm_that_nobody_played(fails: Fails, run: Path) -> None:
     assert not (run / "lessons.jsonl").exists()
 
 
-def test_a_distiller_that_cannot_be_asked_is_no_success(
-    fails: Fails, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    said = fails("memory", "distil", run, "--embedder", "hash", "--distiller", "openai/gpt-4.1-mini")
+def test_a_distiller_that_cannot_be_asked_is_no_success(fails: Fails, run: Path) -> None:
+    Path("mute.py").write_text(
+        "from atlas.errors import ModelError\n"
+        "from atlas.testing import FlakyModel, ScriptedModel\n"
+        "mute = FlakyModel(ScriptedModel([]), fails=range(9), error=ModelError('its key is refused'))\n"
+    )
+    said = fails("memory", "distil", run, "--embedder", "hash", "--distiller", "python:mute.py:mute")
     assert "none of 1 episode was distilled" in said and "could not be asked" in said
+
+
+def test_a_distiller_without_its_key_is_found_before_anything_is_done(fails: Fails, run: Path) -> None:
+    said = fails("memory", "distil", run, "--embedder", "hash", "--distiller", "gemini/gemini-2.5-flash")
+    assert "GEMINI_API_KEY is not set" in said and not (run / "lessons.jsonl").exists()
 
 
 def test_logged_runs_that_are_not_there(fails: Fails) -> None:

@@ -181,12 +181,53 @@ async def test_a_coach_corrects_a_step_and_the_student_takes_it() -> None:
     assert "wants to do next: wait" in teacher.asks[0].prompt.text()
 
 
-@pytest.mark.parametrize(("said", "reason"), [("Verdict: good", "approved"), ("Hmm.", "unguided"), ("", "unguided")])
-async def test_what_is_not_corrected_stays(said: str, reason: str) -> None:
-    desk = Desk()
-    decided = await Coach(Solo(obedient()), ScriptedModel([said])).decide(view(), desk)
+@pytest.mark.parametrize(
+    ("said", "reason", "asked"),
+    [
+        (["Verdict: good"], "approved", 1),
+        (["Verdict: ok, go on."], "approved", 1),
+        (["Hmm.", "Verdict: good"], "approved", 2),
+        (["Hmm.", "Hmm."], "unguided", 2),
+        (["", ""], "unguided", 2),
+        (["Verdict: not good", "Verdict: good? No."], "unguided", 2),
+    ],
+)
+async def test_what_is_not_corrected_stays(said: list[str], reason: str, asked: int) -> None:
+    desk, teacher = Desk(), ScriptedModel(said)
+    decided = await Coach(Solo(obedient()), teacher).decide(view(), desk)
     assert (decided.action, decided.reason, decided.advice) == ("wait", reason, "")
-    assert [s.actor for s in desk.spent] == ["student", "teacher"]
+    assert [(s.actor, s.usage.calls) for s in desk.spent] == [("student", 1), ("teacher", asked)]
+    assert ["Your reply before" in ask.prompt.text() for ask in teacher.asks] == [False, True][:asked]
+
+
+async def test_a_coach_asked_again_may_advise() -> None:
+    teacher = ScriptedModel(["I see.", "Advice: Waiting opens nothing.\nAction: open"])
+    decided = await Coach(Solo(obedient()), teacher).decide(view(), Desk())
+    assert (decided.action, decided.reason) == ("open", "corrected")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("Verdict: good", 1.0), ("Hmm.", None), ("Advice: so\nAction: open", 0.0)],
+)
+async def test_an_unreadable_coach_is_no_evidence_of_what_the_student_can(said: str, expected: float | None) -> None:
+    """Taken for consent, it would lower the supervision of the next task like this one."""
+    student = Solo(ScriptedModel(lambda ask: "Action: open"))
+    lanes = Lanes(
+        student, Coach(student, ScriptedModel(lambda ask: said)), Probe(history()), rules=LaneRules(force="coach")
+    )
+    played = Rollout(Box(), lanes)
+    episode = await played.play()
+    assert episode.success and unaided(episode, played.steps) == expected
+
+
+async def test_an_unreadable_review_is_no_evidence_either() -> None:
+    kept = ScriptedModel(lambda ask: "Action: open")
+    lanes = Lanes(Solo(kept), Coach(Solo(kept), kept), Probe(history()), rules=LaneRules(force="paired"))
+    teacher = ScriptedModel(["who knows"])
+    played = Rollout(Box(), lanes, reviewer=InLane(TeacherReview(teacher)), again=Box)
+    episode = await played.play()
+    assert episode.success and unaided(episode, played.steps) is None
 
 
 async def test_a_coach_may_better_the_plan() -> None:

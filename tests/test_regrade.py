@@ -126,6 +126,30 @@ def test_an_ensemble_by_name(folder: Path, models: Callable[..., None]) -> None:
     assert "opinion" in arbiter.asks[0].prompt.ask
 
 
+def test_an_arbiter_that_judges_alone_is_told(folder: Path, models: Callable[..., None]) -> None:
+    """With one judge of the panel down, every verdict is the arbiter's: that is no ensemble, and paid for as such."""
+    mute = FlakyModel(ScriptedModel([], name="b"), fails=range(99), error=ModelError("its key is refused"))
+    good = ScriptedModel(lambda ask: says(1.0), name="a")
+    models(a=good, b=mute, large=ScriptedModel(lambda ask: says(0.5), name="large"))
+    names = [str(folder), "--judge", "a", "--judge", "b", "--arbiter", "large"]
+    grades = json.loads(call(*names, "--json", code=1))
+    assert [(one["judge"], one["asked"], one["missing"]) for one in grades["panel"]] == [("a", 24, 0), ("b", 24, 24)]
+    told = " ".join(call(*names, code=1).split())
+    assert "b gave no verdict on 24 of 24 episodes, which the arbiter judged without it" in told
+    assert "its key is refused" in told
+
+
+def test_a_judge_without_its_key_is_found_before_anything_is_paid(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("litellm")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key-that-anyone-has")
+    panel = ["--judge", "openai/gpt-4.1-mini", "--judge", "gemini/gemini-2.5-flash", "--arbiter", "openai/gpt-4.1"]
+    with pytest.raises(ConfigError, match=r"'gemini/gemini-2\.5-flash' needs a key, and GEMINI_API_KEY is not set"):
+        call(str(folder), *panel)
+    assert not (folder / VERDICTS).exists()
+
+
 def test_rules_need_no_model(folder: Path, tmp_path: Path) -> None:
     assert json.loads(call(str(folder), "--judge", "outcome", "--json"))["calibration"]["accuracy"]["mean"] == 1.0
     run = Run(folder)

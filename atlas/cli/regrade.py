@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from atlas import tables
 from atlas.cli.stopping import goes_on
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.evaluators.calibration import Calibration, Judged, calibrate
-from atlas.evaluators.verdict import Judge
+from atlas.evaluators.ensemble import AGREEMENT, EnsembleJudge
+from atlas.evaluators.verdict import Judge, Verdict
 from atlas.records import Record, Spend
 from atlas.stats import Interval, bootstrap
 from atlas.traces.reader import StoredEpisode, find_run
@@ -41,6 +43,17 @@ class ArmScores(Record):
     """Episodes that an ensemble's arbiter decided."""
 
 
+class PanelJudge(Record):
+    """A fast judge of an ensemble, and how often the arbiter had to do without it."""
+
+    judge: str
+    asked: int
+    missing: int
+    """Episodes on which it gave no verdict."""
+    reason: str
+    """The most frequent of the reasons."""
+
+
 class Grades(Record):
     """All that the command says."""
 
@@ -54,6 +67,13 @@ class Grades(Record):
     """Against the environment's success, where it has one."""
     reasons: dict[str, int]
     """Why verdicts are missing."""
+    panel: tuple[PanelJudge, ...]
+    """The fast judges of an ensemble, the arbiter not among them."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether a judge said nothing at all: the only one, or one of those that an arbiter is there for."""
+        return not any(arm.judged for arm in self.arms) or any(one.missing == one.asked for one in self.panel)
 
 
 @click.command(name="regrade")
@@ -111,8 +131,8 @@ def command(
         click.echo(grades.model_dump_json())
     else:
         _print(grades)
-    if not any(line.verdict.score is not None for line in lines):
-        raise click.exceptions.Exit(1)  # nothing was judged, and the reasons stand above
+    if grades.silent:
+        raise click.exceptions.Exit(1)  # what was asked for was not done, and the reasons stand above
 
 
 def _judge(
@@ -127,8 +147,6 @@ def _judge(
         raise ConfigError("an ensemble is several --judge MODEL and one --arbiter MODEL: give both")
     if rules := [name for name in (*names, arbiter) if name in RULES]:
         raise ConfigError(f"{rules[0]!r} is a rule and no part of an ensemble: use it as the only --judge")
-    from atlas.evaluators.ensemble import EnsembleJudge
-
     return EnsembleJudge(
         [_model(name, axes) for name in names],
         _model(arbiter, axes, name=f"arbiter {arbiter}"),
@@ -210,7 +228,26 @@ def _grades(
         spend=paid(lines),
         calibration=calibrate(outcomes) if any(o.score is not None for o in outcomes) else None,
         reasons=reasons,
+        panel=_panel([verdicts[e.id] for e in episodes]),
     )
+
+
+def _panel(verdicts: Sequence[Verdict]) -> tuple[PanelJudge, ...]:
+    """What became of each fast judge: an arbiter that judges alone is no ensemble."""
+    said: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        # An arbiter was asked last, and only where the judges did not agree.
+        fast = verdict.opinions if verdict.decided_by == AGREEMENT else verdict.opinions[:-1]
+        for opinion in fast:
+            said.setdefault(opinion.judge, []).append(opinion.missing)
+    found = []
+    for judge, reasons in said.items():
+        missing = [reason for reason in reasons if reason]
+        common = Counter(missing).most_common(1)
+        found.append(
+            PanelJudge(judge=judge, asked=len(reasons), missing=len(missing), reason=common[0][0] if common else "")
+        )
+    return tuple(found)
 
 
 def _arm(arm: str, episodes: Sequence[StoredEpisode], verdicts: dict[str, Any]) -> ArmScores:
@@ -234,7 +271,7 @@ def _arm(arm: str, episodes: Sequence[StoredEpisode], verdicts: dict[str, Any]) 
         # JSON has no NaN: nothing judged is shown by n = 0.
         score=bootstrap([fmean(s) for s in by_task.values()]) if by_task else Interval(mean=0, low=0, high=1, n=0),
         axes={axis: fmean(scores) for axis, scores in axes.items()},
-        by_arbiter=sum(bool(v.opinions) and v.score is not None and v.decided_by != "agreement" for v in said),
+        by_arbiter=sum(bool(v.opinions) and v.score is not None and v.decided_by != AGREEMENT for v in said),
     )
 
 
@@ -264,6 +301,10 @@ def _print(grades: Grades) -> None:
         out.print(tables.spend_table([("judging", s) for s in grades.spend], title="Spend of the judge"))
     if grades.calibration is not None:
         _print_calibration(out, grades.calibration)
+    for one in grades.panel:
+        if one.missing:
+            told = f"{one.judge} gave no verdict on {one.missing} of {one.asked} episodes, which the arbiter judged"
+            out.print(tables.plain(f"{told} without it: {tables.shorten(one.reason, 160)}", "yellow"))
     for reason, count in grades.reasons.items():
         out.print(tables.plain(f"missing: {count} episodes: {tables.shorten(reason, 160)}", "yellow"))
 

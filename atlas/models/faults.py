@@ -18,7 +18,11 @@ _LONGEST = 240
 _NOT_A_RATE = ("insufficient_quota", "billing", "exceeded your current quota")
 """A 429 with one of these says that the account is empty, which waiting does not mend."""
 
-_NO_KEY = ("missing credentials", "api_key client option must be set", "api key is missing", "missing api key")
+_NO_KEY = re.compile(
+    r"missing credentials|missing (?:\w+ ){0,2}api[ _]key|missing \w+_api_key|missing (?:\w+ )?jwt key"
+    r"|api[ _]key (?:client option must be set|is missing|is required|is not set|not found)"
+    r"|credentials not provided|no credentials found|unable to locate credentials"
+)
 """Clients say so before they send anything, and litellm passes it on as an error of the server's (500)."""
 
 _MALFORMED = ("invalid response object", "that is not a list", "raw keys:")
@@ -99,7 +103,7 @@ def sentence(error: Exception, model: str, provider: str, secrets: Iterable[str]
 
 def status_of(error: Exception) -> int | None:
     """The HTTP status of ``error``; 401 for a key that was missing from the start."""
-    if any(mark in str(error).casefold() for mark in _NO_KEY):
+    if _NO_KEY.search(str(error).casefold()):
         return 401
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else None

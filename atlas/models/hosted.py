@@ -16,6 +16,7 @@ from atlas.asking import bounded
 from atlas.errors import ConfigError, MissingExtra, ModelError
 from atlas.models.chat import seed_of, to_dicts
 from atlas.models.faults import as_transient, missing_extra, one_at_a_time, sentence, used_by
+from atlas.models.keys import missing_key
 from atlas.models.prices import price_of
 from atlas.models.retry import GaveUp, Retry, Transient, with_retries
 from atlas.records import Ask, Completion, Price, Reply, ToolCall, Usage
@@ -61,12 +62,15 @@ class Hosted:
 
         ``timeout`` is in seconds per attempt; ``base_url`` points at any compatible server (name it ``openai/NAME``);
         ``extra`` goes to the provider as it is (``reasoning_effort`` and the like). ``price``, else ``prices`` by name,
-        overrides the list price. Raises ConfigError for a provider that litellm does not know.
+        overrides the list price. Raises ConfigError for a provider that litellm does not know, and where its key is
+        missing, before anything is asked and paid; a server of one's own (``base_url``) needs none.
         """
         litellm = _litellm()
         provider = name.split("/", 1)[0]
         if provider not in _providers(litellm):
             raise ConfigError(f"there is no provider {provider!r} (in model {name!r}): {_suggest(provider, litellm)}")
+        if not (base_url or api_key or "api_key" in (extra or {})) and (variable := missing_key(name, litellm)):
+            raise ConfigError(f"model {name!r} needs a key, and {variable} is not set: set it, or name another model")
         self.name = name
         self.price = price or price_of(name, prices)
         self.shares_prompt = provider in SHARING if shares_prompt is None else shares_prompt

@@ -6,12 +6,15 @@ import re
 import time
 
 from atlas.asking import Desk
-from atlas.policies.probe import CORRECTED
+from atlas.policies.probe import CORRECTED, UNGUIDED
 from atlas.prompts import render_guide
 from atlas.protocols import Model, Policy
 from atlas.records import TEACHER, Decision, Record, View
 
-_GOOD = re.compile(r"^[^\w\n]*verdict[^\w:]*:\W*(?:good|ok|yes|right|approved?)\b", re.IGNORECASE | re.MULTILINE)
+_GOOD = re.compile(
+    r"^[^\w\n]*verdict[^\w:]*:\W*(?:good|ok|yes|right|approved?)\b(?![^\n]*(?:\?|\b(?:not?|but|never)\b))",
+    re.IGNORECASE | re.MULTILINE,
+)
 _PLAN = re.compile(r"^[^\w\n]*plan[^\w:]*:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
 _ADVICE = re.compile(r"^[^\w\n]*advice[^\w:]*:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
@@ -29,7 +32,8 @@ class Coach:
     """``inner`` proposes each step; ``teacher`` finds it good, or gives advice with which ``inner`` decides again.
 
     The student acts in either case, so what it learns from is its own; every step has asked the teacher. A teacher that
-    says neither leaves the step as it is (reason ``unguided``).
+    says neither is asked once more. A step on which it says neither again is taken with the reason ``unguided``, which
+    is no consent: what is known of the student by itself leaves that step out (:func:`atlas.memory.history.unaided`).
     """
 
     def __init__(self, inner: Policy, teacher: Model, *, max_tokens: int = 256) -> None:
@@ -42,20 +46,13 @@ class Coach:
         plan = proposed.plan or view.plan
         began = time.perf_counter()
         shown = view.replace(plan=plan)
-        answer = await desk.ask(
-            self.teacher,
-            shown,
-            actor=TEACHER,
-            purpose="guide",
-            prompt=render_guide(shown, proposed.action),
-            max_tokens=self.max_tokens,
-            proposal=proposed.action,
+        said = await self._word(shown, proposed.action, desk) or await self._word(
+            shown, proposed.action, desk, unread=True
         )
-        said = read_word(answer.text)
         seconds = {**proposed.seconds, TEACHER: proposed.seconds.get(TEACHER, 0.0) + time.perf_counter() - began}
         seen = proposed.replace(seconds=seconds)
         if said is None:
-            return seen.replace(reason="unguided")
+            return seen.replace(reason=UNGUIDED)
         if said.plan:
             seen = seen.replace(plan=said.plan)
         if said.good:
@@ -70,6 +67,18 @@ class Coach:
             votes=seen.votes + again.votes,
             seconds=_sum(seen.seconds, again.seconds),
         )
+
+    async def _word(self, shown: View, proposal: str, desk: Desk, *, unread: bool = False) -> Word | None:
+        answer = await desk.ask(
+            self.teacher,
+            shown,
+            actor=TEACHER,
+            purpose="guide",
+            prompt=render_guide(shown, proposal, unread=unread),
+            max_tokens=self.max_tokens,
+            proposal=proposal,
+        )
+        return read_word(answer.text)
 
     def config(self) -> dict[str, object]:
         return {

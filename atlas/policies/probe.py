@@ -11,6 +11,7 @@ from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.memory.history import COACH as COACH
 from atlas.memory.history import CORRECTED as CORRECTED
+from atlas.memory.history import UNGUIDED as UNGUIDED
 from atlas.memory.history import History, Near
 from atlas.memory.history import outcome as outcome
 from atlas.memory.history import unaided as unaided
