@@ -61,8 +61,8 @@ def unaided(episode: Episode, steps: Sequence[Step]) -> float | None:
 
     Alone (auto): whether it succeeded. Paired: whether its first attempt was good, so 0 where that was rejected.
     Coached: the share of steps on which the coach had nothing to correct, of those on which it said what could be read,
-    or 0 where the task failed all the same. None where nothing scored it, where no word of the teacher could be read, or
-    where the teacher acted in an episode without a lane: that was not the student.
+    or 0 where the task failed all the same. None where nothing scored it, where no word of the teacher could be
+    read, and where the teacher acted in an episode without a lane: that was not the student.
     """
     if episode.success is None or (not episode.lane and episode.teacher_steps):
         return None
