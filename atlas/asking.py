@@ -207,6 +207,8 @@ def _counted(usage: Usage) -> bool:
         usage.prompt_tokens >= 0
         and usage.cached_tokens >= 0
         and usage.completion_tokens >= 0
+        and usage.cache_write_tokens >= 0
+        and usage.reasoning_tokens >= 0
         and (usage.dollars is None or usage.dollars >= 0)
     )
 

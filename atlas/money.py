@@ -16,14 +16,46 @@ class Price(Record):
     completion: float = Field(ge=0)
     cached: float | None = Field(default=None, ge=0)
     """Prompt tokens read from the provider's cache; None charges them as prompt tokens."""
+    cache_write: float | None = Field(default=None, ge=0)
+    """Prompt tokens written to the provider's cache; None charges them as prompt tokens."""
+    cache_write_hour: float | None = Field(default=None, ge=0)
+    """The same, of those that are kept for an hour; None charges them as the others."""
     note: str = ""
     """Where the price is from: a list price, a stated comparison price, or a machine that bills no tokens."""
+    above: tuple[tuple[int, Price], ...] = ()
+    """What a whole call costs whose prompt is longer than so many tokens, from the shortest length on."""
+    tiers: dict[str, Price] = Field(default_factory=dict)
+    """What a call costs in another tier of service than the usual one, by the name that its response gives."""
 
-    def dollars(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
-        """Dollars of one call; ``cached_tokens`` are part of ``prompt_tokens``."""
-        cached = self.prompt if self.cached is None else self.cached
-        fresh = prompt_tokens - cached_tokens
-        return (fresh * self.prompt + cached_tokens * cached + completion_tokens * self.completion) / 1e6
+    def of(self, prompt_tokens: int, tier: str = "") -> Price:
+        """The price of a call with so long a prompt, in ``tier``; the usual price for a tier that is not listed."""
+        price = self.tiers.get(tier, self) if self.tiers else self
+        for longest, longer in price.above:
+            if prompt_tokens > longest:
+                price = longer
+        return price
+
+    def dollars(
+        self,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cached_tokens: int = 0,
+        *,
+        written: int = 0,
+        written_hour: int = 0,
+        tier: str = "",
+    ) -> float:
+        """Dollars of one call; ``cached_tokens`` were read from the cache, ``written`` were written to it,
+        ``written_hour`` to be kept for an hour: all three are parts of ``prompt_tokens``, none is in another."""
+        price = self.of(prompt_tokens, tier) if self.above or self.tiers else self
+        cached = price.prompt if price.cached is None else price.cached
+        fresh = prompt_tokens - cached_tokens - written - written_hour
+        dollars = fresh * price.prompt + cached_tokens * cached + completion_tokens * price.completion
+        if written or written_hour:
+            write = price.prompt if price.cache_write is None else price.cache_write
+            hour = write if price.cache_write_hour is None else price.cache_write_hour
+            dollars += written * write + written_hour * hour
+        return dollars / 1e6
 
 
 class Usage(Record):
@@ -33,8 +65,15 @@ class Usage(Record):
     calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    """Prompt tokens that the provider wrote to its cache, whatever it keeps them for: a part of ``prompt_tokens``."""
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Completion tokens that nobody sees, where the provider tells them: a part of ``completion_tokens``."""
     dollars: float | None = 0.0
+    saved: float = 0.0
+    """Dollars that the provider's cache saved: what the same tokens would have cost without it, less what they did.
+    Below 0 where more was written than read. 0 where there is no price."""
     unmetered: int = 0
     """Calls that did not tell all of their tokens: in logs of other programs, and where nobody heard the answer."""
     most: float | None = None
@@ -64,10 +103,23 @@ class Usage(Record):
 class Tally:
     """Adds usages up. The sum of thousands of records is one record."""
 
-    __slots__ = ("at_most", "cached_tokens", "calls", "completion_tokens", "dollars", "prompt_tokens", "unmetered")
+    __slots__ = (
+        "at_most",
+        "cache_write_tokens",
+        "cached_tokens",
+        "calls",
+        "completion_tokens",
+        "dollars",
+        "prompt_tokens",
+        "reasoning_tokens",
+        "saved",
+        "unmetered",
+    )
 
     def __init__(self) -> None:
         self.calls = self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.unmetered = 0
+        self.cache_write_tokens = self.reasoning_tokens = 0
+        self.saved = 0.0
         self.dollars: float | None = 0.0
         self.at_most: float | None = 0.0
 
@@ -76,6 +128,9 @@ class Tally:
         self.prompt_tokens += usage.prompt_tokens
         self.cached_tokens += usage.cached_tokens
         self.completion_tokens += usage.completion_tokens
+        self.cache_write_tokens += usage.cache_write_tokens
+        self.reasoning_tokens += usage.reasoning_tokens
+        self.saved += usage.saved
         self.unmetered += usage.unmetered
         known = self.dollars is not None and usage.dollars is not None
         self.dollars = (self.dollars or 0.0) + (usage.dollars or 0.0) if known else None
@@ -93,7 +148,10 @@ class Tally:
             calls=self.calls,
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens,
             completion_tokens=self.completion_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            saved=self.saved,
             dollars=self.dollars,
             unmetered=self.unmetered,
             most=None if self.at_most == self.dollars else self.at_most,

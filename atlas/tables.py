@@ -89,7 +89,12 @@ def spend_table(rows: Sequence[tuple[str, Spend]], *, title: str | None = None) 
     _name(table, "arm", "bold")
     _name(table, "actor")
     _name(table, "model")
-    _figures(table, "calls", "prompt\ntokens", "cached", "compl.\ntokens", "dollars")
+    # What few runs have takes no room in the others.
+    written = any(spend.usage.cache_write_tokens for _, spend in rows)
+    reasoned = any(spend.usage.reasoning_tokens for _, spend in rows)
+    saved = any(spend.usage.saved for _, spend in rows)
+    _figures(table, "calls", "prompt\ntokens", "cached", *["written"] * written, "compl.\ntokens")
+    _figures(table, *["reason-\ning"] * reasoned, "dollars", *["saved by\nthe cache"] * saved)
     previous = None
     for arm, spend in rows:
         usage = spend.usage
@@ -98,8 +103,12 @@ def spend_table(rows: Sequence[tuple[str, Spend]], *, title: str | None = None) 
             plain(spend.actor),
             plain(spend.model),
             f"{usage.calls:,}",
-            *(count_tokens(n, usage) for n in (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)),
+            *(count_tokens(n, usage) for n in (usage.prompt_tokens, usage.cached_tokens)),
+            *[count_tokens(usage.cache_write_tokens, usage)] * written,
+            count_tokens(usage.completion_tokens, usage),
+            *[count_tokens(usage.reasoning_tokens, usage)] * reasoned,
             dollars(usage),
+            *[money(usage.saved)] * saved,
         )
         previous = arm
     return table

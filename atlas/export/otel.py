@@ -134,6 +134,8 @@ def _chat(whole: Whole, index: int, number: int, spend: Spend, began: float, end
         "gen_ai.usage.input_tokens": spend.usage.told(spend.usage.prompt_tokens) if spend.usage.calls else None,
         "gen_ai.usage.output_tokens": spend.usage.told(spend.usage.completion_tokens) if spend.usage.calls else None,
         "gen_ai.usage.cache_read.input_tokens": spend.usage.cached_tokens or None,
+        "gen_ai.usage.cache_creation.input_tokens": spend.usage.cache_write_tokens or None,
+        "atlas.usage.reasoning_tokens": spend.usage.reasoning_tokens or None,
         "gen_ai.response.finish_reasons": [_finish(decision.finish)] if acted and decision.finish else None,
         "gen_ai.system_instructions": [{"type": "text", "content": prompt.stable}] if prompt.stable else None,
         "gen_ai.input.messages": [_message(m) for m in prompt.messages() if m.role != "system"],

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from atlas.assets import ASSETS, cache_dir
 from atlas.errors import ConfigError
-from atlas.models.prices import LOCAL, listed, parse_price
+from atlas.models.prices import LISTED, LOCAL, parse_price, price_of
 from atlas.named import meaning
 from atlas.named import names as given_names
 from atlas.own import made
@@ -161,7 +161,7 @@ def names() -> list[str]:
 def _nearest_name(spec: str) -> str:
     if Path(spec).expanduser().suffix == ".gguf":
         return f" (did you mean gguf:{spec}?)"
-    hosted = {name: f"{_provider(name)}/{name}" for name in listed()}
+    hosted = {name: f"{_provider(name)}/{name}" for name in LISTED}
     close = difflib.get_close_matches(spec.casefold(), [*names(), *hosted], n=1, cutoff=0.5)
     return f" (did you mean {hosted.get(close[0], close[0])}?)" if close else ""
 
@@ -212,7 +212,7 @@ def catalogue() -> list[Entry]:
             )
         )
     here = find_spec("litellm") is not None
-    for name, cost in listed().items():
+    for name in LISTED:
         provider = _provider(name)
         entries.append(
             Entry(
@@ -221,7 +221,7 @@ def catalogue() -> list[Entry]:
                 what="needs a key",
                 installed=here,
                 extra="litellm",
-                price=cost,
+                price=price_of(name),
             )
         )
     return entries

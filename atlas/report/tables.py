@@ -87,8 +87,13 @@ def pairs(rows: Sequence[Pair]) -> str:
 
 
 def spend(rows: Iterable[tuple[str, Spend]], hues: Mapping[str, int]) -> str:
-    """What each actor of each arm used."""
-    head = ["arm", "actor", "model", "calls", "prompt tokens", "of them cached", "completion tokens", "dollars"]
+    """What each actor of each arm used; what few runs have takes no room in the others."""
+    shown = list(rows)
+    written = any(s.usage.cache_write_tokens for _, s in shown)
+    reasoned = any(s.usage.reasoning_tokens for _, s in shown)
+    saved = any(s.usage.saved for _, s in shown)
+    head = ["arm", "actor", "model", "calls", "prompt tokens", "of them cached", *["written to the cache"] * written]
+    head += ["completion tokens", *["of them reasoning"] * reasoned, "dollars", *["saved by the cache"] * saved]
     return table(
         head,
         (
@@ -99,10 +104,13 @@ def spend(rows: Iterable[tuple[str, Spend]], hues: Mapping[str, int]) -> str:
                 cell(f"{s.usage.calls:,}"),
                 cell(count_tokens(s.usage.prompt_tokens, s.usage)),
                 cell(count_tokens(s.usage.cached_tokens, s.usage)),
+                *[cell(count_tokens(s.usage.cache_write_tokens, s.usage))] * written,
                 cell(count_tokens(s.usage.completion_tokens, s.usage)),
+                *[cell(count_tokens(s.usage.reasoning_tokens, s.usage))] * reasoned,
                 cell(dollars(s.usage)),
+                *[cell(money(s.usage.saved))] * saved,
             ]
-            for arm, s in rows
+            for arm, s in shown
         ),
     )
 
