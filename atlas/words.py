@@ -81,6 +81,7 @@ _REASONS = {
     "untold": "taken from another program's log, which does not tell all of the prompt",
     "trusted": "the student's leading action is trusted",
     "distrusted": "the student's samples are not trusted, so the teacher acts",
+    "supervised": "success had dropped, so the teacher acts",
     "loop": "the episode goes in circles, so the teacher acts",
     "errors": "the environment refuses one action after another, so the teacher acts",
     "stall": "nothing new is seen any more, so the teacher acts",

@@ -15,6 +15,7 @@ from atlas.protocols import Embedder
 from atlas.record import Record
 from atlas.records import Episode, Step, total
 from atlas.redact import scrub
+from atlas.standing import TAUGHT, TRIED
 
 COACH = "coach"
 """The lane in which the teacher looks at every step."""
@@ -62,9 +63,9 @@ def unaided(episode: Episode, steps: Sequence[Step]) -> float | None:
     Alone (auto): whether it succeeded. Paired: whether its first attempt was good, so 0 where that was rejected.
     Coached: the share of steps on which the coach had nothing to correct, of those on which it said what could be read,
     or 0 where the task failed all the same. None where nothing scored it, where no word of the teacher could be
-    read, and where the teacher acted in an episode without a lane: that was not the student.
+    read, and where the teacher acted in an episode whose lane nobody chose for its task: that was not the student.
     """
-    if episode.success is None or (not episode.lane and episode.teacher_steps):
+    if episode.success is None or (episode.lane in ("", TAUGHT, TRIED) and episode.teacher_steps):
         return None
     if not episode.success or any(review.approved is False for review in episode.reviews[:1]):
         return 0.0

@@ -119,6 +119,7 @@ SHOWN = [
     ["traces", "show", "run", "--failed"],
     ["traces", "show", "run", "cascade-0"],
     ["traces", "show", "run", "cascade-1", "--prompts"],
+    ["traces", "check", "run"],
     ["report", "run", "-o", "report.html"],
     ["regrade", "run", "--judge", "outcome"],
     ["memory", "ls", "run"],

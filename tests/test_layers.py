@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "protocols": "records",
     # small modules that stand on records alone
     "assets": BASE,
+    "standing": "record",
     "betting": "",
     "budget": BASE,
     "entities": "",
@@ -50,9 +51,9 @@ MAY_IMPORT = {
     # what an episode was worth, what it came to, what was written and what is remembered of it
     "evaluators": f"{BASE} asking stats",
     "book": f"{BASE} asking budget evaluators",
-    "traces": f"{BASE} evaluators stats",
+    "traces": f"{BASE} evaluators standing stats",
     "regrade": f"{BASE} asking evaluators traces",
-    "memory": f"{BASE} asking assets betting entities evaluators figures stats tokens",
+    "memory": f"{BASE} asking assets betting entities evaluators figures standing stats tokens",
     "distil": f"{BASE} asking evaluators memory regrade traces",
     # what runs an episode, and many
     "loop": f"{BASE} asking book budget evaluators",
@@ -62,10 +63,10 @@ MAY_IMPORT = {
     "trained": BASE,
     "models": f"{BASE} asking assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
-    "policies": f"{BASE} actions asking memory trust",
+    "policies": f"{BASE} actions asking memory standing trust",
     # around agents that exist, and in other frameworks
     "wire": BASE,
-    "wrap": f"{BASE} actions book budget memory models policies traces trust wire",
+    "wrap": f"{BASE} actions book budget memory models policies standing traces trust wire",
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
     "words": "figures records redact traces",

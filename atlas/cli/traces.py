@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from atlas import tables, words
-from atlas.cli import traces_import
+from atlas.cli import traces_check, traces_import
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
 from atlas.traces.account import COLLECT, ArmRow, BreakEven, arm_rows, break_even, cut_off, demo_users
@@ -24,6 +24,7 @@ def command() -> None:
 
 
 command.add_command(traces_import.command)
+command.add_command(traces_check.command)
 
 
 @command.command("ls")

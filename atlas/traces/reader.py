@@ -12,12 +12,14 @@ from typing import Any
 
 from atlas.errors import StoreError
 from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor, counted, retried
+from atlas.traces.events import KINDS, Event
 from atlas.traces.format import unpack_prompt
 from atlas.traces.lines import Tail
 from atlas.traces.writer import MANIFEST, TRACE, read_manifest
 
 _STEP = re.compile(rb'\{"type":"step","episode":"([^"\\]+)"')
 """How the writer begins a step's line: enough to know whose it is without parsing it."""
+_EVENT = re.compile(rb'\{"type":"(supervised|learned)"')
 
 
 @dataclass
@@ -136,6 +138,20 @@ class Run:
                 except ValueError as error:
                     raise self._damaged(number) from error
         return counted(results)
+
+    def events(self) -> list[Event]:
+        """What the trace tells besides episodes, in the order it happened: changes of supervision, what was learned."""
+        found: list[Event] = []
+        for number, _, line in self._lines():
+            kind = _EVENT.match(line)
+            event = _parsed(line) if kind is not None else None
+            if kind is not None and event is not None:
+                told = {name: value for name, value in event.items() if name != "type"}
+                try:
+                    found.append(KINDS[kind[1].decode()].model_validate(told))
+                except ValueError as error:
+                    raise self._damaged(number) from error
+        return found
 
     def _take(self, event: dict[str, Any], found: dict[str, StoredEpisode], texts: dict[str, str]) -> None:
         """Add one event to the episodes ``found`` and the stable ``texts`` so far."""

@@ -28,6 +28,7 @@ from atlas.errors import ConfigError, StoreError
 from atlas.folders import check_named
 from atlas.records import Episode, Prompt, Step, Task, content_hash
 from atlas.redact import Cleaner
+from atlas.traces.events import Event, kind_of
 from atlas.traces.format import READS, SCHEMA, pack_prompt
 
 MANIFEST = "run.json"
@@ -139,6 +140,10 @@ class RunWriter:
     def end(self, episode: Episode) -> None:
         self._before.pop(episode.id, None)
         self._write(_encoded({"type": "end", **episode.model_dump(mode="json", exclude={"task": {"instructions"}})}))
+
+    def tell(self, event: Event) -> None:
+        """Write what has changed besides episodes, after the one that brought it about."""
+        self._write(_encoded({"type": kind_of(event), **event.model_dump(mode="json")}))
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # it was written; a disk that fails now must not keep the file open

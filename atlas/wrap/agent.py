@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import ContextVar, Token
 from pathlib import Path
@@ -15,14 +16,19 @@ from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError, FrozenMemory
 from atlas.memory import DemonstrationStore, Memory, from_episode
 from atlas.policies import Guarded, LaneRules
+from atlas.policies.triggers import Trigger
 from atlas.protocols import Embedder, Model, Policy, Recorder
 from atlas.records import Episode, Step, Task, Usage, content_hash, total
-from atlas.trust import UNANIMITY, Trust
-from atlas.trust.given import trust_for
+from atlas.traces.events import Event, Learned, Supervised, Tells
+from atlas.trust import Trust
 from atlas.wrap.background import Background
-from atlas.wrap.compose import Composer, Learns
+from atlas.wrap.compose import Composer, Learns, signs, trusted
 from atlas.wrap.decorate import Wrap
+from atlas.wrap.supervision import InMemory, InProcess, InTrace, Supervision
 from atlas.wrap.wrapped import WrappedEpisode
+
+AUDIT = 0.02
+"""The share of the student's steps that a teacher looks at where nobody says otherwise."""
 
 
 class Agent:
@@ -33,8 +39,9 @@ class Agent:
             my_loop(episode.client)  # written for openai.OpenAI
             episode.score(1.0)
 
-    The student acts where its samples agree, the teacher where they do not (:class:`atlas.policies.Cascade`); what
-    worked before is shown to the student at every step (:class:`atlas.policies.Recall`). One agent serves any number of
+    The student acts where its samples agree, the teacher where they do not (:class:`atlas.policies.Cascade`) or where
+    an episode gets nowhere (:class:`atlas.policies.Watch`); what worked before is shown to the student at every step
+    (:class:`atlas.policies.Recall`). Where success drops the teacher takes over. One agent serves any number of
     episodes at once, from threads and from tasks.
     """
 
@@ -59,6 +66,10 @@ class Agent:
         guidance: int = 300,
         trials: float = 0.2,
         success_score: float = 1.0,
+        trust: Trust | float | str | Path | None = None,
+        watch: bool | Sequence[Trigger] | None = None,
+        audit: float | None = None,
+        expect: float | None = 0.5,
         budget: Budget | None = None,
         run_budget: Budget | None = None,
     ) -> None:
@@ -87,6 +98,16 @@ class Agent:
         trials: the share of episodes in which a coin decides for each entry whether it is shown: what its evidence
             rests on ('atlas memory judge').
         success_score: the score from which an episode counts as successful.
+        trust: when the student may act: a trust, the file of one, or the share of its samples that has to agree. Where
+            None, what a promoted student was calibrated to, and unanimity for all others.
+        watch: the teacher takes a step where one of these signs says that the episode gets nowhere; True, and None
+            where there is a teacher, are loops, refusals and stalls (:class:`atlas.policies.Watch`), False is none.
+        audit: the share of the student's steps, at random, for which the teacher is asked too; they are taken all the
+            same ('atlas trust audit'). None is 0.02 where there is a teacher.
+        expect: the share of scored episodes that is to succeed at the least, from 0 to less than 1. Where success falls
+            below it, or below what the agent has shown before, a warning is logged, the trace tells, and the teacher
+            acts until the student has shown that it does better (:mod:`atlas.standing`). 0 looks only at what was shown
+            before; None at nothing.
         budget, run_budget: for each episode, and for all together. Where ``run`` is a folder, that is all of its run:
             what was used before, and what other processes with a budget use in it, counts. Else it is this agent's.
         """
@@ -100,6 +121,15 @@ class Agent:
         if guidance < 0 or not 0.0 <= trials <= 1.0:
             raise ConfigError(
                 f"an agent's guidance is 0 tokens or more, its trials a share from 0 to 1, not {guidance} and {trials}"
+            )
+        if expect is not None and not 0.0 <= expect < 1.0:
+            raise ConfigError(f"what an agent is expected to succeed in is a share from 0 to less than 1, not {expect}")
+        both = student is not None and teacher is not None and not lanes
+        told = [name for name, on in (("trust", trust is not None), ("watch", watch), ("audit", audit)) if on]
+        if told and not both:
+            raise ConfigError(
+                f"{' and '.join(told)} are for an agent that has a student and a teacher, and no lanes: give both "
+                "models, or leave it out"
             )
         self.background = Background()
         self.actions = actions or ChatActions()
@@ -117,13 +147,19 @@ class Agent:
             self.policy: Policy
             given = _model(student), _model(teacher)
             if policy is None:
-                composer = Composer(self.memory, trials, self.actions, samples, k, max_tokens, guidance)
-                self.policy = composer.lanes(*given, lanes) if lanes else composer.plain(*given, _trust(student))
+                usual = AUDIT if audit is None else audit
+                composer = Composer(
+                    self.memory, trials, self.actions, samples, k, max_tokens, guidance, usual, signs(watch)
+                )
+                self.policy = (
+                    composer.lanes(*given, lanes) if lanes else composer.plain(*given, trusted(trust, student))
+                )
             else:
                 self.policy = policy
             if ask_for:
                 self.policy = Guarded(self.policy, ask_for, given[1], max_tokens=max_tokens, actions=self.actions)
-            self.recorder, self.run = self._recorder(run, permitted, opened)
+            self.recorder, self.run = self._recorder(run, permitted, expect, opened)
+            self.supervision = self._supervision(expect, run, teaches=both)
             self.meter = self._meter(run, run_budget, opened)
             self._owned = opened.pop_all()
 
@@ -158,6 +194,8 @@ class Agent:
             run_meter=self.meter,
             success_at=self.success_score,
         )
+        if self.supervision is not None:
+            book.lane = self.supervision.lane()
         return WrappedEpisode(book, self.policy, self.actions, self.background, ended=self.learn_from, closed=closed)
 
     def wrap(self, goal: str | Callable[..., str], *, score: Callable[[Any], float | None] | None = None) -> Wrap:
@@ -175,19 +213,40 @@ class Agent:
     def learn_from(self, episode: Episode, steps: Sequence[Step]) -> bool:
         """Keep a successful episode as a demonstration; whether the memory took it.
 
-        How it went is kept whatever it was: evidence for the entries it was shown, and what lanes are chosen by. A
-        frozen memory is used and takes nothing.
+        How it went is kept whatever it was: evidence for the entries it was shown, what lanes are chosen by. Whether
+        success has dropped is seen here, and said. A frozen memory is used and takes nothing.
         """
         informative = episode.teacher_steps > 0 or episode.asked_steps > 0 or not self.taught
         learn = self.learn and informative
+        kept, settled = False, {}
+        events: list[Event] = []
         try:
             if isinstance(self.memory, Memory):
-                return self.memory.keep(episode, steps, learn=learn).demonstration
-            if not (learn and self.memory is not None and episode.success and steps):
-                return False
-            return self.memory.add(from_episode(episode, steps))
+                # In one transaction, so that each episode is counted once, whoever keeps it again.
+                with self.memory.database.transaction():
+                    found = self.memory.keep(episode, steps, learn=learn)
+                    events += self._standing(episode) if found.outcome else []
+                kept, settled = found.demonstration, {entry: said.status for entry, said in found.settled.items()}
+            elif learn and self.memory is not None and episode.success and steps:
+                kept = self.memory.add(from_episode(episode, steps))
         except FrozenMemory:
-            return False
+            events = self._standing(episode)
+        else:
+            events += [] if isinstance(self.memory, Memory) else self._standing(episode)
+        self._tell(events, episode, kept, settled)
+        return kept
+
+    def _standing(self, episode: Episode) -> list[Event]:
+        return list(self.supervision.after(episode)) if self.supervision is not None else []
+
+    def _tell(self, events: Sequence[Event], episode: Episode, kept: bool, settled: Mapping[str, str]) -> None:
+        """Record what an episode brought about, and log what somebody has to know."""
+        learned = Learned(time=time.time(), arm=self.arm, episode=episode.id, demonstration=kept, settled=dict(settled))
+        for event in [*([learned] if kept or settled else []), *events]:
+            if isinstance(self.recorder, Tells):
+                self.recorder.tell(event)
+            if isinstance(event, Supervised) and self.supervision is not None:
+                self.supervision.say(event)
 
     def close(self) -> None:
         """End the background thread, and close what was opened from a path."""
@@ -229,8 +288,21 @@ class Agent:
 
         return Meter(budget, what="run", ledger=opened.enter_context(Claims(run, spent)))
 
+    def _supervision(
+        self, expect: float | None, run: Recorder | str | Path | None, *, teaches: bool
+    ) -> Supervision | None:
+        if expect is None:
+            return None
+        folder = Path(run) if isinstance(run, str | Path) else None
+        place: InProcess
+        if isinstance(self.memory, Memory) and (self.memory.frozen is None or folder is None):
+            place = InMemory(self.arm, expect, self.memory)
+        else:
+            place = InTrace(self.arm, expect, folder) if folder is not None else InProcess(self.arm, expect)
+        return Supervision(self.arm, place, teaches=teaches, run="" if folder is None else str(folder))
+
     def _recorder(
-        self, given: Recorder | str | Path | None, permitted: Sequence[str], opened: ExitStack
+        self, given: Recorder | str | Path | None, permitted: Sequence[str], expect: float | None, opened: ExitStack
     ) -> tuple[Recorder, str]:
         if isinstance(permitted, str):
             raise ConfigError(f"permitted is a list of names of models: write permitted=[{permitted!r}]")
@@ -246,7 +318,9 @@ class Agent:
         from atlas.traces.writer import RunWriter
 
         # The policy is no setting of the run: several agents may share one, each under an arm of its own.
-        about = {"arm": self.arm, "policy": self.policy.config()}
+        about: dict[str, Any] = {"arm": self.arm, "policy": self.policy.config(), "expect": expect}
+        if isinstance(self.memory, Memory) and self.memory.path != ":memory:":
+            about["memory"] = self.memory.path
         told = {**about, "permitted": list(permitted)} if permitted else about
         writer = opened.enter_context(RunWriter(given, {"kind": "wrapped"}, about=told))
         return writer, writer.name
@@ -285,8 +359,3 @@ def _model(given: Model | str | None) -> Model | None:
     from atlas.models import load
 
     return load(given)
-
-
-def _trust(student: Model | str | None) -> Trust:
-    """A promoted student is trusted as it was calibrated; all others by unanimity."""
-    return trust_for(student) if isinstance(student, str) else UNANIMITY

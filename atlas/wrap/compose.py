@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from pydantic import ValidationError
 
 from atlas.actions import Actions
 from atlas.errors import ConfigError
 from atlas.memory import Demonstration, Memory
-from atlas.policies import Cascade, Coach, Guided, LaneRules, Lanes, Paired, Probe, Recall, Solo, TeacherReview
+from atlas.policies import (
+    Cascade,
+    Coach,
+    Guided,
+    LaneRules,
+    Lanes,
+    Paired,
+    Probe,
+    Recall,
+    Solo,
+    TeacherReview,
+    Watch,
+)
+from atlas.policies.taught import Taught
+from atlas.policies.triggers import DEFAULT, Trigger
 from atlas.protocols import Demonstrations, Model, Policy
 from atlas.records import TEACHER
-from atlas.trust import Trust
+from atlas.trust import UNANIMITY, Trust
+from atlas.trust.given import trust_for
 
 
 class Learns(Demonstrations, Protocol):
@@ -33,11 +52,15 @@ class Composer:
     max_tokens: int
     guidance: int
     """Tokens for entries of pamphlets; 0 for none."""
+    audit: float
+    """Share of the student's steps that the teacher looks at."""
+    triggers: tuple[Trigger, ...]
+    """Signs by which the teacher takes a step; none for no watch."""
 
     def plain(self, student: Model | None, teacher: Model | None, trust: Trust) -> Policy:
-        """A cascade of the two, or one of them alone."""
+        """A cascade of the two, watched, audited and taught where success has dropped; or one of them alone."""
         if student is not None and teacher is not None:
-            return self._reminded(
+            policy = self._recalling(
                 Cascade(
                     student,
                     teacher,
@@ -45,13 +68,20 @@ class Composer:
                     max_tokens=self.max_tokens,
                     actions=self.actions,
                     trust=trust,
+                    audit=self.audit,
                 )
             )
+            # Around what is recalled, which is for the student; within guidance, which may be for the teacher.
+            if self.triggers:
+                policy = Watch(
+                    policy, teacher, triggers=self.triggers, max_tokens=self.max_tokens, actions=self.actions
+                )
+            return self._guided(Taught(policy, self._alone(teacher)))
         if student is not None:
             return self._reminded(Solo(student, max_tokens=self.max_tokens, actions=self.actions))
         if teacher is not None:
             # Collecting: the teacher needs no demonstrations.
-            return Solo(teacher, actor=TEACHER, max_tokens=self.max_tokens, actions=self.actions)
+            return self._alone(teacher)
         raise ConfigError("an agent needs someone who acts: a student, a teacher, or a policy")
 
     def lanes(self, student: Model | None, teacher: Model | None, rules: bool | LaneRules) -> Policy:
@@ -67,9 +97,50 @@ class Composer:
             rules=rules if isinstance(rules, LaneRules) else None,
         )
 
+    def _alone(self, teacher: Model) -> Solo:
+        return Solo(teacher, actor=TEACHER, max_tokens=self.max_tokens, actions=self.actions)
+
     def _reminded(self, inner: Policy) -> Policy:
         """With what the memory holds: demonstrations, and entries of pamphlets."""
-        policy = inner if self.memory is None else Recall(inner, self.memory, self.k)
+        return self._guided(self._recalling(inner))
+
+    def _recalling(self, inner: Policy) -> Policy:
+        return inner if self.memory is None else Recall(inner, self.memory, self.k)
+
+    def _guided(self, inner: Policy) -> Policy:
         if not isinstance(self.memory, Memory) or not self.guidance:
-            return policy
-        return Guided(policy, self.memory.entries, self.guidance, share=self.trials)
+            return inner
+        return Guided(inner, self.memory.entries, self.guidance, share=self.trials)
+
+
+def signs(watch: bool | Sequence[Trigger] | None) -> tuple[Trigger, ...]:
+    """The signs of a watch: those that are given, the usual ones where it is told or not said, none for False."""
+    if watch is None or watch is True:
+        return DEFAULT
+    return () if watch is False else tuple(watch)
+
+
+def trusted(given: Trust | float | str | Path | None, student: Model | str | None) -> Trust:
+    """By what the student is trusted: what is given, else as it was promoted, else unanimity.
+
+    Raises DataError for a file that holds no trust, and ConfigError for a share that is none and for a trust that asks
+    a judge of steps, which an agent has not.
+    """
+    if given is None:
+        found = trust_for(student) if isinstance(student, str) else UNANIMITY
+    elif isinstance(given, Trust):
+        found = given
+    elif isinstance(given, str | Path):
+        found = Trust.load(given)
+    else:
+        try:
+            found = Trust(threshold=float(given))
+        except ValidationError:
+            raise ConfigError(
+                f"an agent's trust is a share of the student's samples from 0 to 1, not {given}"
+            ) from None
+    if found.needs_critic:
+        raise ConfigError(
+            f"the trust {found.name} asks a judge of steps, which no agent has: give a policy, Cascade(..., critic=...)"
+        )
+    return found
