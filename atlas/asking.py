@@ -15,7 +15,7 @@ from atlas.budget import Meter
 from atlas.money import Tally
 from atlas.prompts import render
 from atlas.protocols import Model, RanksActions, ReadsView
-from atlas.records import Ask, Completion, Price, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
+from atlas.records import CHAT, Ask, Completion, Price, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
 from atlas.tokens import estimate_tokens, most_tokens
 
 ACT = "act"
@@ -134,7 +134,9 @@ class Desk:
         began = time.perf_counter()
         if purpose == ACT:
             view = _meant(view, actor)
-            prompt = render(_read(model, view), list_actions=not isinstance(model, RanksActions))
+            ranks = isinstance(model, RanksActions)
+            form = model.form if isinstance(model, RanksActions) and view.admissible else CHAT
+            prompt = render(_read(model, view), list_actions=not ranks, form=form)
             max_tokens = int(view.options.get("max_tokens", max_tokens))
         elif view.tools or view.options:
             view = view.replace(tools=(), options={})

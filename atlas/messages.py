@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from atlas.record import Record, once
 
 _EXAMPLE = re.compile(r"\n\n(?=\[example \d+\] |</examples>$)")
 _NUMBER = re.compile(r"(?:\[example \d+\] )?")
+
+
+Form = Literal["chat", "bare", "transcript"]
+"""How a prompt is written: as a chat, its examples with thoughts; the same without them, for models that write none; or
+as one transcript, which is read on behind its last ``>``, for small models that rank actions."""
+
+CHAT: Form = "chat"
+BARE: Form = "bare"
+TRANSCRIPT: Form = "transcript"
 
 
 class ToolCall(Record):
@@ -46,7 +55,8 @@ class Prompt(Record):
     """A prompt with its parts kept apart, in the order that lets a provider cache the prefix.
 
     ``stable`` never changes within a run, ``history`` only grows within an episode, and the rest, which changes at
-    every step, comes last: entries of pamphlets, demonstrations, what the teacher advises, and the ask.
+    every step, comes last: entries of pamphlets, demonstrations, what the teacher advises, and the ask. Demonstrations
+    that are ``lasting`` are the same at every step of the episode and come before its history.
     """
 
     stable: str = ""
@@ -57,6 +67,8 @@ class Prompt(Record):
     ask: str = ""
     tools: tuple[dict[str, Any], ...] = ()
     """Tool schemas sent beside the messages, as chat APIs take them."""
+    lasting: bool = False
+    """Whether ``retrieved`` stays for the whole episode."""
 
     @once
     def examples(self) -> tuple[tuple[str, str], ...]:
@@ -66,9 +78,11 @@ class Prompt(Record):
 
     def messages(self) -> list[Message]:
         """The chat messages to send: system, history, and one last user turn that carries what changes."""
-        sent = [Message(role="system", content=self.stable)] if self.stable else []
+        head = "\n\n".join(part for part in (self.stable, self.retrieved if self.lasting else "") if part)
+        sent = [Message(role="system", content=head)] if head else []
         sent.extend(self.history)
-        tail = "\n\n".join(part for part in (self.guidance, self.retrieved, self.advice, self.ask) if part)
+        changing = (self.guidance, "" if self.lasting else self.retrieved, self.advice, self.ask)
+        tail = "\n\n".join(part for part in changing if part)
         if not tail:
             return sent
         if sent and sent[-1].role == "user":

@@ -1,19 +1,23 @@
 """From a view to a prompt whose prefix a provider can cache.
 
 Order matters: the stable part first, then a history that only grows, and last what changes at every step. Putting
-retrieved demonstrations before the history, as is often done, invalidates the cached history at every step.
+demonstrations that are retrieved at every step before the history, as is often done, invalidates the cached history at
+every step; those that are retrieved once an episode belong there.
 
 What others wrote (demonstrations, notes, advice) is quoted and framed as data: see :mod:`atlas.framing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
 
 from atlas.framing import ADVICE, EXAMPLES, NOTES, frame, one_line, quoted
-from atlas.records import Guidance, Message, Prompt, View, Window
+from atlas.records import BARE, CHAT, TRANSCRIPT, Form, Guidance, Message, Prompt, View, Window
 from atlas.records import reply_text as reply_text
+from atlas.views import unled
 
 REPLY_FORMAT = (
     "Reply with two lines:\nThought: <one sentence, why>\n"
@@ -30,6 +34,13 @@ ADVICE_HEAD = "Advice of a more experienced colleague, about this task alone:"
 
 _quoted = lru_cache(maxsize=8192)(quoted)
 """Remembered: the same windows are shown at step after step."""
+
+
+_SHOWN: dict[Form, Callable[[Window], str]] = {
+    CHAT: attrgetter("shown"),
+    BARE: attrgetter("bare"),
+    TRANSCRIPT: attrgetter("transcript"),
+}
 
 
 def window_text(window: Window, number: int) -> str:
@@ -50,21 +61,21 @@ def guidance_part(entries: Sequence[Guidance]) -> str:
     return frame(NOTES, NOTES_HEAD, "\n".join(map(guidance_text, entries))) if entries else ""
 
 
-def examples_part(windows: Sequence[Window], *, tools: bool = False) -> str:
+def examples_part(windows: Sequence[Window], *, tools: bool = False, form: Form = CHAT) -> str:
     """All windows of a step, a paragraph each; empty for none."""
-    return _text(_examples(windows, tools))
+    return _text(_examples(windows, tools, form))
 
 
 Examples = tuple[tuple[str, str], ...]
 """See :attr:`atlas.messages.Prompt.examples`."""
 
 
-def _examples(windows: Sequence[Window], tools: bool) -> Examples:
+def _examples(windows: Sequence[Window], tools: bool, form: Form) -> Examples:
     """The same, paragraph by paragraph."""
     if not windows:
         return ()
     before, after = _around(tools)
-    shown = [(f"[example {number}] ", window.shown) for number, window in enumerate(windows, 1)]
+    shown = [(f"[example {number}] ", _SHOWN[form](window)) for number, window in enumerate(windows, 1)]
     return (("", before), *shown, ("", after))
 
 
@@ -85,19 +96,22 @@ def _around(tools: bool) -> tuple[str, str]:
     return before, after
 
 
-def render(view: View, *, list_actions: bool = True) -> Prompt:
-    """The prompt for the next action of ``view``."""
-    examples = _examples(view.retrieved, bool(view.tools))
+def render(view: View, *, list_actions: bool = True, form: Form = CHAT) -> Prompt:
+    """The prompt for the next action of ``view``, in the form that its reader takes."""
+    # A transcript reads on from its examples: the best one stands last.
+    windows = view.retrieved[::-1] if form == TRANSCRIPT else view.retrieved
+    examples = _examples(windows, bool(view.tools), form)
     guidance = guidance_part(view.guidance)
     advice = frame(ADVICE, ADVICE_HEAD, quoted(view.advice)) if view.advice else ""
     if view.messages:
         return _wrapped(view, guidance, examples, advice)
     return Prompt.trusted(
-        stable=_stable(view.task.instructions),
-        history=view.history,
+        stable=view.task.instructions if form == TRANSCRIPT else _stable(view.task.instructions),
+        history=_lines(view) if form == TRANSCRIPT else view.history,
         guidance=guidance,
         retrieved=_text(examples),
         examples=examples,
+        lasting=view.lasting or form == TRANSCRIPT,
         advice=advice,
         ask="Possible actions: " + "; ".join(view.admissible) if list_actions and view.admissible else "",
     )
@@ -141,6 +155,26 @@ def render_review(view: View) -> Prompt:
     )
 
 
+def _lines(view: View) -> tuple[Message, ...]:
+    """The history in the form of a transcript."""
+    plan = f"Plan: {view.plan}\n" if view.plan else ""
+    opening = Message(role="user", content=f"Task: {view.task.goal}\n{plan}{unled(view.opening)}")
+    turns = (
+        (
+            Message.trusted(role="assistant", content=f"> {turn.action}"),
+            Message.trusted(role="user", content=unled(turn.observation)),
+        )
+        for turn in view.turns
+    )
+    return (opening, *chain.from_iterable(turns))
+
+
+def transcript(prompt: Prompt) -> str:
+    """A prompt of the form ``transcript`` as a model reads it, up to where the next action begins."""
+    head = [part for part in (prompt.stable, prompt.guidance, prompt.retrieved, prompt.advice, prompt.ask) if part]
+    return "\n\n".join([*head, "\n".join(message.content for message in prompt.history)]) + "\n>"
+
+
 def _past(view: View) -> tuple[Message, ...]:
     """What happened so far: the history, or a wrapped agent's own messages."""
     return tuple(m for m in view.messages if m.role != "system") if view.messages else view.history
@@ -160,6 +194,7 @@ def _wrapped(view: View, guidance: str, examples: Examples, advice: str) -> Prom
         guidance=guidance,
         retrieved=_text(examples),
         examples=examples,
+        lasting=view.lasting,
         advice=advice,
         tools=view.tools,
     )

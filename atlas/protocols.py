@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.records import (
+    BARE,
     Ask,
     Completion,
     Decision,
     Episode,
+    Form,
     Guidance,
     Observation,
     Price,
@@ -71,7 +73,11 @@ class RanksActions:
     """Base of models that choose among :attr:`View.admissible` by likelihood.
 
     Their prompts do not list the actions: each is scored anyway, and the list is what changes most from step to step.
+    Nor do their examples hold thoughts, which they do not write.
     """
+
+    form: Form = BARE
+    """How their prompts are written where there are actions to rank."""
 
 
 @runtime_checkable

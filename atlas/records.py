@@ -13,6 +13,10 @@ from typing import Any
 
 from pydantic import Field
 
+from atlas.messages import BARE as BARE
+from atlas.messages import CHAT as CHAT
+from atlas.messages import TRANSCRIPT as TRANSCRIPT
+from atlas.messages import Form as Form
 from atlas.messages import Message as Message
 from atlas.messages import Prompt as Prompt
 from atlas.messages import ToolCall as ToolCall

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -44,6 +45,19 @@ def reply_text(action: str, thought: str = "") -> str:
     return f"Thought: {thought}\nAction: {action}" if thought else f"Action: {action}"
 
 
+def unled(text: str) -> str:
+    """``text`` of which no line begins as an action of a transcript does."""
+    return _LED.sub("\u203a", text) if ">" in text else text
+
+
+_LED = re.compile(r"^>", re.MULTILINE)
+
+
+def transcript_line(observation: str, action: str) -> str:
+    """A step of a transcript."""
+    return f"{unled(observation)}\n> {action}"
+
+
 class Turn(Record):
     """A past step: the action taken, the reason given for it, and what was observed next."""
 
@@ -74,6 +88,16 @@ class DemoStep(Record):
         """The step as a prompt shows it: quoted. Made once, as the same steps are shown again and again."""
         return f"Observation: {_quoted(self.observation)}\n{reply_text(_quoted(self.action), _quoted(self.thought))}"
 
+    @once
+    def bare(self) -> str:
+        """The same without the thought."""
+        return f"Observation: {_quoted(self.observation)}\n{reply_text(_quoted(self.action))}"
+
+    @once
+    def line(self) -> str:
+        """The same as a transcript shows it."""
+        return transcript_line(_quoted(self.observation), _quoted(self.action))
+
 
 class Window(Record):
     """Consecutive steps of a demonstration around its best match with the present step."""
@@ -92,11 +116,22 @@ class Window(Record):
     @once
     def shown(self) -> str:
         """The window as a prompt shows it, but for its number."""
-        lines = [f"Task: {_quoted(self.goal)}"]
-        if self.plan:
-            lines.append(f"Plan: {_quoted(self.plan)}")
-        lines.extend([step.shown for step in self.steps])
-        return "\n".join(lines)
+        return "\n".join([*self._head, *[step.shown for step in self.steps]])
+
+    @once
+    def bare(self) -> str:
+        """The same without thoughts: for students that write none."""
+        return "\n".join([*self._head, *[step.bare for step in self.steps]])
+
+    @once
+    def transcript(self) -> str:
+        """The same as a transcript: what was seen, and ``> action``."""
+        return "\n".join([*self._head, *[step.line for step in self.steps]])
+
+    @property
+    def _head(self) -> list[str]:
+        plan = [f"Plan: {_quoted(self.plan)}"] if self.plan else []
+        return [f"Task: {_quoted(self.goal)}", *plan]
 
 
 class Guidance(Record):
@@ -125,6 +160,8 @@ class View:
     plan: str = ""
     guidance: tuple[Guidance, ...] = ()
     retrieved: tuple[Window, ...] = ()
+    lasting: bool = False
+    """Whether ``retrieved`` is the same at every step of the episode."""
     advice: str = ""
     """What the teacher told the student: about the step to come, or about the attempt before."""
     lane: str = ""

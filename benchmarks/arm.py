@@ -211,7 +211,7 @@ class Stage:
         """``inner`` with demonstrations: all, or the first ones where the arm's name says so; none of one family."""
         planner = self.cast.student if self.options.plan else None
         source: Demonstrations = self.demonstrations(without) if demos is None else demos
-        return Recall(inner, source, self.options.shown, planner=planner)
+        return Recall(inner, source, self.options.shown, planner=planner, every=self.options.every)
 
     def demonstrations(self, without: str = "") -> DemonstrationStore | MemoryView:
         arm, memory = self.played.arm if self.played else None, self.memory.demonstrations if self.memory else None

@@ -20,7 +20,7 @@ from atlas.protocols import Policy
 from atlas.traces.account import COLLECT
 from atlas.trust import Trust
 
-RECALL = ("k", "plan", "window")
+RECALL = ("k", "plan", "window", "recall")
 ENTRIES = ("trials", "guidance_tokens")
 LANES = ("force_lane", "forbid_lane", "lane_dollars")
 

@@ -15,6 +15,7 @@ from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
     from atlas.policies import LaneRules
+    from atlas.policies.recall import Every
 
 DEFAULT_ARMS = ("student", "icd", "cascade", "teacher", "random-route")
 
@@ -88,7 +89,16 @@ class BenchOptions:
     )
     k: int | None = field(
         default=None,
-        metadata=option("Demonstrations shown per step. [default: 40 nearest, 6 others]", "always", least=1),
+        metadata=option(
+            "Demonstrations shown per step. [default: 40 nearest, 6 others; 1 with --recall episode]", "always", least=1
+        ),
+    )
+    recall: str = field(
+        default="step",
+        metadata=option(
+            "Look for demonstrations at every step, or once per episode and show them whole.",
+            choices=("step", "episode"),
+        ),
     )
     window: int | None = field(
         default=None, metadata=option("Steps shown around a match. [default: all nearest, 5 others]", "always", least=0)
@@ -203,8 +213,13 @@ class BenchOptions:
 
     @property
     def shown(self) -> int:
-        """Demonstrations per step."""
-        return self.k or (40 if self._copies else 6)
+        """Demonstrations per step, or per episode."""
+        return self.k or (40 if self._copies else 6 if self.every == "step" else 1)
+
+    @property
+    def every(self) -> Every:
+        """How often demonstrations are looked for."""
+        return "episode" if self.recall == "episode" else "step"
 
     @property
     def around(self) -> int:

@@ -39,6 +39,7 @@ CHANGED: dict[str, Any] = {
     "audit": 0.5,
     "k": 9,
     "plan": True,
+    "recall": "episode",
     "force_lane": "coach",
     "forbid_lane": ("coach",),
     "lane_dollars": ("coach=1",),
@@ -77,6 +78,7 @@ def test_every_option_of_some_arms_is_looked_at() -> None:
     [
         ("--trials", "0.2"), ("--guidance-tokens", "300"), ("--samples", "3"), ("--temperature", "0.1"),
         ("--audit", "0.1"), ("--k", "3"), ("--window", "2"), ("--plan",), ("--share", "0.5"),
+        ("--recall", "episode"),
         ("--force-lane", "coach"), ("--forbid-lane", "coach"), ("--lane-dollars", "coach=1"),
     ],
 )  # fmt: skip

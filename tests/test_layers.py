@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "folders": "errors",
     "lazy": "",
     "redact": "",
-    "prompts": "framing records",
+    "prompts": "framing records views",
     "protocols": "records",
     # small modules that stand on records alone
     "assets": BASE,
@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "betting": "",
     "budget": BASE,
     "entities": "",
+    "goals": "entities records",
     "loose_json": "",
     "named": BASE,
     "own": "errors",
@@ -59,11 +60,11 @@ MAY_IMPORT = {
     "loop": f"{BASE} asking book budget evaluators",
     "runner": f"{BASE} asking budget evaluators loop",
     # who acts
-    "copying": f"{BASE} entities loose_json",
+    "copying": f"{BASE} entities goals loose_json",
     "trained": BASE,
     "models": f"{BASE} asking assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
-    "policies": f"{BASE} actions asking memory standing trust",
+    "policies": f"{BASE} actions asking goals memory standing trust",
     # around agents that exist, and in other frameworks
     "wire": BASE,
     "wrap": f"{BASE} actions book budget memory models policies standing traces trust wire",
@@ -85,6 +86,7 @@ MAY_IMPORT = {
     "benchmarks.perf": f"{BASE} tables figures loop memory policies runner traces train trained",
     "benchmarks.excytin": f"{BASE} asking assets evaluators figures loose_json memory models regrade stats tables "
     "traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
+    "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld figures memory models policies stats",
     # who is asked by people
     "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
     "distil evaluators export figures memory models named own regrade report runner stats tables traces train trained "

@@ -31,7 +31,7 @@ TASK = Task(id="t", goal="put a mug in a drawer", instructions="You act in a hou
 def model(tmp_path_factory: pytest.TempPathFactory) -> HF:
     folder = tmp_path_factory.mktemp("tiny")
     write_tiny_llama(folder, TEMPLATE, hidden_size=32, intermediate_size=64, initializer_range=0.3)
-    return HF(folder, device="cpu")
+    return HF(folder, device="cpu", dtype="float32")
 
 
 def ask(n: int = 1, temperature: float = 0.0, **changes: object) -> Ask:

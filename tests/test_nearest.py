@@ -17,9 +17,10 @@ from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arm import Cast
 from atlas.benchmarks.bench import Bench
 from atlas.benchmarks.options import BenchOptions
-from atlas.copying.grounding import align, purposes, shape, states
+from atlas.copying.grounding import purposes, shape, states
 from atlas.copying.nearest import Nearest, proposals
 from atlas.entities import entities, skeleton
+from atlas.goals import align
 from atlas.records import Ask, DemoStep, Prompt, Reply, Task, Turn, View, Window
 
 ROOM = "You are in the middle of a room. You see a cabinet 1, a cabinet 2, a countertop 1, a fridge 1, and a shelf 1."

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import lru_cache
 
 from atlas.entities import ENTITY, entities, skeleton
@@ -22,29 +21,6 @@ _WORD = re.compile(r"[a-z]+")
 def shape(text: str) -> frozenset[str]:
     """The words of an observation that are no entities: what happened, whatever it happened to."""
     return frozenset(_WORD.findall(ENTITY.sub(" ", text.casefold())))
-
-
-@lru_cache(maxsize=16_384)
-def align(theirs: str, ours: str, classes: frozenset[str]) -> tuple[tuple[tuple[str, str], ...], int]:
-    """Lay one goal beside another.
-
-    Returns the pairs (their class, our class) for the words of their goal that are entity classes (``classes``: all
-    that their episode mentions), and how many words differ for no such reason: 0 is the same task about other things.
-    """
-    a, b = _WORD.findall(theirs.casefold()), _WORD.findall(ours.casefold())
-    pairs: list[tuple[str, str]] = []
-    odd = 0
-    for kind, i1, i2, j1, j2 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if kind in ("equal", "replace") and i2 - i1 == j2 - j1:
-            for x, y in zip(a[i1:i2], b[j1:j2], strict=True):
-                if x in classes:
-                    pairs.append((x, y))
-                elif x != y:
-                    odd += 1
-        else:
-            odd += max(i2 - i1, j2 - j1)
-            pairs.extend((x, "") for x in a[i1:i2] if x in classes)
-    return tuple(pairs), odd
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ from itertools import pairwise
 
 from atlas.copying.advice import advised
 from atlas.copying.free_text import copied
-from atlas.copying.grounding import Situation, Slot, align, purposes, states
+from atlas.copying.grounding import Situation, Slot, purposes, states
 from atlas.copying.playbook import follow
 from atlas.copying.proposal import Proposal
 from atlas.entities import entities, natural, skeleton
+from atlas.goals import align, classes
 from atlas.prompts import reply_text
 from atlas.protocols import ReadsView
 from atlas.records import Ask, Completion, DemoStep, Price, Reply, Usage, View, Window
@@ -124,7 +125,7 @@ def proposals(view: View) -> list[Proposal]:
 
 
 def _propose(view: View, window: Window, present: dict[frozenset[str], Present]) -> Proposal | None:
-    pairs, odd = align(window.goal, view.task.goal, _classes(window.steps))
+    pairs, odd = align(window.goal, view.task.goal, classes(window.steps))
     names = {theirs: ours for theirs, ours in pairs if ours}
     roles = frozenset(names.values())
     if roles not in present:
@@ -218,11 +219,6 @@ def _moments(
     )
 
 
-@lru_cache(maxsize=4096)
-def _classes(steps: tuple[DemoStep, ...]) -> frozenset[str]:
-    return frozenset(kind for s in steps for kind, _ in entities(s.observation) + entities(s.action))
-
-
 def _translate(thought: str, theirs: str, ours: str, names: Mapping[str, str]) -> str:
     """The teacher's reason, told of the things that are here."""
     pairs = zip(entities(theirs), entities(ours), strict=False)
@@ -249,6 +245,6 @@ def _plan(view: View) -> str:
     """The plan of the most similar task, told of ours."""
     for window in view.retrieved:
         if window.plan:
-            pairs, _ = align(window.goal, view.task.goal, _classes(window.steps))
+            pairs, _ = align(window.goal, view.task.goal, classes(window.steps))
             return _retell(window.plan, {}, {theirs: ours for theirs, ours in pairs if ours})
     return ""

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from atlas.assets import ASSETS
 from atlas.errors import ModelError
+from atlas.framing import untokened
 from atlas.models.batcher import Batcher, Outcome
 from atlas.models.chat import end_of_turn, plain_turns, seed_of
 from atlas.models.fit import fit
-from atlas.models.hf_engine import Engine, load
+from atlas.models.hf_engine import Engine
+from atlas.models.hf_weights import load
 from atlas.models.prices import LOCAL
-from atlas.models.ranking import draw, trie
-from atlas.prompts import reply_text
+from atlas.models.ranking import Ranked, draw, ranking_form, trie
+from atlas.prompts import reply_text, transcript
 from atlas.protocols import RanksActions
-from atlas.records import Ask, Completion, Price, Prompt, Reply, Usage
+from atlas.records import BARE, TRANSCRIPT, Ask, Completion, Form, Price, Prompt, Reply, Usage
 
 
 class HF(RanksActions):
     """A model of transformers. Where the environment lists its actions, they are ranked; otherwise it writes free text.
 
-    Replies and usage are those of :class:`atlas.models.llama.Llama`; here every action is scored, in the same forward
-    pass that reads the new part of the prompt, and asks that wait share it. In bfloat16 a prompt's log-probabilities
+    Usage is that of :class:`atlas.models.llama.Llama`; here every action is scored, in the same forward pass that reads
+    the new part of the prompt, and asks that wait share it. ``Reply.logprob`` is that of the action among those it
+    could take: renormalised over them, which tells better where it is right than the action's own (see
+    docs/results.md). In bfloat16 a prompt's log-probabilities
     depend a little on its company in the batch: ``batch=1`` makes a run repeatable.
     """
 
@@ -37,33 +43,41 @@ class HF(RanksActions):
         context: int = 8192,
         prefixes: int | None = None,
         batch: int | None = None,
+        form: Form = BARE,
     ) -> None:
-        """``source`` is a folder, a ``.gguf`` file (read dequantised) or a name on the model hub.
+        """``source`` is a folder, a ``.gguf`` file (read dequantised), an embedded model or a name on the model
+        hub.
 
-        ``device`` None takes the GPU where there is one; ``dtype`` None is bfloat16 there and float32 on a CPU;
+        ``device`` None takes the GPU where there is one; ``dtype`` None is bfloat16 there, and on a CPU the quicker of
+        bfloat16 and float32; ``form`` is how it reads prompts for ranking: ``bare`` (its chat template) or
+        ``transcript``;
         ``context`` is in tokens, at most the model's own; ``prefixes`` is how many prompts' caches are kept, at least
         one for each episode in flight (None: 64 on a GPU, 8 on a CPU); ``batch`` is how many waiting asks share a pass
         (None: 16 on a GPU, 1 on a CPU). Raises DataError for what cannot be loaded.
         """
         model, tokenizer = load(str(source), device=device, dtype=dtype)
-        self._begin(Engine(model, tokenizer, prefixes=prefixes), name or Path(source).stem, price, context, batch)
+        ranking_form(form)
+        self._begin(Engine(model, tokenizer, prefixes=prefixes), name or _stem(source), price, context, batch, form)
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any, name: str = "hf") -> HF:
         """A model that is loaded already, in the middle of its training, say."""
         made = cls.__new__(cls)
-        made._begin(Engine(model, tokenizer), name, LOCAL, 8192, None)
+        made._begin(Engine(model, tokenizer), name, LOCAL, 8192, None, BARE)
         return made
 
-    def _begin(self, engine: Engine, name: str, price: Price, context: int, batch: int | None) -> None:
+    def _begin(self, engine: Engine, name: str, price: Price, context: int, batch: int | None, form: Form) -> None:
         self._engine = engine
         self.name = name
+        self.form = form
         self.price: Price | None = price
         self.shares_prompt = True
         self._context = min(context, self._engine.context)
         self._chats = bool(self._engine.tokenizer.chat_template)
         self._end = self._end_of_turn()
         self._engine.ends.add(self._end)
+        # What ends an action that is ranked: its line, in a transcript.
+        self._closes = self._engine.tokenize("\n")[-1] if form == TRANSCRIPT else self._end
         self._words: dict[str, tuple[int, ...]] = {}
         size = batch or (16 if self._engine.on_gpu else 1)
         self._batcher = Batcher(self._answer, size=size, kind=_ranks, name="hf")
@@ -91,16 +105,17 @@ class HF(RanksActions):
         if not _ranks(ask):
             return self._tokens(ask.prompt, "", room=ask.max_tokens)
         longest = max(len(self._word(action)) for action in ask.view.admissible)
-        return self._tokens(ask.prompt, reply_text("").rstrip(), room=longest + 2)
+        return self._tokens(ask.prompt, reply_text("").rstrip(), room=longest + 2, form=self.form)
 
     def _rank(self, asks: Sequence[Ask], prompts: Sequence[list[int]]) -> list[Completion]:
         actions = [list(dict.fromkeys(ask.view.admissible)) for ask in asks]
-        sequences = [[(*self._word(action), self._end) for action in own] for own in actions]
+        sequences = [[(*self._word(action), self._closes) for action in own] for own in actions]
         answers = self._engine.rank(prompts, [trie(own) for own in sequences], [len(own) for own in sequences])
         completions = []
         for ask, prompt, own, lengths, (ranked, cached) in zip(asks, prompts, actions, sequences, answers, strict=True):
             drawn = [draw(ranked, ask.temperature, seed_of(ask, i)) for i in range(ask.n)]
-            replies = tuple(Reply(text=reply_text(own[i]), logprob=lp, finish="ranked") for i, lp in drawn)
+            whole = _mass(ranked)
+            replies = tuple(Reply(text=reply_text(own[i]), logprob=lp - whole, finish="ranked") for i, lp in drawn)
             written = sum(len(lengths[i]) for i, _ in drawn)
             completions.append(Completion(replies=replies, usage=self._usage(len(prompt), cached, written)))
         return completions
@@ -124,10 +139,12 @@ class HF(RanksActions):
             completions.append(Completion(replies=replies, usage=self._usage(len(prompt), cached, written)))
         return completions
 
-    def _tokens(self, prompt: Prompt, lead: str, *, room: int) -> list[int]:
+    def _tokens(self, prompt: Prompt, lead: str, *, room: int, form: Form = BARE) -> list[int]:
         """The prompt as the model reads it, cut to leave ``room`` tokens for its answer, which begins with ``lead``."""
 
         def tokens(shown: Prompt) -> list[int]:
+            if form == TRANSCRIPT:
+                return self._engine.tokenize(untokened(transcript(shown)))
             turns = plain_turns(shown.messages())
             text = self._template(turns) if self._chats else f"{shown.text()}\n\nassistant: "
             return self._engine.tokenize(text + lead)
@@ -154,6 +171,16 @@ class HF(RanksActions):
     def _usage(self, prompt: int, cached: int, completion: int) -> Usage:
         dollars = self.price.dollars(prompt, completion, cached) if self.price else None
         return Usage(calls=1, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion, dollars=dollars)
+
+
+def _mass(ranked: Ranked) -> float:
+    """The logarithm of what all actions have together."""
+    best = ranked[0][1]
+    return best + math.log(sum(math.exp(logprob - best) for _, logprob in ranked))
+
+
+def _stem(source: str | Path) -> str:
+    return str(source) if str(source) in ASSETS else Path(source).stem
 
 
 def _ranks(ask: Ask) -> bool:

@@ -1,17 +1,14 @@
-"""A model of transformers that answers several prompts in one pass. The only module that knows torch."""
+"""A model of transformers that answers several prompts in one pass."""
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from atlas.errors import DataError, MissingExtra
 from atlas.models.hf_prefixes import Prefixes
 from atlas.models.ranking import Node, Ranked
 from atlas.models.tree import Tree, flatten
@@ -39,7 +36,7 @@ class Engine:
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, prefixes: int | None = None) -> None:
-        """``model`` and ``tokenizer`` as :func:`load` gives them; the model is where it is to compute."""
+        """``model`` and ``tokenizer`` as :func:`atlas.models.hf_weights.load` gives them, where they are to compute."""
         import torch
         import transformers
 
@@ -201,44 +198,3 @@ class Engine:
         for i, (keys, values) in enumerate(layers):
             cache.update(keys, values, i)
         return cache
-
-
-def load(source: str, *, device: str | None = None, dtype: str | None = None) -> tuple[Any, Any]:
-    """The model and the tokenizer of a folder, a ``.gguf`` file (read dequantised) or a name on the model hub.
-
-    ``device`` None takes the GPU where there is one; ``dtype`` None is bfloat16 there and float32 on a CPU. Raises
-    DataError for what cannot be loaded, MissingExtra where torch or transformers is not installed.
-    """
-    # Spinning OpenMP threads starve a busy machine. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        import torch
-        import transformers
-    except ImportError:
-        raise MissingExtra("a transformers model", "transformers") from None
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    precision = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
-    where, extra = _place(source)
-    try:
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(where, **extra)
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, precision), attn_implementation="sdpa", **extra
-        )
-    except Exception as error:  # the boundary to loaders that raise whatever a broken file makes them
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(
-            f"hf:{source} cannot be loaded ({first}): give a folder, a .gguf file or a name that can be downloaded"
-        ) from error
-    return model.to(device), tokenizer
-
-
-def _place(source: str) -> tuple[str, dict[str, Any]]:
-    """What ``from_pretrained`` takes: a folder or a name, and for a GGUF file its folder and its name."""
-    path = Path(source).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise DataError(f"{path} does not exist: give the path of a GGUF file")
-        return str(path.parent), {"gguf_file": path.name}
-    return (str(path) if path.exists() else source), {}

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from atlas.assets import ASSETS, fetch
+from atlas.framing import untokened
 from atlas.models.chat import end_of_turn, plain_turns, seed_of
 from atlas.models.fit import fit
 from atlas.models.llama_engine import Engine
 from atlas.models.prices import LOCAL
 from atlas.models.ranking import Path as TokenPath
-from atlas.models.ranking import best_first, draw, trie
-from atlas.prompts import reply_text
+from atlas.models.ranking import best_first, draw, ranking_form, trie
+from atlas.prompts import reply_text, transcript
 from atlas.protocols import RanksActions
-from atlas.records import Ask, Completion, Price, Prompt, Reply, Usage
+from atlas.records import BARE, TRANSCRIPT, Ask, Completion, Form, Price, Prompt, Reply, Usage
 
 _FIRST_LOOK, _SECOND_LOOK = 256, 4096
 """How many of the most probable next tokens are asked for. What these miss is asked for token by token."""
@@ -47,12 +48,15 @@ class Llama(RanksActions):
         context: int = 8192,
         threads: int | None = None,
         cache_mib: int = 1024,
+        form: Form = BARE,
     ) -> None:
         """``source`` is the name of an asset or the path of a GGUF file; ``context`` is in tokens.
 
-        ``threads`` None takes all cores; ``cache_mib`` bounds the RAM for the prefixes of other episodes. Raises
-        DataError for a file that is no model.
+        ``threads`` None takes all cores; ``cache_mib`` bounds the RAM for the prefixes of other episodes; ``form`` is
+        how it reads prompts for ranking: ``bare`` (its chat template) or ``transcript``. Raises DataError for a file
+        that is no model.
         """
+        self.form = ranking_form(form)
         known = str(source) in ASSETS
         path = fetch(str(source)) if known else Path(source).expanduser()
         self.name = name or (str(source) if known else path.stem)
@@ -61,6 +65,8 @@ class Llama(RanksActions):
         self._context = context
         self._engine = Engine(path, context=context, threads=threads, cache_mib=cache_mib)
         self._end = self._engine.tokenize(end_of_turn(self._engine.template))[0]
+        # What ends an action that is ranked: its line, in a transcript.
+        self._closes = self._engine.tokenize("\n")[-1] if form == TRANSCRIPT else self._end
         self._words: dict[str, tuple[int, ...]] = {}
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="llama")
 
@@ -71,14 +77,14 @@ class Llama(RanksActions):
 
     def _rank(self, ask: Ask) -> Completion:
         actions = list(dict.fromkeys(ask.view.admissible))
-        sequences = [(*self._word(action), self._end) for action in actions]
+        sequences = [(*self._word(action), self._closes) for action in actions]
         lead = reply_text("").rstrip()
-        prompt = self._tokens(ask.prompt, lead, room=max(map(len, sequences)) + 1)
+        prompt = self._tokens(ask.prompt, lead, room=max(map(len, sequences)) + 1, form=self.form)
         cached: list[int] = []
 
         def expand(path: TokenPath, wanted: frozenset[int], effort: int) -> tuple[dict[int, float], float]:
             # The end of a turn cannot be forced: a completion that ends at once comes without log-probabilities.
-            forced = effort > 1 and self._end not in wanted
+            forced = effort > 1 and self._closes not in wanted
             look = 1 if forced else (_FIRST_LOOK, _SECOND_LOOK, _ALL)[min(effort, 2)]
             bias = [[token, _FORCED] for token in wanted] if forced else []
             answer = self._engine.complete(
@@ -123,10 +129,12 @@ class Llama(RanksActions):
                 cached = _cached(answer)
         return Completion(replies=tuple(replies), usage=self._usage(len(prompt), cached, completion))
 
-    def _tokens(self, prompt: Prompt, lead: str, *, room: int) -> list[int]:
+    def _tokens(self, prompt: Prompt, lead: str, *, room: int, form: Form = BARE) -> list[int]:
         """The prompt as the model reads it, cut to leave ``room`` tokens for its answer, which begins with ``lead``."""
 
         def tokens(shown: Prompt) -> list[int]:
+            if form == TRANSCRIPT:
+                return self._engine.tokenize(untokened(transcript(shown)))
             return self._engine.tokenize(self._engine.template(plain_turns(shown.messages())) + lead)
 
         return tokens(fit(prompt, lambda p: len(tokens(p)), self._context - room - 1, self.name))

@@ -13,6 +13,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from atlas.errors import ConfigError
+from atlas.records import BARE, TRANSCRIPT, Form
+
 Node = dict[int, "Node | int"]
 """From the next token to the rest of the trie, or to the index of the action that ends with it."""
 
@@ -24,6 +27,13 @@ infinity says that nothing more is to be found."""
 
 Ranked = list[tuple[int, float]]
 """(index of the action, log-probability of its whole token sequence), most probable first."""
+
+
+def ranking_form(form: Form) -> Form:
+    """``form``, where models that rank read it. Raises ConfigError for others."""
+    if form not in (BARE, TRANSCRIPT):
+        raise ConfigError(f"a ranking model reads prompts in the form {BARE} or {TRANSCRIPT}, not {form!r}")
+    return form
 
 
 def trie(sequences: Sequence[Sequence[int]]) -> Node:

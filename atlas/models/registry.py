@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 from atlas.assets import ASSETS, cache_dir
 from atlas.errors import ConfigError
@@ -44,6 +45,8 @@ class Source(Record):
     packages: tuple[str, ...] = ()
     extra: str | None = None
     """The extra of this package that it needs."""
+    options: tuple[str, ...] = ()
+    """What may follow the name: ``hf:PATH?form=transcript&dtype=float32``."""
 
 
 SOURCES = {
@@ -53,6 +56,7 @@ SOURCES = {
         model="atlas.models.llama:Llama",
         packages=("xllamacpp",),
         extra="local",
+        options=("form",),
     ),
     "hf": Source(
         takes="PATH_OR_NAME",
@@ -60,6 +64,7 @@ SOURCES = {
         model="atlas.models.hf:HF",
         packages=("transformers", "torch"),
         extra="transformers",
+        options=("form", "dtype", "device"),
     ),
     "scratch": Source(
         takes="PATH",
@@ -96,27 +101,48 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
     """The model that ``spec`` names.
 
     ``nearest``; ``smollm2-135m``, ``qwen2.5-coder-1.5b`` (embedded, fetched on first use); ``gguf:PATH``;
-    ``hf:PATH_OR_NAME``; ``scratch:PATH`` (a student of ``atlas train``); ``python:FILE.py:NAME`` and
-    ``python:MODULE:NAME`` (a model of yours); ``scripted:BENCHMARK``; ``PROVIDER/MODEL`` for every provider that
-    litellm knows; and names that the user gave (:mod:`atlas.named`). ``price`` overrides
+    ``hf:PATH_OR_NAME``, also of an embedded one; ``scratch:PATH`` (a student of ``atlas train``);
+    ``python:FILE.py:NAME`` and ``python:MODULE:NAME`` (a model of yours); ``scripted:BENCHMARK``; ``PROVIDER/MODEL``
+    for every provider that litellm knows; and names that the user gave (:mod:`atlas.named`). Local models take options,
+    as in ``hf:PATH?form=transcript``. ``price`` overrides
     what is known of its price; ``options`` go to the model's class. Raises ConfigError for a name that does not exist,
     MissingExtra where packages are missing, DataError for weights that cannot be had.
     """
     chosen = parse_price(price) if isinstance(price, str) else price
-    kind, _, rest = spec.partition(":")
+    bare, told = _options(spec)
+    kind, _, rest = bare.partition(":")
     try:
-        model = _build(spec, kind, rest, options)
+        model = _build(bare, kind, rest, options | told)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
         raise ConfigError(f"model {spec!r} was given an option that it does not take: {error}") from error
     if chosen is not None:
         model.price = chosen
+    if told:
+        # Another form is another player: runs and tables tell them apart.
+        model.name = f"{model.name}?{spec.partition('?')[2]}"
     return model
+
+
+def _options(spec: str) -> tuple[str, dict[str, str]]:
+    """A name, and the options that follow it. ConfigError for options that such a name does not take."""
+    bare, mark, rest = spec.partition("?")
+    source = SOURCES.get("gguf" if bare in EMBEDDED else bare.partition(":")[0])
+    if not mark or source is None or not source.options:
+        return spec, {}
+    told = dict(parse_qsl(rest, keep_blank_values=True))
+    if not told or not told.keys() <= set(source.options):
+        raise ConfigError(
+            f"the model {bare!r} takes the options {', '.join(source.options)}, as in {bare}?{source.options[0]}=..., "
+            f"not {rest!r}"
+        )
+    return bare, told
 
 
 def check_name(spec: str) -> None:
     """Raise ConfigError where :func:`load` knows no such name. Nothing is loaded, nothing looked for on the disk."""
+    spec, _ = _options(spec)
     kind, _, rest = spec.partition(":")
     hosted = "/" in spec and not spec.startswith(("/", "./", "../", "~"))
     if not (spec in names() or hosted or (kind in SOURCES and rest) or meaning(spec) is not None):

@@ -40,6 +40,8 @@ def pack_prompt(prompt: Prompt, before: Prompt) -> tuple[dict[str, Any], dict[st
     for part in ("advice", "ask"):
         if text := getattr(prompt, part):
             packed[part] = text
+    if prompt.lasting:
+        packed["lasting"] = True
     if prompt.tools:
         schemas = json.dumps(prompt.tools, ensure_ascii=False, default=str)
         packed["tools"] = text_hash(schemas)
@@ -66,6 +68,7 @@ def unpack_prompt(packed: dict[str, Any], before: Prompt, texts: dict[str, str])
         advice=packed.get("advice", ""),
         ask=packed.get("ask", ""),
         tools=tuple(json.loads(texts[packed["tools"]])) if "tools" in packed else (),
+        lasting=packed.get("lasting", False),
     )
 
 
@@ -77,7 +80,7 @@ def text_hash(text: str) -> str:
 
 def _message(message: Message) -> dict[str, Any]:
     """The fields that say something."""
-    if message.tool_calls or message.tool_call_id is not None or not message.content:
+    if message.tool_calls or message.tool_call_id is not None or message.sent is not None or not message.content:
         return message.model_dump(exclude_defaults=True)
     return {"role": message.role, "content": message.content}
 

@@ -20,7 +20,7 @@ from atlas.assets import say
 from atlas.errors import ConfigError, DataError, MissingExtra
 from atlas.models.chat import end_of_turn
 from atlas.models.hf import HF
-from atlas.models.hf_engine import load
+from atlas.models.hf_weights import load, whole
 from atlas.prompts import REPLY_FORMAT, reply_text
 from atlas.train.base import Scores
 from atlas.train.packing import keeps_apart, lay
@@ -84,7 +84,7 @@ class HFBase:
         """
         # In float32: AdamW's small steps are lost in half precision. The passes themselves are in bfloat16.
         net, tokenizer = load(source, dtype="float32")
-        net = _whole(net)
+        net = whole(net)
         net.config.use_cache = False
         return cls(net, tokenizer, name or Path(source).stem, context=context, lora=lora, recompute=recompute)
 
@@ -263,19 +263,6 @@ class HFBase:
             net = net.merge_and_unload()
         net.config.use_cache = True
         return net.to(self.device).eval()
-
-
-def _whole(net: Any) -> Any:
-    """A model without trace of the quantised file it was read from: its weights are whole by now, but save_pretrained
-    and other trainers would refuse them."""
-    if not hasattr(net.config, "quantization_config"):
-        return net
-    config = copy.deepcopy(net.config)
-    del config.quantization_config
-    plain = type(net)(config)
-    plain.load_state_dict(net.state_dict())
-    plain.generation_config = net.generation_config
-    return plain.to(net.device)
 
 
 def _last(tokens: list[int], count: int) -> list[int]:

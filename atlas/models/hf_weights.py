@@ -1,0 +1,125 @@
+"""From a folder, a file or a name to a model of transformers in memory, in the precision that is quickest here."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import shutil
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from atlas.assets import ASSETS, cache_dir, fetch, say
+from atlas.errors import DataError, MissingExtra
+
+CONVERTED = "converted"
+"""Folder of the cache where weights read from GGUF files are kept as they are computed with."""
+
+
+def load(source: str, *, device: str | None = None, dtype: str | None = None) -> tuple[Any, Any]:
+    """The model and the tokenizer of a folder, a ``.gguf`` file (read dequantised, and kept so: to dequantise 1.5
+    billion weights takes a minute of CPU), an embedded model's name or a name on the model hub.
+
+    ``device`` None takes the GPU where there is one; ``dtype`` None is bfloat16 there, and on a CPU whichever of
+    bfloat16 and float32 is quicker there (:func:`quickest`). Raises DataError for what cannot be loaded, MissingExtra
+    where torch or transformers is not installed.
+    """
+    # Spinning OpenMP threads starve a busy machine. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import torch
+        import transformers
+    except ImportError:
+        raise MissingExtra("a transformers model", "transformers") from None
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    precision = dtype or ("bfloat16" if device.startswith("cuda") else quickest())
+    where = str(fetch(source)) if source in ASSETS else source
+    path = Path(where).expanduser()
+    try:
+        if path.suffix != ".gguf":
+            model, tokenizer = _read(str(path) if path.exists() else where, precision)
+        elif path.is_file():
+            model, tokenizer = _converted(path, precision)
+        else:
+            raise DataError(f"{path} does not exist: give the path of a GGUF file")
+    except DataError:
+        raise
+    except Exception as error:  # the boundary to loaders that raise whatever a broken file makes them
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"hf:{source} cannot be loaded ({first}): give a folder, a .gguf file or a name that can be downloaded"
+        ) from error
+    return model.to(device), tokenizer
+
+
+def whole(net: Any) -> Any:
+    """A model without trace of the quantised file it was read from: its weights are whole by now, but save_pretrained
+    and trainers would refuse them."""
+    if not hasattr(net.config, "quantization_config"):
+        return net
+    config = copy.deepcopy(net.config)
+    del config.quantization_config
+    plain = type(net)(config).to(net.dtype)
+    plain.load_state_dict(net.state_dict())
+    plain.generation_config = net.generation_config
+    return plain.to(net.device)
+
+
+@cache
+def quickest() -> str:
+    """The precision in which this CPU multiplies matrices of a small model soonest, measured once: ``bfloat16`` where
+    it has AMX or AVX-512 for it, else ``float32``. Takes milliseconds."""
+    import torch
+
+    took = {}
+    with torch.inference_mode():
+        for name in ("float32", "bfloat16"):
+            a, b = torch.ones(128, 1536, dtype=getattr(torch, name)), torch.ones(1536, 1536, dtype=getattr(torch, name))
+            a @ b
+            began = time.perf_counter()
+            for _ in range(3):
+                a @ b
+            took[name] = time.perf_counter() - began
+    # Without kernels of its own bfloat16 is many times slower; where the two are close it still halves the memory.
+    return "bfloat16" if took["bfloat16"] < 1.2 * took["float32"] else "float32"
+
+
+def _read(where: str, precision: str, **extra: str) -> tuple[Any, Any]:
+    import torch
+    import transformers
+
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(where, **extra)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        where, dtype=getattr(torch, precision), attn_implementation="sdpa", **extra
+    )
+    return model, tokenizer
+
+
+def _converted(path: Path, precision: str) -> tuple[Any, Any]:
+    """The model of a GGUF file, from the folder that an earlier load left, or read and left there."""
+    seen = path.resolve().stat()
+    key = hashlib.sha256(f"{path.resolve()}|{seen.st_size}|{seen.st_mtime_ns}|{precision}".encode()).hexdigest()[:16]
+    folder = cache_dir() / CONVERTED / f"{path.stem}-{precision}-{key}"
+    if folder.is_dir():
+        return _read(str(folder), precision)
+    model, tokenizer = _read(str(path.parent), precision, gguf_file=path.name)
+    model = whole(model)
+
+    aside = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        aside.mkdir(parents=True)
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        with suppress(FileExistsError):  # another process was as quick
+            os.rename(aside, folder)
+    except Exception as error:  # safetensors says "no space left" in an exception of its own
+        # A cache: without it the next start takes longer, and says the same.
+        say(f"atlas: the weights of {path.name} are not kept in {folder.parent} ({error})")
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return model, tokenizer

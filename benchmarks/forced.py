@@ -1,0 +1,210 @@
+"""``python -m atlas.benchmarks.forced MEMORY STUDENT...``: is a student's next action right, at states
+that the expert came to?
+
+Teacher-forced: the student is asked, and the expert acts. *Good* is the expert's action, or one after which the expert
+needs no more steps in all. In minutes of CPU such states say more about a student, its prompt and its demonstrations
+than the few games that it could play in them; how it does at states that it brought about itself, they do not say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from atlas.actions import TextActions
+from atlas.asking import Desk
+from atlas.benchmarks.alfworld.expert import Expert
+from atlas.benchmarks.alfworld.suite import Alfworld
+from atlas.errors import AtlasError
+from atlas.figures import percent, percent_interval, points_interval
+from atlas.memory import Memory
+from atlas.models import load
+from atlas.policies import Recall, Solo
+from atlas.policies.recall import Every
+from atlas.protocols import Environment, Model
+from atlas.records import Observation, Turn, View
+from atlas.stats import paired, wilson
+from atlas.stats.scores import auroc
+
+LONGEST = 50
+"""Steps of an episode, as in the benchmark."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of a game that the expert came to, and which actions are good there."""
+
+    game: str
+    view: View
+    expert: str
+    good: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a student did at a state."""
+
+    game: str
+    step: int
+    action: str
+    expert: str
+    good: bool
+    probability: float | None
+    """That of its action, where it tells."""
+    prompt_tokens: int
+    cached_tokens: int
+    cpu: float
+    """Seconds of the process, all threads, retrieval included."""
+
+
+async def states(suite: Alfworld, split: str, games: int, every: int) -> list[State]:
+    """Each ``every``-th state of the expert's episodes in ``games`` games of ``split``, taken evenly from all of it."""
+    found: list[State] = []
+    for number, ref in enumerate(suite.tasks(split, games)):
+        path = await _play(ref.environment(), [])
+        turns, length = path.turns, len(path.turns)
+        for step in range(number % every, length, every):
+            view = path.view(step)
+            good = {turns[step].action}
+            for action in view.admissible:
+                if action not in good:
+                    other = await _play(ref.environment(), [t.action for t in turns[:step]] + [action])
+                    if other.won and len(other.turns) <= length:
+                        good.add(action)
+            found.append(State(ref.id, view, turns[step].action, frozenset(good)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Path:
+    """An episode that the expert ended."""
+
+    first: View
+    turns: tuple[Turn, ...]
+    admissible: tuple[tuple[str, ...], ...]
+    """What was possible at each step."""
+    won: bool
+
+    def view(self, step: int) -> View:
+        return self.first.replace(turns=self.turns[:step], admissible=self.admissible[step])
+
+
+async def _play(environment: Environment, begun: Sequence[str]) -> _Path:
+    """The game, ``begun`` with these actions and played on by the expert."""
+    expert = Expert()
+    seen: Observation = await environment.open()
+    opening, goal = seen.text, environment.task.goal
+    turns: list[Turn] = []
+    possible = []
+    while not seen.done and len(turns) < LONGEST:
+        possible.append(seen.admissible)
+        history = [(turn.action, turn.observation) for turn in turns]
+        action = (
+            begun[len(turns)] if len(turns) < len(begun) else expert.act(goal, opening, history, seen.admissible).action
+        )
+        seen = await environment.step(action)
+        turns.append(Turn(action=action, observation=seen.text))
+    won = seen.done and (seen.score or 0.0) >= 1.0
+    first = View(task=environment.task, opening=opening)
+    await environment.close()
+    return _Path(first, tuple(turns), tuple(possible), won)
+
+
+async def ask(student: Model, memory: Memory | None, found: Sequence[State], k: int, every: Every) -> list[Asked]:
+    """``student`` at each of the states, with ``k`` demonstrations of ``memory``, or none where that is None."""
+    solo = Solo(student, actions=TextActions())
+    policy = solo if memory is None else Recall(solo, memory.demonstrations, k, every=every)
+    rows = []
+    for number, state in enumerate(found, 1):
+        desk, began = Desk(), _cpu()
+        decided = await policy.decide(state.view, desk)
+        usage = desk.spent[0].usage
+        logprob = decided.votes[0].logprob
+        rows.append(
+            Asked(
+                game=state.game,
+                step=state.view.index,
+                action=decided.action,
+                expert=state.expert,
+                good=decided.action in state.good,
+                probability=None if logprob is None else math.exp(logprob),
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                cpu=_cpu() - began,
+            )
+        )
+        click.echo(f"\r{student.name}: {number}/{len(found)}", nl=number == len(found), err=True)
+    return rows
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def line(name: str, rows: Sequence[Asked], first: Sequence[Asked]) -> str:
+    """A row of the table, compared with the ``first`` one."""
+    good = [row.good for row in rows]
+    rate = wilson(sum(good), len(good))
+    likely = [row.probability for row in rows if row.probability is not None]
+    knows = auroc(likely, good) if len(likely) == len(good) and len(set(good)) == 2 else None
+    cells = [
+        f"{name:44}",
+        f"good {percent_interval(rate)}",
+        f"AUROC {knows:.2f}" if knows is not None else "AUROC -",
+        f"{sum(row.cpu for row in rows) / len(rows):6.2f} CPU s a step",
+        f"{sum(row.prompt_tokens for row in rows) / len(rows):6,.0f} tokens",
+        f"{percent(sum(row.cached_tokens for row in rows) / sum(row.prompt_tokens for row in rows))} of them cached",
+    ]
+    if first is not rows:
+        gap = paired([a.good - b.good for a, b in zip(rows, first, strict=True)])
+        cells.append(f"{points_interval(gap)} points against the first")
+    return "  ".join(cells)
+
+
+@click.command()
+@click.argument("memory", type=click.Path(exists=True, path_type=Path))
+@click.argument("students", nargs=-1, required=True)
+@click.option("--split", default="valid_unseen", show_default=True)
+@click.option("--games", default=20, show_default=True, help="Taken evenly from the split.")
+@click.option("--each", default=6, show_default=True, help="Each so many-th state of a game.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Every answer, as JSON lines.")
+def main(memory: Path, students: tuple[str, ...], split: str, games: int, each: int, out: Path | None) -> None:
+    """Ask STUDENTS at states of the expert, with demonstrations of MEMORY.
+
+    A student is MODEL, MODEL@K for K demonstrations found once an episode, or MODEL@K/step for K windows found at every
+    step. The first is what the others are compared with.
+    """
+    try:
+        found = asyncio.run(states(Alfworld(), split, games, each))
+        click.echo(f"{len(found)} states of {games} games of {split}")
+        answers: dict[str, list[Asked]] = {}
+        loaded: dict[str, Model] = {}
+        with Memory(memory) as remembered:
+            for name in students:
+                model, _, shown = name.partition("@")
+                k, _, every = shown.partition("/")
+                if model not in loaded:
+                    loaded[model] = load(model)
+                store = remembered if shown else None
+                how: Every = "step" if every == "step" else "episode"
+                answers[name] = asyncio.run(ask(loaded[model], store, found, int(k or 1), how))
+                click.echo(line(name, answers[name], answers[students[0]]))
+                if out is not None:
+                    with out.open("a", encoding="utf-8") as file:
+                        file.writelines(json.dumps({"student": name, **asdict(row)}) + "\n" for row in answers[name])
+    except AtlasError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
