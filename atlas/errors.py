@@ -6,6 +6,29 @@ code 2; nothing else in the package exits.
 
 from __future__ import annotations
 
+PACKAGE = "atlas-cascade"
+
+
+def install(extra: str) -> str:
+    """The command that adds ``extra`` to this installation: from where it came from, as it is on no package index."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        # PEP 610; absent for what came from an index.
+        origin = json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        return f"pip install '.[{extra}]' in a clone of atlas"
+    url = str(origin.get("url", ""))
+    if not url:
+        return f"pip install '{PACKAGE}[{extra}]'"
+    if "dir_info" in origin:
+        flag = "-e " if origin["dir_info"].get("editable") else ""
+        return f"pip install {flag}'{unquote(urlsplit(url).path)}[{extra}]'"
+    vcs = f"{origin['vcs_info']['vcs']}+" if "vcs_info" in origin else ""
+    return f"pip install '{PACKAGE}[{extra}] @ {vcs}{url}'"
+
 
 class AtlasError(Exception):
     """Base of every error whose message is meant for the user."""
@@ -23,7 +46,7 @@ class MissingExtra(AtlasError):
     """A feature whose packages are not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs packages that are not installed: pip install 'atlas-cascade[{extra}]'")
+        super().__init__(f"{feature} needs packages that are not installed: {install(extra)}")
         self.extra = extra
 
 

@@ -31,6 +31,8 @@ class Meaning(Record):
     since: float
     """Unix time."""
     why: str = ""
+    price: str = ""
+    """Dollars per million tokens, as ``atlas.models.parse_price`` reads it; empty for what is known of the model."""
     trust: dict[str, Any] | None = None
     """A :class:`atlas.trust.Trust` for a cascade around it; None is unanimity."""
 
@@ -74,8 +76,16 @@ def meaning(name: str) -> Meaning | None:
     return None if found is None else found.now
 
 
-def give(name: str, model: str, *, why: str = "", trust: dict[str, Any] | None = None, new: bool = False) -> Named:
-    """Let ``name`` stand for ``model``; what it stood for is kept for :func:`undo`.
+def give(
+    name: str,
+    model: str,
+    *,
+    why: str = "",
+    price: str = "",
+    trust: dict[str, Any] | None = None,
+    new: bool = False,
+) -> Named:
+    """Let ``name`` stand for ``model``, at ``price``; what it stood for is kept for :func:`undo`.
 
     ``new`` refuses a name that is taken. Raises ConfigError for a name that cannot be one.
     """
@@ -88,7 +98,7 @@ def give(name: str, model: str, *, why: str = "", trust: dict[str, Any] | None =
                 f"the name {name!r} stands for {before.now.model}: choose another, or 'atlas models remove {name}' it"
             )
         past = (*before.before, before.now) if before is not None else ()
-        known[name] = Named(now=Meaning(model=model, since=time.time(), why=why, trust=trust), before=past)
+        known[name] = Named(now=Meaning(model=model, since=time.time(), why=why, price=price, trust=trust), before=past)
         return known[name]
 
 

@@ -6,6 +6,7 @@ All of it is in the run's trace; nothing else is kept but the memory.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -33,6 +34,8 @@ from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, arm_rows
 from atlas.traces.roles import Role, written
 from atlas.trust import UNANIMITY
+
+log = logging.getLogger("atlas.benchmarks")
 
 MEMORY = "memory.sqlite"
 WAITING = "waiting for episodes that another process plays"
@@ -91,13 +94,14 @@ class Bench:
 
     async def run(self) -> list[Episode]:
         """Play everything that has not been played, and return all results of the run."""
+        self._check()  # before there is a folder
         with RunWriter(self.folder, self.settings(), {**self.about, **written(self.roles)}) as writer:
             return await self.play_into(writer)
 
     async def play_into(self, writer: RunWriter) -> list[Episode]:
         """:meth:`run` into a run that is already open."""
         options, arms = self.options, self.arms
-        self._check_budgets()
+        self._check()
         self._judge = judge_of(self.suite)
         tasks = self.suite.tasks(options.split, options.n, options.tasks_seed)
         if not tasks:
@@ -115,6 +119,7 @@ class Bench:
                     f"give --demos 0 and no --trials, or 'atlas memory freeze {memory.path} --off' first"
                 )
             if any(arm.arm.demos for arm in arms):
+                self._check_counts(options.demos + (len(memory.demonstrations) if options.memory else 0))
                 await self._collect(writer, memory)
             library = None
             if self._guided and not self._meter.spent:
@@ -148,6 +153,11 @@ class Bench:
             return
         if not len(demos):
             raise ConfigError("there are no demonstrations to recall: give --demos N to collect some, or --memory FILE")
+        for arm in self.arms:
+            if arm.count is not None and arm.count > len(demos):
+                log.warning(
+                    "%s shows %d demonstrations: the others were not won, or known before", arm.name, len(demos)
+                )
         doing = f"reading {len(demos)} demonstrations"
         self.seen(doing, self._episodes)
         demos.warm(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
@@ -301,6 +311,26 @@ class Bench:
         rows = {row.arm: row for row in arm_rows(self._episodes)}
         cascade = rows.get(arm.role(self.group).control_of)
         return cascade.teacher_share if cascade else None
+
+    def _check(self) -> None:
+        """Raise ConfigError for what cannot be played to its end, before any of it is paid."""
+        self._check_budgets()
+        if self.options.memory is None:
+            self._check_counts(self.options.demos)
+        names = {arm.name for arm in self.arms}
+        for arm in self.arms:
+            if arm.arm.routes and self.options.share is None and arm.control_of not in names:
+                cascade = arm.control_of or "cascade"
+                raise ConfigError(f"{arm.name} needs the cascade's share: add the arm {cascade!r}, or give --share")
+
+    def _check_counts(self, most: int) -> None:
+        """Raise ConfigError for a point of a learning curve beyond the demonstrations that there can be."""
+        for arm in self.arms:
+            if arm.count is not None and arm.count > most:
+                raise ConfigError(
+                    f"{arm.name} shows {arm.count} demonstrations, and there are {most} at the most: give --demos "
+                    f"{arm.count}, or name {arm.arm.name}@{most}"
+                )
 
     def _check_budgets(self) -> None:
         unpriced = [m.name for m in (self.cast.student, self.cast.teacher) if m.price is None]

@@ -27,11 +27,11 @@ from atlas.benchmarks.bench import MEMORY, Bench, spent
 from atlas.benchmarks.options import BenchOptions
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
-from atlas.errors import ConfigError, DataError
+from atlas.errors import ConfigError, DataError, ModelError
 from atlas.export import ExportPlan, export
 from atlas.memory import DemonstrationStore
 from atlas.records import Episode, Stop
-from atlas.testing import ScriptedModel, SlowModel
+from atlas.testing import FlakyModel, ScriptedModel, SlowModel
 from atlas.traces import Run
 from atlas.traces.account import COLLECT, arm_rows, comparisons, pair
 from atlas.traces.roles import by_name
@@ -95,7 +95,7 @@ async def test_random_routing_takes_the_share_of_the_cascade_wherever_it_stands(
 
 
 async def test_points_of_a_learning_curve_recall_the_first_demonstrations_only(tmp_path: Path) -> None:
-    await bench(tmp_path / "run", arms=("icd@2", "icd", "icd@100"), n=1).run()
+    await bench(tmp_path / "run", arms=("icd@2", "icd", "icd@6"), n=1).run()
     with DemonstrationStore(tmp_path / "run" / MEMORY, embedder="hash") as memory:
         stored = [demo.id for demo in memory.all()]
     recalled: dict[str, set[str]] = {}
@@ -103,15 +103,20 @@ async def test_points_of_a_learning_curve_recall_the_first_demonstrations_only(t
         hits = (hit.demo_id for step in episode.steps for hit in step.decision.retrieved)
         recalled.setdefault(episode.arm, set()).update(hits)
     assert recalled["icd@2"] == set(stored[:2])
-    assert recalled["icd"] == recalled["icd@100"] == set(stored) and len(stored) == 6
+    assert recalled["icd"] == recalled["icd@6"] == set(stored) and len(stored) == 6
     assert not recalled[COLLECT]
 
 
 async def test_arms_that_cannot_be_built_say_what_they_need(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--demos"):
         await bench(tmp_path / "a", demos=0).run()
-    with pytest.raises(ConfigError, match="'cascade'"):
-        await bench(tmp_path / "b", arms=("random-route",)).run()
+    for arms, needed in [(("random-route",), "cascade"), (("cascade", "random-route:0.5"), "cascade:0.5")]:
+        with pytest.raises(ConfigError, match=f"'{needed}'"):
+            await bench(tmp_path / "b", arms=arms).run()
+        assert not (tmp_path / "b").exists(), "found before its demonstrations are paid"
+    with pytest.raises(ConfigError, match=r"icd@100 shows 100 demonstrations, and there are 6 at the most"):
+        await bench(tmp_path / "b", arms=("icd", "icd@100")).run()
+    assert not (tmp_path / "b").exists(), "6 demonstrations are not called 100"
     with pytest.raises(ConfigError, match="no tasks"):
         await bench(tmp_path / "c", n=0).run()
 
@@ -124,6 +129,17 @@ async def test_a_memory_given_is_used_and_added_to(tmp_path: Path) -> None:
     episodes = await bench(tmp_path / "second", arms=("icd",), n=1, demos=0, memory=store).run()
     assert [e.arm for e in episodes] == ["icd"]
     assert not (tmp_path / "second" / MEMORY).exists()
+    with pytest.raises(ConfigError, match=r"icd@7 .* there are 6 at the most"):
+        await bench(tmp_path / "third", arms=("icd@7",), n=1, demos=0, memory=store).run()
+
+
+async def test_a_point_of_a_curve_that_lost_demonstrations_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether the teacher wins is known only when it has played."""
+    cast = replace(CAST, teacher=FlakyModel(ScriptedExpert(), fails={0}, error=ModelError("it is down")))
+    await bench(tmp_path / "run", cast=cast, arms=("icd@6",), n=1).run()
+    assert "icd@6 shows 5 demonstrations" in caplog.text
 
 
 async def test_online_learns_while_it_serves(tmp_path: Path) -> None:
@@ -267,7 +283,7 @@ async def test_dollars_are_not_counted_where_a_model_has_no_price(tmp_path: Path
         run = bench(tmp_path / limit, cast=cast, **{limit: 1.0})
         with pytest.raises(ConfigError, match=r"free has none.*--student-price"):
             await run.run()
-        assert not Run(tmp_path / limit).results()
+        assert not (tmp_path / limit).exists()
 
 
 async def test_time_that_is_over_starts_nothing_further(tmp_path: Path) -> None:

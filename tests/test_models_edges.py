@@ -150,6 +150,6 @@ async def test_a_server_that_counts_one_of_several_samples_is_not_believed() -> 
 
 @pytest.mark.skipif(find_spec("mcp") is not None, reason="the package is there")
 async def test_a_model_that_needs_a_package_names_the_extra() -> None:
-    with ChatServer(Say()) as server, pytest.raises(MissingExtra, match=r"Responses API .*atlas-cascade\[responses\]"):
+    with ChatServer(Say()) as server, pytest.raises(MissingExtra, match=r"Responses API .*pip install .*\[responses\]"):
         await Hosted("openai/gpt-5-pro", base_url=server.url, api_key="sk-test").sample(ask())
     assert server.requests == []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.models import catalogue, load, parse_price, price_of
+from atlas.models.prices import _PRICES
 from atlas.models.retry import GaveUp, Retry, Transient, with_retries
 from atlas.protocols import Model
 from atlas.records import Ask, Price, Prompt, Task, View
@@ -55,6 +56,20 @@ def test_the_catalogue_names_what_load_takes_with_licence_and_price() -> None:
     assert entries["smollm2-135m"].licence == "Apache-2.0" and (entries["smollm2-135m"].size or 0) > 9e7
     assert entries["anthropic/claude-sonnet-4-5"].price == price_of("claude-sonnet-4-5")
     assert {"nearest", "qwen2.5-coder-1.5b", "scripted:alfworld", "gguf:PATH", "hf:PATH_OR_NAME"} <= entries.keys()
+
+
+def test_every_listed_model_stands_under_its_own_provider() -> None:
+    """As litellm has them: ``gemini/o4-mini`` is a name that no call can be made with."""
+    litellm = pytest.importorskip("litellm")
+    hosted = {entry.name: entry for entry in catalogue() if entry.kind == "hosted"}
+    assert "openai/o4-mini" in hosted and any("-6-" in name or "-5-5" in name for name in hosted), "of 2026 too"
+    for full, entry in hosted.items():
+        provider, _, name = full.partition("/")
+        row = litellm.model_cost.get(full) or litellm.model_cost[name]
+        assert row["litellm_provider"] == provider, full
+        assert entry.price is not None and entry.price == price_of(full)
+        keys = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
+        assert _PRICES[name] == pytest.approx([row.get(key, row[keys[0]]) * 1e6 for key in keys]), full
 
 
 def test_prices_are_found_by_provider_and_date_and_can_be_overridden() -> None:

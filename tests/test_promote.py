@@ -18,7 +18,7 @@ from atlas.cli import app, main
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.models import catalogue, load
 from atlas.named import give, local_spec, meaning, names, names_file, remove, undo
-from atlas.records import Price
+from atlas.records import Ask, Price, Prompt, Task, View
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
 from atlas.trust import UNANIMITY, Trust
@@ -109,6 +109,50 @@ def test_the_command_line_gives_and_forgets_names() -> None:
     assert meaning("clerk") is None
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["nearest"], (0, 0)),
+        (["gguf:/a/b.gguf"], (0, 0)),
+        (["scratch:/a/b"], (0, 0)),
+        (["scripted:alfworld"], (3, 15)),
+        (["openai/gpt-4.1-mini"], (0.4, 1.6)),
+        (["openai/mine", "--base-url", "http://localhost:8000/v1", "--price", "0/0"], (0, 0)),
+        (["openai/mine", "--base-url", "http://localhost:8000/v1"], None),
+        (["python:mine.py:Clerk"], None),
+    ],
+)
+def test_a_users_own_model_is_listed_with_its_price(given: list[str], expected: tuple[float, float] | None) -> None:
+    run = CliRunner().invoke
+    assert run(app, ["models", "add", "alias", "mine", *given]).exit_code == 0
+    (entry,) = (e for e in catalogue() if e.name == "mine")
+    assert (entry.price and (entry.price.prompt, entry.price.completion)) == expected
+    (row,) = (line for line in run(app, ["models", "ls"]).output.splitlines() if line.startswith(" mine"))
+    assert ("unpriced" in row) == (expected is None and "python" not in given[0])
+
+
+def test_a_server_of_ones_own_is_named_wherever_a_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("litellm")
+    from atlas.testing.server import ChatServer, Say
+
+    with ChatServer(Say("hello")) as server:
+        run = CliRunner().invoke
+        add = ["models", "add", "alias", "mine", "openai/clerk", "--base-url", server.url, "--price", "1/2"]
+        assert run(app, add).output == f"mine is openai/clerk@{server.url}\n"
+        for name, price in ((f"openai/clerk@{server.url}", None), ("mine", Price(prompt=1, completion=2))):
+            model = load(name)
+            ask = Ask(view=View(task=Task(id="t", goal="g"), opening="o"), prompt=Prompt(ask="hi"))
+            assert asyncio.run(model.sample(ask)).replies[0].text == "hello"
+            assert model.name == "openai/clerk"
+            assert price is None or (model.price and (model.price.prompt, model.price.completion)) == (1, 2)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-provider-itself")
+    assert load("mine")._api_key is None, "no provider's key is sent to another server"
+    monkeypatch.setenv("ATLAS_SERVER_KEY", "for-this-server")
+    assert load("mine")._api_key == "for-this-server"
+    refused = run(app, ["models", "add", "alias", "other", "openai/clerk", "--base-url", "localhost:8000"])
+    assert isinstance(refused.exception, ConfigError) and "--base-url localhost:8000" in str(refused.exception)
+
+
 # --- promotion --------------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +224,7 @@ def test_who_is_not_promoted_leaves_all_as_it_was(tmp_path: Path) -> None:
     run(app, ["models", "add", "alias", "clerk", "scripted:alfworld"])
     done = run(app, ["promote", "clerk", "nearest", "--n", "6", "-o", str(tmp_path / "run")])
     assert done.exit_code == 1 and "stays who it was" in done.output
+    assert "--undo" not in done.output, "there is nothing to take back"
     assert meaning("clerk") == names()["clerk"].now and names()["clerk"].before == ()
 
 

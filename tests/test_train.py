@@ -395,3 +395,17 @@ def test_what_does_not_fit_is_said_in_one_sentence(rows: Path, tmp_path: Path, m
     result = CliRunner().invoke(app, arguments(rows, tmp_path / "s", *more))
     assert isinstance(result.exception, AtlasError), result.output
     assert said in str(result.exception) and "\n" not in str(result.exception)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_weights_may_be_read_by_whom_the_umask_lets(tmp_path: Path, umask: int, student: Any) -> None:
+    """safetensors writes for the owner alone: a service of another user could not load what was deployed."""
+    from atlas.trained.student import save
+
+    before = os.umask(umask)
+    try:
+        save(tmp_path / "student", student._net, student._vocabulary, {})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "student").iterdir()}
+    assert set(modes.values()) == {0o666 & ~umask}, modes

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 
 
 @click.group(help="List the models that can be named, fetch embedded ones, give names.")
@@ -26,6 +29,7 @@ def list_models(as_json: bool) -> None:
     from rich import box
     from rich.table import Table
 
+    from atlas.errors import install
     from atlas.tables import UNPRICED, console, plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -34,21 +38,29 @@ def list_models(as_json: bool) -> None:
             name, justify="right" if name.startswith("$") else "left", no_wrap=name == "model", overflow="fold"
         )
     for entry in entries:
-        needs = "yes" if entry.installed else (f"pip install 'atlas-cascade[{entry.extra}]'" if entry.extra else "no")
+        needs = "yes" if entry.installed else f"needs extra {entry.extra}" if entry.extra else "no"
         if not entry.installed and entry.kind == "embedded":
             needs = f"atlas models fetch {entry.name}"
-        prices = (f"{entry.price.prompt:g}", f"{entry.price.completion:g}") if entry.price else (UNPRICED, UNPRICED)
+        # A model that a user wrote states its price itself, and is not loaded for a list.
+        unknown = "its own" if "python:" in (entry.name[:7], entry.what[:7]) else UNPRICED
+        prices = (f"{entry.price.prompt:g}", f"{entry.price.completion:g}") if entry.price else (unknown, unknown)
         table.add_row(*(plain(text) for text in (entry.name, entry.kind, entry.what, entry.licence, needs)), *prices)
-    console().print(table)
+    out = console()
+    out.print(table)
+    missing = dict.fromkeys(e.extra for e in entries if not e.installed and e.extra and e.kind != "embedded")
+    for extra in missing:
+        out.print(plain(f"extra {extra}: {install(extra)}", "dim"), soft_wrap=True)
 
 
 @command.command("fetch")
 @click.argument("name")
-def fetch(name: str) -> None:
+@as_json_option
+def fetch(name: str, as_json: bool) -> None:
     """Get the weights of an embedded model now, checked against their hash, instead of at first use."""
     from atlas.assets import fetch as get
 
-    click.echo(get(name))
+    path = get(name)
+    click.echo(json.dumps({"name": name, "path": str(path)}) if as_json else path)
 
 
 @command.group("add", help="Give a model a name of yours, which then works wherever a model is named.")
@@ -59,51 +71,71 @@ def add() -> None:
 @add.command("local")
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path))
-def add_local(name: str, path: Path) -> None:
+@as_json_option
+def add_local(name: str, path: Path, as_json: bool) -> None:
     """NAME a trained student, a folder of transformers or a .gguf file at PATH."""
     from atlas.named import local_spec
 
-    _give(name, local_spec(path))
+    _give(name, local_spec(path), "", as_json)
 
 
 @add.command("alias")
 @click.argument("name")
 @click.argument("model")
-def add_alias(name: str, model: str) -> None:
+@click.option("--base-url", help="MODEL is at this server of yours, such as http://localhost:8000/v1.")
+@click.option("--price", default="", help="Dollars per million tokens: PROMPT/COMPLETION[/CACHED]; 0/0 for your own.")
+@as_json_option
+def add_alias(name: str, model: str, base_url: str | None, price: str, as_json: bool) -> None:
     """NAME a role, such as clerk, that MODEL has for now: 'atlas promote' may give it to another."""
-    from atlas.models.registry import check_name
+    from atlas.errors import ConfigError
+    from atlas.models import parse_price
+    from atlas.models.registry import at_server, check_name
     from atlas.named import meaning
 
-    check_name(model)
     known = meaning(model)
-    _give(name, known.model if known is not None else model)
+    spec = known.model if known is not None else model
+    if base_url is not None:
+        spec = f"{spec}@{base_url}"
+        if "/" not in model or not at_server(spec)[1]:
+            raise ConfigError(
+                f"--base-url {base_url} with {model} is no model at a server: write openai/NAME for MODEL, and a URL "
+                "such as http://localhost:8000/v1"
+            )
+    check_name(spec)
+    if price:
+        parse_price(price)
+    _give(name, spec, price or (known.price if known is not None else ""), as_json)
 
 
-def _give(name: str, model: str) -> None:
+def _give(name: str, model: str, price: str, as_json: bool) -> None:
     from atlas.errors import ConfigError
     from atlas.models.registry import names
     from atlas.named import give
 
     if name in names():
         raise ConfigError(f"{name!r} is a model of atlas itself: choose another name")
-    give(name, model, new=True)
-    click.echo(f"{name} is {model}")
+    give(name, model, price=price, new=True)
+    click.echo(json.dumps({"name": name, "model": model}) if as_json else f"{name} is {model}")
 
 
 @command.command("remove")
 @click.argument("name")
-def remove(name: str) -> None:
+@as_json_option
+def remove(name: str, as_json: bool) -> None:
     """Forget a NAME that you gave; the model stays where it is."""
     from atlas.named import remove as forget
 
     forget(name)
+    if as_json:
+        click.echo(json.dumps({"removed": name}))
 
 
 @command.command("export")
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .gguf file to write.")
 @click.option("--like", type=click.Path(path_type=Path), help="GGUF file of the base. [default: as the student says]")
-def export(path: Path, out: Path, like: Path | None) -> None:
+@as_json_option
+def export(path: Path, out: Path, like: Path | None, as_json: bool) -> None:
     """Write the student in the folder PATH as GGUF (8 bits), which llama.cpp and its like serve.
 
     The folder itself, with its safetensors, is what vLLM and transformers serve: it needs no export. A student from
@@ -112,4 +144,7 @@ def export(path: Path, out: Path, like: Path | None) -> None:
     from atlas.train.gguf import base_file, write_gguf
 
     size = write_gguf(path, out, like or base_file(path))
-    click.echo(f"wrote {out}, {size / 1e6:,.0f} MB: as a model it is named gguf:{out}")
+    if as_json:
+        click.echo(json.dumps({"file": str(out), "bytes": size, "model": f"gguf:{out}"}))
+    else:
+        click.echo(f"wrote {out}, {size / 1e6:,.0f} MB: as a model it is named gguf:{out}")

@@ -16,6 +16,7 @@ from atlas.figures import figure
 
 if TYPE_CHECKING:
     from atlas.benchmarks.promotion import Promotion
+    from atlas.named import Meaning
 
 
 @click.command(help="Let a trained student take the place of the present one, where it is not worse.")
@@ -59,13 +60,14 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
     present model by --margin or more, tested at --delta; its cascade is calibrated in the same run. Exit code 1 where
     it is not given. --undo takes it back.
     """
-    from atlas.named import give, meaning
+    from atlas.named import Meaning, give, meaning
     from atlas.named import undo as back
 
     if undo:
         if candidate is not None:
             raise ConfigError("--undo gives the role back to who had it before: name no candidate with it")
-        click.echo(f"{role} is {back(role).now.model} again")
+        now = back(role).now.model
+        click.echo(json.dumps({"role": role, "model": now}) if options["as_json"] else f"{role} is {now} again")
         return
     if candidate is None:
         raise ConfigError(f"who shall be {role}? Name a candidate, or --undo")
@@ -73,20 +75,20 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
     if present is None:
         raise ConfigError(f"nobody is {role} yet: 'atlas models add alias {role} MODEL' says who is")
     known = meaning(candidate)
-    spec = known.model if known is not None else candidate
-    folder, result = _contest(role, present.model, spec, options)
+    spec, price = (known.model, known.price) if known is not None else (candidate, "")
+    folder, result = _contest(role, Meaning(model=spec, price=price, since=0), present, options)
     if result.promoted:
         why = f"{_against(result)} on {result.tasks} held-out tasks, {folder.name}"
         certificate = result.trust.certificate
         certified = certificate is not None and certificate.certified
         # What is not certified is no reason to leave unanimity for.
-        give(role, spec, why=why, trust=result.trust.model_dump(mode="json") if certified else None)
+        give(role, spec, why=why, price=price, trust=result.trust.model_dump(mode="json") if certified else None)
     _told(role, candidate, result, folder, as_json=options["as_json"])
     if not result.promoted:
         raise click.exceptions.Exit(1)
 
 
-def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -> tuple[Path, Promotion]:
+def _contest(role: str, candidate: Meaning, present: Meaning, options: dict[str, Any]) -> tuple[Path, Promotion]:
     """The run's folder and what came of it."""
     from atlas.benchmarks.alfworld.suite import Alfworld
     from atlas.benchmarks.options import numbers
@@ -103,8 +105,8 @@ def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -
     seeds = numbers(options["seeds"])
     kept = DemonstrationStore(options["memory"]) if options["memory"] else None
     contest = Contest(
-        present=load(present),
-        candidate=load(candidate),
+        present=load(present.model, price=present.price or None),
+        candidate=load(candidate.model, price=candidate.price or None),
         teacher=load(options["teacher"]),
         memory=kept,
         margin=options["margin"],
@@ -114,8 +116,8 @@ def _contest(role: str, present: str, candidate: str, options: dict[str, Any]) -
     settings = {
         "kind": "promotion",
         "benchmark": suite.name,
-        "present": present,
-        "candidate": candidate,
+        "present": present.model,
+        "candidate": candidate.model,
         "teacher": options["teacher"],
         "memory": str(options["memory"]) if options["memory"] else None,
         **{key: options[key] for key in ("split", "n", "seeds", "tasks_seed")},
@@ -180,4 +182,5 @@ def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json
             f"by {result.trust.name}, certified for" if certificate.certified else "when unanimous; not certified is"
         )
         out.print(plain(f"In a cascade it is trusted {trusted}: {certificate.target}."))
-    out.print(f"Run: {folder}   (atlas promote {role} --undo takes it back)", markup=False)
+    back = f"   (atlas promote {role} --undo takes it back)" if result.promoted else ""
+    out.print(f"Run: {folder}{back}", markup=False)

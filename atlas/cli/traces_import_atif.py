@@ -28,7 +28,8 @@ from atlas.records import STUDENT, TEACHER
     type=click.Path(path_type=Path),
     help="JSON: trajectory id, task, file name or FOLDER/NAME -> score, in place of what a trial's result.json says.",
 )
-def command(files: tuple[Path, ...], out: Path, actor: str, scores: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(files: tuple[Path, ...], out: Path, actor: str, scores: Path | None, as_json: bool) -> None:
     """Import FILES (ATIF trajectories, or folders of them) as a run. What is in the run already is left as it is."""
     from atlas.export.atif_read import import_into
 
@@ -36,6 +37,9 @@ def command(files: tuple[Path, ...], out: Path, actor: str, scores: Path | None)
     given = _scores(scores) if scores else None
     with goes_on():
         written, there = import_into(out, files, actor=actor, scores=given, say=notes.append)
+    if as_json:
+        click.echo(json.dumps({"run": str(out), "imported": written, "known": there, "notes": notes}))
+        return
     click.echo(f"{written} trajectories imported, {there} there already: {out}")
     for note in notes:
         click.echo(note)

@@ -16,29 +16,57 @@ from atlas.records import Price
 
 _NOTE = "list price as of 2026-11, check"
 
-_LIST: dict[str, tuple[float, float, float]] = {
+_LIST: dict[str, dict[str, tuple[float, float, float]]] = {
     # For where litellm, whose map has more models and more of their prices, is not installed:
-    # dollars per million tokens: prompt, completion, prompt read from cache
-    "gpt-4.1": (2.00, 8.00, 0.50),
-    "gpt-4.1-mini": (0.40, 1.60, 0.10),
-    "gpt-4.1-nano": (0.10, 0.40, 0.025),
-    "gpt-4o": (2.50, 10.00, 1.25),
-    "gpt-4o-2024-05-13": (5.00, 15.00, 5.00),
-    "gpt-4o-mini": (0.15, 0.60, 0.075),
-    "o4-mini": (1.10, 4.40, 0.275),
-    "gpt-5": (1.25, 10.00, 0.125),
-    "gpt-5-mini": (0.25, 2.00, 0.025),
-    "gpt-5-nano": (0.05, 0.40, 0.005),
-    "claude-haiku-4-5": (1.00, 5.00, 0.10),
-    "claude-sonnet-4-5": (3.00, 15.00, 0.30),
-    "claude-opus-4-5": (5.00, 25.00, 0.50),
-    "gemini-2.5-flash-lite": (0.10, 0.40, 0.01),
-    "gemini-2.5-flash": (0.30, 2.50, 0.03),
-    "gemini-2.5-pro": (1.25, 10.00, 0.125),
+    # dollars per million tokens: prompt, completion, prompt read from cache; by provider
+    "openai": {
+        "gpt-4.1": (2.00, 8.00, 0.50),
+        "gpt-4.1-mini": (0.40, 1.60, 0.10),
+        "gpt-4.1-nano": (0.10, 0.40, 0.025),
+        "gpt-4o": (2.50, 10.00, 1.25),
+        "gpt-4o-2024-05-13": (5.00, 15.00, 5.00),
+        "gpt-4o-mini": (0.15, 0.60, 0.075),
+        "o4-mini": (1.10, 4.40, 0.275),
+        "gpt-5": (1.25, 10.00, 0.125),
+        "gpt-5-mini": (0.25, 2.00, 0.025),
+        "gpt-5-nano": (0.05, 0.40, 0.005),
+        "gpt-5.4": (2.50, 15.00, 0.25),
+        "gpt-5.4-mini": (0.75, 4.50, 0.075),
+        "gpt-5.4-nano": (0.20, 1.25, 0.02),
+        "gpt-5.6-sol": (4.00, 20.00, 0.40),
+        "gpt-5.6-terra": (2.00, 12.00, 0.20),
+        "gpt-5.6-luna": (0.20, 1.20, 0.02),
+        "gpt-6-sol": (2.00, 10.00, 0.20),
+        "gpt-6-luna": (0.10, 0.50, 0.01),
+    },
+    "anthropic": {
+        "claude-haiku-4-5": (1.00, 5.00, 0.10),
+        "claude-sonnet-4-5": (3.00, 15.00, 0.30),
+        "claude-opus-4-5": (5.00, 25.00, 0.50),
+        "claude-sonnet-4-6": (3.00, 15.00, 0.30),
+        "claude-opus-4-8": (5.00, 25.00, 0.50),
+        "claude-sonnet-5": (2.00, 10.00, 0.20),
+        "claude-opus-5": (5.00, 25.00, 0.50),
+        "claude-haiku-5-5": (0.10, 0.50, 0.01),
+        "claude-sonnet-5-5": (2.00, 10.00, 0.10),
+        "claude-opus-5-5": (4.00, 20.00, 0.20),
+    },
+    "gemini": {
+        "gemini-2.5-flash-lite": (0.10, 0.40, 0.01),
+        "gemini-2.5-flash": (0.30, 2.50, 0.03),
+        "gemini-2.5-pro": (1.25, 10.00, 0.125),
+        "gemini-3.1-flash-lite": (0.25, 1.50, 0.025),
+        "gemini-3.5-flash-lite": (0.30, 2.50, 0.03),
+        "gemini-3.5-flash": (1.50, 9.00, 0.15),
+        "gemini-3.8-flash": (0.75, 3.75, 0.075),
+    },
 }
+"""As in the price map of litellm 1.106 (November 2026)."""
 
-LISTED = tuple(_LIST)
-"""The hosted models that are known by name."""
+_PRICES = {name: figures for models in _LIST.values() for name, figures in models.items()}
+
+LISTED = tuple(f"{provider}/{name}" for provider, models in _LIST.items() for name in models)
+"""The hosted models that are known by name, each with its provider."""
 
 _MAP = "model_prices_and_context_window_backup.json"
 """The price map that comes with litellm: a row per model, in dollars per token."""
@@ -69,8 +97,8 @@ def price_of(name: str, overrides: Mapping[str, Price | str] | None = None) -> P
     for spelling in names:
         if (found := _mapped(spelling)) is not None:
             return found
-        if spelling in _LIST:
-            return _price(*_LIST[spelling])
+        if spelling in _PRICES:
+            return _price(*_PRICES[spelling])
     return None
 
 

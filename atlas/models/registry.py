@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,11 +14,12 @@ from urllib.parse import parse_qsl
 from atlas.assets import ASSETS, cache_dir
 from atlas.errors import ConfigError
 from atlas.models.prices import LISTED, LOCAL, parse_price, price_of
-from atlas.named import meaning
+from atlas.named import Meaning, meaning
 from atlas.named import names as given_names
 from atlas.own import made
 from atlas.protocols import Model
 from atlas.records import Price, Record
+from atlas.redact import scrub
 
 EMBEDDED = ("smollm2-135m", "qwen2.5-coder-1.5b")
 """Language models whose weights are assets of this package."""
@@ -77,7 +80,11 @@ SOURCES = {
 }
 """A new source of models is a line here and a module."""
 
-FORMS = (*(f"{prefix}:{source.takes}" for prefix, source in SOURCES.items()), "PROVIDER/MODEL")
+FORMS = (*(f"{prefix}:{source.takes}" for prefix, source in SOURCES.items()), "openai/NAME@URL", "PROVIDER/MODEL")
+
+SERVER_KEY = "ATLAS_SERVER_KEY"
+"""The variable with the key of a server of the user's own, ``openai/NAME@URL``, where it checks one: the keys of
+providers are not sent there."""
 
 
 class Entry(Record):
@@ -103,10 +110,10 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
     ``nearest``; ``smollm2-135m``, ``qwen2.5-coder-1.5b`` (embedded, fetched on first use); ``gguf:PATH``;
     ``hf:PATH_OR_NAME``, also of an embedded one; ``scratch:PATH`` (a student of ``atlas train``);
     ``python:FILE.py:NAME`` and ``python:MODULE:NAME`` (a model of yours); ``scripted:BENCHMARK``; ``PROVIDER/MODEL``
-    for every provider that litellm knows; and names that the user gave (:mod:`atlas.named`). Local models take options,
-    as in ``hf:PATH?form=transcript``. ``price`` overrides
-    what is known of its price; ``options`` go to the model's class. Raises ConfigError for a name that does not exist,
-    MissingExtra where packages are missing, DataError for weights that cannot be had.
+    for every provider that litellm knows; ``openai/NAME@URL`` for a server of your own; and names that the user gave
+    (:mod:`atlas.named`). Local models take options, as in ``hf:PATH?form=transcript``. ``price`` overrides what is
+    known of its price; ``options`` go to the model's class. Raises ConfigError for a name that does not exist or whose
+    key is missing, MissingExtra where packages are, DataError for weights that cannot be had.
     """
     chosen = parse_price(price) if isinstance(price, str) else price
     bare, told = _options(spec)
@@ -165,11 +172,32 @@ def _build(spec: str, kind: str, rest: str, options: dict[str, Any]) -> Model:
     if "/" in spec and not spec.startswith(("/", "./", "../", "~")):
         from atlas.models.hosted import Hosted
 
-        return Hosted(spec, **options)
+        name, url = at_server(spec)
+        return Hosted(name, **({"base_url": url, "api_key": os.environ.get(SERVER_KEY)} if url else {}) | options)
     given = meaning(spec)
     if given is not None:
-        return load(given.model, **options)
+        return load(given.model, price=given.price or None, **options)
     raise ConfigError(f"there is no model named {spec!r}{_nearest_name(spec)}: {_what_exists()}")
+
+
+def at_server(spec: str) -> tuple[str, str]:
+    """The parts of ``openai/NAME@http://HOST/v1``, a model at a server of the user's own; no URL for any other name."""
+    name, mark, url = spec.partition("@http")
+    return (name, f"http{url}") if mark and re.match(r"s?://[^/\s]", url) else (spec, "")
+
+
+def _price_of(given: Meaning) -> Price | None:
+    """The price of what a name stands for, without loading it; None where only the model itself can tell."""
+    if given.price:
+        return parse_price(given.price)
+    model, _ = _options(given.model)
+    kind, _, rest = model.partition(":")
+    if model in ("nearest", *EMBEDDED) or (kind in SOURCES and kind != PYTHON):
+        return LOCAL
+    if kind == "scripted" and rest in SCRIPTED:
+        price: Price | None = _called(SCRIPTED[rest]).price
+        return price
+    return price_of(at_server(model)[0]) if "/" in model and kind != PYTHON else None
 
 
 def _called(name: str, *arguments: str, **options: Any) -> Model:
@@ -187,17 +215,13 @@ def names() -> list[str]:
 def _nearest_name(spec: str) -> str:
     if Path(spec).expanduser().suffix == ".gguf":
         return f" (did you mean gguf:{spec}?)"
-    hosted = {name: f"{_provider(name)}/{name}" for name in LISTED}
+    hosted = {full.partition("/")[2]: full for full in LISTED}
     close = difflib.get_close_matches(spec.casefold(), [*names(), *hosted], n=1, cutoff=0.5)
     return f" (did you mean {hosted.get(close[0], close[0])}?)" if close else ""
 
 
 def _what_exists() -> str:
     return f"choose one of {', '.join(names())}, or write {', '.join(FORMS[:-1])} or {FORMS[-1]}"
-
-
-def _provider(name: str) -> str:
-    return {"gpt": "openai", "claude": "anthropic"}.get(name.split("-", 1)[0], "gemini")
 
 
 def catalogue() -> list[Entry]:
@@ -224,8 +248,8 @@ def catalogue() -> list[Entry]:
         what = f"a scripted expert for {name}: a program, not a model, at a stated price"
         entries.append(Entry(name=f"scripted:{name}", kind="scripted", what=what, price=_called(SCRIPTED[name]).price))
     for name, named in given_names().items():
-        what = f"{named.now.model}{f' ({named.now.why})' if named.now.why else ''}"
-        entries.append(Entry(name=name, kind="named", what=what))
+        what = f"{scrub(named.now.model)}{f' ({named.now.why})' if named.now.why else ''}"
+        entries.append(Entry(name=name, kind="named", what=what, price=_price_of(named.now)))
     for prefix, source in SOURCES.items():
         entries.append(
             Entry(
@@ -239,10 +263,9 @@ def catalogue() -> list[Entry]:
         )
     here = find_spec("litellm") is not None
     for name in LISTED:
-        provider = _provider(name)
         entries.append(
             Entry(
-                name=f"{provider}/{name}",
+                name=name,
                 kind="hosted",
                 what="needs a key",
                 installed=here,

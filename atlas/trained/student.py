@@ -87,8 +87,12 @@ def _list_files(folder: Path) -> None:
     """Write down what the student consists of: a folder that holds anything else is not replaced."""
     path = folder / ABOUT
     told = json.loads(path.read_text(encoding="utf-8"))
-    told[FILES] = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    told[FILES] = sorted(p.relative_to(folder).as_posix() for p in files)
     path.write_text(json.dumps(told, indent=2), encoding="utf-8")
+    for file in files:
+        # safetensors writes for its owner alone, whatever the umask: who may read the text may read the weights.
+        shutil.copymode(path, file)
 
 
 def save(folder: Path, net: Any, vocabulary: Vocabulary, about: dict[str, Any]) -> None:
