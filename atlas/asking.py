@@ -21,6 +21,12 @@ from atlas.tokens import estimate_tokens, most_tokens
 ACT = "act"
 """The purpose of asking for the next action: the only one that the agent's tools and call options go with."""
 
+UNSAID = 1024
+"""Tokens of a reply where nobody sets a limit and the model has none of its own."""
+_LONGEST = 32_768
+"""Tokens that a reply without a limit is taken to have at the most, where its provider does not tell them."""
+_OF_ONE = frozenset({"temperature", "seed"})
+
 _HALF = re.compile("[\ud800-\udfff]")
 """Half of a surrogate pair: JSON can spell it and models do write it, but no text encoding or database takes it."""
 
@@ -119,13 +125,16 @@ class Desk:
         n: int = 1,
         first: int = 0,
         temperature: float = 0.0,
-        max_tokens: int = 256,
+        max_tokens: int | None = 256,
         proposal: str = "",
+        voting: bool = False,
     ) -> Answer:
         """``n`` samples of ``model``, charged to ``actor``. No reply at all counts as one empty reply.
 
         Asked for the next action, the model gets the prompt that the view makes, with the agent's tools and call
         options, and ``actions`` reads its replies. For any other ``purpose`` it gets ``prompt`` and nothing of those.
+        ``voting`` says that the samples are compared with each other: the temperature and the seed that the agent asked
+        for, which are meant for one answer, are not theirs. ``max_tokens`` None sets no limit.
 
         Raises BudgetExceeded and ConfigError before the call where a meter is spent or cannot count the model, and what
         the model raises: by then what was used is charged.
@@ -137,20 +146,24 @@ class Desk:
             ranks = isinstance(model, RanksActions)
             form = model.form if isinstance(model, RanksActions) and view.admissible else CHAT
             prompt = render(_read(model, view), list_actions=not ranks, form=form)
-            max_tokens = int(view.options.get("max_tokens", max_tokens))
+            max_tokens = view.options.get("max_tokens", max_tokens)
+            if voting and not _OF_ONE.isdisjoint(view.options):
+                view = view.replace(options={k: v for k, v in view.options.items() if k not in _OF_ONE})
+            temperature = view.options.get("temperature", temperature)
         elif view.tools or view.options:
             view = view.replace(tools=(), options={})
 
         question = prompt or Prompt()
+        limit, bound = (UNSAID, False) if max_tokens is None else (int(max_tokens), True)
 
         def charge(usage: Usage) -> None:
             # It holds parts of the ask and not the ask, which holds it: the garbage collector would find that circle,
             # with its prompt, after every step.
             if not _told(usage, model.price):
-                usage = _sound(usage, Ask(view, question, n=n, max_tokens=max_tokens), model.price)
+                usage = _sound(usage, Ask(view, question, n=n, max_tokens=limit, bound=bound), model.price)
             self._charge(Spend.whole({"actor": actor, "model": model.name, "usage": usage}))
 
-        ask = Ask(view, question, n, first, temperature, max_tokens, purpose, proposal, charge)
+        ask = Ask(view, question, n, first, temperature, limit, bound, purpose, proposal, charge)
         completion = await self._complete(model, ask)
         charge(completion.usage)
         replies = tuple(map(_sayable, completion.replies)) or (Reply(text=""),)
@@ -200,7 +213,7 @@ def bounded(ask: Ask, price: Price | None, *, calls: int = 1, replies: int = 1) 
         return None
     # The tools are sent beside the text, and are billed as a part of it.
     sent = ask.prompt.text() + (json.dumps(ask.view.tools, default=str) if ask.view.tools else "")
-    return price.dollars(calls * most_tokens(sent), replies * ask.max_tokens)
+    return price.dollars(calls * most_tokens(sent), replies * (ask.max_tokens if ask.bound else _LONGEST))
 
 
 def _counted(usage: Usage) -> bool:

@@ -54,7 +54,13 @@ class ModelError(AtlasError):
     """A model could not answer: after retries, or for a reason that a retry cannot mend.
 
     What was used before it failed is paid all the same: the model says so by :attr:`atlas.records.Ask.paid`.
+    ``status`` is the HTTP status of its provider's answer and ``code`` what that calls the error, where they are known.
     """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class BudgetExceeded(AtlasError):

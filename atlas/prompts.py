@@ -187,7 +187,8 @@ def _offered(view: View) -> str:
 def _wrapped(view: View, guidance: str, examples: Examples, advice: str) -> Prompt:
     """A wrapped agent's own messages: its first system message is the stable part, the rest stays as it is."""
     first, *rest = view.messages
-    stable, history = (first.content, tuple(rest)) if first.role == "system" else ("", view.messages)
+    plain = first.role == "system" and first.sent is None
+    stable, history = (first.content, tuple(rest)) if plain else ("", view.messages)
     return Prompt.trusted(
         stable=stable,
         history=history,

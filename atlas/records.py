@@ -58,6 +58,9 @@ class Ask:
     """Index of the first of them, so that sequential sampling draws what one call of ``n`` would have drawn."""
     temperature: float = 0.0
     max_tokens: int = 256
+    """Of one reply."""
+    bound: bool = True
+    """False where nobody set ``max_tokens``: a model whose provider has a limit of its own keeps to that alone."""
     purpose: str = "act"
     """``act`` for the next action, ``plan`` for the plan before the first one, ``guide`` for a word on ``proposal``,
     ``review`` for a verdict on the attempt that ``view`` holds, ``estimate`` for the chance of success."""
@@ -229,7 +232,8 @@ class Step(Record):
 
 
 class Failure(Record):
-    """What went wrong in an episode that stopped with ``error``."""
+    """What went wrong: in an episode that stopped with ``error``, or in the last call of a wrapped agent, which went on
+    without it."""
 
     kind: str
     message: str

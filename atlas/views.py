@@ -177,6 +177,8 @@ class View:
     are asked for the next action."""
     seed: int = 0
     """The episode's seed, the same in all its attempts. See :attr:`moment`."""
+    draw: str = ""
+    """Which of several answers to the same question this is, where a wrapped agent draws several."""
 
     @property
     def index(self) -> int:
@@ -193,7 +195,9 @@ class View:
         """Which step of which attempt of which episode this is: all randomness of a policy and of its models derives
         from it, so that a resumed run draws what the first one would have."""
         first = f"{self.seed}/{self.task.id}/{self.index}"
-        return f"{first}/{self.attempt}" if self.attempt else first
+        if self.attempt:
+            first = f"{first}/{self.attempt}"
+        return f"{first}/{self.draw}" if self.draw else first
 
     @once
     def history(self) -> tuple[Message, ...]:

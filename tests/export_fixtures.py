@@ -39,6 +39,8 @@ from atlas.records import (
 from atlas.runner import Job, play
 from atlas.testing import ScriptedModel
 from atlas.traces import RunWriter
+from atlas.wire.calls import Call
+from atlas.wire.request import CHAT, Request
 from atlas.wrap.wrapped import WrappedEpisode
 
 TOOLS: list[dict[str, Any]] = [
@@ -216,7 +218,8 @@ async def _loop(episode: WrappedEpisode, order: str) -> None:
         Message(role="user", content=f"Please refund order {order}."),
     ]
     for _ in range(5):
-        said, _ = await episode.act(tuple(messages), tuple(TOOLS), {})
+        asked = Request(api=CHAT, model="m", messages=tuple(messages), tools=tuple(TOOLS))
+        said = (await Call(partial(episode.act, asked)).task).decision
         messages.append(Message(role="assistant", content=said.text, tool_calls=said.tool_calls))
         if not said.tool_calls:
             return

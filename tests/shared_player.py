@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import openai
+
 import atlas
 from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
@@ -61,9 +63,9 @@ def agent(folder: Path, settings: dict[str, object]) -> None:
         try:
             while True:
                 with of.episode(goal="g") as episode:
-                    episode.client.chat.completions.create(messages=[{"role": "user", "content": "hi"}])
-        except atlas.BudgetExceeded:
-            pass
+                    episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+        except openai.BadRequestError as error:
+            assert error.code == "budget_exceeded"
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def test_an_episode_that_was_scored_and_then_crashed_is_no_success_and_teaches_n
         atlas.Agent(ScriptedModel(lambda ask: "Hello."), memory=memory, run=tmp_path / "run") as agent,
     ):
         with pytest.raises(ValueError, match="after the score"), agent.episode(goal="greet") as episode:
-            episode.client.chat.completions.create(messages=[{"role": "user", "content": "hi"}])
+            episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
             episode.score(1.0)
             raise ValueError("after the score")
         assert episode.result is not None
@@ -166,7 +166,7 @@ async def test_a_wrapped_episode_keeps_the_money_of_a_call_that_was_cancelled() 
     teacher = SlowModel(ScriptedModel(lambda ask: "B."), latency=30)
     with atlas.Agent(ScriptedModel(["A.", "B."]), teacher, run_budget=Budget(dollars=1)) as agent:
         async with agent.episode(goal="g") as episode:
-            call = episode.async_client.chat.completions.create(messages=[{"role": "user", "content": "hi"}])
+            call = episode.async_client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(call, 0.05)
         assert episode.result is not None

@@ -66,8 +66,9 @@ MAY_IMPORT = {
     "trust": f"{BASE} betting named stats traces",
     "policies": f"{BASE} actions asking goals memory standing trust",
     # around agents that exist, and in other frameworks
-    "wire": BASE,
-    "wrap": f"{BASE} actions book budget memory models policies standing traces trust wire",
+    "background": BASE,
+    "wire": f"{BASE} background",
+    "wrap": f"{BASE} actions asking background book budget memory models policies standing traces trust wire",
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
     "words": "figures records redact traces",

@@ -300,7 +300,7 @@ def test_no_reply_breaks_a_wrapped_agent(given_replies: list[Reply], tools: bool
         messages: list[Any] = [{"role": "user", "content": "hello"}]
         offered = [{"type": "function", "function": {"name": "f"}}] if tools else None
         for _ in range(3):
-            reply = episode.client.chat.completions.create(messages=messages, tools=offered)
+            reply = episode.client.chat.completions.create(model="m", messages=messages, tools=offered)
             messages.append(reply.choices[0].message)
             reply.model_dump_json()
             messages += [

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 import atlas
@@ -187,9 +188,9 @@ def test_an_agent_counts_what_its_run_has_used(tmp_path: Path) -> None:
             atlas.Agent(None, model, run=tmp_path / "run", run_budget=Budget(tokens=50)) as agent,
             agent.episode(goal="g") as episode,
         ):
-            episode.client.chat.completions.create(messages=[{"role": "user", "content": "hi"}])
+            episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
 
     serve()
-    with pytest.raises(BudgetExceeded, match="50 tokens"):
+    with pytest.raises(openai.BadRequestError, match="50 tokens"):
         serve()
     assert [e.stop for e in Run(tmp_path / "run").results()] == [Stop.DONE, Stop.RUN_BUDGET]

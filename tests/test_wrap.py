@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 import atlas
 from atlas.actions import ChatActions
-from atlas.errors import ConfigError, ModelError
+from atlas.errors import ConfigError
 from atlas.export import run_rows
 from atlas.memory import DemonstrationStore
 from atlas.models.hosted import Hosted
@@ -83,12 +84,12 @@ def test_parallel_tool_calls_keep_the_providers_ids_and_get_missing_ones() -> No
     agent = atlas.Agent(ScriptedModel([Reply(text="looking", tool_calls=calls), "done"]))
     with agent, agent.episode(goal="g") as episode:
         messages = user()
-        message = episode.client.chat.completions.create(messages=messages, tools=TOOLS).choices[0].message
+        message = episode.client.chat.completions.create(model="m", messages=messages, tools=TOOLS).choices[0].message
         assert message.tool_calls is not None and message.content == "looking"
         ids = [made.id for made in message.tool_calls]
         assert ids[0] == "call_a" and len(set(ids)) == 3 and all(ids)
         messages += [message.model_dump(), *({"role": "tool", "tool_call_id": i, "content": f"r{i}"} for i in ids)]
-        episode.client.chat.completions.create(messages=messages, tools=TOOLS)
+        episode.client.chat.completions.create(model="m", messages=messages, tools=TOOLS)
     assert episode.steps[0].outcome.text == "\n".join(f"r{i}" for i in ids)
     assert episode.steps[0].decision.action.count("\n") == 2
 
@@ -107,7 +108,8 @@ def test_tool_schemas_results_and_options_reach_a_hosted_model() -> None:
             assert create(model="other", messages=messages, tools=TOOLS).choices[0].message.content == "Refunded."
         first, second = server.requests
     assert first["tools"] == TOOLS and first["tool_choice"] == "auto" and first["max_tokens"] == 77
-    assert first["model"] == "any" and first["temperature"] == 0.0
+    assert first["model"] == "any" and first["temperature"] == 0.9
+    assert second["temperature"] == 0.0
     assert [m["role"] for m in second["messages"]] == ["user", "assistant", "tool"]
     assert second["messages"][1]["tool_calls"][0]["function"] == {"name": "refund", "arguments": '{"order": "A1"}'}
     assert second["messages"][2]["tool_call_id"] == "call_0"
@@ -117,52 +119,52 @@ def test_tool_schemas_results_and_options_reach_a_hosted_model() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"stream": True}, "streaming is not supported yet"),
-        ({"n": 2}, "one choice"),
-        ({"logprobs": True}, "logprobs, which atlas cannot pass on"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "text only"),
         ({"messages": [{"role": "oracle", "content": "x"}]}, "'oracle'"),
-        ({"messages": ["hello"]}, "a str where chat APIs take a dictionary"),
+        ({"messages": ["hello"]}, r"messages\[0\] is a str"),
+        ({"messages": []}, "at least one message"),
+        ({"messages": [{"role": "user", "content": 7}]}, "neither text nor a list of parts"),
+        ({"n": 0}, "'n' is 0"),
+        ({"max_tokens": -1}, "'max_tokens' is -1"),
+        ({"tools": [3]}, "'tools' is a list of objects"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "c"}]}]}, "no function with a name"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_in_one_sentence(options: dict[str, Any], sentence: str) -> None:
     model = ScriptedModel(says("hi"))
     with atlas.Agent(model) as agent, agent.episode(goal="g") as episode:
         create = episode.client.chat.completions.create
-        with pytest.raises(ConfigError, match=sentence):
-            create(**{"messages": user(), **options})
+        with pytest.raises(openai.BadRequestError, match=sentence):
+            create(**{"model": "m", "messages": user(), **options})
     assert not model.asks
 
 
 def test_the_client_librarys_own_marks_and_content_parts_are_understood() -> None:
-    import openai
-
     model = ScriptedModel(says("hi"))
     with atlas.Agent(model) as agent, agent.episode(goal="g") as episode:
-        parts = [
+        parts: Any = [
             {"role": "developer", "content": "Be brief."},
             {"role": "user", "content": [{"type": "text", "text": "a"}]},
         ]
-        create = episode.client.chat.completions.create
-        create(messages=parts, tools=openai.NOT_GIVEN, stop=openai.omit, max_tokens=None, stream=False, n=1)
+        create: Any = episode.client.chat.completions.create
+        create(model="m", messages=parts, tools=openai.NOT_GIVEN, stop=openai.omit, max_tokens=None, stream=False, n=1)
     assert model.asks[0].prompt.stable == "Be brief."
     assert model.asks[0].view.observation == "a"
     assert model.asks[0].view.options == {}
 
 
-def test_other_namespaces_are_absent_in_a_sentence() -> None:
-    with atlas.Agent(ScriptedModel(says("hi"))) as agent, agent.episode(goal="g") as episode:
-        assert not hasattr(episode.client, "responses")
-        with pytest.raises(AttributeError, match=r"chat\.completions\.create, and no 'parse'"):
-            episode.client.chat.completions.parse  # noqa: B018
+def test_what_the_wire_does_not_speak_is_not_found() -> None:
+    agent = atlas.Agent(ScriptedModel(says("hi")))
+    refused = pytest.raises(openai.NotFoundError, match="there is no POST /v1/embeddings")
+    with agent, agent.episode(goal="g") as episode, refused:
+        episode.client.embeddings.create(model="m", input="x")
 
 
 def test_a_client_used_after_its_episode_says_so() -> None:
     with atlas.Agent(ScriptedModel(says("hi"))) as agent:
         with agent.episode(goal="g") as episode:
             client = episode.client
-        with pytest.raises(ConfigError, match="inside the episode's with block"):
-            client.chat.completions.create(messages=user())
+        with pytest.raises(openai.BadRequestError, match="inside the episode's with block"):
+            client.chat.completions.create(model="m", messages=user())
         with pytest.raises(ConfigError, match="is over"):
             episode.succeed()
 
@@ -175,7 +177,9 @@ def test_reordered_json_arguments_agree_and_the_teacher_is_not_asked() -> None:
     student = ScriptedModel([call("refund", text) for text in spellings])
     teacher = ScriptedModel(says("never"))
     with atlas.Agent(student, teacher) as agent, agent.episode(goal="g") as episode:
-        message: Any = episode.client.chat.completions.create(messages=user(), tools=TOOLS).choices[0].message
+        message: Any = (
+            episode.client.chat.completions.create(model="m", messages=user(), tools=TOOLS).choices[0].message
+        )
     assert message.tool_calls and json.loads(message.tool_calls[0].function.arguments) == {"a": 1, "b": [2]}
     assert episode.steps[0].decision.reason == "agreed" and not teacher.asks
 
@@ -184,7 +188,9 @@ def test_reordered_json_arguments_agree_and_the_teacher_is_not_asked() -> None:
 def test_calls_that_cannot_work_go_to_the_teacher_however_unanimous(broken: Reply) -> None:
     teacher = ScriptedModel([call("refund", '{"order": "A1"}')])
     with atlas.Agent(ScriptedModel([broken] * 3), teacher) as agent, agent.episode(goal="g") as episode:
-        message: Any = episode.client.chat.completions.create(messages=user(), tools=TOOLS).choices[0].message
+        message: Any = (
+            episode.client.chat.completions.create(model="m", messages=user(), tools=TOOLS).choices[0].message
+        )
     assert message.tool_calls and message.tool_calls[0].function.name == "refund"
     assert episode.result is not None and episode.result.teacher_steps == 1
 
@@ -192,8 +198,8 @@ def test_calls_that_cannot_work_go_to_the_teacher_however_unanimous(broken: Repl
 def test_a_failing_teacher_leaves_the_students_spend_and_says_where() -> None:
     student = ScriptedModel(split)
     agent = atlas.Agent(student, FlakyModel(ScriptedModel(says("x"))))
-    with pytest.raises(ModelError), agent, agent.episode(goal="g") as episode:
-        episode.client.chat.completions.create(messages=user())
+    with pytest.raises(openai.InternalServerError), agent, agent.episode(goal="g") as episode:
+        episode.client.chat.completions.create(model="m", messages=user())
     result = episode.result
     assert result is not None and result.stop is Stop.ERROR and result.score is None
     assert result.failure is not None and result.failure.where == "policy"
@@ -203,18 +209,19 @@ def test_a_failing_teacher_leaves_the_students_spend_and_says_where() -> None:
 def test_an_agent_may_survive_a_model_that_failed_once() -> None:
     agent = atlas.Agent(FlakyModel(ScriptedModel(says("hi")), fails=[0]))
     with agent, agent.episode(goal="g") as episode:
-        with pytest.raises(ModelError):
-            episode.client.chat.completions.create(messages=user())
-        episode.client.chat.completions.create(messages=user())
+        with pytest.raises(openai.InternalServerError):
+            episode.client.chat.completions.create(model="m", messages=user())
+        episode.client.chat.completions.create(model="m", messages=user())
         episode.succeed()
     assert episode.result is not None and episode.result.stop is Stop.DONE and episode.result.steps == 1
+    assert episode.result.failure is not None and episode.result.failure.where == "policy"
 
 
 def test_what_an_agent_permits_is_kept_in_its_run(tmp_path: Path) -> None:
     for permitted in ([], ["vendor/small"], ["vendor/small", "other/*"]):
         model = ScriptedModel(says("hi"), name="vendor/small")
         with atlas.Agent(model, run=tmp_path / "run", permitted=permitted) as agent, agent.episode("greet") as episode:
-            episode.client.chat.completions.create(messages=user())
+            episode.client.chat.completions.create(model="m", messages=user())
             episode.succeed()
     run = Run(tmp_path / "run")
     assert run.about["permitted"] == ["vendor/small", "other/*"] and run.about["arm"] == "agent"
@@ -255,7 +262,7 @@ async def test_decorated_coroutine_gets_an_async_client_and_may_score_itself(mem
 
     @agent.wrap(goal="greet")
     async def greet(client: Any, episode: Any) -> Any:
-        await client.chat.completions.create(messages=user())
+        await client.chat.completions.create(model="m", messages=user())
         episode.succeed()
         return episode
 
@@ -279,10 +286,10 @@ def test_module_level_episode_uses_the_agent_of_its_block_or_its_own(tmp_path: P
     with pytest.raises(ConfigError, match="knows no agent here"):
         atlas.episode(goal="g")
     with atlas.Agent(ScriptedModel(says("outer"))), atlas.episode(goal="g") as episode:
-        text = episode.client.chat.completions.create(messages=user()).choices[0].message.content
+        text = episode.client.chat.completions.create(model="m", messages=user()).choices[0].message.content
     assert text == "outer"
     with atlas.episode(goal="g", student=ScriptedModel(says("own")), run=tmp_path / "run") as episode:
-        assert episode.client.chat.completions.create(messages=user()).choices[0].message.content == "own"
+        assert episode.client.chat.completions.create(model="m", messages=user()).choices[0].message.content == "own"
         episode.succeed()
     assert Run(tmp_path / "run").results()[0].score == 1.0
     with pytest.raises(ConfigError, match="knows no agent here"):
@@ -302,7 +309,10 @@ def test_an_agent_needs_someone_who_acts_and_only_one_way_to_say_who() -> None:
 def test_a_policy_of_ones_own_decides() -> None:
     policy = Cascade(ScriptedModel(split), ScriptedModel(says("teacher's word")), actions=ChatActions())
     with atlas.Agent(policy=policy) as agent, agent.episode(goal="g") as episode:
-        assert episode.client.chat.completions.create(messages=user()).choices[0].message.content == "teacher's word"
+        assert (
+            episode.client.chat.completions.create(model="m", messages=user()).choices[0].message.content
+            == "teacher's word"
+        )
     assert episode.steps[0].decision.reason == "split"
 
 
@@ -310,6 +320,6 @@ def test_two_agents_share_a_run_under_their_own_arms(tmp_path: Path) -> None:
     for arm in ("small", "large"):
         agent = atlas.Agent(ScriptedModel(says("hi"), name=arm), run=tmp_path / "run", arm=arm)
         with agent, agent.episode(goal="g", task="t") as episode:
-            episode.client.chat.completions.create(messages=user())
+            episode.client.chat.completions.create(model="m", messages=user())
             episode.succeed()
     assert [r.arm for r in Run(tmp_path / "run").results()] == ["small", "large"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import openai
 import pytest
 
 import atlas
@@ -58,7 +59,7 @@ async def test_many_tasks_share_an_agent() -> None:
 
     async def serve(number: int) -> atlas.Episode | None:
         async with agent.episode(goal=str(number)) as episode:
-            await episode.async_client.chat.completions.create(messages=user())
+            await episode.async_client.chat.completions.create(model="m", messages=user())
             episode.succeed()
         return episode.result
 
@@ -76,7 +77,7 @@ async def test_conversations_held_at_once_in_one_episode_find_their_own_outcomes
         async def subagent(name: str) -> None:
             messages = user(name)
             for _ in range(2):
-                message = (await create(messages=messages, tools=TOOLS)).choices[0].message
+                message = (await create(model="m", messages=messages, tools=TOOLS)).choices[0].message
                 assert message.tool_calls
                 messages += [
                     message,
@@ -94,7 +95,7 @@ def test_text_agents_that_edit_their_words_find_their_outcomes() -> None:
     with atlas.Agent(model) as agent, agent.episode(goal="g") as episode:
         messages = user()
         for answer in ("a room", "a door"):
-            text = episode.client.chat.completions.create(messages=messages).choices[0].message.content or ""
+            text = episode.client.chat.completions.create(model="m", messages=messages).choices[0].message.content or ""
             cut = text.partition("\nObservation:")[0]
             messages += [{"role": "assistant", "content": cut}, {"role": "user", "content": answer}]
     assert [s.outcome.text for s in episode.steps] == ["a room", ""]
@@ -104,7 +105,7 @@ def test_a_closed_agent_leaves_no_thread_and_serves_again() -> None:
     agent = atlas.Agent(ScriptedModel(says("hi")))
     for _ in range(2):
         with agent.episode(goal="g") as episode:
-            episode.client.chat.completions.create(messages=user())
+            episode.client.chat.completions.create(model="m", messages=user())
         agent.close()
         assert not [t for t in threading.enumerate() if t.name == "atlas-wrap"]
 
@@ -114,9 +115,16 @@ def test_a_closed_agent_leaves_no_thread_and_serves_again() -> None:
 def test_an_agent_made_before_a_fork_serves_in_the_child() -> None:
     agent = atlas.Agent(ScriptedModel(says("hi")))
     with agent, agent.episode(goal="g") as episode:
-        episode.client.chat.completions.create(messages=user())
+        episode.client.chat.completions.create(model="m", messages=user())
         child = os.fork()
         if child == 0:
-            reply = episode.client.chat.completions.create(messages=user())
-            os._exit(0 if reply.choices[0].message.content == "hi" else 1)
+            try:
+                episode.client.chat.completions.create(model="m", messages=user())
+            except openai.BadRequestError as error:
+                # Its steps would be in no trace, and its cost in no account.
+                assert "of the process that began it" in str(error)
+                with agent.episode(goal="of the child") as own:
+                    reply = own.client.chat.completions.create(model="m", messages=user())
+                os._exit(0 if reply.choices[0].message.content == "hi" and own.steps else 1)
+            os._exit(2)
         assert os.waitpid(child, 0)[1] == 0

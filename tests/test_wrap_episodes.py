@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 
 import atlas
 from atlas.budget import Budget
-from atlas.errors import BudgetExceeded, ConfigError
+from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore
 from atlas.records import Stop
 from atlas.testing import ScriptedModel, SlowModel
@@ -33,7 +34,7 @@ def test_an_exception_of_the_users_code_is_recorded_without_secrets_and_raised(
     monkeypatch.setenv("SHOP_API_KEY", "very-secret-value")
     agent = atlas.Agent(ScriptedModel(says("hi")), memory=memory, run=tmp_path / "run")
     with pytest.raises(KeyError, match="very-secret"), agent, agent.episode(goal="g") as episode:
-        episode.client.chat.completions.create(messages=user())
+        episode.client.chat.completions.create(model="m", messages=user())
         episode.succeed()
         raise KeyError("no order for very-secret-value")
     stored = Run(tmp_path / "run").results()[0]
@@ -44,7 +45,7 @@ def test_an_exception_of_the_users_code_is_recorded_without_secrets_and_raised(
 
 def test_an_unscored_episode_has_no_score_and_teaches_nothing(memory: DemonstrationStore) -> None:
     with atlas.Agent(ScriptedModel(says("hi")), memory=memory) as agent, agent.episode(goal="g") as episode:
-        episode.client.chat.completions.create(messages=user())
+        episode.client.chat.completions.create(model="m", messages=user())
     assert episode.result is not None
     assert (episode.result.score, episode.result.success, episode.result.stop) == (None, None, Stop.DONE)
     assert len(memory) == 0
@@ -61,9 +62,9 @@ def test_a_score_is_a_finite_number(value: float) -> None:
 
 def test_the_episodes_budget_stops_the_users_loop() -> None:
     agent = atlas.Agent(ScriptedModel(says("word " * 50)), budget=Budget(tokens=60))
-    with pytest.raises(BudgetExceeded, match="60 tokens"), agent, agent.episode(goal="g") as episode:
+    with pytest.raises(openai.BadRequestError, match="60 tokens"), agent, agent.episode(goal="g") as episode:
         for _ in range(10):
-            episode.client.chat.completions.create(messages=user())
+            episode.client.chat.completions.create(model="m", messages=user())
     assert episode.result is not None and episode.result.stop is Stop.BUDGET and episode.result.failure is None
     assert 1 <= episode.result.steps < 10
 
@@ -72,12 +73,12 @@ def test_a_loop_that_catches_the_budget_may_still_score() -> None:
     agent = atlas.Agent(ScriptedModel(says("word " * 50)), run_budget=Budget(dollars=0.00001))
     with agent:
         with agent.episode(goal="g") as episode:
-            episode.client.chat.completions.create(messages=user())
-            with pytest.raises(BudgetExceeded):
-                episode.client.chat.completions.create(messages=user())
+            episode.client.chat.completions.create(model="m", messages=user())
+            with pytest.raises(openai.BadRequestError):
+                episode.client.chat.completions.create(model="m", messages=user())
             episode.fail()
-        with pytest.raises(BudgetExceeded), agent.episode(goal="g2") as second:
-            second.client.chat.completions.create(messages=user())
+        with pytest.raises(openai.BadRequestError), agent.episode(goal="g2") as second:
+            second.client.chat.completions.create(model="m", messages=user())
     assert episode.result is not None and (episode.result.stop, episode.result.score) == (Stop.BUDGET, 0.0)
     assert second.result is not None and (second.result.steps, second.result.stop) == (0, Stop.RUN_BUDGET)
 
@@ -88,7 +89,7 @@ async def test_a_cancelled_task_is_recorded_as_cancelled() -> None:
 
     async def serve() -> None:
         async with episode:
-            await episode.async_client.chat.completions.create(messages=user())
+            await episode.async_client.chat.completions.create(model="m", messages=user())
 
     task = asyncio.create_task(serve())
     await asyncio.sleep(0.05)
@@ -152,8 +153,8 @@ def test_a_budget_that_a_framework_wraps_in_its_own_error_is_still_the_budget() 
     with pytest.raises(RuntimeError, match="generation failed"), agent, agent.episode(goal="g") as episode:
         for _ in range(10):
             try:
-                episode.client.chat.completions.create(messages=user())
-            except BudgetExceeded as error:
+                episode.client.chat.completions.create(model="m", messages=user())
+            except openai.BadRequestError as error:
                 raise RuntimeError("framework: generation failed") from error
     assert episode.result is not None and (episode.result.stop, episode.result.failure) == (Stop.BUDGET, None)
 

@@ -81,7 +81,7 @@ def test_a_frozen_memory_is_read_and_keeps_nothing(memory: Path) -> None:
         atlas.DemonstrationStore(memory, embedder="hash") as store,
         atlas.Agent(student, memory=store, trials=1.0) as a,
     ):
-        serve(a, 4)
+        serve(a, 12)
     assert any(ask.prompt.guidance for ask in student.asks)
     assert EvidenceTable(database).trials(ENTRY.id) == []
     database.close()

@@ -28,6 +28,9 @@ _NO_KEY = re.compile(
 _MALFORMED = ("invalid response object", "that is not a list", "raw keys:")
 """What litellm says of an answer that it cannot read: it came, so it is paid."""
 
+_TOO_LONG = ("context_length_exceeded", "maximum context length", "context window", "prompt is too long")
+"""Providers that refuse a prompt for its length say one of these."""
+
 _SEVERAL = ("n_cmpl", "number of slots", "candidate")
 """Servers that answer 500 to a request for several samples say one of these."""
 
@@ -73,15 +76,17 @@ def as_transient(error: Exception, timeout: float, base_url: str | None, secrets
     if status == 429 and not any(mark in text for mark in _NOT_A_RATE):
         wait = _retry_after(error)
         asked = f", asking to wait {wait:g} s" if wait else ""
-        return Transient(f"refused for its rate limit (429{asked})", "lower the concurrency", retry_after=wait)
+        return Transient(
+            f"refused for its rate limit (429{asked})", "lower the concurrency", retry_after=wait, status=429
+        )
     if status == 408 or "timed out" in text:
-        return Transient(f"gave no answer within {timeout:g} s", "raise its timeout", sent=True)
+        return Transient(f"gave no answer within {timeout:g} s", "raise its timeout", sent=True, status=504)
     if "connection error" in text or isinstance(error, ConnectionError):
         where = f"the server at {scrub(base_url, secrets)}" if base_url else "the network"
         return Transient("could not be reached, or cut the connection", f"check {where}")
     if status == 409 or (status is not None and status >= 500):
         cause = f"failed on its side ({status}: {brief(error, secrets)})"
-        return Transient(cause, "try again later", retry_after=_retry_after(error))
+        return Transient(cause, "try again later", retry_after=_retry_after(error), status=status)
     return None
 
 
@@ -107,6 +112,16 @@ def status_of(error: Exception) -> int | None:
         return 401
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else None
+
+
+def code_of(error: Exception) -> str | None:
+    """What the provider calls the error, as OpenAI's API names such errors; None where it does not say."""
+    text = str(error).casefold()
+    if type(error).__name__ == "ContextWindowExceededError" or any(mark in text for mark in _TOO_LONG):
+        return "context_length_exceeded"
+    body = getattr(error, "body", None)
+    found = body.get("code") if isinstance(body, dict) else getattr(error, "code", None)
+    return found if isinstance(found, str) and found else None
 
 
 def brief(error: Exception, secrets: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from atlas.asking import bounded
 from atlas.errors import ConfigError, MissingExtra, ModelError
 from atlas.models.chat import seed_of, to_dicts
-from atlas.models.faults import as_transient, missing_extra, one_at_a_time, sentence, used_by
+from atlas.models.faults import as_transient, code_of, missing_extra, one_at_a_time, sentence, status_of, used_by
 from atlas.models.keys import missing_key
 from atlas.models.prices import price_of
 from atlas.models.retry import GaveUp, Retry, Transient, with_retries
@@ -118,7 +118,9 @@ class Hosted:
             return await with_retries(lambda: self._attempt(ask, arguments, bill), self._retry)
         except GaveUp as gave_up:
             tries = f"{gave_up.attempts} attempt{'s' if gave_up.attempts > 1 else ''}"
-            raise ModelError(f"model {self.name!r} {gave_up.cause} ({tries}): {gave_up.mend}") from None
+            raise ModelError(
+                f"model {self.name!r} {gave_up.cause} ({tries}): {gave_up.mend}", status=gave_up.status
+            ) from None
         except _RefusedSeveral:
             pass
         # The number may be what it refuses, or something else, of which one sample tells.
@@ -140,7 +142,7 @@ class Hosted:
             raise
         except TimeoutError:
             bill.usage = bill.usage + self._unanswered(ask, arguments)
-            raise Transient(f"gave no answer within {self._timeout:g} s", "raise its timeout") from None
+            raise Transient(f"gave no answer within {self._timeout:g} s", "raise its timeout", status=504) from None
         except Exception as error:  # the boundary to litellm, which raises whatever its many clients raise
             secrets = (self._api_key,) if self._api_key else ()
             told = used_by(error)
@@ -154,7 +156,9 @@ class Hosted:
                 if transient.sent and told is None:
                     bill.usage = bill.usage + self._unanswered(ask, arguments)
                 raise transient from None
-            raise ModelError(sentence(error, self.name, self._provider, secrets)) from None
+            raise ModelError(
+                sentence(error, self.name, self._provider, secrets), status=status_of(error), code=code_of(error)
+            ) from None
         texts = [_text(choice.message) for choice in response.choices]
         bill.usage = bill.usage + self._usage(ask, arguments, getattr(response, "usage", None), texts)
         if not response.choices:
@@ -166,7 +170,7 @@ class Hosted:
             "model": self.name,
             "messages": to_dicts(ask.prompt.messages()),
             "temperature": ask.temperature,
-            "max_tokens": ask.max_tokens,
+            **({"max_tokens": ask.max_tokens} if ask.bound else {}),
             "seed": seed_of(ask, sample),
             "timeout": self._timeout,
             "num_retries": 0,

@@ -32,10 +32,14 @@ class Retry(Record):
 class Transient(Exception):
     """An attempt failed in a way that another may not."""
 
-    def __init__(self, cause: str, mend: str, *, retry_after: float | None = None, sent: bool = False) -> None:
+    def __init__(
+        self, cause: str, mend: str, *, retry_after: float | None = None, sent: bool = False, status: int = 502
+    ) -> None:
         super().__init__(cause)
         self.cause = cause
         self.mend = mend
+        self.status = status
+        """The HTTP status that says so."""
         self.retry_after = retry_after
         self.sent = sent
         """Whether the request was sent, and may be answered and billed by now."""
@@ -48,6 +52,7 @@ class GaveUp(Exception):
         super().__init__(last.cause)
         self.cause = last.cause
         self.mend = last.mend
+        self.status = last.status
         self.attempts = attempts
 
 

@@ -50,7 +50,7 @@ class Cascade:
         *,
         samples: int = 3,
         temperature: float = 0.1,
-        max_tokens: int = 256,
+        max_tokens: int | None = 256,
         teacher_sees_demos: bool = False,
         trust: Trust = UNANIMITY,
         audit: float = 0.0,
@@ -156,6 +156,7 @@ class Cascade:
             first=first,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
+            voting=self.samples > 1,
         )
 
     def config(self) -> dict[str, object]:

@@ -36,7 +36,7 @@ class Coach:
     is no consent: what is known of the student by itself leaves that step out (:func:`atlas.memory.history.unaided`).
     """
 
-    def __init__(self, inner: Policy, teacher: Model, *, max_tokens: int = 256) -> None:
+    def __init__(self, inner: Policy, teacher: Model, *, max_tokens: int | None = 256) -> None:
         self.inner = inner
         self.teacher = teacher
         self.max_tokens = max_tokens

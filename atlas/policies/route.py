@@ -22,7 +22,7 @@ class RandomRoute:
         *,
         share: float,
         temperature: float = 0.0,
-        max_tokens: int = 256,
+        max_tokens: int | None = 256,
         actions: Actions | None = None,
     ) -> None:
         if not 0.0 <= share <= 1.0:

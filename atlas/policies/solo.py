@@ -17,7 +17,7 @@ class Solo:
         *,
         actor: str = STUDENT,
         temperature: float = 0.0,
-        max_tokens: int = 256,
+        max_tokens: int | None = 256,
         actions: Actions | None = None,
     ) -> None:
         self.model = model

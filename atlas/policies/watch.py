@@ -35,7 +35,7 @@ class Watch:
         triggers: Sequence[Trigger] = DEFAULT,
         steps: int = 1,
         rest: int = 4,
-        max_tokens: int = 256,
+        max_tokens: int | None = 256,
         actions: Actions | None = None,
     ) -> None:
         if rest < 0:

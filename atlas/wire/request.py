@@ -62,6 +62,10 @@ class Told:
     """Of the answer, unique. What an API puts before it (``resp_``, ``msg_``) is the translator's."""
     created: int
     """Unix time in whole seconds."""
+    others: tuple[Decision, ...] = ()
+    """Further choices, where the client asked for several."""
+    aside: tuple[str, ...] = ()
+    """Options of the request that did not hold: the client is told in a header."""
 
     def head(self, kind: str) -> dict[str, Any]:
         """The first fields of an object of the chat-completions API; ``kind`` is what it calls itself."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.actions import Actions, ChatActions
+from atlas.background import Background
 from atlas.book import Book, Unrecorded
 from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError, FrozenMemory
@@ -21,7 +22,6 @@ from atlas.protocols import Embedder, Model, Policy, Recorder
 from atlas.records import Episode, Step, Task, Usage, content_hash, total
 from atlas.traces.events import Event, Learned, Supervised, Tells
 from atlas.trust import Trust
-from atlas.wrap.background import Background
 from atlas.wrap.compose import Composer, Learns, signs, trusted
 from atlas.wrap.decorate import Wrap
 from atlas.wrap.supervision import InMemory, InProcess, InTrace, Supervision
@@ -58,7 +58,7 @@ class Agent:
         arm: str = "agent",
         samples: int = 3,
         k: int = 6,
-        max_tokens: int = 1024,
+        max_tokens: int | None = None,
         actions: Actions | None = None,
         learn: bool = True,
         lanes: bool | LaneRules = False,
@@ -85,7 +85,7 @@ class Agent:
             run's folder, for exports and training.
         arm: the name its episodes are compared under.
         samples, k: votes of the student at each step, and demonstrations shown to it.
-        max_tokens: of one reply, where the loop does not say.
+        max_tokens: of one reply, where the loop does not say. None sets no limit: a hosted model's own holds.
         actions: when two replies are the same; tool calls by content, texts by their words.
         learn: whether successful episodes become demonstrations. Where there is a teacher, only those in which it acted
             do: the others repeat what the memory holds.
@@ -116,7 +116,7 @@ class Agent:
         if policy is not None and lanes:
             raise ConfigError("lanes are a policy: give lanes with a student and a teacher, or a policy of your own")
         for name, number in (("samples", samples), ("k", k), ("max_tokens", max_tokens)):
-            if number < 1:
+            if number is not None and number < 1:
                 raise ConfigError(f"an agent's {name} is 1 or more, not {number}")
         if guidance < 0 or not 0.0 <= trials <= 1.0:
             raise ConfigError(

@@ -49,7 +49,7 @@ class Composer:
     actions: Actions
     samples: int
     k: int
-    max_tokens: int
+    max_tokens: int | None
     guidance: int
     """Tokens for entries of pamphlets; 0 for none."""
     audit: float

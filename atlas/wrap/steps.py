@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atlas.actions import Actions
 from atlas.book import Book
 from atlas.records import Decision, Message, Observation, Spend
-from atlas.wrap.chat import action_of, after_last_turn
+from atlas.wrap.talk import action_of, after_last_turn
 
 
 @dataclass
@@ -20,11 +20,24 @@ class _Pending:
 
     messages: tuple[Message, ...]
     observation: str
-    decision: Decision
+    choices: tuple[Decision, ...]
+    """What the agent was given to choose from; mostly one."""
     spend: tuple[Spend, ...]
     began: float
     outcome: Observation | None = None
     seconds: float = 0.0
+    chosen: int = 0
+
+    @property
+    def decision(self) -> Decision:
+        """What the agent carried out, as far as is known."""
+        return self.choices[self.chosen]
+
+    def chose(self, fits: Callable[[Decision], bool]) -> bool:
+        """Whether the agent may have carried out one of the choices; then that is the decision."""
+        found = next((i for i, choice in enumerate(self.choices) if fits(choice)), None)
+        self.chosen = self.chosen if found is None else found
+        return found is not None
 
     def settle(self, outcome: Observation) -> None:
         self.outcome, self.seconds = outcome, time.perf_counter() - self.began
@@ -49,13 +62,13 @@ class Steps:
         self,
         messages: tuple[Message, ...],
         observation: str,
-        decision: Decision,
+        choices: tuple[Decision, ...],
         spend: tuple[Spend, ...],
         began: float,
     ) -> None:
-        """A decision was handed to the agent."""
+        """A decision was handed to the agent, or several to choose from."""
         with self._lock:
-            self._pending.append(_Pending(messages, observation, decision, spend, began))
+            self._pending.append(_Pending(messages, observation, choices, spend, began))
 
     def settle(self, messages: Sequence[Message]) -> None:
         """The agent asks again: what ``messages`` show after its last turn is the outcome of the decision behind it."""
@@ -86,13 +99,13 @@ class Steps:
         waiting = [p for p in self._pending if p.outcome is None]
         ids = {call.id for call in said.tool_calls}
         for pending in waiting:
-            if ids and ids == {call.id for call in pending.decision.tool_calls}:
+            if ids and pending.chose(lambda choice: ids == {call.id for call in choice.tool_calls}):
                 return pending
         # By what was said: only where the conversation went on, since an agent may say the same thing twice.
         longer = [p for p in waiting if len(messages) > len(p.messages)]
         action, _ = action_of(said, self._actions)
         for pending in longer:
-            if pending.decision.action == action:
+            if pending.chose(lambda choice: choice.action == action):
                 return pending
         # The agent may have edited its words (cut them at a stop word): then the conversation itself tells.
         for pending in longer:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from atlas.actions import Actions
+from atlas.asking import Desk
+from atlas.background import Background
 from atlas.book import Book
 from atlas.errors import BudgetExceeded, ConfigError
 from atlas.protocols import Policy
-from atlas.records import Decision, Episode, Failure, Message, Spend, Step, Stop, Task, View
+from atlas.records import Decision, Episode, Failure, Step, Stop, Task, View, total
 from atlas.redact import scrub
-from atlas.wrap.background import Background
-from atlas.wrap.chat import opening_of, turns_of, with_ids
-from atlas.wrap.client import AsyncClient, Client
+from atlas.wire import clients
+from atlas.wire.app import Arrival, Wire
+from atlas.wire.calls import Call, Calls
+from atlas.wire.request import Request, Told
 from atlas.wrap.steps import Steps
+from atlas.wrap.talk import opening_of, turns_of, with_ids
+
+if TYPE_CHECKING:
+    from anthropic import Anthropic, AsyncAnthropic
+    from openai import AsyncOpenAI, OpenAI
 
 
 class WrappedEpisode:
-    """What ``with agent.episode(...) as episode`` gives: a client for the loop inside, and a score at its end.
+    """What ``with agent.episode(...) as episode`` gives: clients for the loop inside, and a score at its end.
 
-    Each call of ``create`` is one step. Its outcome is what the next call shows after it, so a step is recorded when
-    the next one begins, the last one when the block ends; a process that is killed loses the step it was in. An episode
-    that nobody scored is recorded without a score, which is not a score of 0, and nothing is learned from it.
+    Each call of a client for an answer is one step, whichever API it is of. Its outcome is what the next call shows
+    after it, so a step is recorded when the next one begins, the last one when the block ends; a process that is killed
+    loses the step it was in. An episode that nobody scored is recorded without a score, which is not a score of 0, and
+    nothing is learned from it.
 
     An exception that leaves the block ends the episode with ``error`` and goes on to the caller; whatever it was scored
     before, an episode that ended so has no score.
@@ -58,8 +69,11 @@ class WrappedEpisode:
         self._steps = Steps(actions, book)
         self._score: float | None = None
         self._entered = self._open = False
-        self._stopped: BudgetExceeded | None = None
-        self._raised: Exception | None = None
+        self._raised: list[Exception] = []
+        self._pid = 0
+        self._wire = Wire(_Alone(self))
+        self.calls = Calls()
+        """Those of its clients."""
 
     # --- for the code inside the block --------------------------------------------------------------------------------
 
@@ -79,15 +93,25 @@ class WrappedEpisode:
     def goal(self) -> str:
         return self.book.task.goal
 
-    @property
-    def client(self) -> Client:
-        """For a loop written with ``openai.OpenAI``."""
-        return Client(self, self._background)
+    @cached_property
+    def client(self) -> OpenAI:
+        """An ``openai.OpenAI`` whose calls are steps of this episode: they leave this process only for the models."""
+        return clients.openai_client(self._wire, self._background)
 
-    @property
-    def async_client(self) -> AsyncClient:
-        """For a loop written with ``openai.AsyncOpenAI``."""
-        return AsyncClient(self)
+    @cached_property
+    def async_client(self) -> AsyncOpenAI:
+        """The same as an ``openai.AsyncOpenAI``."""
+        return clients.async_openai_client(self._wire)
+
+    @cached_property
+    def anthropic(self) -> Anthropic:
+        """The same for a loop written with ``anthropic.Anthropic``."""
+        return clients.anthropic_client(self._wire, self._background)
+
+    @cached_property
+    def async_anthropic(self) -> AsyncAnthropic:
+        """The same as an ``anthropic.AsyncAnthropic``."""
+        return clients.async_anthropic_client(self._wire)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -112,28 +136,50 @@ class WrappedEpisode:
         """A score of 0."""
         self.score(0.0)
 
-    async def act(
-        self, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], options: dict[str, Any]
-    ) -> tuple[Decision, tuple[Spend, ...]]:
-        """Decide what the agent says next, and tell what that used; the clients call this."""
+    async def act(self, request: Request, call: Call) -> Told:
+        """Decide what the agent says next; the wire calls this."""
         if not self._open:
             raise ConfigError("the client belongs to an episode: use it inside the episode's with block")
+        if self._pid != os.getpid():
+            raise ConfigError(
+                "the client belongs to an episode of the process that began it, where its steps are recorded: begin an "
+                "episode in this process, or point its client at 'atlas serve'"
+            )
         began = time.perf_counter()
-        self._steps.settle(messages)
+        self._steps.settle(request.messages)
         desk = self.book.desk()
         try:
             self.book.check()
-            view = self._view(messages, tools, options)
-            decided = with_ids(await self._policy.decide(view, desk), messages)
+            views = [self._view(request, call, i) for i in range(request.options.get("n") or 1)]
+            choices = await self._decide(views, desk, {c.id for m in request.messages for c in m.tool_calls})
         except Exception as error:
             # Noted and passed on: it is our failure, not one of the loop that it now travels through.
-            self._raised = error
-            if isinstance(error, BudgetExceeded):
-                self._stopped = error
+            self._raised.append(error)
             raise
+        decided, *others = choices
         self.book.decided(decided)
-        self._steps.begin(messages, view.observation, decided, desk.spent, began)
-        return decided, desk.spent
+        spent = desk.spent
+        self._steps.begin(request.messages, views[0].observation, choices, spent, began)
+        return Told(
+            decision=decided,
+            usage=total(spent),
+            model=next((s.model for s in spent if s.actor == decided.actor), decided.actor),
+            id=call.id,
+            created=call.created,
+            others=tuple(others),
+            aside=_aside(request, decided),
+        )
+
+    async def _decide(self, views: Sequence[View], desk: Desk, used: set[str]) -> tuple[Decision, ...]:
+        """A decision for each of ``views``, which are the same but for chance; ``used`` are the ids of tool calls that
+        the conversation has."""
+        if len(views) == 1:
+            return (with_ids(await self._policy.decide(views[0], desk), used),)
+        found = await asyncio.gather(*(self._policy.decide(view, desk) for view in views), return_exceptions=True)
+        for decided in found:
+            if isinstance(decided, BaseException):
+                raise decided
+        return tuple(with_ids(d, used) for d in found if isinstance(d, Decision))
 
     # --- the block ----------------------------------------------------------------------------------------------------
 
@@ -141,6 +187,7 @@ class WrappedEpisode:
         if self._entered:
             raise ConfigError(f"episode {self.id} was entered before: an episode is used once, begin another")
         self._entered = True
+        self._pid = os.getpid()
         self.book.open()
         self._open = True
         return self
@@ -150,6 +197,7 @@ class WrappedEpisode:
     ) -> None:
         self._open = False
         try:
+            self._background.finish(self.calls.end)
             stop, failure = self._why(error)
             self._steps.finish(self._score)
             self.result = self.book.close(stop, self._score, failure)
@@ -163,42 +211,88 @@ class WrappedEpisode:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._open = False
+        await self.calls.end()
         # Writing to the memory waits for the disk: off the loop, so that other episodes go on.
         await asyncio.to_thread(self.__exit__, kind, error, trace)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _view(self, messages: Sequence[Message], tools: tuple[dict[str, Any], ...], options: dict[str, Any]) -> View:
+    def _view(self, request: Request, call: Call, choice: int) -> View:
+        options = {name: value for name, value in request.options.items() if name != "n"}
+        # An agent that asks the same again wants another answer: chance must not be the same, unless its seed is.
+        again = f"{call.number}/{choice}" if call.number or choice else ""
+        seed = options.get("seed")
+        if choice:
+            options.pop("seed", None)
         return View(
             task=self.task,
-            opening=opening_of(messages),
-            turns=turns_of(messages, self._actions),
+            opening=opening_of(request.messages),
+            turns=turns_of(request.messages, self._actions),
             plan=self.book.plan,
             lane=self.book.lane,
-            messages=tuple(messages),
-            tools=tools,
+            messages=request.messages,
+            tools=request.tools,
             options=options,
             seed=self.seed,
+            draw=again if seed is None else f"{seed}/{choice}",
         )
 
     def _why(self, error: BaseException | None) -> tuple[Stop, Failure | None]:
+        spent = [e for e in self._raised if isinstance(e, BudgetExceeded)]
         if error is None:
-            # A loop that caught the budget ended by itself, and what it was scored counts.
-            return (Stop.DONE if self._stopped is None else Stop.BUDGET), None
-        behind = list(_behind(error))
-        if self._stopped is not None and self._stopped in behind:
-            return (Stop.RUN_BUDGET if self._stopped.what == "run" else Stop.BUDGET), None
+            # A loop that caught the budget ended by itself, and what it was scored counts. What else it was refused
+            # and went on without is told all the same.
+            failed = next((e for e in reversed(self._raised) if not isinstance(e, BudgetExceeded)), None)
+            told = None if failed is None else _failure(failed, "policy")
+            return (Stop.BUDGET if spent else Stop.DONE), told
+        causes = list(_behind(error))
+        for known in spent:
+            if known in causes:
+                return (Stop.RUN_BUDGET if known.what == "run" else Stop.BUDGET), None
         if not isinstance(error, Exception):
             # KeyboardInterrupt, SystemExit, a cancelled task: somebody stopped it, nothing went wrong.
             return Stop.CANCELLED, None
-        where = "policy" if self._raised is not None and self._raised in behind else "agent"
-        return Stop.ERROR, Failure(kind=type(error).__name__, message=scrub(str(error)), where=where)
+        return Stop.ERROR, _failure(error, "policy" if any(e in causes for e in self._raised) else "agent")
+
+
+class _Alone:
+    """The host of one episode: every call is a step of it."""
+
+    def __init__(self, episode: WrappedEpisode) -> None:
+        self._episode = episode
+
+    async def seat(self, arrival: Arrival) -> WrappedEpisode:
+        return self._episode
+
+    async def models(self, arrival: Arrival) -> list[str]:
+        return ["atlas"]
+
+    def failed(self, arrival: Arrival, error: Exception) -> None:
+        """The episode has noted it."""
+
+
+def _aside(request: Request, decided: Decision) -> tuple[str, ...]:
+    """The options that did not hold for this decision."""
+    options = request.options
+    voted = sum(vote.actor == decided.actor for vote in decided.votes) > 1
+    aside: list[str] = [name for name in ("temperature", "seed") if voted and name in options]
+    if options.get("logprobs") and "logprobs" not in (decided.message or {}):
+        aside.append("logprobs")
+    return tuple(aside)
+
+
+def _failure(error: Exception, where: str) -> Failure:
+    return Failure(kind=type(error).__name__, message=scrub(str(error)), where=where)
 
 
 def _behind(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that led to it: frameworks raise one of their own in place of ours."""
+    """An exception and those that led to it: clients and frameworks raise one of their own in place of ours."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
+        ours = clients.behind(error)
+        if ours is not None:
+            yield ours
         error = error.__cause__ or error.__context__

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from atlas.errors import ConfigError
@@ -37,6 +37,13 @@ class Background:
         except BaseException:
             future.cancel()
             raise
+
+    def finish(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Run what ``work`` makes where the loop is running already; else there is nothing to finish."""
+        with self._lock:
+            running = self._loop is not None and self._pid == os.getpid()
+        if running and threading.current_thread() is not self._thread:
+            self.run(work())
 
     def close(self) -> None:
         """Cancel what is under way and end the thread."""

@@ -1,0 +1,296 @@
+"""The wire: an ASGI application that speaks the APIs of OpenAI and Anthropic, and turns each call into a step.
+
+It is the only place where that happens. A client in this process reaches it by a transport (:mod:`atlas.wire.clients`),
+all others over HTTP (:mod:`atlas.serve`). Whose step a call is, is its host's to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from types import ModuleType
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from atlas.errors import ConfigError
+from atlas.wire import chat
+from atlas.wire.calls import Call, Calls
+from atlas.wire.refusals import Refusal, Refused, refusal_of
+from atlas.wire.request import CHAT, Request, Told
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+LARGEST = 64 << 20
+"""Bytes of a request's body: a conversation with its images and files."""
+PATIENCE = 5.0
+"""Seconds after which a stream that has nothing to say begins all the same, and then between comments that keep it
+alive. Before it begins, an error still has a status."""
+
+_PATH = re.compile(
+    r"(?:/e/(?P<episode>[^/]+))?(?:/v1)?/"
+    r"(?P<what>chat/completions|responses|messages/count_tokens|messages|models)(?:/(?P<name>.+))?"
+)
+_APIS: dict[str, ModuleType] = {"chat/completions": chat}
+_JSON = [(b"content-type", b"application/json")]
+_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A call on its way to its episode."""
+
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    episode: str = ""
+    """What the path names; empty where it names none."""
+    request: Request | None = None
+    """None where something else is asked than a step."""
+
+
+class Seat(Protocol):
+    """An episode, as the wire sees it."""
+
+    calls: Calls
+
+    @property
+    def id(self) -> str: ...
+
+    async def act(self, request: Request, call: Call) -> Told:
+        """Decide what the client is told. ``call`` gives the answer its name, and may be told parts of it before."""
+        ...
+
+
+class Host(Protocol):
+    """Knows the episodes."""
+
+    async def seat(self, arrival: Arrival) -> Seat:
+        """The episode that a call belongs to. Raises Refused where there is none, or none may be."""
+        ...
+
+    async def models(self, arrival: Arrival) -> list[str]:
+        """The names that a client may ask for; whatever it asks for, the policy says who acts."""
+        ...
+
+    def failed(self, arrival: Arrival, error: Exception) -> None:
+        """A call was refused, or came to nothing."""
+        ...
+
+
+class Gone(Exception):
+    """The client has left before it had its answer."""
+
+
+class Wire:
+    """The application. ``largest`` is in bytes of a body; a larger one is refused before it is read as JSON."""
+
+    def __init__(self, host: Host, *, largest: int = LARGEST) -> None:
+        self._host = host
+        self._largest = largest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        answer = _Answer(send)
+        found = _PATH.fullmatch(scope["path"])
+        what, api = (found["what"] if found else ""), chat
+        arrival = Arrival(headers, unquote(found["episode"] or "") if found else "")
+        try:
+            if found and what == "models" and scope["method"] == "GET":
+                await self._models(arrival, found["name"], answer)
+                return
+            if not found or found["name"] or what not in _APIS:
+                raise Refused(404, f"there is no {scope['method']} {scope['path'][:200]}: see the guide on serving")
+            api = _APIS[what]
+            if scope["method"] != "POST":
+                raise Refused(405, f"{what} takes POST, not {scope['method']}")
+            body = await _body(receive, headers, self._largest)
+            arrival = replace(arrival, request=_request(api, body, scope, headers))
+            await self._step(api, arrival, body, receive, answer)
+        except Gone:
+            pass
+        except Exception as error:  # the boundary: whatever it is, the client gets an error of its API
+            scope.get("atlas", {})["error"] = error
+            self._host.failed(arrival, error)
+            refusal = refusal_of(error, obeys="x-stainless-lang" in headers, inside="atlas" in scope)
+            await answer.refuse(api, refusal)
+
+    async def _models(self, arrival: Arrival, name: str | None, answer: _Answer) -> None:
+        names = await self._host.models(arrival)
+        rows = [{"id": n, "object": "model", "created": 0, "owned_by": "atlas"} for n in names]
+        if name is None:
+            await answer.json(200, {"object": "list", "data": rows, "has_more": False})
+            return
+        await answer.json(200, {"id": unquote(name), "object": "model", "created": 0, "owned_by": "atlas"})
+
+    async def _step(self, api: ModuleType, arrival: Arrival, body: bytes, receive: Receive, answer: _Answer) -> None:
+        request = arrival.request
+        assert request is not None
+        seat = await self._host.seat(arrival)
+        retry = arrival.headers.get("x-stainless-retry-count", "0") not in ("", "0")
+        key = f"{request.api}/{blake2b(body, digest_size=16).hexdigest()}"
+        call = seat.calls.find(key, retry, lambda call: seat.act(request, call))
+        answer.headers.append((b"x-atlas-episode", seat.id.encode()))
+        left = asyncio.ensure_future(_left(receive))
+        try:
+            if request.stream:
+                await self._stream(api, call, request, left, answer)
+            else:
+                told = await _told(call, left, None)
+                assert told is not None
+                answer.tell(told)
+                await answer.json(200, api.write(told, request))
+            call.delivered = True
+        except asyncio.CancelledError:
+            # Somebody stops this very client, which will not ask again.
+            await call.cancel()
+            raise
+        except BaseException:
+            call.leave()
+            raise
+        else:
+            call.leave()
+        finally:
+            left.cancel()
+
+    async def _stream(
+        self, api: ModuleType, call: Call, request: Request, left: asyncio.Future[None], answer: _Answer
+    ) -> None:
+        told = await _told(call, left, PATIENCE)
+        if told is not None:
+            answer.tell(told)
+        await answer.begin(200, _STREAM)
+        while told is None:
+            await answer.more(b": keep-alive\n\n")
+            told = await _told(call, left, PATIENCE)
+        for name, data in api.events(told, request):
+            if left.done():
+                raise Gone
+            await answer.more(_event(name, data))
+        await answer.more(b"data: [DONE]\n\n" if api is chat else b"", last=True)
+
+
+async def _told(call: Call, left: asyncio.Future[None], patience: float | None) -> Told | None:
+    """The answer; None where it takes longer than ``patience`` seconds. Raises Gone where the client leaves first."""
+    waiting: set[asyncio.Future[Any]] = {call.task, left}
+    await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    if call.task.done():
+        if call.task.cancelled():
+            raise Refused(499, "the call was given up, as nobody waited for it", kind="server_error")
+        return call.task.result()
+    if left.done():
+        raise Gone
+    return None
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> bytes:
+    too_large = Refused(413, f"the request is larger than {largest:,} bytes: shorten it")
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > largest:
+        raise too_large
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > largest:
+            raise too_large
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _request(api: ModuleType, body: bytes, scope: Scope, headers: Mapping[str, str]) -> Request:
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"the body is no JSON ({type(error).__name__}): send one JSON object") from None
+    if not isinstance(given, dict):
+        raise Refused(400, f"the body is a JSON {type(given).__name__}: send one JSON object")
+    try:
+        request: Request = api.read(given)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the request does not fit the API ({type(error).__name__}): see its reference") from error
+    more = _carried(scope, headers, request)
+    return replace(request, options={**request.options, **more}) if more else request
+
+
+_OWN = re.compile(
+    r"accept.*|connection|content-.*|host|user-agent|authorization|x-api-key|api-key|x-stainless-.*|x-atlas-.*|cookie|"
+    r"anthropic-version|anthropic-dangerous-.*|idempotency-key|transfer-encoding|te|trailer|upgrade|expect|proxy-.*"
+)
+"""Headers that are of the connection, of the client library or of us."""
+
+
+def _carried(scope: Scope, headers: Mapping[str, str], request: Request) -> dict[str, Any]:
+    """What a caller asks for beside the body, as options: its headers, and its query. Over HTTP only what says which
+    version of an API is meant: all else is between the client and this server."""
+    inside = "atlas" in scope
+    carried = {
+        name: value
+        for name, value in headers.items()
+        if (inside and not _OWN.fullmatch(name)) or name in ("anthropic-beta", "openai-beta")
+    }
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1"))) if inside and request.api == CHAT else {}
+    found = {"extra_headers": carried, "extra_query": query}
+    return {name: values for name, values in found.items() if values}
+
+
+class _Answer:
+    """Sends one answer."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    def tell(self, told: Told) -> None:
+        """Say in headers what no field of an API says."""
+        self.headers.append((b"x-atlas-actor", told.decision.actor.encode("ascii", "replace")))
+        if told.aside:
+            self.headers.append((b"x-atlas-set-aside", ", ".join(told.aside).encode()))
+
+    async def json(self, status: int, content: Any) -> None:
+        body = _encoded(content)
+        await self.begin(status, [*_JSON, (b"content-length", str(len(body)).encode())])
+        await self.more(body, last=True)
+
+    async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.headers]})
+
+    async def more(self, body: bytes, *, last: bool = False) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def refuse(self, api: ModuleType, refusal: Refusal) -> None:
+        content = api.error(refusal.status, refusal.message, refusal.kind, refusal.code)
+        if self.begun:
+            await self.more(_event("" if api is chat else "error", content), last=True)
+            return
+        self.headers += [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+        await self.json(refusal.status, content)
+
+
+def _encoded(content: Any) -> bytes:
+    try:
+        return to_json(content)
+    except PydanticSerializationError:
+        # Half a surrogate pair, which some models write, is no UTF-8: JSON can spell it.
+        return json.dumps(content).encode()
+
+
+def _event(name: str, data: Mapping[str, Any]) -> bytes:
+    head = f"event: {name}\n".encode() if name else b""
+    return head + b"data: " + _encoded(data) + b"\n\n"
