@@ -146,7 +146,7 @@ def test_an_agents_own_best_of_n_draws_different_answers() -> None:
 
 def test_where_votes_decide_the_caller_is_told_that_its_temperature_does_not_hold() -> None:
     student, teacher = ScriptedModel(says("hi")), ScriptedModel(says("never"))
-    with atlas.Agent(student, teacher) as agent, agent.episode(goal="g") as episode:
+    with atlas.Agent(student, teacher, audit=0.0) as agent, agent.episode(goal="g") as episode:
         create = episode.client.chat.completions.with_raw_response.create
         told = create(model="m", messages=user(), temperature=1.0, seed=3, logprobs=True).headers
         assert told["x-atlas-set-aside"] == "temperature, seed, logprobs" and told["x-atlas-actor"] == "student"

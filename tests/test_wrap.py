@@ -176,7 +176,7 @@ def test_reordered_json_arguments_agree_and_the_teacher_is_not_asked() -> None:
     spellings = ['{"a": 1, "b": [2]}', '{"b":[2],"a":1}', '{ "b" : [2], "a" : 1 }']
     student = ScriptedModel([call("refund", text) for text in spellings])
     teacher = ScriptedModel(says("never"))
-    with atlas.Agent(student, teacher) as agent, agent.episode(goal="g") as episode:
+    with atlas.Agent(student, teacher, audit=0.0) as agent, agent.episode(goal="g") as episode:
         message: Any = (
             episode.client.chat.completions.create(model="m", messages=user(), tools=TOOLS).choices[0].message
         )

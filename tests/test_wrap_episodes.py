@@ -113,7 +113,7 @@ def test_an_episode_is_used_once() -> None:
 def test_only_success_with_something_new_is_learned_and_the_student_is_shown_it(memory: DemonstrationStore) -> None:
     student = ScriptedModel(lambda ask: in_two_steps(ask) if ask.view.retrieved else split(ask))
     teacher = ScriptedModel(in_two_steps)
-    with atlas.Agent(student, teacher, memory=memory) as agent:
+    with atlas.Agent(student, teacher, memory=memory, audit=0.0) as agent:
         for score, known, asked in ((0.0, 0, 2), (1.0, 1, 2), (1.0, 1, 0)):
             with agent.episode(goal="refund A1") as episode:
                 two_step_loop(episode.client)

@@ -50,7 +50,7 @@ def serve(agent: atlas.Agent, count: int, begin: int = 0) -> str:
     played = ""
     for number in range(begin, begin + count):
         with agent.episode(f"question {number}") as episode:
-            answer = episode.client.chat.completions.create(messages=user(f"question {number}"))
+            answer = episode.client.chat.completions.create(model="m", messages=user(f"question {number}"))
             episode.score(float(answer.choices[0].message.content == RIGHT))
         assert episode.result is not None
         letter = {"": "u", "teacher": "t", "student": "s"}[episode.result.lane]
@@ -178,7 +178,7 @@ def test_episodes_without_a_score_say_nothing(tmp_path: Path) -> None:
     with agent(wrong, run=tmp_path / "run") as served:
         for number in range(9):
             with served.episode(f"question {number}") as episode:
-                episode.client.chat.completions.create(messages=user())
+                episode.client.chat.completions.create(model="m", messages=user())
     assert not Run(tmp_path / "run").events()
     code, text = looked(tmp_path / "run")
     assert code == 1 and "none of the last 9 episodes has a score" in text
@@ -235,7 +235,7 @@ def test_a_share_of_the_students_steps_is_audited_and_taken_all_the_same(tmp_pat
         asked = 0
         for number in range(300):
             with served.episode(f"question {number}", task=str(number)) as episode:
-                episode.client.chat.completions.create(messages=user())
+                episode.client.chat.completions.create(model="m", messages=user())
             assert episode.result is not None and episode.result.teacher_steps == 0
             asked += episode.result.asked_steps
     assert 1 <= asked <= 15, "about 2 % by default"
@@ -249,7 +249,7 @@ def test_trust_is_an_object_a_file_or_a_share(tmp_path: Path) -> None:
     loose.save(tmp_path / "trust.json")
     for trust, asked in ((None, True), (1, True), (0.6, False), (loose, False), (tmp_path / "trust.json", False)):
         with agent(two_of_three, trust=trust, audit=0.0) as served, served.episode("g") as episode:
-            episode.client.chat.completions.create(messages=user(), tools=TOOLS)
+            episode.client.chat.completions.create(model="m", messages=user(), tools=TOOLS)
         assert episode.result is not None and bool(episode.result.teacher_steps) is asked
     with pytest.raises(ConfigError, match="from 0 to 1, not 3"):
         agent(wrong, trust=3)

@@ -50,7 +50,7 @@ class Guarded:
         ask_for: Sequence[str],
         teacher: Model | None = None,
         *,
-        max_tokens: int = 256,
+        max_tokens: int | None = 256,
         actions: Actions | None = None,
     ) -> None:
         if isinstance(ask_for, str):

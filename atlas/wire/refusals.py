@@ -70,8 +70,8 @@ def refusal_of(error: Exception, *, obeys: bool, inside: bool = False) -> Refusa
         case _:
             # What it says may be anything, a secret too: nobody is told but who has this process's log anyway.
             log.error("a request failed", exc_info=error)
-            told = f": {error}" if inside else ", see its log"
-            return Refusal(500, f"the request failed with {type(error).__name__}{told}", "server_error", headers=_ONCE)
+            said = f": {error}" if inside else ", see its log"
+            return Refusal(500, f"the request failed with {type(error).__name__}{said}", "server_error", headers=_ONCE)
 
 
 def _kind(status: int) -> str:
