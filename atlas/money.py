@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import Field
 
@@ -26,6 +27,11 @@ class Price(Record):
     """What a whole call costs whose prompt is longer than so many tokens, from the shortest length on."""
     tiers: dict[str, Price] = Field(default_factory=dict)
     """What a call costs in another tier of service than the usual one, by the name that its response gives."""
+
+    def setting(self) -> dict[str, Any]:
+        """What is hashed of it: its first fields, which runs have always told, and what is known of the others."""
+        told = self.model_dump(mode="json", include={"prompt", "completion", "cached", "note"})
+        return told | self.model_dump(mode="json", exclude_defaults=True)
 
     def of(self, prompt_tokens: int, tier: str = "") -> Price:
         """The price of a call with so long a prompt, in ``tier``; the usual price for a tier that is not listed."""

@@ -356,4 +356,4 @@ def spent(episodes: Iterable[Episode]) -> Usage:
 
 
 def _who(name: str, price: Any) -> dict[str, Any]:
-    return {"model": name, "price": price.model_dump() if price is not None else None}
+    return {"model": name, "price": price.setting() if price is not None else None}

@@ -111,7 +111,7 @@ def _show(imported: Imported, built: Built | None, out: Path, *, as_json: bool) 
                     "unpriced": imported.unpriced,
                     "left_out": [row.model_dump() for row in imported.left_out],
                     "memory": asdict(built) if built else None,
-                    "prices": {model: price and price.model_dump() for model, price in imported.prices.items()},
+                    "prices": {model: price and price.setting() for model, price in imported.prices.items()},
                 }
             )
         )

@@ -164,7 +164,7 @@ def _settings(files: Sequence[LoggedFile], prices: dict[str, Price | None], *, m
         "files": [
             {"name": f.name, "sha256": f.sha256, "entries": f.entries} for f in sorted(files, key=lambda f: f.name)
         ],
-        "prices": {model: price.model_dump() if price else None for model, price in sorted(prices.items())},
+        "prices": {model: price.setting() if price else None for model, price in sorted(prices.items())},
         "questions": "numbered as in the benchmark" if matched else "not at hand: named by content",
         "judge": JUDGE_CONFIG,
     }
