@@ -76,16 +76,26 @@ class Prompt(Record):
         step, the rest is often the same. :func:`atlas.prompts.render` knows them already."""
         return tuple(map(_numbered, _EXAMPLE.split(self.retrieved))) if self.retrieved else ()
 
-    def messages(self) -> list[Message]:
-        """The chat messages to send: system, history, and one last user turn that carries what changes."""
-        head = "\n\n".join(part for part in (self.stable, self.retrieved if self.lasting else "") if part)
+    @property
+    def head(self) -> str:
+        """What stays the same for the whole episode, as one text."""
+        return "\n\n".join(part for part in (self.stable, self.retrieved if self.lasting else "") if part)
+
+    @property
+    def tail(self) -> str:
+        """What changes at every step, as one text."""
+        changing = (self.guidance, "" if self.lasting else self.retrieved, self.advice, self.ask)
+        return "\n\n".join(part for part in changing if part)
+
+    def messages(self, *, turn_after_tool: bool = True) -> list[Message]:
+        """The chat messages to send: system, history, and one last user turn that carries what changes. Where no user
+        turn may follow a tool's result (``turn_after_tool``), that result carries it."""
+        head, tail = self.head, self.tail
         sent = [Message(role="system", content=head)] if head else []
         sent.extend(self.history)
-        changing = (self.guidance, "" if self.lasting else self.retrieved, self.advice, self.ask)
-        tail = "\n\n".join(part for part in changing if part)
         if not tail:
             return sent
-        if sent and sent[-1].role == "user":
+        if sent and (sent[-1].role == "user" or (sent[-1].role == "tool" and not turn_after_tool)):
             sent[-1] = sent[-1].extended(tail)
         else:
             sent.append(Message(role="user", content=tail))

@@ -63,7 +63,8 @@ async def test_what_an_unreadable_answer_used_is_paid_and_no_traceback_is_shown(
 
 async def test_an_answer_whose_usage_nobody_can_read_is_estimated() -> None:
     paid: list[Usage] = []
-    with ChatServer(Say(fields={"choices": None})) as server, pytest.raises(ModelError, match="no chat completion"):
+    broken = Say(fields={"choices": None, "usage": None})
+    with ChatServer(broken) as server, pytest.raises(ModelError, match="no chat completion"):
         await model(server).sample(ask().replace(paid=paid.append))
     assert paid[0].unmetered == 2 and paid[0].most is not None and paid[0].most > 2 * 256 * 10 / 1e6
 
@@ -151,5 +152,6 @@ async def test_a_server_that_counts_one_of_several_samples_is_not_believed() -> 
 @pytest.mark.skipif(find_spec("mcp") is not None, reason="the package is there")
 async def test_a_model_that_needs_a_package_names_the_extra() -> None:
     with ChatServer(Say()) as server, pytest.raises(MissingExtra, match=r"Responses API .*pip install .*\[responses\]"):
-        await Hosted("openai/gpt-5-pro", base_url=server.url, api_key="sk-test").sample(ask())
+        extra = {"api_version": "2025-03-01-preview"}
+        await Hosted("azure/gpt-5-pro", base_url=server.url, api_key="sk-test", extra=extra).sample(ask())
     assert server.requests == []

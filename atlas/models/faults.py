@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -33,6 +33,12 @@ _TOO_LONG = ("context_length_exceeded", "maximum context length", "context windo
 
 _SEVERAL = ("n_cmpl", "number of slots", "candidate")
 """Servers that answer 500 to a request for several samples say one of these."""
+
+_UNTAKEN = re.compile(
+    r"unsupported|(?:not|n't) (?:\w+ )?support|unrecogni[sz]ed|unknown|not permitted|unexpected keyword|extra fields",
+    re.IGNORECASE,
+)
+"""What a server says of a setting that it does not take."""
 
 _COUNT = r"""['"]%s['"]\s*:\s*(-?\d+)"""
 
@@ -65,6 +71,19 @@ def one_at_a_time(error: Exception) -> bool:
     """Whether a request for several samples may be refused for their number alone."""
     text = str(error).casefold()
     return status_of(error) in (400, 422) or any(mark in text for mark in _SEVERAL)
+
+
+def blamed(error: Exception, names: Iterable[str]) -> str | None:
+    """Which of the settings ``names`` the server refuses to take, whatever its value; None where it is none of them."""
+    text = str(error)
+    if status_of(error) not in (400, 422) or not _UNTAKEN.search(text):
+        return None
+    body = getattr(error, "body", None)
+    param = body.get("param") if isinstance(body, Mapping) else None
+    for name in sorted(names, key=len, reverse=True):
+        if name == param or re.search(rf"(?<![\w.]){name}(?!\w)", text):
+            return name
+    return None
 
 
 def as_transient(error: Exception, timeout: float, base_url: str | None, secrets: Iterable[str]) -> Transient | None:
@@ -127,7 +146,7 @@ def code_of(error: Exception) -> str | None:
 def brief(error: Exception, secrets: Iterable[str]) -> str:
     """The provider's own words: scrubbed, one line, without the layers of class names that wrap them."""
     # A library's traceback, and what follows it, is for its authors.
-    said, _, _ = str(error).partition("Traceback (most recent call last)")
+    said, _, _ = (_message(error) or str(error)).partition("Traceback (most recent call last)")
     first = next((line for line in said.splitlines() if line.strip()), type(error).__name__)
     for _ in range(4):
         head, separator, rest = first.partition(": ")
@@ -136,6 +155,14 @@ def brief(error: Exception, secrets: Iterable[str]) -> str:
     _, separator, rest = first.partition("Exception - ")
     text = scrub(rest if separator and rest else first, secrets).strip().rstrip(".")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _message(error: Exception) -> str:
+    """The message in the body of the answer, as OpenAI's client hands it on; empty where there is none."""
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, Mapping) else None
+    message = inner.get("message") if isinstance(inner, Mapping) else inner
+    return message if isinstance(message, str) else ""
 
 
 def _retry_after(error: Exception) -> float | None:

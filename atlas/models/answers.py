@@ -1,0 +1,89 @@
+"""A provider's answer as replies: what they say, and the message whole where it holds more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from atlas.records import Reply, ToolCall
+
+_PLAIN = frozenset({"role", "content", "tool_calls"})
+_CALL = {"function": frozenset({"name", "arguments"}), "custom": frozenset({"name", "input"})}
+
+
+class Unreadable(Exception):
+    """The answer is no chat completion."""
+
+
+def replies_of(answer: Mapping[str, Any], stop: Sequence[str] = ()) -> list[Reply]:
+    """A reply for each choice, cut at the first of ``stop``. Raises Unreadable."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list):
+        raise Unreadable
+    return [_reply(choice, stop) for choice in choices]
+
+
+def _reply(choice: Any, stop: Sequence[str]) -> Reply:
+    message = choice.get("message") if isinstance(choice, Mapping) else None
+    if not isinstance(message, Mapping):
+        raise Unreadable
+    text, finish = _text(message.get("content")), str(choice.get("finish_reason") or "")
+    calls = message.get("tool_calls") or ()
+    whole = _whole(message)
+    cut = min((at for word in stop if word and (at := text.find(word)) >= 0), default=-1)
+    if cut >= 0:
+        text, finish, calls = text[:cut], "stop", ()
+        if whole is not None:
+            whole = {**{name: value for name, value in whole.items() if name != "tool_calls"}, "content": text}
+    return Reply(text=text, tool_calls=tuple(map(_tool_call, calls)), finish=finish, message=whole)
+
+
+def _text(content: Any) -> str:
+    """The text of a message; of one whose content is a list of parts, that of its text parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+    return str(content or "")
+
+
+def _tool_call(call: Any) -> ToolCall:
+    if not isinstance(call, Mapping):
+        raise Unreadable
+    custom = call.get("custom")
+    if isinstance(custom, Mapping):
+        return ToolCall(
+            id=call.get("id") or "", name=custom.get("name") or "", arguments=custom.get("input") or "", kind="custom"
+        )
+    function = call.get("function")
+    if not isinstance(function, Mapping):
+        raise Unreadable
+    return ToolCall(
+        id=call.get("id") or "", name=function.get("name") or "", arguments=function.get("arguments") or "{}"
+    )
+
+
+def _whole(message: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The message as its provider wrote it, less what is null or empty; None where text and tool calls are all."""
+    kept = {name: said for name, value in message.items() if (said := _said(value)) not in (None, [], {})}
+    calls = kept.get("tool_calls")
+    if calls:
+        # litellm numbers calls as the chunks of a stream are.
+        kept["tool_calls"] = calls = [{k: v for k, v in call.items() if k != "index"} for call in calls]
+    more = kept.keys() - _PLAIN or isinstance(kept.get("content"), list) or any(map(_more, calls or ()))
+    if not more:
+        return None
+    return {"role": "assistant", "content": None, **kept}
+
+
+def _said(value: Any) -> Any:
+    """``value`` without what is null in it."""
+    if isinstance(value, Mapping):
+        return {name: said for name, item in value.items() if (said := _said(item)) is not None}
+    return [_said(item) for item in value] if isinstance(value, list) else value
+
+
+def _more(call: Mapping[str, Any]) -> bool:
+    """Whether a tool call holds more than our record of one."""
+    kind = str(call.get("type") or "function")
+    inner = call.get(kind)
+    known = _CALL.get(kind)
+    return known is None or bool(call.keys() - {"id", "type", kind}) or bool(dict(inner or {}).keys() - known)
