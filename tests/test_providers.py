@@ -24,7 +24,8 @@ from atlas.models.retry import Retry
 from atlas.models.rules import RULES, rules_of
 
 ONCE = Retry(retries=0)
-TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+FUNCTION: dict[str, Any] = {"name": "look", "parameters": {"type": "object", "properties": {}}}
+TOOL: dict[str, Any] = {"type": "function", "function": FUNCTION}
 LONG = "call_AbCdEfGhIjKlMnOpQrStUvWx"
 Answer = Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]
 
@@ -152,7 +153,13 @@ def test_an_id_that_is_taken_stays_and_one_that_is_not_is_always_written_alike()
 async def test_openai_gets_no_thoughts_of_other_providers_and_no_long_ids() -> None:
     long = "x" * 80
     call = {"id": long, "type": "function", "function": {"name": "look", "arguments": "{}"}}
-    sent = {"role": "assistant", "content": "", "tool_calls": [call], "thinking_blocks": [{}], "refusal": None}
+    sent: dict[str, Any] = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [call],
+        "thinking_blocks": [{}],
+        "refusal": None,
+    }
     past = (
         Message(role="user", content="hi"),
         Message(role="assistant", tool_calls=(ToolCall(id=long, name="look"),), sent=sent),
@@ -344,7 +351,13 @@ async def test_several_samples_come_one_by_one_where_n_is_refused(name: str, cal
 
 
 async def test_models_of_the_responses_api_alone_work_in_a_tool_loop() -> None:
-    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "blob", "status": None}
+    reasoning: dict[str, Any] = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [],
+        "encrypted_content": "blob",
+        "status": None,
+    }
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look", "arguments": "{}"}
     text = {"type": "output_text", "text": "done", "annotations": []}
     said = {"type": "message", "id": "msg_1", "role": "assistant", "content": [text]}
@@ -384,7 +397,7 @@ async def test_models_of_the_responses_api_alone_work_in_a_tool_loop() -> None:
         {"type": "input_text", "text": "see"},
         {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "auto"},
     ]
-    assert first["tools"] == [{"type": "function", **TOOL["function"]}] and first["tool_choice"] == "required"
+    assert first["tools"] == [{"type": "function", **FUNCTION}] and first["tool_choice"] == "required"
     assert first["reasoning"] == {"effort": "high"} and first["text"] == {"format": {"type": "json_object"}}
     assert first["store"] is False and "temperature" not in first and first["max_output_tokens"] == 256
     assert [item["type"] for item in second["input"]] == [
