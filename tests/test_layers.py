@@ -73,7 +73,7 @@ MAY_IMPORT = {
     # what comes of it
     "words": "figures records redact traces",
     "tables": "figures records traces words",
-    "report": f"{BASE} figures policies stats traces words",
+    "report": f"{BASE} figures memory policies standing stats traces words",
     "export": f"{BASE} actions evaluators memory models tokens traces",
     "train": f"{BASE} assets export models traces trained",
     "testing": f"{BASE} tokens traces",

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.stats import Interval, bootstrap, mcnemar, paired, resampling, wilson
+from atlas.stats.intervals import difference
 from atlas.stats.resampling import bounded, bounded_rate, cluster_bootstrap, cluster_counts, drawn, percentiles
 from atlas.stats.scores import Floats, auroc, aurocs, calibration_error, calibration_errors, ordered_pairs
 
@@ -240,3 +241,11 @@ def test_tasks_that_differ_are_resampled() -> None:
     values = [1.0, 0.0, 0.0, -1.0, 1.0]
     assert paired(values) == bootstrap(values)
     assert math.isnan(paired([]).mean)
+
+
+def test_the_difference_of_two_proportions_is_newcombe_s() -> None:
+    """The first example of Newcombe (1998), table II, method 10: 56 of 70 against 48 of 80."""
+    found = difference(wilson(56, 70), wilson(48, 80))
+    assert (round(found.mean, 4), round(found.low, 4), round(found.high, 4)) == (0.2, 0.0524, 0.3339)
+    assert difference(wilson(10, 10), wilson(10, 10)).high > 0.2, "no difference is not a certain one"
+    assert difference(wilson(0, 0), wilson(3, 4)).n == 0

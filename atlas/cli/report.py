@@ -12,13 +12,20 @@ from atlas.traces.reader import find_run
 @click.command(name="report")
 @click.argument("run", type=str)
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
+@click.option("--compare", metavar="A,B", help="Arms to compare: the first with each of the others, task by task.")
+@click.option("--memory", metavar="FILE", help="The memory of an agent, whose versions are told of; the one it had.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report's figures as JSON and write no page.")
-def command(run: str, out: Path, as_json: bool) -> None:
-    """Turn RUN (a folder, or a name below ./runs) into one HTML page with pictures, a transcript and the account."""
+def command(run: str, out: Path, compare: str | None, memory: str | None, as_json: bool) -> None:
+    """Turn RUN (a folder, or a name below ./runs) into one HTML page with pictures, transcripts and the account.
+
+    The run of an agent that serves shows how it goes over time, what it costs and learned, and why episodes failed; one
+    that has several arms compares them.
+    """
     from atlas.report import gather, write_report
 
     opened = find_run(run)
+    arms = [arm.strip() for arm in (compare or "").split(",") if arm.strip()]
     if as_json:
-        click.echo(gather(opened).model_dump_json())
+        click.echo(gather(opened, compare=arms, memory=memory).model_dump_json())
         return
-    click.echo(f"wrote {write_report(opened, out)}")
+    click.echo(f"wrote {write_report(opened, out, compare=arms, memory=memory)}")

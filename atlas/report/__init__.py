@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from atlas.errors import StoreError
@@ -13,15 +14,15 @@ from atlas.traces.reader import Run
 __all__ = ["Facts", "gather", "render", "write_report"]
 
 
-def render(run: Run) -> str:
-    """The report of ``run`` as HTML. Raises :class:`~atlas.errors.DataError` where no episode has ended yet."""
+def render(run: Run, *, compare: Sequence[str] = (), memory: str | Path | None = None) -> str:
+    """The report of ``run`` as HTML; the arguments are those of :func:`gather`, and so are the errors."""
     episodes = run.episodes()
-    return page(gather(run, episodes), episodes)
+    return page(gather(run, episodes, compare=compare, memory=memory), episodes)
 
 
-def write_report(run: Run, path: str | Path) -> Path:
+def write_report(run: Run, path: str | Path, *, compare: Sequence[str] = (), memory: str | Path | None = None) -> Path:
     """Write the report of ``run`` to ``path`` and return it."""
-    html = render(run)
+    html = render(run, compare=compare, memory=memory)
     path = Path(path)
     try:
         write_whole(path, html)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas.errors import DataError
-from atlas.records import Episode, Record, Usage, total
+from atlas.records import INTERRUPTED, Episode, Record, Usage, total
 from atlas.report.colours import hues
+from atlas.report.learned import MemoryLog, memory_log
+from atlas.report.served import Service, served_arm, service
 from atlas.report.supervision import Supervision, supervision
 from atlas.stats import Interval, bootstrap
 from atlas.stats.resampling import cluster_bootstrap
@@ -18,6 +21,7 @@ from atlas.traces.account import (
     Pair,
     arm_rows,
     break_even,
+    chosen,
     comparisons,
     cut_off,
     demo_users,
@@ -116,12 +120,16 @@ class Facts(Record):
     collect: ArmRow | None
     demonstrations: int
     """Successful episodes of the collecting arm."""
+    compared: tuple[str, ...]
+    """The arms that the reader wants compared; none where what is worth a look is."""
     pairs: tuple[Pair, ...]
     break_even: tuple[BreakEven, ...]
     cut_off: int
     cut_off_usage: Usage
     hues: dict[str, int]
     """The colour of every arm in the trace."""
+    service: Service | None = None
+    """How it went over time, where the run is one agent's that serves: that is told then, and nothing is compared."""
 
     @property
     def arms(self) -> list[ArmFacts]:
@@ -129,10 +137,22 @@ class Facts(Record):
         return [arm for group in self.groups for arm in group.arms]
 
 
-def gather(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Facts:
+def gather(
+    run: Run,
+    stored: Sequence[StoredEpisode] | None = None,
+    *,
+    compare: Sequence[str] = (),
+    memory: str | Path | None = None,
+) -> Facts:
     """Read ``run``. ``stored`` are its episodes, where they are read already.
 
-    Raises :class:`~atlas.errors.DataError` where no episode has ended yet.
+    Args:
+        compare: the arms to compare, the first with each of the others; what is worth a look where there is none.
+        memory: the memory whose versions are told of, where the run is an agent's; the one that the run names, if it is
+            there, where None.
+
+    Raises :class:`~atlas.errors.DataError` where no episode has ended yet, ConfigError for arms that cannot be
+    compared, and StoreError for a memory that is not there.
     """
     stored = run.episodes() if stored is None else stored
     episodes = [e.result for e in stored if e.result is not None and not e.retried]
@@ -145,6 +165,10 @@ def gather(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Facts:
     notes = about.pop("notes", ())
     about.pop(ROLES, None)
     lost, lost_usage = cut_off(stored)
+    alone = served_arm(run, [row.arm for row in rows])
+    if compare:
+        alone = None
+    served = [e for e in episodes if e.arm == alone and e.stop not in INTERRUPTED]
     return Facts(
         run=run.name,
         title=str(about.pop("title", "") or run.name),
@@ -156,12 +180,23 @@ def gather(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Facts:
         groups=tuple(_groups(rows, episodes, demonstrations, roles)),
         collect=next((row for row in rows if row.arm == COLLECT), None),
         demonstrations=demonstrations,
-        pairs=tuple(comparisons(episodes, roles)),
+        compared=tuple(compare),
+        pairs=tuple(chosen(episodes, compare) if compare else comparisons(episodes, roles)),
         break_even=tuple(break_even(rows, roles, using=demo_users(stored, roles))),
         cut_off=len(lost),
         cut_off_usage=lost_usage,
         hues=hues(roles),
+        service=service(run, alone, served, _memory(about, memory, served)) if alone and served else None,
     )
+
+
+def _memory(about: Mapping[str, Any], given: str | Path | None, served: Sequence[Episode]) -> MemoryLog | None:
+    """The log of the memory that is ``given``, or else of the one that the run names, where that is there."""
+    since = min(episode.started for episode in served)
+    if given is not None:
+        return memory_log(given, since)
+    named = about.get("memory")
+    return memory_log(named, since) if isinstance(named, str) and Path(named).is_file() else None
 
 
 def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations: int, roles: Roles) -> list[Group]:

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from atlas.figures import money, percent, percent_interval, points_interval
-from atlas.records import Record
 from atlas.report.facts import ArmFacts, Facts, Group
+from atlas.report.parts import Tile
 from atlas.report.supervision import mean_asked, mean_dollars
 from atlas.traces.account import Pair
 from atlas.traces.roles import CASCADES
-
-
-class Tile(Record):
-    """A figure worth large type."""
-
-    figure: str
-    label: str
 
 
 def sentences(facts: Facts) -> list[str]:
@@ -22,12 +15,20 @@ def sentences(facts: Facts) -> list[str]:
     group = facts.groups[0] if facts.groups else None
     if group is None:
         return [f"{facts.demonstrations} demonstrations were collected; nothing was tested yet."]
-    said = [
+    said = [_chosen(pair) for pair in facts.pairs] if facts.compared else []
+    said += [
         text
         for text in (_levels(facts, group), _cascade(group), _pamphlets(group), _control(facts, group), *_lanes(group))
         if text
     ]
     return said or [_plainly(group)]
+
+
+def _chosen(pair: Pair) -> str:
+    """What the reader asked for."""
+    gap = f"{points_interval(pair.success)} points of success on the same {pair.tasks} tasks"
+    told = "" if pair.success.low > 0 or pair.success.high < 0 else ": not told apart from none"
+    return f"{pair.first} against {pair.second}: {gap}{told}."
 
 
 def _levels(facts: Facts, group: Group) -> str:

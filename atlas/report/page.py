@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from importlib.resources import files
 
 from atlas.figures import money
-from atlas.report import charts, headline, tables
+from atlas.report import charts, headline, served_page, tables
 from atlas.report.facts import Facts, Group
+from atlas.report.parts import FOOTER, document, picture, tile, unbroken
 from atlas.report.supervision import WINDOW, Supervision, lanes_chart
 from atlas.report.tables import text
 from atlas.report.transcript import choose, transcript
@@ -19,7 +18,8 @@ from atlas.traces.reader import StoredEpisode
 
 def page(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:
     """The whole document."""
-    style = files("atlas.report").joinpath("page.css").read_text(encoding="utf-8")
+    if facts.service is not None:
+        return document(facts.title, served_page.body(facts, facts.service, episodes))
     body = "".join(
         [
             _head(facts),
@@ -28,20 +28,14 @@ def page(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:
             _tables(facts),
         ]
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Nothing may be loaded or run, whatever a model managed to write into a trace.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{text(facts.title)}</title><style>{style}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    return document(facts.title, body)
 
 
 def _head(facts: Facts) -> str:
     made = datetime.fromtimestamp(facts.created, UTC).strftime("%d %B %Y, %H:%M UTC")
-    lines = "".join(f'<p class="lede">{_unbroken(line)}</p>' for line in headline.sentences(facts))
+    lines = "".join(f'<p class="lede">{unbroken(line)}</p>' for line in headline.sentences(facts))
     notes = "".join(f"<p>{text(note)}</p>" for note in facts.notes)
-    tiles = "".join(_tile(tile) for tile in headline.tiles(facts))
+    tiles = "".join(tile(each) for each in headline.tiles(facts))
     return (
         f'<header><p class="kicker">atlas run report · {made} · {facts.episodes:,} episodes</p>'
         f"<h1>{text(facts.title)}</h1>{lines}"
@@ -49,17 +43,6 @@ def _head(facts: Facts) -> str:
         + (f'<div class="tiles">{tiles}</div>' if tiles else "")
         + "</header>"
     )
-
-
-def _unbroken(line: str) -> str:
-    """Text as HTML whose intervals and percentages are not broken between lines."""
-    return re.sub(r"\[[^\]<>]*\]", r'<span class="nw">\g<0></span>', text(line)).replace(" %", "&nbsp;%")
-
-
-def _tile(tile: headline.Tile) -> str:
-    figure, bracket, interval = tile.figure.partition("[")
-    small = f"<small>95 % interval {_unbroken(bracket + interval)}</small>" if bracket else ""
-    return f'<div class="tile"><b>{text(figure.strip())}{small}</b><span>{text(tile.label)}</span></div>'
 
 
 def _pictures(facts: Facts, group: Group) -> str:
@@ -86,7 +69,7 @@ def _scatter(group: Group) -> str:
         for names, why in ((unpriced, "unpriced"), (unscored, "nothing scored yet"))
         if names
     )
-    return _figure(
+    return picture(
         charts.responsive(partial(charts.scatter, group), height=430),
         "Up is better, left is cheaper. A mark is an arm's mean; its lines are the 95 % intervals of success (Wilson) "
         f"and of dollars per episode (bootstrap).{left_out}",
@@ -97,11 +80,11 @@ def _learning(group: Group) -> str:
     bands = "Bands are 95 % intervals; the dashed line is the teacher alone."
     return (
         '<div class="pair">'
-        + _figure(
+        + picture(
             charts.responsive(partial(charts.success_curve, group.curves, group.teacher)),
             f"Success, with n demonstrations in memory. {bands}",
         )
-        + _figure(
+        + picture(
             charts.responsive(partial(charts.cost_curve, group.curves, group.teacher)),
             "Dollars per episode, same episodes. What collecting the demonstrations cost is in the account below.",
         )
@@ -111,7 +94,7 @@ def _learning(group: Group) -> str:
 
 def _teacher(group: Group, asking: bool) -> str:
     figures = [
-        _figure(
+        picture(
             charts.responsive(partial(charts.over_time, growth)),
             f"{text(growth.arm)}: the memory starts empty and grows while it serves. Lines are means over the last "
             f"{growth.window} episodes, dots are single episodes' shares of teacher steps.",
@@ -120,7 +103,7 @@ def _teacher(group: Group, asking: bool) -> str:
     ]
     if asking:
         figures.append(
-            _figure(
+            picture(
                 charts.responsive(partial(charts.share_curve, group.curves)),
                 "Share of steps on which the teacher acted, by demonstrations in memory, with its 95 % interval.",
             )
@@ -129,16 +112,12 @@ def _teacher(group: Group, asking: bool) -> str:
 
 
 def _supervised(facts: Supervision) -> str:
-    return _figure(
+    return picture(
         charts.responsive(partial(lanes_chart, facts), height=470, narrow=430),
         f"{text(facts.arm)}: which lane each episode had (a cross is a failure), how often the teacher was called, and "
         f"what an episode cost, averaged over up to {WINDOW} episodes. Dotted lines are where the task family changes; "
         "the numbers are those of the table.",
     ) + tables.blocks_table(facts)
-
-
-def _figure(inner: str, caption: str) -> str:
-    return f"<figure>{inner}<figcaption>{caption}</figcaption></figure>"
 
 
 def _transcripts(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:
@@ -158,11 +137,34 @@ def _transcripts(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:
     )
 
 
+def _explained(facts: Facts) -> str:
+    """What an arm is, what each of them is, and what a tie with chance means."""
+    said = "".join(
+        f'<dt class="h{arm.hue}">{text(arm.row.arm)}</dt><dd>{text(arm.role.says)}</dd>'
+        for arm in facts.arms
+        if arm.role.says
+    )
+    collected = "<dt>collect</dt><dd>the teacher collects the demonstrations: what they cost, and no result</dd>"
+    routed = any(arm.role.kind == "route" for arm in facts.arms)
+    tie = (
+        '<p class="note"><b>A tie with random routing</b> means that it made no difference that this run could show '
+        "<em>which</em> steps the teacher took: as many of them at random did as well. What was gained over the "
+        "student alone is then owed to the demonstrations, and to the teacher's steps as such, and not to asking it "
+        "where the student's samples disagree.</p>"
+    )
+    return (
+        '<p class="intro">An <em>arm</em> is one way to play; all arms play the same tasks. A <em>control</em> is an '
+        "arm that lacks what another claims to gain by, and is compared with that one.</p>"
+        + (f'<dl class="arms">{collected if facts.collect else ""}{said}</dl>' if said else "")
+        + (tie if routed else "")
+    )
+
+
 def _tables(facts: Facts) -> str:
     rows = ([facts.collect] if facts.collect else []) + [arm.row for arm in facts.arms]
     curve_rows = [p.arm.row for g in facts.groups for c in g.curves for p in c.points if p.arm.role.base]
     spends = [(row.arm, spend) for row in [*rows, *curve_rows] for spend in row.spend]
-    parts = [f"<h2>The arms</h2>{tables.arms(rows, facts.hues)}"]
+    parts = [f"<h2>The arms</h2>{_explained(facts)}{tables.arms(rows, facts.hues)}"]
     if curve_rows:
         points = tables.arms(curve_rows, facts.hues)
         parts.append(f"<details class=rows><summary>The learning curves' arms</summary>{points}</details>")
@@ -171,7 +173,8 @@ def _tables(facts: Facts) -> str:
             f"<h2>The same tasks, side by side</h2>{tables.pairs(facts.pairs)}"
             '<p class="note">Differences are first minus second, over the tasks that both have played; <em>won by one '
             "only</em> counts the tasks that only the first, or only the second, has won. Intervals are "
-            "percentile bootstraps of the paired differences; p is McNemar's exact test.</p>"
+            "percentile bootstraps of the paired differences; p is McNemar's exact test. Other pairs: "
+            "<code>atlas report RUN --compare A,B</code>.</p>"
         )
     parts.append(f"<h2>The account</h2>{tables.spend(spends, facts.hues)}")
     if facts.break_even:
@@ -183,9 +186,5 @@ def _tables(facts: Facts) -> str:
             f"{money(facts.cut_off_usage.dollars)}, which no row above holds.</p>"
         )
     parts.append(f"<h2>What this is</h2>{tables.about(facts)}")
-    parts.append(
-        "<footer>Every figure is computed from the run's trace. A success rate is over the episodes that were scored; "
-        "those that ended with an error or an exhausted budget are counted apart. <em>unpriced</em> means that a model "
-        "has no known price, never that it was free.</footer>"
-    )
+    parts.append(FOOTER)
     return f"<section>{''.join(parts)}</section>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -21,9 +21,10 @@ def text(value: object) -> str:
     return escape(clean(str(value)))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that scrolls sideways where the screen is narrow. Cells are HTML already."""
-    columns = "".join(f"<th scope=col>{text(name)}</th>" for name in head)
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Collection[str] = ()) -> str:
+    """A table that scrolls sideways where the screen is narrow. Cells are HTML already; the columns named in ``texts``
+    hold text, and not figures."""
+    columns = "".join(f"<th scope=col{' class=text' if name in texts else ''}>{text(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
     return (
         f'<div class="scroll" tabindex="0"><table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -112,6 +113,7 @@ def spend(rows: Iterable[tuple[str, Spend]], hues: Mapping[str, int]) -> str:
             ]
             for arm, s in shown
         ),
+        texts=("model",),
     )
 
 

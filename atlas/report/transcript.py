@@ -8,6 +8,7 @@ from html import escape
 
 from atlas.records import STUDENT, TEACHER, Decision, Review, Step, Vote, total
 from atlas.report import colours
+from atlas.report.parts import anchor
 from atlas.traces.account import COLLECT
 from atlas.traces.reader import StoredEpisode
 from atlas.words import clean, dollars, shorten, tokens, why
@@ -70,10 +71,13 @@ def transcript(episode: StoredEpisode, *, opened: bool = False) -> str:
     last = f'<p class="last">{_foreign(episode.steps[-1].outcome.text)}</p>' if episode.steps else ""
     reviews = "".join(f'<p class="last">{_said(review)}</p>' for review in result.reviews)
     failure = f'<p class="last">{_foreign(result.failure.message)}</p>' if result.failure else ""
-    meta = f"{_foreign(episode.arm)} · {won} ({result.stop.value}) · {figures} · {_foreign(episode.task.id, 60)}"
+    named = f"task {_foreign(episode.task.id, 60)} · episode {_foreign(episode.id, 60)}"
+    meta = f"{_foreign(episode.arm)} · {won} ({result.stop.value}) · {figures} · {named}"
     goal = f'<span class="goal">{_foreign(episode.task.goal)}</span>'
     return (
         f'<details class="episode"{" open" if opened else ""}><summary>{goal}<span class="meta">{meta}</span></summary>'
+        # Inside of what is folded: a link to it unfolds it.
+        f'<span class="anchor" id="{anchor(episode.id)}"></span>'
         f"{_plan(result.plan)}<ol>{steps}</ol>{last}{reviews}{failure}</details>"
     )
 

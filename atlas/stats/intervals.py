@@ -36,6 +36,19 @@ def wilson(successes: float, n: int) -> Interval:
     return Interval(mean=p, low=low, high=high, n=n)
 
 
+def difference(first: Interval, second: Interval) -> Interval:
+    """``first`` minus ``second``, two proportions of different cases with Wilson's intervals: Newcombe's hybrid score
+    interval (Statistics in Medicine 17, 1998, method 10). ``n`` counts the cases of both; it says nothing, [-1, 1],
+    where one of them has none."""
+    n = first.n + second.n
+    if not first.n or not second.n:
+        return Interval(mean=0.0, low=-1.0, high=1.0, n=0)
+    gap = first.mean - second.mean
+    down = sqrt((first.mean - first.low) ** 2 + (second.high - second.mean) ** 2)
+    up = sqrt((first.high - first.mean) ** 2 + (second.mean - second.low) ** 2)
+    return Interval(mean=gap, low=max(-1.0, gap - down), high=min(1.0, gap + up), n=n)
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided McNemar p-value from the two discordant counts."""
     n = only_first + only_second

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from statistics import fmean
 
+from atlas.errors import ConfigError
 from atlas.records import INTERRUPTED, Episode, Record, Spend, Stop, Usage, by_actor, total
 from atlas.stats import Interval, bootstrap, mcnemar, paired, wilson
 from atlas.traces.reader import StoredEpisode
@@ -153,13 +154,31 @@ def comparisons(episodes: Sequence[Episode], roles: Roles) -> list[Pair]:
     wanted: list[tuple[str, str]] = []
     for arms in groups.values():
         about = leading(arms, roles)
-        wanted += [(about, arm) for arm in arms if about is not None and arm != about]
+        # Where all are controls there is nothing that they control: which of them to compare is the reader's to say.
+        if about is not None and not roles[about].control_of:
+            wanted += [(about, arm) for arm in arms if arm != about]
         icd = next((arm for arm in arms if roles[arm].kind == "icd"), None)
         if icd is not None and icd != about and roles[icd].bare in arms:
             wanted.append((icd, roles[icd].bare))
     wanted += [(roles[arm].control_of, arm) for arm in names if roles[arm].control_of in names]
     found = [pair(episodes, first, second) for first, second in dict.fromkeys(wanted)]
     return [p for p in found if p.tasks]
+
+
+def chosen(episodes: Sequence[Episode], arms: Sequence[str]) -> list[Pair]:
+    """The first of ``arms`` with each of the others, as a reader wants it. Raises ConfigError for fewer than two, an
+    arm that has no scored episode, and two that have scored no task in common."""
+    wanted = list(dict.fromkeys(arms))
+    known = list(dict.fromkeys(e.arm for e in episodes if e.arm != COLLECT and e.success is not None))
+    missing = next((arm for arm in wanted if arm not in known), None)
+    if missing is not None:
+        raise ConfigError(f"the run has no arm {missing!r} that was scored: compare {', '.join(known) or 'later'}")
+    if len(wanted) < 2:
+        raise ConfigError(f"two arms or more are compared: write --compare {wanted[0]},OTHER, of {', '.join(known)}")
+    found = [pair(episodes, wanted[0], other) for other in wanted[1:]]
+    for apart in (p for p in found if not p.tasks):
+        raise ConfigError(f"{apart.first} and {apart.second} have scored no task in common: compare others")
+    return found
 
 
 def demo_users(episodes: Iterable[StoredEpisode], roles: Roles) -> set[str]:

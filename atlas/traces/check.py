@@ -18,7 +18,7 @@ RECENT = 20
 """How many of an arm's newest episodes count as recent."""
 ERRORS = 0.05
 """An arm has errors worth a look where surely more than this share of its recent episodes ended with one."""
-AUDITS = 0.25
+AUDITS = 0.5
 """Audits are worth a look where surely more than this share of them found another action, in an episode that failed."""
 SHOWN = 5
 """Episodes that are named for each finding."""

@@ -23,7 +23,7 @@ class Supervised(Record):
     raised: bool
     """Whether the teacher acts from here on."""
     said: str
-    """In words, as it was logged."""
+    """In words, as they were logged."""
 
 
 class Learned(Record):

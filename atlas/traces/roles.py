@@ -15,7 +15,7 @@ from atlas.traces.reader import Run
 
 ROLES = "roles"
 """Where they stand in what ``run.json`` tells about a run."""
-TEACHER = "teacher"
+TEACHER, STUDENT = "teacher", "student"
 CASCADES = ("cascade", "watch")
 """Kinds of arms in which the teacher acts where the student is not trusted, the plain one first."""
 
@@ -90,13 +90,22 @@ def by_name(arms: Iterable[str]) -> dict[str, Role]:
 
 def leading(arms: Iterable[str], roles: Roles) -> str | None:
     """Of the ``arms`` of one group the one that the run is about: the cascade, plain rather than watched, with
-    demonstrations rather than without, by unanimity rather than by a threshold; else the last that is no control."""
+    demonstrations rather than without, by unanimity rather than by a threshold; else the last that is neither a control
+    nor what others are measured by (the teacher, the student alone, an arm without the demonstrations of another)."""
     known = list(arms)
     cascades = [arm for arm in known if roles[arm].kind in CASCADES and not roles[arm].control_of]
     if cascades:
         return min(cascades, key=lambda arm: _plainness(roles[arm]))
-    own = [arm for arm in known if not roles[arm].control_of] or known
-    return own[-1] if own else None
+    bare = {roles[arm].bare for arm in known}
+
+    def measures(arm: str) -> int:
+        role = roles[arm]
+        if role.control_of:
+            return 3
+        return 2 if role.kind == STUDENT or arm in bare else int(role.kind == TEACHER)
+
+    # Of several that are alike, the last.
+    return min(reversed(known), key=measures, default=None)
 
 
 def _plainness(role: Role) -> tuple[int, bool, bool]:

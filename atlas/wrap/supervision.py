@@ -162,22 +162,24 @@ class Supervision:
 
     def say(self, event: Supervised) -> None:
         """Log it: what needs somebody's eye as a warning."""
-        log.log(logging.INFO if event.change.turned == "recovered" else logging.WARNING, "%s", event.said)
+        if event.change.turned == "recovered":
+            log.info("%s", event.said)
+        else:
+            log.warning("%s%s", event.said, f": look at 'atlas traces check {self._run}'" if self._run else "")
 
     def _said(self, change: Change) -> str:
         count = f"{change.succeeded} of the last {change.episodes} scored episodes"
         expected = f"at least {100 * change.level:.0f} % were to be expected"
-        look = f": look at 'atlas traces check {self._run}'" if self._run else ""
         if change.turned == "recovered":
             return f"{self._arm}: success has recovered: the student won {count}, and is supervised as usual again"
         if change.turned == "helpless":
             return (
                 f"{self._arm}: the teacher does no better: {count} in which it acted succeeded, where {expected}. The "
-                f"student acts again as usual; the tasks, the scores or both models may be at fault{look}"
+                f"student acts again as usual; the tasks, the scores or both models may be at fault"
             )
         what = (
             "From now on the teacher acts, and the student is tried again now and then"
             if self._teaches
             else "Nothing follows from it, as the agent has no teacher to turn to, or decides by a policy of its own"
         )
-        return f"{self._arm}: success has dropped: {count} succeeded, where {expected}. {what}{look}"
+        return f"{self._arm}: success has dropped: {count} succeeded, where {expected}. {what}"
