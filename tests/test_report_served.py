@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 import atlas
@@ -45,7 +46,7 @@ def serve(run: Path, student: ScriptedModel, count: int, teacher: bool = True, *
     with atlas.Agent(student, model, run=run, **settings) as agent:
         for number in range(count):
             with agent.episode(f"order {number}", task=str(number)) as episode:
-                said = episode.client.chat.completions.create(messages=user(f"order {number} {HOSTILE}"))
+                said = episode.client.chat.completions.create(model="m", messages=user(f"order {number} {HOSTILE}"))
                 episode.score(float(said.choices[0].message.content == "right"))
 
 
@@ -156,7 +157,7 @@ def test_a_secret_that_the_agent_read_is_not_on_the_page(tmp_path: Path) -> None
     key = "sk-proj-" + "a1B2" * 12
     student = ScriptedModel(f"the key is {key}", name="small")
     with atlas.Agent(student, run=tmp_path / "run") as agent, agent.episode(f"use {key}", task=key) as episode:
-        episode.client.chat.completions.create(messages=user(f"my key: {key}"))
+        episode.client.chat.completions.create(model="m", messages=user(f"my key: {key}"))
         episode.fail()
     page = render(Run(tmp_path / "run"))
     assert key not in page and "the key is" in page
@@ -179,7 +180,7 @@ def test_without_prices_and_scores_it_says_so(tmp_path: Path) -> None:
     with atlas.Agent(student, run=tmp_path / "run") as agent:
         for number in range(6):
             with agent.episode(f"greet {number}") as episode:
-                episode.client.chat.completions.create(messages=user())
+                episode.client.chat.completions.create(model="m", messages=user())
     page = render(Run(tmp_path / "run"))
     pictures(page)
     assert "unpriced" in text_of(page) and "none of the last 6 episodes has a score" in text_of(page)
@@ -192,9 +193,9 @@ def test_an_episode_that_failed_is_told_by_what_happened_to_it(tmp_path: Path) -
         with agent.episode("b") as episode:
             episode.fail()
         with agent.episode("c") as episode:
-            episode.client.chat.completions.create(messages=user())
-            with pytest.raises(atlas.BudgetExceeded):
-                episode.client.chat.completions.create(messages=user())
+            episode.client.chat.completions.create(model="m", messages=user())
+            with pytest.raises(openai.BadRequestError, match="budget"):
+                episode.client.chat.completions.create(model="m", messages=user())
             episode.fail()
     found = gather(Run(tmp_path / "run")).service
     assert found is not None
@@ -212,7 +213,7 @@ def test_runs_that_compare_arms_keep_their_page(tmp_path: Path) -> None:
     assert gather(Run(write_run(tmp_path / "bench"))).service is None
     for arm in ("one", "two"):
         with atlas.Agent(ScriptedModel("hi"), run=tmp_path / "both", arm=arm) as agent, agent.episode("g") as episode:
-            episode.client.chat.completions.create(messages=user())
+            episode.client.chat.completions.create(model="m", messages=user())
             episode.succeed()
     assert gather(Run(tmp_path / "both")).service is None
     assert "The arms" in render(Run(tmp_path / "both"))

@@ -241,6 +241,12 @@ def test_a_share_of_the_students_steps_is_audited_and_taken_all_the_same(tmp_pat
     assert 1 <= asked <= 15, "about 2 % by default"
 
 
+def test_what_was_only_audited_is_nothing_new_to_learn() -> None:
+    with Memory(":memory:", "hash") as memory, agent(lambda ask: RIGHT, audit=1.0, memory=memory) as served:
+        assert serve(served, 3) == "UUU"
+        assert len(memory.demonstrations) == 0
+
+
 def test_trust_is_an_object_a_file_or_a_share(tmp_path: Path) -> None:
     def two_of_three(ask: Ask) -> list[str]:
         return [["a", "a", "b"][(ask.first + i) % 3] for i in range(ask.n)]

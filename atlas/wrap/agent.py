@@ -19,7 +19,8 @@ from atlas.memory import DemonstrationStore, Memory, from_episode
 from atlas.policies import Guarded, LaneRules
 from atlas.policies.triggers import Trigger
 from atlas.protocols import Embedder, Model, Policy, Recorder
-from atlas.records import Episode, Step, Task, Usage, content_hash, total
+from atlas.records import TEACHER, Episode, Step, Task, Usage, content_hash, total
+from atlas.traces.audit import CASCADED
 from atlas.traces.events import Event, Learned, Supervised, Tells
 from atlas.trust import Trust
 from atlas.wrap.compose import Composer, Learns, signs, trusted
@@ -216,8 +217,7 @@ class Agent:
         How it went is kept whatever it was: evidence for the entries it was shown, what lanes are chosen by. Whether
         success has dropped is seen here, and said. A frozen memory is used and takes nothing.
         """
-        informative = episode.teacher_steps > 0 or episode.asked_steps > 0 or not self.taught
-        learn = self.learn and informative
+        learn = self.learn and (not self.taught or _informed(episode, steps))
         kept, settled = False, {}
         events: list[Event] = []
         try:
@@ -351,6 +351,13 @@ def episode(
             "student= and teacher="
         )
     return owner.episode(goal, task=task, family=family, seed=seed, closed=owner.close if settings else lambda: None)
+
+
+def _informed(episode: Episode, steps: Sequence[Step]) -> bool:
+    """Whether the teacher had a part in what was done. An audit only looks: what the student then did all the same
+    repeats what the memory holds."""
+    asked = (step for step in steps if any(spend.actor == TEACHER for spend in step.spend))
+    return episode.teacher_steps > 0 or any(step.decision.reason not in CASCADED for step in asked)
 
 
 def _model(given: Model | str | None) -> Model | None:
