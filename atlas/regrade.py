@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from atlas.asking import Account, Desk, Desks
@@ -49,22 +49,31 @@ async def regrade(
     concurrency: int = 4,
     retry: bool = False,
     desks: Desks = Desk,
+    seen: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[VerdictLine]:
     """Judge those of ``episodes`` that ``judge`` has not judged yet, and return its lines for all of them, in order.
 
     Every verdict is written when it is there, so that a killed command loses none that was paid, and each is asked for
     by one process, however many judge the run. ``retry`` asks again
-    where the verdict is missing. ``references`` are by task id; ``desks`` makes the desk of each verdict.
+    where the verdict is missing. ``references`` are by task id; ``desks`` makes the desk of each verdict;
+    ``seen`` is called with how many of those that had to be judged are, and how many they are.
     """
     config = judge_hash(judge, references)
     tail = Tail(run.folder / VERDICTS)
     before = newest(read_verdicts(run.folder, config))
     waiting = [e for e in episodes if e.id not in before or (retry and before[e.id].verdict.score is None)]
     gate = asyncio.Semaphore(concurrency)
+    done = 0
     since: set[str] = set()
     """The episodes that were judged meanwhile, by other processes too."""
 
     async def grade(episode: StoredEpisode, claims: Claims) -> None:
+        nonlocal done
+        await _grade(episode, claims)
+        done += 1
+        seen(done, len(waiting))
+
+    async def _grade(episode: StoredEpisode, claims: Claims) -> None:
         async with gate, claims.turn(("verdict", config, episode.id)):
             since.update(line["episode"] for line in tail.new() if line.get("config") == config)
             if episode.id in since:

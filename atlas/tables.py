@@ -7,7 +7,8 @@ escape or as markup.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from atlas.figures import UNPRICED, money, money_interval, p_value, percent, percent_interval, points_interval
 from atlas.words import acts, clean, count_of, count_tokens, dollars, pays_off, shorten
@@ -69,7 +70,10 @@ def pairs_table(pairs: Sequence[Pair], *, title: str | None = None) -> Table:
     and second."""
     table = _table(title)
     _name(table, "first - second", "bold")
-    _figures(table, "tasks", "points\n[95 %]", "$ / episode\n[95 %]", "won\nalone", "McNemar\np")
+    _figures(table, "tasks")
+    for name in ("points\n[95 %]", "$ / episode\n[95 %]"):
+        table.add_column(name, justify="right")  # on a narrow terminal an interval goes below its middle
+    _figures(table, "won\nalone", "McNemar\np")
     for pair in pairs:
         clear = pair.tasks > 0 and pair.p <= 0.05 and (pair.success.low > 0 or pair.success.high < 0)
         table.add_row(
@@ -129,10 +133,44 @@ def console(stderr: bool = False) -> Console:
     """A console that keeps to what it is given: no emoji codes, no guessed highlights, wide enough when piped."""
     import shutil
 
-    from rich.console import Console
-
     width = None if shutil.get_terminal_size((0, 0)).columns else 120
-    return Console(stderr=stderr, highlight=False, emoji=False, width=width)
+    return _whole()(stderr=stderr, highlight=False, emoji=False, width=width)
+
+
+NAMES = 12
+"""Columns of a terminal that a column of names has at the least, or as many as the longest of them takes."""
+
+
+@cache
+def _whole() -> type[Console]:
+    """Consoles that cut no figure: what does not fit beside it goes beyond their width, as the lines of a file may."""
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    class Whole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            for table in objects:
+                if isinstance(table, Table):
+                    self._keep_whole(table)
+                    options.setdefault("crop", False)
+            super().print(*objects, **options)
+
+        def _keep_whole(self, table: Table) -> None:
+            # Or rich takes from all columns alike, and a figure is cut beside a text that could wrap.
+            endless = self.options.update(max_width=100_000)
+            for column in table.columns:
+                sizes = [Measurement.get(self, endless, cell) for cell in (column.header, *column.cells)]
+                widest = max(size.maximum for size in sizes)
+                if column.no_wrap:
+                    least = widest
+                elif column.overflow == "fold":
+                    least = min(NAMES, widest)
+                else:
+                    least = max(size.minimum for size in sizes)
+                column.min_width = max(column.min_width or 0, least)
+
+    return Whole
 
 
 def _table(title: str | None) -> Table:

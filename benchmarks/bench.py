@@ -59,6 +59,8 @@ class Bench:
     cut: float | None = None
     """Time after which those under way are cancelled as well; a resumed run plays them again."""
     seen: Seen = lambda doing, episodes: None
+    planned: dict[str, int] = field(default_factory=dict, init=False)
+    """How many episodes each arm has when all is played, by its name in the trace; empty until that is known."""
     unplayed: int = field(default=0, init=False)
     """Episodes of the arms that :meth:`run` left to be played, because the budget or the time was spent."""
 
@@ -106,6 +108,9 @@ class Bench:
         tasks = self.suite.tasks(options.split, options.n, options.tasks_seed)
         if not tasks:
             raise ConfigError(f"the split {options.split!r} with n = {options.n} has no tasks")
+        self.planned = {self._name(arm): len(tasks) * len(options.seeds) for arm in arms}
+        if any(arm.arm.demos for arm in arms) and options.demos:
+            self.planned = {COLLECT: options.demos, **self.planned}
         prices = {model.name: model.price for model in (self.cast.student, self.cast.teacher)}
         with (
             Shared(self.folder, prices) as self._shared,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from itertools import chain, count
@@ -17,15 +17,20 @@ import click
 from atlas.benchmarks.alfworld.options import AlfworldOptions
 from atlas.benchmarks.options import BenchOptions
 from atlas.cli.bench_options import BenchCommand, read
+from atlas.cli.progress import Pace, to_go
 from atlas.cli.stopping import goes_on, typed_command
 from atlas.errors import ConfigError, StoreError
 from atlas.own import load_own, made
 
 if TYPE_CHECKING:
+    from rich.console import Console, Group
+    from rich.text import Text
+
     from atlas.benchmarks.arm import Cast
     from atlas.benchmarks.bench import Bench
     from atlas.benchmarks.suite import Suite
     from atlas.records import Episode
+    from atlas.traces.account import ArmRow
 
 Seen = Callable[[str, "Sequence[Episode]"], None]
 
@@ -96,7 +101,7 @@ def played(bench: Bench, *, as_json: bool) -> bool:
     """Play all of it, showing how it goes; whether any episode has a result."""
     from atlas.runner import settled
 
-    with live(as_json=as_json) as seen:
+    with live(as_json=as_json, planned=lambda: bench.planned) as seen:
         bench.seen = seen
         with goes_on(lambda: () if bench.options.out else ("-o", str(bench.folder))):
             return bool(settled(asyncio.run(bench.run())))
@@ -167,30 +172,29 @@ def _made(folder: Path) -> bool:
 
 
 @contextmanager
-def live(*, as_json: bool) -> Iterator[Seen]:
-    """A table that follows the run on a terminal; a line now and then where there is none."""
+def live(*, as_json: bool, planned: Callable[[], Mapping[str, int]] = dict) -> Iterator[Seen]:
+    """A table that follows the run on a terminal; a line now and then where there is none. ``planned`` says how many
+    episodes each arm will have, as far as that is known."""
     from atlas.tables import console
 
     out = console(stderr=as_json)
     if out.is_terminal:
-        with _live_table(out) as seen:
+        with _live_table(out, planned) as seen:
             yield seen
     else:
         yield _lines(out)
 
 
 @contextmanager
-def _live_table(out: Any) -> Iterator[Seen]:
-    from rich.console import Group
+def _live_table(out: Console, planned: Callable[[], Mapping[str, int]]) -> Iterator[Seen]:
     from rich.live import Live
     from rich.text import Text
 
     from atlas.benchmarks.bench import spent
-    from atlas.tables import arms_table
     from atlas.traces.account import arm_rows
     from atlas.words import dollars
 
-    shown = 0.0
+    shown, pace = 0.0, Pace()
     with Live(console=out, auto_refresh=False, transient=True) as live:
 
         def seen(doing: str, episodes: Sequence[Episode]) -> None:
@@ -198,14 +202,33 @@ def _live_table(out: Any) -> Iterator[Seen]:
             if time.monotonic() - shown < 0.25:
                 return
             shown = time.monotonic()
-            usage = spent(episodes)
-            status = f"{doing}   so far: {len(episodes):,} episodes, {dollars(usage)}, {usage.tokens:,} tokens"
-            live.update(Group(arms_table(arm_rows(episodes)), Text(status, style="dim")), refresh=True)
+            usage, of = spent(episodes), planned()
+            parts = [doing, f"so far: {len(episodes):,} episodes, {dollars(usage)}, {usage.tokens:,} tokens"]
+            parts += filter(None, [to_go(pace.left(episodes, of))])
+            live.update(fitting(out, arm_rows(episodes), of, Text("   ".join(parts), style="dim")), refresh=True)
 
         yield seen
 
 
-def _lines(out: Any) -> Seen:
+def fitting(out: Console, rows: Sequence[ArmRow], planned: Mapping[str, int], status: Text) -> Group:
+    """The table of ``rows`` and ``status``, as much of it as the terminal shows at once: the newest rows of it."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from atlas.tables import arms_table
+
+    hidden = 0
+    while True:
+        above = [Text(f"{hidden} arms before these", style="dim")] if hidden else []
+        view = Group(*above, arms_table(rows[hidden:], planned=planned), status)
+        over = len(out.render_lines(view, pad=False)) - out.size.height
+        if over <= 0 or hidden >= len(rows) - 1:
+            return view
+        # A row takes up to three lines of a narrow terminal.
+        hidden = min(len(rows) - 1, hidden + over // 3 + 1)
+
+
+def _lines(out: Console) -> Seen:
     from atlas.benchmarks.bench import spent
     from atlas.words import dollars
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
             if part.group:
                 part.until = time.monotonic() + lm_seconds
                 part.cut = part.until + lm_seconds
-            with live(as_json=as_json) as seen:
+            with live(as_json=as_json, planned=partial(getattr, part, "planned")) as seen:
                 part.seen = seen
                 with goes_on():
                     asyncio.run(part.play_into(writer))

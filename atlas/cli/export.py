@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from atlas import tables
+from atlas.cli.progress import following
 from atlas.errors import ConfigError
 from atlas.export.formats import FORMATS
 
 if TYPE_CHECKING:
-    from atlas.export.build import Seen
     from atlas.export.manifest import Manifest
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -109,35 +107,12 @@ def command(
         keep_duplicates=keep_duplicates,
     )
     found = [find_run(name) for name in runs]
-    with _progress() as seen:
+    with following("episodes") as seen:
         manifest = export(found, out, plan, seen)
     if as_json:
         click.echo(manifest.model_dump_json(indent=2))
     else:
         _print(out, manifest)
-
-
-@contextmanager
-def _progress() -> Iterator[Seen]:
-    """A bar on a terminal, a line every ten seconds elsewhere; both on standard error."""
-    out = tables.console(stderr=True)
-    if out.is_terminal:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=out, transient=True) as bar:
-            task = bar.add_task("episodes", total=None)
-            yield lambda done, of: bar.update(task, completed=done, total=of)
-        return
-    last = time.monotonic()
-
-    def seen(done: int, of: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 10:
-            last = time.monotonic()
-            click.echo(f"{done} of {of} episodes", err=True)
-
-    yield seen
 
 
 def _print(out: Path, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from atlas.cli.memory_common import MEMORY, counted, memory_at
+from atlas.cli.progress import following
 from atlas.cli.stopping import goes_on
 
 if TYPE_CHECKING:
@@ -73,11 +74,11 @@ def distil(
     missed: Counter[str] = Counter()
     out = console(stderr=as_json)
 
-    def seen(done: int, of: int) -> None:
-        if done == of or not done % (10 * concurrency):
-            out.print(f"{done:,} of {of:,} episodes", style="dim", markup=False)
-
-    with PamphletStore(path, embedder, cap=cap) as memory, goes_on(kept="what was learned is kept"):
+    with (
+        PamphletStore(path, embedder, cap=cap) as memory,
+        goes_on(kept="what was learned is kept"),
+        following("episodes") as seen,
+    ):
         before = len(memory)
         lessons = asyncio.run(
             distil_run(

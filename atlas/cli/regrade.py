@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas import tables
+from atlas.cli.progress import following
 from atlas.cli.stopping import goes_on
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.evaluators.calibration import Calibration, Judged, calibrate
@@ -118,9 +119,9 @@ def command(
     judge = _judge(judges, arbiter, axes, disagreement, uncertainty)
     known = _references(references) if references else {}
     try:
-        with goes_on(kept="the verdicts that were given are kept"):
+        with goes_on(kept="the verdicts that were given are kept"), following("episodes") as seen:
             lines = asyncio.run(
-                regrade(opened, judge, episodes, references=known, concurrency=concurrency, retry=retry)
+                regrade(opened, judge, episodes, references=known, concurrency=concurrency, retry=retry, seen=seen)
             )
     except ExceptionGroup as group:
         if (told := group.subgroup(AtlasError)) is not None and len(told.exceptions) == len(group.exceptions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.progress import to_go
 from atlas.cli.stopping import Stopped, goes_on, typed_command
 from atlas.errors import ConfigError
 
@@ -245,18 +247,19 @@ def _some(trajectories: Sequence[Trajectory], count: int) -> list[Trajectory]:
 
 
 def _lines() -> Callable[[Progress], None]:
-    """A line on standard error for each measurement, and every ten seconds between."""
-    last = -math.inf
+    """A line on standard error for each measurement, and every ten seconds between; with the time to go where somebody
+    may be waiting for it."""
+    last, waiting = -math.inf, sys.stderr.isatty()
 
     def seen(now: Progress) -> None:
         nonlocal last
         if now.measured is None and now.seconds - last < 10:
             return
         last = now.seconds
-        told = f"epoch {now.epoch}, step {now.step}/{now.steps}: loss {now.loss:.3f}, "
-        told += f"{now.tokens_per_second:,.0f} tokens/s"
-        if math.isfinite(now.left):
-            told += f", {now.left / 60:.1f} min to go"
+        told = f"epoch {now.epoch}, step {now.step:,}{f' of about {now.steps:,}' if now.steps else ''}: "
+        told += f"loss {now.loss:.3f}, {now.tokens_per_second:,.0f} tokens/s"
+        if waiting and now.left and math.isfinite(now.left):
+            told += f", {to_go(now.left)}"
         if now.measured is not None:
             told += f" | {_measured(now.measured)}"
         click.echo(told, err=True)

@@ -78,7 +78,8 @@ class Progress:
 
     epoch: int
     step: int
-    steps: int
+    steps: int | None
+    """How many there will be, as it looks now; None before anything of the schedule is behind."""
     loss: float
     tokens_per_second: float
     seconds: float
@@ -310,7 +311,7 @@ class Trainer:
             Progress(
                 epoch=epoch + 1,
                 step=self._step,
-                steps=round(self._step / share) if share else 0,
+                steps=round(self._step / share) if share else None,
                 loss=loss,
                 tokens_per_second=self._tokens / max(seconds - self._spent, 1e-9),
                 seconds=seconds,
