@@ -35,6 +35,9 @@ class Request:
     """Whether a chat-completions stream ends with a chunk that tells the usage."""
     conversation: str = ""
     """The client's own name for the conversation, where it gives one."""
+    left_out: tuple[str, ...] = ()
+    """What was asked for and says nothing to a chat model, so that it goes no further: tools that a provider's own
+    service runs, fields that only it has."""
     body: dict[str, Any] = field(default_factory=dict)
     """The request as it was sent: some answers repeat parts of it, and tools go back under the names they came with."""
 
@@ -42,6 +45,12 @@ class Request:
     def content_type(self) -> str:
         """Of the answer."""
         return "text/event-stream" if self.stream else "application/json"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer that say what was left out, where anything was."""
+        told = "; ".join(self.left_out).encode("ascii", "replace").decode()
+        return {"x-atlas-left-out": "".join(c if c.isprintable() else "?" for c in told)[:500]} if told else {}
 
     def key(self) -> str:
         """The identity of what was asked: a client's retry has that of the call it repeats, streamed or not."""
