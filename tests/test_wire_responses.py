@@ -63,7 +63,7 @@ def test_one_answer_is_one_message_and_results_follow_it() -> None:
         {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "1"}]},
     ]
     rules, user, spoke, first, second = responses.read(asked(input=items)).messages
-    assert (rules.role, rules.sent) == ("system", {"role": "developer", "content": "Rules."})
+    assert (rules.role, rules.content) == ("system", "Rules.")
     assert (user.content, user.sent) == ("Weather?", None)
     assert (spoke.content, [c.id for c in spoke.tool_calls]) == ("I look.", ["c1", "c2"])
     assert [c.kind for c in spoke.tool_calls] == ["function", "custom"]
@@ -284,9 +284,9 @@ def test_text_that_comes_in_pieces_is_the_same_answer() -> None:
     writer = responses.writer_of(request, whole.id, whole.model, whole.created)
     events = [*writer.begin()]
     for piece in ("Hm", ", so."):
-        events += writer.reasoning(piece)
+        events += writer.part({"reasoning_content": piece})
     for piece in ("I", " look"):
-        events += writer.text(piece)
+        events += writer.part({"content": piece})
     events += writer.end(whole)
     deltas = [data["delta"] for name, data in events if name == "response.output_text.delta"]
     assert deltas == ["I", " look", "."]

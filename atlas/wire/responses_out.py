@@ -42,7 +42,7 @@ _CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 class Writer:
-    """Writes an answer as it is made: :meth:`begin`, then reasoning and text as they come, then :meth:`end`, which adds
+    """Writes an answer as it is made: :meth:`begin`, then each :meth:`part` as it comes, then :meth:`end`, which adds
     all that was not told yet. Without any of what comes in between, :meth:`end` tells the whole."""
 
     def __init__(self, body: Mapping[str, Any], box: Toolbox, id: str, model: str, created: int) -> None:
@@ -60,14 +60,21 @@ class Writer:
         for name in ("response.created", "response.in_progress"):
             yield self._event(name, response=self._response("in_progress", self._model))
 
-    def reasoning(self, text: str) -> Iterator[Event]:
+    def part(self, delta: Mapping[str, Any]) -> Iterator[Event]:
+        """A piece of the answer, as a delta of the chat-completions API. Calls of tools are told at the end, whole."""
+        if delta.get("reasoning_content") and self._open != "message":
+            yield from self._reason(str(delta["reasoning_content"]))
+        if delta.get("content"):
+            yield from self._text(str(delta["content"]))
+
+    def _reason(self, text: str) -> Iterator[Event]:
         """A piece of the model's reasoning, before its first word."""
         if not self._open:
             yield from self._begin_reasoning()
         self._thought += text
         yield self._at("response.reasoning_summary_text.delta", summary_index=0, delta=text)
 
-    def text(self, text: str) -> Iterator[Event]:
+    def _text(self, text: str) -> Iterator[Event]:
         """A piece of what the model says."""
         if self._open != "message":
             yield from self._end_reasoning({"reasoning_content": self._thought} if self._thought else {})
@@ -111,7 +118,7 @@ class Writer:
         more = beyond(message)
         text = reasoning_of(message).removeprefix(self._thought)
         if text:
-            yield from self.reasoning(text)
+            yield from self._reason(text)
         elif more and not self._open:
             yield from self._begin_reasoning(summary=False)
         yield from self._end_reasoning(more)
@@ -244,13 +251,14 @@ class Writer:
 
 def tokens(told: Told) -> dict[str, Any]:
     """The usage as this API tells it."""
-    usage = told.tokens()
+    usage = told.usage
+    read = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
     return {
-        "input_tokens": usage["prompt_tokens"],
-        "input_tokens_details": {"cached_tokens": told.usage.cached_tokens, "cache_write_tokens": 0},
-        "output_tokens": usage["completion_tokens"],
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": usage["total_tokens"],
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": read,
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.tokens,
     }
 
 
