@@ -66,14 +66,9 @@ MAY_IMPORT = {
     "trust": f"{BASE} betting named stats traces",
     "policies": f"{BASE} actions asking goals memory standing trust",
     # around agents that exist, and in other frameworks
-<<<<<<< HEAD
     "background": BASE,
-    "wire": f"{BASE} background",
+    "wire": f"{BASE} background tokens",
     "wrap": f"{BASE} actions asking background book budget memory models policies standing traces trust wire",
-=======
-    "wire": f"{BASE} tokens",
-    "wrap": f"{BASE} actions book budget memory models policies traces trust wire",
->>>>>>> 1def57b (Anthropic's Messages API, read and told)
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
     "words": "figures records redact traces",

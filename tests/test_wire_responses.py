@@ -354,38 +354,50 @@ def test_errors_are_raised_by_the_client_library_in_mid_stream() -> None:
 
 
 def test_a_response_goes_on_from_another() -> None:
-    kept = Kept()
+    kept = Kept().shelf("me")
     first = responses.read(asked(instructions="A."), kept)
     answer = responses.write(told(decided("", LOOK)), first)
-    responses.keep(kept, first, answer)
+    responses.keep(kept, first, answer, 9)
     result = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
     body = asked(previous_response_id=answer["id"], input=[result], instructions="B.")
     request = responses.read(body, kept)
     assert [m.role for m in request.messages] == ["system", "user", "assistant", "tool"]
     assert request.messages[0].content == "B."  # instructions are not carried on
     assert responses.write(told(decided("x")), request)["previous_response_id"] == answer["id"]
-    responses.keep(kept, request, responses.write(told(decided("Sunny."), id="x2"), request))
+    responses.keep(kept, request, responses.write(told(decided("Sunny."), id="x2"), request), 9)
     assert len(responses.read(asked(previous_response_id="resp_x2", input="And now?"), kept).messages) == 5
 
 
 def test_an_item_is_found_by_a_reference_to_it() -> None:
-    kept = Kept()
+    kept = Kept().shelf("me")
     first = responses.read(asked(), kept)
     answer = responses.write(told(decided("Hello.")), first)
-    responses.keep(kept, first, answer)
+    responses.keep(kept, first, answer, 9)
     reference = {"type": "item_reference", "id": answer["output"][0]["id"]}
     request = responses.read(asked(input=[{"role": "user", "content": "hi"}, reference]), kept)
     assert request.messages[-1] == said(decided("Hello."))
 
 
 def test_what_is_not_stored_or_forgotten_is_said() -> None:
-    kept = Kept(most=2)
+    kept = Kept(most=2).shelf("me")
     for id, store in (("a", False), ("b", None), ("c", True), ("d", True)):
         request = responses.read(asked(store=store), kept)
-        responses.keep(kept, request, responses.write(told(decided("x"), id=id), request))
+        responses.keep(kept, request, responses.write(told(decided("x"), id=id), request), 9)
     for id in ("resp_a", "resp_b"):
         with pytest.raises(ConfigError, match="send the whole conversation"):
             responses.read(asked(previous_response_id=id), kept)
     with pytest.raises(ConfigError, match="send the item itself"):
         responses.read(asked(input=[{"type": "item_reference", "id": "msg_b_0"}]), kept)
     assert len(responses.read(asked(previous_response_id="resp_c"), kept).messages) == 3
+
+
+def test_what_is_kept_has_an_owner_and_a_bound() -> None:
+    kept = Kept(largest=100)
+    for id in ("a", "b"):
+        request = responses.read(asked())
+        responses.keep(kept.shelf("ann"), request, responses.write(told(decided("x"), id=id), request), 60)
+    with pytest.raises(ConfigError, match="send the whole conversation"):
+        kept.shelf("bob").talk("resp_b")
+    with pytest.raises(ConfigError, match="send the whole conversation"):
+        kept.shelf("ann").talk("resp_a")
+    assert len(kept.shelf("ann").talk("resp_b")) == 2

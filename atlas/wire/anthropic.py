@@ -91,6 +91,10 @@ def error(status: int, message: str, kind: str, code: str | None) -> dict[str, A
     return {"type": "error", "error": {"type": told, "message": message}}
 
 
+failed = error
+"""The last event of a stream whose answer failed is the same."""
+
+
 def _request(body: Mapping[str, Any], most: int | None) -> Request:
     turns = Turns()
     messages = turns.read(objects(need(body, "messages", list), "messages"))

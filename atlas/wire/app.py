@@ -19,8 +19,9 @@ from urllib.parse import parse_qsl, unquote
 from pydantic_core import PydanticSerializationError, to_json
 
 from atlas.errors import ConfigError
-from atlas.wire import chat
+from atlas.wire import anthropic, chat, responses
 from atlas.wire.calls import Call, Calls
+from atlas.wire.kept import Kept, Shelf
 from atlas.wire.refusals import Refusal, Refused, refusal_of
 from atlas.wire.request import CHAT, Request, Told
 
@@ -38,7 +39,8 @@ _PATH = re.compile(
     r"(?:/e/(?P<episode>[^/]+))?(?:/v1)?/"
     r"(?P<what>chat/completions|responses|messages/count_tokens|messages|models)(?:/(?P<name>.+))?"
 )
-_APIS: dict[str, ModuleType] = {"chat/completions": chat}
+_APIS: dict[str, ModuleType] = {"chat/completions": chat, "responses": responses, "messages": anthropic}
+_COUNT = "messages/count_tokens"
 _JSON = [(b"content-type", b"application/json")]
 _STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
@@ -94,25 +96,31 @@ class Wire:
     def __init__(self, host: Host, *, largest: int = LARGEST) -> None:
         self._host = host
         self._largest = largest
+        self._kept = Kept()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         answer = _Answer(send)
         found = _PATH.fullmatch(scope["path"])
-        what, api = (found["what"] if found else ""), chat
+        what = found["what"] if found else ""
+        api = anthropic if what == _COUNT else _APIS.get(what, chat)
         arrival = Arrival(headers, unquote(found["episode"] or "") if found else "")
         try:
             if found and what == "models" and scope["method"] == "GET":
                 await self._models(arrival, found["name"], answer)
                 return
-            if not found or found["name"] or what not in _APIS:
+            if not found or found["name"] or what not in (*_APIS, _COUNT):
                 raise Refused(404, f"there is no {scope['method']} {scope['path'][:200]}: see the guide on serving")
-            api = _APIS[what]
             if scope["method"] != "POST":
                 raise Refused(405, f"{what} takes POST, not {scope['method']}")
             body = await _body(receive, headers, self._largest)
-            arrival = replace(arrival, request=_request(api, body, scope, headers))
-            await self._step(api, arrival, body, receive, answer)
+            if what == _COUNT:
+                await self._host.models(arrival)  # who may not ask for these may not ask for anything
+                await answer.json(200, anthropic.count(_object(body)))
+                return
+            shelf = self._kept.shelf(_key_of(headers))
+            arrival = replace(arrival, request=_request(api, body, scope, headers, shelf))
+            await self._step(api, arrival, body, receive, answer, shelf)
         except Gone:
             pass
         except Exception as error:  # the boundary: whatever it is, the client gets an error of its API
@@ -129,7 +137,9 @@ class Wire:
             return
         await answer.json(200, {"id": unquote(name), "object": "model", "created": 0, "owned_by": "atlas"})
 
-    async def _step(self, api: ModuleType, arrival: Arrival, body: bytes, receive: Receive, answer: _Answer) -> None:
+    async def _step(
+        self, api: ModuleType, arrival: Arrival, body: bytes, receive: Receive, answer: _Answer, shelf: Shelf
+    ) -> None:
         request = arrival.request
         assert request is not None
         seat = await self._host.seat(arrival)
@@ -137,14 +147,16 @@ class Wire:
         key = f"{request.api}/{blake2b(body, digest_size=16).hexdigest()}"
         call = seat.calls.find(key, retry, lambda call: seat.act(request, call))
         answer.headers.append((b"x-atlas-episode", seat.id.encode()))
+        answer.headers += [(name.encode(), value.encode()) for name, value in request.headers.items()]
         left = asyncio.ensure_future(_left(receive))
         try:
+            told = await (_stream(call, left, answer) if request.stream else _whole(call, left, answer))
+            if api is responses:
+                # Before the client has it: it may go on from it at once.
+                responses.keep(shelf, request, responses.write(told, request), len(body))
             if request.stream:
-                await self._stream(api, call, request, left, answer)
+                await _send_events(api, told, request, left, answer)
             else:
-                told = await _told(call, left, None)
-                assert told is not None
-                answer.tell(told)
                 await answer.json(200, api.write(told, request))
             call.delivered = True
         except asyncio.CancelledError:
@@ -159,21 +171,34 @@ class Wire:
         finally:
             left.cancel()
 
-    async def _stream(
-        self, api: ModuleType, call: Call, request: Request, left: asyncio.Future[None], answer: _Answer
-    ) -> None:
+
+async def _whole(call: Call, left: asyncio.Future[None], answer: _Answer) -> Told:
+    told = await _told(call, left, None)
+    assert told is not None
+    answer.tell(told)
+    return told
+
+
+async def _stream(call: Call, left: asyncio.Future[None], answer: _Answer) -> Told:
+    """Begin a stream, and keep it alive until there is an answer."""
+    told = await _told(call, left, PATIENCE)
+    if told is not None:
+        answer.tell(told)
+    await answer.begin(200, _STREAM)
+    while told is None:
+        await answer.more(b": keep-alive\n\n")
         told = await _told(call, left, PATIENCE)
-        if told is not None:
-            answer.tell(told)
-        await answer.begin(200, _STREAM)
-        while told is None:
-            await answer.more(b": keep-alive\n\n")
-            told = await _told(call, left, PATIENCE)
-        for name, data in api.events(told, request):
-            if left.done():
-                raise Gone
-            await answer.more(_event(name, data))
-        await answer.more(b"data: [DONE]\n\n" if api is chat else b"", last=True)
+    return told
+
+
+async def _send_events(
+    api: ModuleType, told: Told, request: Request, left: asyncio.Future[None], answer: _Answer
+) -> None:
+    for name, data in api.events(told, request):
+        if left.done():
+            raise Gone
+        await answer.more(_event(name, data))
+    await answer.more(b"data: [DONE]\n\n" if api is chat else b"", last=True)
 
 
 async def _told(call: Call, left: asyncio.Future[None], patience: float | None) -> Told | None:
@@ -212,15 +237,26 @@ async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> b
             return b"".join(parts)
 
 
-def _request(api: ModuleType, body: bytes, scope: Scope, headers: Mapping[str, str]) -> Request:
+def _object(body: bytes) -> dict[str, Any]:
     try:
         given = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"the body is no JSON ({type(error).__name__}): send one JSON object") from None
     if not isinstance(given, dict):
         raise Refused(400, f"the body is a JSON {type(given).__name__}: send one JSON object")
+    return given
+
+
+def _key_of(headers: Mapping[str, str]) -> str:
+    """Whose responses a client may go on from: those of its key."""
+    key = headers.get("authorization") or headers.get("x-api-key") or ""
+    return blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def _request(api: ModuleType, body: bytes, scope: Scope, headers: Mapping[str, str], shelf: Shelf) -> Request:
+    given = _object(body)
     try:
-        request: Request = api.read(given)
+        request: Request = responses.read(given, shelf) if api is responses else api.read(given)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ConfigError(f"the request does not fit the API ({type(error).__name__}): see its reference") from error
     more = _carried(scope, headers, request)
@@ -275,12 +311,12 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": body, "more_body": not last})
 
     async def refuse(self, api: ModuleType, refusal: Refusal) -> None:
-        content = api.error(refusal.status, refusal.message, refusal.kind, refusal.code)
+        told = (refusal.status, refusal.message, refusal.kind, refusal.code)
         if self.begun:
-            await self.more(_event("" if api is chat else "error", content), last=True)
+            await self.more(_event("" if api is chat else "error", api.failed(*told)), last=True)
             return
         self.headers += [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
-        await self.json(refusal.status, content)
+        await self.json(refusal.status, api.error(*told))
 
 
 def _encoded(content: Any) -> bytes:

@@ -157,6 +157,10 @@ def error(status: int, message: str, kind: str, code: str | None) -> dict[str, A
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
+failed = error
+"""What ends a stream whose answer failed is the same."""
+
+
 def message_of(decided: Decision) -> dict[str, Any]:
     """The assistant message: as its provider wrote it, where that holds more than text and tool calls."""
     message = {**(decided.message or {}), "role": "assistant"}

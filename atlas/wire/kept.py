@@ -5,47 +5,91 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from atlas.errors import ConfigError
 
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Response:
+    talk: tuple[Item, ...]
+    """The items that led to it, and its own."""
+    own: tuple[str, ...]
+    """The ids of its own."""
+    size: int
+
 
 class Kept:
-    """The last ``most`` responses: the items that led to each, and its own. One for each tenant; safe from many
-    threads. What a response went on from is shared with it, not copied."""
+    """The last ``most`` responses, of ``largest`` bytes in all at the most. Safe from many threads.
 
-    def __init__(self, most: int = 1000) -> None:
-        self._most = most
+    A response is found by who was given it alone. What one went on from is shared with it, not copied.
+    """
+
+    def __init__(self, most: int = 1000, largest: int = 64 << 20) -> None:
+        self._most, self._largest = most, largest
         self._lock = threading.Lock()
-        self._talks: OrderedDict[str, tuple[Mapping[str, Any], ...]] = OrderedDict()
-        self._own: dict[str, list[str]] = {}
-        self._items: dict[str, Mapping[str, Any]] = {}
+        self._responses: OrderedDict[tuple[str, str], _Response] = OrderedDict()
+        self._items: dict[tuple[str, str], Item] = {}
+        self._size = 0
 
-    def put(self, id: str, items: Iterable[Mapping[str, Any]], output: Sequence[Mapping[str, Any]]) -> None:
-        """Keep a response: the items it was asked with, whole, and its output."""
+    def shelf(self, owner: str) -> Shelf:
+        """The responses of one client, or of one key that clients share."""
+        return Shelf(self, owner)
+
+    def put(self, owner: str, id: str, items: Iterable[Item], output: Sequence[Item], size: int) -> None:
+        """Keep a response: the items it was asked with, whole, and its output. ``size`` is in bytes: of the request."""
+        mine = {str(item["id"]): item for item in output if item.get("id")}
         with self._lock:
-            self._talks[id] = (*items, *output)
-            self._own[id] = [str(item["id"]) for item in output if item.get("id")]
-            self._items.update({str(item["id"]): item for item in output if item.get("id")})
-            while len(self._talks) > self._most:
-                oldest, _ = self._talks.popitem(last=False)
-                for item in self._own.pop(oldest):
-                    self._items.pop(item, None)
+            self._drop((owner, id))
+            self._responses[owner, id] = _Response((*items, *output), tuple(mine), size)
+            self._items.update({(owner, name): item for name, item in mine.items()})
+            self._size += size
+            while len(self._responses) > 1 and (len(self._responses) > self._most or self._size > self._largest):
+                self._drop(next(iter(self._responses)))
 
-    def talk(self, id: str) -> tuple[Mapping[str, Any], ...]:
+    def talk(self, owner: str, id: str) -> tuple[Item, ...]:
         """The conversation up to a response and with it."""
         with self._lock:
-            if id not in self._talks:
+            found = self._responses.get((owner, id))
+            if found is None:
                 raise ConfigError(
                     f"no response {id!r} is kept here (it had store=false, or was forgotten): send the whole "
                     "conversation as 'input'"
                 )
-            self._talks.move_to_end(id)
-            return self._talks[id]
+            self._responses.move_to_end((owner, id))
+            return found.talk
 
-    def item(self, id: str) -> Mapping[str, Any]:
+    def item(self, owner: str, id: str) -> Item:
         """An item of a response's output."""
         with self._lock:
-            if id not in self._items:
-                raise ConfigError(f"no item {id!r} is kept here: send the item itself, not a reference to it")
-            return self._items[id]
+            found = self._items.get((owner, id))
+        if found is None:
+            raise ConfigError(f"no item {id!r} is kept here: send the item itself, not a reference to it")
+        return found
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        gone = self._responses.pop(key, None)
+        if gone is not None:
+            self._size -= gone.size
+            for name in gone.own:
+                self._items.pop((key[0], name), None)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The responses that one owner may go on from."""
+
+    kept: Kept
+    owner: str
+
+    def put(self, id: str, items: Iterable[Item], output: Sequence[Item], size: int) -> None:
+        self.kept.put(self.owner, id, items, output, size)
+
+    def talk(self, id: str) -> tuple[Item, ...]:
+        return self.kept.talk(self.owner, id)
+
+    def item(self, id: str) -> Item:
+        return self.kept.item(self.owner, id)

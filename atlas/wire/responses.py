@@ -13,7 +13,7 @@ from atlas.errors import ConfigError
 from atlas.wire.chat import read_messages
 from atlas.wire.fields import field, limit, need, objects
 from atlas.wire.items import Talk
-from atlas.wire.kept import Kept
+from atlas.wire.kept import Shelf
 from atlas.wire.request import RESPONSES, Request, Told
 from atlas.wire.responses_out import Writer
 from atlas.wire.toolbox import Toolbox, joined
@@ -39,7 +39,7 @@ _HERS = {
 """Fields that only OpenAI's own service can honour, and what to do in their place."""
 
 
-def read(body: Mapping[str, Any], kept: Kept | None = None) -> Request:
+def read(body: Mapping[str, Any], kept: Shelf | None = None) -> Request:
     """A request's JSON object. ``kept`` has the responses that it may go on from.
 
     Raises ConfigError for what is no such request and for what a chat model cannot do. What asks for something that
@@ -70,7 +70,7 @@ def read(body: Mapping[str, Any], kept: Kept | None = None) -> Request:
     )
 
 
-def _items(body: Mapping[str, Any], kept: Kept | None) -> list[Mapping[str, Any]]:
+def _items(body: Mapping[str, Any], kept: Shelf | None) -> list[Mapping[str, Any]]:
     """The whole conversation of a request, as items."""
     given = body.get("input")
     if given is None and not body.get("previous_response_id"):
@@ -86,11 +86,11 @@ def _items(body: Mapping[str, Any], kept: Kept | None) -> list[Mapping[str, Any]
     return [*(kept.talk(previous) if previous else ()), *whole]
 
 
-def keep(kept: Kept, request: Request, answer: Mapping[str, Any]) -> None:
-    """Keep ``answer``, what :func:`write` made or the last event of a stream holds, for requests that go on from it:
-    unless the client asked that it be not stored. It is no longer stored than ``kept`` lasts."""
+def keep(kept: Shelf, request: Request, answer: Mapping[str, Any], size: int) -> None:
+    """Keep ``answer``, what :func:`write` made, for requests that go on from it, unless the client asked that it be not
+    stored. ``size`` is in bytes: of the request's body."""
     if request.body.get("store") is not False:
-        kept.put(answer["id"], request.body["input"], answer["output"])
+        kept.put(answer["id"], request.body["input"], answer["output"], size)
 
 
 def write(told: Told, request: Request) -> dict[str, Any]:
@@ -117,6 +117,13 @@ def writer_of(request: Request, id: str, model: str, created: int) -> Writer:
 def error(status: int, message: str, kind: str, code: str | None) -> dict[str, Any]:
     """The body of an answer that is an error."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def failed(status: int, message: str, kind: str, code: str | None) -> dict[str, Any]:
+    """The last event of a stream whose answer failed before there was any of it. Beside the fields of this API's own it
+    has those that OpenAI's clients look for in any event."""
+    told = {"code": code, "message": message, "param": None}
+    return {"type": "error", "sequence_number": 0, **told, **error(status, message, kind, code)}
 
 
 def toolbox(body: Mapping[str, Any], more: list[dict[str, Any]]) -> Toolbox:
