@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +84,8 @@ def test_a_confidently_wrong_student_is_noticed_by_the_default_agent(
     assert {step.decision.reason for step in stored[8].steps} == {"supervised"}
     code, text = looked(tmp_path / "run")
     assert code == 1 and "success has dropped" in text and "raised" in text
+    shown = CliRunner().invoke(traces, ["show", str(tmp_path / "run")]).output
+    assert "success has dropped" in " ".join(shown.split()) and event.episode in shown
     code, text = looked(tmp_path / "run", "--json")
     said = json.loads(text)
     assert code == 1 and [finding["kind"] for finding in said["findings"]] == ["success"] and not said["ok"]
@@ -131,15 +135,56 @@ def test_several_agents_on_one_memory_or_run_go_by_the_same(tmp_path: Path, capl
         assert played.startswith("uuuuuuuTTTT") and len(caplog.records) == 1
 
 
-def test_many_episodes_at_once_say_it_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with Memory(tmp_path / "memory.sqlite", "hash") as memory, agent(wrong, memory=memory, learn=False) as served:
-        threads = [threading.Thread(target=serve, args=(served, 5, 10 * number)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert served.supervision is not None and served.supervision.lane() in ("teacher", "student")
+@pytest.mark.parametrize("place", ["memory", "run"])
+def test_many_episodes_at_once_say_it_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str) -> None:
+    with Memory(tmp_path / "memory.sqlite", "hash") as memory:
+        kept: dict[str, Any] = {"memory": memory, "learn": False} if place == "memory" else {"run": tmp_path / "run"}
+        with agent(wrong, **kept) as served:
+            threads = [threading.Thread(target=serve, args=(served, 5, 10 * number)) for number in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert served.supervision is not None and served.supervision.lane() in ("teacher", "student")
     assert sum("dropped" in record.message for record in caplog.records) == 1
+
+
+SERVED = """
+import sys
+import atlas
+from atlas.memory import Memory
+from atlas.testing import ScriptedModel
+
+with Memory(sys.argv[1], "hash") as memory:
+    with atlas.Agent(ScriptedModel("wrong"), ScriptedModel("right"), memory=memory, learn=False) as agent:
+        for number in range(8):
+            with agent.episode(f"question {number}") as episode:
+                said = episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "q"}])
+                episode.score(float(said.choices[0].message.content == "right"))
+"""
+
+
+def test_several_processes_on_one_memory_say_it_once(tmp_path: Path) -> None:
+    Memory(tmp_path / "memory.sqlite", "hash").close()
+    command = [sys.executable, "-c", SERVED, str(tmp_path / "memory.sqlite")]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert sum(text.count("success has dropped") for text in said) == 1
+    with Memory(tmp_path / "memory.sqlite", "hash") as memory:
+        lanes = [outcome.lane for outcome in memory.outcomes.all()]
+        assert len(lanes) == 24 and lanes.count("teacher") >= 8
+        # What the teacher did says nothing of what the student can do by itself.
+        assert all((outcome.unaided is None) == (outcome.lane == "teacher") for outcome in memory.outcomes.all())
+
+
+def test_a_damaged_line_of_the_trace_keeps_nobody_from_serving(tmp_path: Path) -> None:
+    with agent(wrong, run=tmp_path / "run") as served:
+        serve(served, 5)
+    with (tmp_path / "run" / "trace.jsonl").open("a") as trace:
+        trace.write('{"type":"end","id":"torn"}\n')
+    with agent(wrong, run=tmp_path / "run") as served:
+        assert serve(served, 4, 5) == "uuTT"
 
 
 def test_an_agent_that_nobody_supervises_warns_as_well(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,6 +14,7 @@ from atlas.cli import traces_check, traces_import
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
 from atlas.traces.account import COLLECT, ArmRow, BreakEven, arm_rows, break_even, cut_off, demo_users
+from atlas.traces.events import Supervised
 from atlas.traces.reader import Run, StoredEpisode, find_run
 from atlas.traces.writer import MANIFEST
 
@@ -227,6 +228,7 @@ def _show_run(run: Run, *, as_json: bool) -> None:
     running = sum(e.result is None for e in lost)
     interrupted = sum(e.result is not None and e.result.stop in INTERRUPTED for e in lost)
     again = sum(e.retried for e in lost)
+    changes = [event for event in run.events() if isinstance(event, Supervised)]
     if as_json:
         account = {
             "name": run.name,
@@ -234,6 +236,7 @@ def _show_run(run: Run, *, as_json: bool) -> None:
             "settings": run.settings,
             "arms": [row.model_dump() for row in rows],
             "break_even": [row.model_dump() for row in even],
+            "supervision": [event.model_dump() for event in changes],
             "cut_off": {
                 "open": running,
                 "interrupted": interrupted,
@@ -249,6 +252,9 @@ def _show_run(run: Run, *, as_json: bool) -> None:
         out.print("no episode has ended yet")
     else:
         _print_account(out, rows, even, _planned(run))
+    for event in changes:
+        when = datetime.fromtimestamp(event.time).strftime("%Y-%m-%d %H:%M")
+        out.print(tables.plain(f"{when}, episode {event.episode}: {event.said}"))
     if lost:
         kinds = {"open or killed": running, "interrupted": interrupted, "played again after an error": again}
         said = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number)

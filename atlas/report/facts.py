@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas.errors import DataError
-from atlas.records import INTERRUPTED, Episode, Record, Usage, total
+from atlas.records import Episode, Record, Usage, total
 from atlas.report.colours import hues
 from atlas.report.learned import MemoryLog, memory_log
 from atlas.report.served import Service, served_arm, service
@@ -165,10 +165,7 @@ def gather(
     notes = about.pop("notes", ())
     about.pop(ROLES, None)
     lost, lost_usage = cut_off(stored)
-    alone = served_arm(run, [row.arm for row in rows])
-    if compare:
-        alone = None
-    served = [e for e in episodes if e.arm == alone and e.stop not in INTERRUPTED]
+    alone = None if compare else served_arm(run, [row.arm for row in rows])
     return Facts(
         run=run.name,
         title=str(about.pop("title", "") or run.name),
@@ -186,13 +183,15 @@ def gather(
         cut_off=len(lost),
         cut_off_usage=lost_usage,
         hues=hues(roles),
-        service=service(run, alone, served, _memory(about, memory, served)) if alone and served else None,
+        service=service(run, alone, stored, _memory(about, memory, min(e.started for e in episodes)))
+        if alone
+        else None,
     )
 
 
-def _memory(about: Mapping[str, Any], given: str | Path | None, served: Sequence[Episode]) -> MemoryLog | None:
-    """The log of the memory that is ``given``, or else of the one that the run names, where that is there."""
-    since = min(episode.started for episode in served)
+def _memory(about: Mapping[str, Any], given: str | Path | None, since: float) -> MemoryLog | None:
+    """The log, since a Unix time, of the memory that is ``given``, or else of the one that the run names, where that is
+    there."""
     if given is not None:
         return memory_log(given, since)
     named = about.get("memory")

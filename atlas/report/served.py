@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from atlas.records import Episode, Record, Stop, total
+from atlas.records import INTERRUPTED, Episode, Record, Stop, total
 from atlas.report.learned import MemoryLog
 from atlas.stats import Interval, bootstrap, wilson
 from atlas.stats.intervals import difference
@@ -15,7 +15,7 @@ from atlas.stats.resampling import cluster_bootstrap
 from atlas.traces.account import COLLECT
 from atlas.traces.check import Checked, check
 from atlas.traces.events import Event, Learned, Supervised
-from atlas.traces.reader import Run
+from atlas.traces.reader import Run, StoredEpisode
 from atlas.views import TEACHER
 
 if TYPE_CHECKING:
@@ -121,9 +121,15 @@ def served_arm(run: Run, arms: Sequence[str]) -> str | None:
     return found[0] if run.settings.get("kind") == "wrapped" and len(found) == 1 else None
 
 
-def service(run: Run, arm: str, results: Sequence[Episode], memory: MemoryLog | None) -> Service:
-    """What ``results``, finished episodes of ``arm``, say of it."""
-    ended = sorted(results, key=lambda e: e.started)
+def ended_of(arm: str, stored: Sequence[StoredEpisode]) -> list[Episode]:
+    """The results of ``arm``, in the order of their start; those that were interrupted are none."""
+    results = [e.result for e in stored if e.result is not None and e.arm == arm and not e.retried]
+    return sorted((e for e in results if e.stop not in INTERRUPTED), key=lambda e: e.started)
+
+
+def service(run: Run, arm: str, stored: Sequence[StoredEpisode], memory: MemoryLog | None) -> Service:
+    """What the ``stored`` episodes of ``run`` say of ``arm``, which has at least one that has ended."""
+    ended = ended_of(arm, stored)
     events = [event for event in run.events() if event.arm == arm]
     learned = {event.episode for event in events if isinstance(event, Learned) and event.demonstration}
     episodes = [_served(number, episode, episode.id in learned) for number, episode in enumerate(ended, 1)]
@@ -151,7 +157,7 @@ def service(run: Run, arm: str, results: Sequence[Episode], memory: MemoryLog | 
         failures=_failures(ended),
         events=tuple(events),
         memory=memory,
-        checked=check(run),
+        checked=check(run, stored),
     )
 
 

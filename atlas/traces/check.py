@@ -12,7 +12,7 @@ from atlas.stats import Interval, wilson
 from atlas.traces.account import arm_rows
 from atlas.traces.audit import audit_rows
 from atlas.traces.events import Supervised
-from atlas.traces.reader import Run
+from atlas.traces.reader import Run, StoredEpisode
 
 RECENT = 20
 """How many of an arm's newest episodes count as recent."""
@@ -60,12 +60,15 @@ class Checked(Record):
     findings: tuple[Finding, ...]
 
 
-def check(run: Run) -> Checked:
-    """Look at ``run``; one without a finished episode is fine so far."""
-    stored = run.episodes()
+def check(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Checked:
+    """Look at ``run``; one without a finished episode is fine so far. ``stored`` are its episodes, where they are read
+    already."""
+    stored = run.episodes() if stored is None else stored
     ended = [e.result for e in stored if e.result is not None and not e.retried and e.result.stop not in INTERRUPTED]
     told = [event for event in run.events() if isinstance(event, Supervised)]
-    audits = {row.arm: row for row in audit_rows(stored)}
+    # Steps are read where the teacher was asked about some on which it did not act, and of no others: they are many.
+    looked = (e for e in stored if e.result is not None and e.result.asked_steps > e.result.teacher_steps)
+    audits = {row.arm: row for row in audit_rows(looked)}
     arms, findings = [], []
     for row in arm_rows(ended):
         episodes = sorted((e for e in ended if e.arm == row.arm), key=lambda e: e.started)

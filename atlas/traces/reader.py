@@ -189,8 +189,10 @@ class Run:
 class Results:
     """The results of a run as they come, whichever process writes them."""
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, damaged: bool = False) -> None:
+        """``damaged``: whether a result that does not fit the trace format is passed over; else it is a StoreError."""
         self._path = Path(folder) / TRACE
+        self._damaged = damaged
         self._tail = Tail(self._path, whole=True)
 
     def new(self) -> list[Episode]:
@@ -202,6 +204,8 @@ class Results:
                 try:
                     found.append(_result(event))
                 except ValueError as error:
+                    if self._damaged:
+                        continue
                     raise StoreError(
                         f"{self._path} has a result that does not fit the trace format: the file is damaged"
                     ) from error

@@ -61,21 +61,24 @@ class InTrace(InProcess):
 
     def __init__(self, arm: str, expected: float, folder: Path) -> None:
         super().__init__(arm, expected)
-        self._results = Results(folder)
-        self._own: set[str] = set()
-        for episode in self._results.new():
-            self._fold(episode)
+        # A damaged line is told of where the run is read: it keeps nobody from serving.
+        self._results = Results(folder, damaged=True)
+        self._said: list[tuple[str, Standing, Change]] = []
+        self._follow()
 
     def now(self) -> Standing:
         with self._lock:
-            for episode in self._results.new():
-                self._fold(episode)
+            self._follow()
             return self._standing
 
     def after(self, episode: Episode) -> list[tuple[str, Standing, Change]]:
         with self._lock:
-            changes = [change for ended in self._results.new() for change in self._fold(ended)]
-            return [change for change in changes if change[0] == episode.id]
+            self._follow()
+            return [change for change in self._said if change[0] == episode.id]
+
+    def _follow(self) -> None:
+        """Read what has been written. Changes are kept for who ended their episode: another may read of it first."""
+        self._said += [change for episode in self._results.new() for change in self._fold(episode)]
 
 
 class InMemory(InProcess):
