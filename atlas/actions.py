@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from atlas.records import Reply, ToolCall, View
+from atlas.records import Light, Reply, ToolCall, View
 
 MAX_ACTION = 400
 """Characters. Longer text is prose, not an action."""
@@ -28,8 +27,7 @@ _FENCE = re.compile(r"\A\s*```\w*\n")
 _MARKS = "`\"'*_.>,;: \t\r\n"
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(Light, kw_only=False):
     """What a reply says: ``action`` is what the environment gets, ``key`` is what votes are compared by."""
 
     action: str | None

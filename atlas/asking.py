@@ -8,14 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
 
 from atlas.actions import Actions, Parsed
 from atlas.budget import Meter
 from atlas.money import Tally
 from atlas.prompts import render
 from atlas.protocols import Model, RanksActions, ReadsView
-from atlas.records import CHAT, Ask, Completion, Price, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
+from atlas.records import CHAT, Ask, Completion, Light, Price, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
 from atlas.tokens import estimate_tokens, most_tokens
 
 ACT = "act"
@@ -63,8 +62,7 @@ class Account:
             meter.check(model)
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Light, kw_only=True):
     """The samples of one model for one question: the replies, what they say, and the prompt they were given."""
 
     actor: str
@@ -161,7 +159,7 @@ class Desk:
             # with its prompt, after every step.
             if not _told(usage, model.price):
                 usage = _sound(usage, Ask(view, question, n=n, max_tokens=limit, bound=bound), model.price)
-            self._charge(Spend.whole({"actor": actor, "model": model.name, "usage": usage}))
+            self._charge(Spend(actor=actor, model=model.name, usage=usage))
 
         ask = Ask(view, question, n, first, temperature, limit, bound, purpose, proposal, charge)
         completion = await self._complete(model, ask)
@@ -261,16 +259,7 @@ def _read(model: Model, view: View) -> View:
 
 
 def _vote(actor: str, model: str, parsed: Parsed, reply: Reply) -> Vote:
-    return Vote.whole(
-        {
-            "actor": actor,
-            "model": model,
-            "action": parsed.key,
-            "text": reply.text,
-            "logprob": reply.logprob,
-            "chance": None,
-        }
-    )
+    return Vote(actor=actor, model=model, action=parsed.key, text=reply.text, logprob=reply.logprob)
 
 
 def _sayable(reply: Reply) -> Reply:
@@ -286,4 +275,4 @@ def _sayable(reply: Reply) -> Reply:
         )
         for c in reply.tool_calls
     )
-    return reply.model_copy(update={"text": _HALF.sub("\ufffd", reply.text), "tool_calls": calls})
+    return reply.replace(text=_HALF.sub("\ufffd", reply.text), tool_calls=calls)

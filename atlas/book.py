@@ -127,7 +127,7 @@ class Book(Account):
         self, seen: Observation, decision: Decision, outcome: Observation, spend: Sequence[Spend], seconds: float
     ) -> None:
         """A step whose outcome is known."""
-        step = Step.trusted(
+        step = Step(
             index=self._count,
             attempt=self.attempt,
             observation=seen.text,

@@ -154,7 +154,7 @@ class Rollout:
             book.decided(decided)
             outcome = await self._guard("environment", self.environment.step(decided.action))
             book.step(seen, decided, outcome, desk.spent, time.perf_counter() - began)
-            turn = Turn.trusted(action=decided.action, observation=outcome.text, thought=decided.thought)
+            turn = Turn(action=decided.action, observation=outcome.text, thought=decided.thought)
             view = view.after(turn, outcome.admissible, plan=book.plan, lane=book.lane)
             seen = self._seen = outcome
         return Stop.DONE, view

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from atlas.record import Record, once
+from atlas.record import Light, once
 
 _EXAMPLE = re.compile(r"\n\n(?=\[example \d+\] |</examples>$)")
 _NUMBER = re.compile(r"(?:\[example \d+\] )?")
@@ -20,7 +20,7 @@ BARE: Form = "bare"
 TRANSCRIPT: Form = "transcript"
 
 
-class ToolCall(Record):
+class ToolCall(Light, kw_only=True):
     """A function call as chat APIs write it; ``arguments`` is the JSON text the model produced."""
 
     id: str = ""
@@ -30,7 +30,7 @@ class ToolCall(Record):
     """``custom`` for a tool that takes free text: then ``arguments`` is that text."""
 
 
-class Message(Record):
+class Message(Light, kw_only=True):
     """One chat message."""
 
     role: str
@@ -40,6 +40,10 @@ class Message(Record):
     sent: dict[str, Any] | None = None
     """The message as its sender wrote it for the chat-completions API, where that holds more than the fields above
     (images, cache marks, a name, thinking): hosted models get this in their place."""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.role, str) and isinstance(self.content, str) and isinstance(self.tool_calls, tuple)):
+            self.checked()
 
     def extended(self, text: str) -> Message:
         """The message with a further paragraph at its end."""
@@ -51,7 +55,7 @@ class Message(Record):
         return self.replace(content=f"{self.content}\n\n{text}", sent=sent)
 
 
-class Prompt(Record):
+class Prompt(Light, kw_only=True, gc=True, dict=True):
     """A prompt with its parts kept apart, in the order that lets a provider cache the prefix.
 
     ``stable`` never changes within a run, ``history`` only grows within an episode, and the rest, which changes at
@@ -69,6 +73,17 @@ class Prompt(Record):
     """Tool schemas sent beside the messages, as chat APIs take them."""
     lasting: bool = False
     """Whether ``retrieved`` stays for the whole episode."""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.history, tuple) and isinstance(self.tools, tuple)):
+            self.checked()
+
+    @classmethod
+    def of(cls, examples: tuple[tuple[str, str], ...], **parts: Any) -> Prompt:
+        """A prompt that shows ``examples``; ``parts`` are its other fields."""
+        made = cls(retrieved="\n\n".join([number + rest for number, rest in examples]), **parts)
+        made.__dict__["examples"] = examples
+        return made
 
     @once
     def examples(self) -> tuple[tuple[str, str], ...]:

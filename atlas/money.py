@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from atlas.record import Record
+from atlas.record import Light, Record
 
 
 class Price(Record):
@@ -64,7 +64,7 @@ class Price(Record):
         return dollars / 1e6
 
 
-class Usage(Record):
+class Usage(Light, kw_only=True):
     """Tokens and dollars of some calls. ``dollars`` is None as soon as one of them has no known price; tokens are those
     that are known."""
 
@@ -85,6 +85,15 @@ class Usage(Record):
     most: float | None = None
     """Dollars at the most, where :attr:`dollars` are unknown or not all: what calls that told too little may have cost,
     estimated upwards. Budgets count it; None where it is what ``dollars`` says."""
+
+    def __post_init__(self) -> None:
+        if not (
+            isinstance(self.calls, int)
+            and isinstance(self.prompt_tokens, int)
+            and isinstance(self.completion_tokens, int)
+            and (self.dollars is None or isinstance(self.dollars, float))
+        ):
+            self.checked()
 
     @property
     def at_most(self) -> float | None:
@@ -150,7 +159,7 @@ class Tally:
     @property
     def usage(self) -> Usage:
         """The sum so far."""
-        return Usage.trusted(
+        return Usage(
             calls=self.calls,
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
@@ -164,7 +173,7 @@ class Tally:
         )
 
 
-class Spend(Record):
+class Spend(Light, kw_only=True):
     """What one actor used: the row of every account."""
 
     actor: str
@@ -186,5 +195,5 @@ def by_actor(spends: Iterable[Spend]) -> tuple[Spend, ...]:
     for spend in spends:
         key = (spend.actor, spend.model)
         before = rows.get(key)
-        rows[key] = spend if before is None else spend.model_copy(update={"usage": before.usage + spend.usage})
+        rows[key] = spend if before is None else spend.replace(usage=before.usage + spend.usage)
     return tuple(rows.values())

@@ -63,7 +63,7 @@ def guidance_part(entries: Sequence[Guidance]) -> str:
 
 def examples_part(windows: Sequence[Window], *, tools: bool = False, form: Form = CHAT) -> str:
     """All windows of a step, a paragraph each; empty for none."""
-    return _text(_examples(windows, tools, form))
+    return "\n\n".join([number + rest for number, rest in _examples(windows, tools, form)])
 
 
 Examples = tuple[tuple[str, str], ...]
@@ -77,10 +77,6 @@ def _examples(windows: Sequence[Window], tools: bool, form: Form) -> Examples:
     before, after = _around(tools)
     shown = [(f"[example {number}] ", _SHOWN[form](window)) for number, window in enumerate(windows, 1)]
     return (("", before), *shown, ("", after))
-
-
-def _text(examples: Examples) -> str:
-    return "\n\n".join([number + rest for number, rest in examples])
 
 
 @lru_cache(maxsize=64)
@@ -105,12 +101,11 @@ def render(view: View, *, list_actions: bool = True, form: Form = CHAT) -> Promp
     advice = frame(ADVICE, ADVICE_HEAD, quoted(view.advice)) if view.advice else ""
     if view.messages:
         return _wrapped(view, guidance, examples, advice)
-    return Prompt.trusted(
+    return Prompt.of(
+        examples,
         stable=view.task.instructions if form == TRANSCRIPT else _stable(view.task.instructions),
         history=_lines(view) if form == TRANSCRIPT else view.history,
         guidance=guidance,
-        retrieved=_text(examples),
-        examples=examples,
         lasting=view.lasting or form == TRANSCRIPT,
         advice=advice,
         ask="Possible actions: " + "; ".join(view.admissible) if list_actions and view.admissible else "",
@@ -161,8 +156,8 @@ def _lines(view: View) -> tuple[Message, ...]:
     opening = Message(role="user", content=f"Task: {view.task.goal}\n{plan}{unled(view.opening)}")
     turns = (
         (
-            Message.trusted(role="assistant", content=f"> {turn.action}"),
-            Message.trusted(role="user", content=unled(turn.observation)),
+            Message(role="assistant", content=f"> {turn.action}"),
+            Message(role="user", content=unled(turn.observation)),
         )
         for turn in view.turns
     )
@@ -189,12 +184,11 @@ def _wrapped(view: View, guidance: str, examples: Examples, advice: str) -> Prom
     first, *rest = view.messages
     plain = first.role == "system" and first.sent is None
     stable, history = (first.content, tuple(rest)) if plain else ("", view.messages)
-    return Prompt.trusted(
+    return Prompt.of(
+        examples,
         stable=stable,
         history=history,
         guidance=guidance,
-        retrieved=_text(examples),
-        examples=examples,
         lasting=view.lasting,
         advice=advice,
         tools=view.tools,

@@ -7,11 +7,11 @@ nobody checks its values. Live objects (models, stores, environments) implement 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field
+import msgspec
+from msgspec import structs
 
 from atlas.messages import BARE as BARE
 from atlas.messages import CHAT as CHAT
@@ -25,6 +25,7 @@ from atlas.money import Spend as Spend
 from atlas.money import Usage as Usage
 from atlas.money import by_actor as by_actor
 from atlas.money import total as total
+from atlas.record import Light as Light
 from atlas.record import Record as Record
 from atlas.record import content_hash as content_hash
 from atlas.verdict import Verdict as Verdict
@@ -46,8 +47,7 @@ def _untold(usage: Usage) -> None:
     """Nobody keeps an account."""
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, weakref=True):
     """One request to a model. Language models read ``prompt``; copying students and scripted experts ``view``."""
 
     view: View
@@ -66,16 +66,16 @@ class Ask:
     ``review`` for a verdict on the attempt that ``view`` holds, ``estimate`` for the chance of success."""
     proposal: str = ""
     """The action that a student wants to take."""
-    paid: Callable[[Usage], None] = field(default=_untold, compare=False, repr=False)
+    paid: Callable[[Usage], None] = _untold
     """To be called with what was used for this ask and will stand in no completion: a model does so before it raises,
     and before it is cancelled. Safe from any thread."""
 
     def replace(self, **changes: Any) -> Ask:
         """A copy with some fields changed."""
-        return replace(self, **changes)
+        return structs.replace(self, **changes)
 
 
-class Reply(Record):
+class Reply(Light, kw_only=True):
     """One sample of a model."""
 
     text: str
@@ -88,15 +88,23 @@ class Reply(Record):
     """The assistant message as its provider wrote it in the chat-completions form, where that holds more than text and
     tool calls (``reasoning_content``, ``thinking_blocks``, a refusal): goes back to the caller of a wrapped agent."""
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.text, str) and isinstance(self.tool_calls, tuple)):
+            self.checked()
 
-class Completion(Record):
+
+class Completion(Light, kw_only=True):
     """The samples of one request, and what they used."""
 
     replies: tuple[Reply, ...]
     usage: Usage = Usage(calls=1)
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.replies, tuple) and isinstance(self.usage, Usage)):
+            self.checked()
 
-class Vote(Record):
+
+class Vote(Light, kw_only=True):
     """A sample as the cascade counted it."""
 
     actor: str
@@ -110,7 +118,7 @@ class Vote(Record):
     not asked."""
 
 
-class Hit(Record):
+class Hit(Light, kw_only=True):
     """A retrieved window as the trace keeps it: by reference."""
 
     demo_id: str
@@ -120,7 +128,7 @@ class Hit(Record):
     score: float
 
 
-class Citation(Record):
+class Citation(Light, kw_only=True):
     """An entry of a pamphlet that fitted a step, by its id, and whether it was shown."""
 
     id: str
@@ -162,7 +170,7 @@ class Review(Record):
     """What it cost: a part of what the step or the episode used."""
 
 
-class Decision(Record):
+class Decision(Light, kw_only=True):
     """What a policy decided, by whom, and on what grounds. What it cost is in the desk's account."""
 
     action: str
@@ -190,8 +198,12 @@ class Decision(Record):
     """The chosen reply's finish reason, as its provider gave it."""
     message: dict[str, Any] | None = None
     """The chosen reply's ``message``."""
-    seconds: dict[str, float] = Field(default_factory=dict)
+    seconds: dict[str, float] = msgspec.field(default_factory=dict)
     """Wall time by part: ``retrieve``, ``student``, ``teacher``."""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.action, str) and isinstance(self.votes, tuple) and isinstance(self.reviews, tuple)):
+            self.checked()
 
 
 # --- episodes ---------------------------------------------------------------------------------------------------------
@@ -213,7 +225,7 @@ INTERRUPTED = (Stop.RUN_BUDGET, Stop.CANCELLED)
 """Stops of episodes that are played again when the run resumes: paid, but no result."""
 
 
-class Step(Record):
+class Step(Light, kw_only=True):
     """One step of an episode as the trace keeps it."""
 
     index: int

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+import msgspec
+
 from atlas.framing import quoted
 from atlas.messages import Message
-from atlas.record import Record, once
+from atlas.record import Light, Record, once
 
 STUDENT = "student"
 TEACHER = "teacher"
@@ -29,7 +30,7 @@ class Task(Record):
     """How to act in this environment: the stable part of the prompt."""
 
 
-class Observation(Record):
+class Observation(Light, kw_only=True):
     """What an environment shows after it opened or after an action."""
 
     text: str
@@ -38,6 +39,10 @@ class Observation(Record):
     score: float | None = None
     """The reward so far, in the environment's own unit; None where it gives none."""
     done: bool = False
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.text, str) and isinstance(self.admissible, tuple)):
+            self.checked()
 
 
 def reply_text(action: str, thought: str = "") -> str:
@@ -58,18 +63,22 @@ def transcript_line(observation: str, action: str) -> str:
     return f"{unled(observation)}\n> {action}"
 
 
-class Turn(Record):
+class Turn(Light, kw_only=True):
     """A past step: the action taken, the reason given for it, and what was observed next."""
 
     action: str
     observation: str
     thought: str = ""
 
-    @once
+    def __post_init__(self) -> None:
+        if not (isinstance(self.action, str) and isinstance(self.observation, str)):
+            self.checked()
+
+    @property
     def messages(self) -> tuple[Message, Message]:
-        """The turn in a chat. Made once: every later step of the episode shows it again."""
-        replied = Message.trusted(role="assistant", content=reply_text(self.action, self.thought))
-        return replied, Message.trusted(role="user", content=self.observation)
+        """The turn in a chat."""
+        replied = Message(role="assistant", content=reply_text(self.action, self.thought))
+        return replied, Message(role="user", content=self.observation)
 
 
 _quoted = lru_cache(maxsize=8192)(quoted)
@@ -99,7 +108,7 @@ class DemoStep(Record):
         return transcript_line(_quoted(self.observation), _quoted(self.action))
 
 
-class Window(Record):
+class Window(Light, kw_only=True):
     """Consecutive steps of a demonstration around its best match with the present step."""
 
     demo_id: str
@@ -113,17 +122,21 @@ class Window(Record):
     """Index of the best match within ``steps``."""
     score: float = 0.0
 
-    @once
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, tuple):
+            self.checked()
+
+    @property
     def shown(self) -> str:
         """The window as a prompt shows it, but for its number."""
         return "\n".join([*self._head, *[step.shown for step in self.steps]])
 
-    @once
+    @property
     def bare(self) -> str:
         """The same without thoughts: for students that write none."""
         return "\n".join([*self._head, *[step.bare for step in self.steps]])
 
-    @once
+    @property
     def transcript(self) -> str:
         """The same as a transcript: what was seen, and ``> action``."""
         return "\n".join([*self._head, *[step.line for step in self.steps]])
@@ -134,7 +147,7 @@ class Window(Record):
         return [f"Task: {_quoted(self.goal)}", *plan]
 
 
-class Guidance(Record):
+class Guidance(Light, kw_only=True):
     """One entry of a pamphlet as it is shown: when something applies, what to do then, and what to expect of it."""
 
     id: str
@@ -149,8 +162,7 @@ class Guidance(Record):
     """How well its cue fits."""
 
 
-@dataclass(frozen=True)
-class View:
+class View(Light, kw_only=True, gc=True, dict=True):
     """Everything a policy may know when it decides: nothing that the agent has not been shown."""
 
     task: Task
@@ -172,7 +184,7 @@ class View:
     """A wrapped agent's own chat history; empty where the history is opening and turns."""
     tools: tuple[dict[str, Any], ...] = ()
     """Tool schemas of a wrapped agent, as chat APIs take them."""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
     """A wrapped agent's further call options (``tool_choice``, ``response_format``...), passed on to hosted models that
     are asked for the next action."""
     seed: int = 0
@@ -210,15 +222,10 @@ class View:
 
     def replace(self, **changes: Any) -> View:
         """A copy with some fields changed."""
-        if not changes.keys() <= _IN_VIEW:
-            raise TypeError(f"a view has no {', '.join(changes.keys() - _IN_VIEW)}")
-        # Not dataclasses.replace, which sets all fields one by one: every policy of every step makes a copy.
-        copy = object.__new__(View)
-        fields = copy.__dict__
-        fields.update(self.__dict__)
-        fields.update(changes)
-        if "history" in fields and not _IN_HISTORY.isdisjoint(changes):
-            del fields["history"]
+        copy = msgspec.structs.replace(self, **changes)
+        known = self.__dict__
+        if "history" in known and _IN_HISTORY.isdisjoint(changes):
+            copy.__dict__["history"] = known["history"]
         return copy
 
     def after(self, turn: Turn, admissible: tuple[str, ...], *, plan: str, lane: str) -> View:
@@ -229,5 +236,4 @@ class View:
         return view
 
 
-_IN_VIEW = frozenset(View.__dataclass_fields__)
 _IN_HISTORY = frozenset({"task", "opening", "turns", "plan"})

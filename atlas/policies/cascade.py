@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import replace
 
 from atlas.actions import Actions, TextActions
 from atlas.asking import Answer, Desk
@@ -113,7 +112,7 @@ class Cascade:
             )
         leading = answer.votes[lead].action
         votes = (v.replace(chance=chance) if v.action == leading else v for v in answer.votes)
-        return replace(answer, votes=tuple(votes))
+        return answer.replace(votes=tuple(votes))
 
     async def _audited(self, view: View, desk: Desk, decided: Decision) -> Decision:
         """``decided``, with the teacher's vote beside it where chance wants the step looked at."""

@@ -49,7 +49,7 @@ class Guided:
         decided = await self.inner.decide(view.replace(guidance=view.guidance + shown), inner)
         asked = {spend.actor for spend in inner.spent}
         cited = tuple(
-            Citation.trusted(
+            Citation(
                 id=entry.id,
                 score=entry.score,
                 shown=coin.shown,

@@ -129,12 +129,10 @@ class Recall:
 
 
 def _hit(window: Window) -> Hit:
-    return Hit.whole(
-        {
-            "demo_id": window.demo_id,
-            "start": window.start,
-            "length": len(window.steps),
-            "best": window.best,
-            "score": round(window.score, 4),
-        }
+    return Hit(
+        demo_id=window.demo_id,
+        start=window.start,
+        length=len(window.steps),
+        best=window.best,
+        score=round(window.score, 4),
     )

@@ -52,7 +52,7 @@ def decision(answer: Answer, *, reason: str, chosen: int = 0, before: Answer | N
     asked = [a for a in (before, answer) if a is not None]
     has_reply = chosen < len(answer.replies)
     picked = answer.parsed[chosen] if has_reply else None
-    return Decision.trusted(
+    return Decision(
         action=(picked.action if picked else None) or "",
         actor=answer.actor,
         reason=reason if picked and picked.action is not None else "no-action",

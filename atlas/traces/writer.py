@@ -17,17 +17,15 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from pydantic_core import PydanticSerializationError, to_json
 
 import atlas
 from atlas.errors import ConfigError, StoreError
 from atlas.folders import check_named
 from atlas.records import Episode, Prompt, Step, Task, content_hash
 from atlas.redact import Cleaner
+from atlas.traces.encode import encoded, step_line
 from atlas.traces.events import Event, kind_of
 from atlas.traces.format import READS, SCHEMA, pack_prompt
 
@@ -111,7 +109,7 @@ class RunWriter:
 
     def start(self, episode_id: str, arm: str, task: Task, seed: int, config: str) -> None:
         self._write(
-            _encoded(
+            encoded(
                 {
                     "type": "start",
                     "episode": episode_id,
@@ -128,22 +126,21 @@ class RunWriter:
         prompt = step.decision.prompt
         packed, texts = pack_prompt(prompt, self._before.get(episode_id, _NOTHING))
         new = {key: text for key, text in texts.items() if key not in self._texts}
-        more = {"outcome_admissible": len(step.outcome.admissible), "prompt": packed}
         # Texts stand before the step that refers to them, and are known once they are written.
         self._write(
-            *(_encoded({"type": "text", "hash": key, "text": text}) for key, text in new.items()),
-            b"%s,%s,%s" % (_began(episode_id), _step(step)[1:-1], _encoded(more)[1:]),
+            *(encoded({"type": "text", "hash": key, "text": text}) for key, text in new.items()),
+            step_line(episode_id, step, packed),
         )
         self._texts.update(new)
         self._before[episode_id] = prompt
 
     def end(self, episode: Episode) -> None:
         self._before.pop(episode.id, None)
-        self._write(_encoded({"type": "end", **episode.model_dump(mode="json", exclude={"task": {"instructions"}})}))
+        self._write(encoded({"type": "end", **episode.model_dump(mode="json", exclude={"task": {"instructions"}})}))
 
     def tell(self, event: Event) -> None:
         """Write what has changed besides episodes, after the one that brought it about."""
-        self._write(_encoded({"type": kind_of(event), **event.model_dump(mode="json")}))
+        self._write(encoded({"type": kind_of(event), **event.model_dump(mode="json")}))
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # it was written; a disk that fails now must not keep the file open
@@ -183,31 +180,6 @@ class RunWriter:
         while written < len(line):
             written += os.write(self._file, line[written:])
         self._end = size + written
-
-
-def _encoded(event: dict[str, Any]) -> bytes:
-    try:
-        return to_json(event)
-    except PydanticSerializationError:
-        # Half a surrogate pair, which some models write, is no UTF-8: json keeps it as it is.
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-
-
-_LEFT_OUT: dict[str, Any] = {"decision": {"prompt"}, "outcome": {"admissible"}}
-
-
-def _step(step: Step) -> bytes:
-    """A step but for its prompt, straight to JSON: the dictionary in between cost as much again."""
-    try:
-        return Step.__pydantic_serializer__.to_json(step, exclude=_LEFT_OUT, exclude_defaults=True)
-    except PydanticSerializationError:
-        return _encoded(step.model_dump(exclude=_LEFT_OUT, exclude_defaults=True))
-
-
-@lru_cache(maxsize=4096)
-def _began(episode_id: str) -> bytes:
-    """How the lines of an episode's steps begin."""
-    return _encoded({"type": "step", "episode": episode_id})[:-1]
 
 
 def _differing(first: dict[str, Any], second: dict[str, Any]) -> str:
