@@ -1,7 +1,8 @@
 """The records: everything that is stored, logged or passed between parts.
 
-What is stored is a frozen model. What lives for one step (:class:`View`, :class:`Ask`) is a frozen dataclass, and
-nobody checks its values. Live objects (models, stores, environments) implement the protocols of :mod:`atlas.protocols`.
+All are frozen. A :class:`Record` is checked when it is made; a :class:`Light` one, of which a step makes dozens, where
+code of others makes it or a file holds it. Live objects (models, stores, environments) implement the protocols of
+:mod:`atlas.protocols`.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class Reply(Light, kw_only=True):
     tool calls (``reasoning_content``, ``thinking_blocks``, a refusal): goes back to the caller of a wrapped agent."""
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.text, str) and isinstance(self.tool_calls, tuple)):
+        known = isinstance(self.text, str) and isinstance(self.tool_calls, tuple)
+        if not known or not (self.logprob is None or isinstance(self.logprob, float)):
             self.checked()
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from numbers import Integral, Real
 from operator import attrgetter
 from typing import Any
 
@@ -22,7 +23,9 @@ def encoded(event: dict[str, Any]) -> bytes:
         return to_json(event)
     except PydanticSerializationError:
         # Half a surrogate pair, which some models write, is no UTF-8: json keeps it as it is.
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=_plain).encode(
+            "utf-8", "surrogatepass"
+        )
 
 
 def step_line(episode_id: str, step: Step, prompt: dict[str, Any]) -> bytes:
@@ -48,9 +51,12 @@ def _plain(value: Any) -> Any:
     """What the encoder does not know: records that are checked, and the numbers and texts of other libraries."""
     if isinstance(value, Record):
         return value.model_dump(mode="json", exclude_defaults=True)
-    for kind in (float, int, str):
-        if isinstance(value, kind):
-            return kind(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
     raise TypeError(f"a trace holds no {type(value).__name__}")
 
 
@@ -104,6 +110,8 @@ def _endless(step: Step) -> bool:
 def _values(held: Any) -> Iterator[Any]:
     if isinstance(held, Light):
         held = structs.asdict(held)
+    elif isinstance(held, Record):
+        held = dict(held)
     if isinstance(held, dict):
         held = held.values()
     elif not isinstance(held, list | tuple):
