@@ -14,7 +14,21 @@ from atlas.budget import Meter
 from atlas.money import Tally
 from atlas.prompts import render
 from atlas.protocols import Model, RanksActions, ReadsView
-from atlas.records import CHAT, Ask, Completion, Light, Price, Prompt, Reply, Spend, ToolCall, Usage, View, Vote, by_actor
+from atlas.records import (
+    CHAT,
+    Ask,
+    Completion,
+    Light,
+    Price,
+    Prompt,
+    Reply,
+    Spend,
+    ToolCall,
+    Usage,
+    View,
+    Vote,
+    by_actor,
+)
 from atlas.tokens import estimate_tokens, most_tokens
 
 ACT = "act"
