@@ -10,7 +10,7 @@ import pytest
 from atlas.cli import main
 from atlas.traces import Run
 
-TOY = ("--homes", "2", "--demos", "6", "--lm-seconds", "0", "--embedder", "hash")
+TOY = ("--homes", "2", "--demos", "6", "--embedder", "hash")
 
 
 def test_the_demo_ends_with_a_report_and_goes_on_where_it_was(
@@ -29,7 +29,10 @@ def test_the_demo_ends_with_a_report_and_goes_on_where_it_was(
     played = [e.id for e in Run("demo").results()]
     (tmp_path / "demo" / "report.html").unlink()
     main(["demo", *TOY])
-    assert "report.html" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "report.html" in said
+    assert said.startswith("A student that copies") and "Nothing is billed" in said
+    assert "By itself the student wins 0 % of the homes" in said and "smollm" not in said
     assert (tmp_path / "demo" / "report.html").is_file()
     assert [e.id for e in Run("demo").results()] == played
 

@@ -113,6 +113,7 @@ def _contest(role: str, candidate: Meaning, present: Meaning, options: dict[str,
         delta=options["delta"],
         within=options["within"],
     )
+    of_each = dict.fromkeys(contest.policies(), len(tasks) * len(seeds))
     settings = {
         "kind": "promotion",
         "benchmark": suite.name,
@@ -129,7 +130,7 @@ def _contest(role: str, candidate: Meaning, present: Meaning, options: dict[str,
         with (
             RunWriter(folder, settings, written(contest.roles)) as writer,
             Shared(folder) as shared,
-            live(as_json=options["as_json"]) as seen,
+            live(as_json=options["as_json"], planned=lambda: of_each) as seen,
             goes_on(lambda: more),
         ):
             episodes = asyncio.run(
