@@ -69,6 +69,7 @@ MAY_IMPORT = {
     "background": BASE,
     "wire": f"{BASE} background tokens",
     "wrap": f"{BASE} actions asking background book budget memory models policies standing traces trust wire",
+    "serve": f"{BASE} traces wire wrap",
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
     "words": "figures records redact traces",
@@ -90,8 +91,8 @@ MAY_IMPORT = {
     "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld figures memory models policies stats",
     # who is asked by people
     "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
-    "distil evaluators export figures memory models named own regrade report runner stats tables traces train trained "
-    "trust words",
+    "distil evaluators export figures memory models named own regrade report runner serve stats tables traces train "
+    "trained trust words wrap",
     "__main__": "cli",
 }
 """The layers, from the bottom up: a module of a package may import its own package and those named beside it, at

@@ -26,6 +26,9 @@ COMMANDS = {
     "regrade": ("atlas.cli.regrade", "Judge the stored episodes of a run again, without running the agent."),
     "report": ("atlas.cli.report", "Turn a run into one self-contained HTML page."),
     "traces": ("atlas.cli.traces", "List runs and read episodes; import runs of other programs."),
+    "run": ("atlas.cli.run", "Run a command-line agent, untouched, as an episode."),
+    "score": ("atlas.cli.score", "Say how a recorded episode went, late or anew."),
+    "serve": ("atlas.cli.serve", "Serve an agent to clients of OpenAI's and Anthropic's APIs."),
     "train": ("atlas.cli.train", "Train a local student from traces."),
     "trust": ("atlas.cli.trust", "Calibrate when a cascade's student acts alone; measure what its doubt is worth."),
 }
@@ -33,6 +36,7 @@ COMMANDS = {
 
 SECTIONS = {
     "Run": ("demo", "bench", "play", "data"),
+    "Any agent": ("serve", "run", "score"),
     "Look": ("traces", "report", "regrade"),
     "Remember and supervise": ("memory", "trust"),
     "Train and choose models": ("export", "train", "promote", "models"),

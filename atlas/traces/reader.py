@@ -129,15 +129,17 @@ class Run:
     def results(self) -> list[Episode]:
         """The results of all finished episodes, in order of their end, without those that were played again after an
         error."""
-        results = []
+        results: dict[str, Episode] = {}
         for number, _, line in self._lines():
             event = None if _STEP.match(line) else _parsed(line)
             if event is not None and event.get("type") == "end":
                 try:
-                    results.append(_result(event))
+                    result = _result(event)
                 except ValueError as error:
                     raise self._damaged(number) from error
-        return counted(results)
+                # One that was scored late has a further line, which counts.
+                results[result.id] = result
+        return counted(results.values())
 
     def events(self) -> list[Event]:
         """What the trace tells besides episodes, in the order it happened: changes of supervision, what was learned."""

@@ -284,6 +284,14 @@ def _carried(scope: Scope, headers: Mapping[str, str], request: Request) -> dict
     return {name: values for name, values in found.items() if values}
 
 
+async def refuse(scope: Scope, send: Send, error: Exception) -> None:
+    """Answer a call with an error of the API that it is of, before its body is read."""
+    found = _PATH.fullmatch(scope["path"])
+    headers = {k.decode("latin-1").lower() for k, _ in scope["headers"]}
+    api = _APIS.get(found["what"].partition("/count")[0], chat) if found else chat
+    await _Answer(send).refuse(api, refusal_of(error, obeys="x-stainless-lang" in headers))
+
+
 class _Answer:
     """Sends one answer."""
 
@@ -295,8 +303,7 @@ class _Answer:
     def tell(self, told: Told) -> None:
         """Say in headers what no field of an API says."""
         self.headers.append((b"x-atlas-actor", told.decision.actor.encode("ascii", "replace")))
-        if told.aside:
-            self.headers.append((b"x-atlas-set-aside", ", ".join(told.aside).encode()))
+        self.headers += [(name.encode(), value.encode("ascii", "replace")) for name, value in told.notes.items()]
 
     async def json(self, status: int, content: Any) -> None:
         body = _encoded(content)

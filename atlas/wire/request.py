@@ -73,8 +73,8 @@ class Told:
     """Unix time in whole seconds."""
     others: tuple[Decision, ...] = ()
     """Further choices, where the client asked for several."""
-    aside: tuple[str, ...] = ()
-    """Options of the request that did not hold: the client is told in a header."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Headers of the answer, for what no field of an API says."""
 
     def head(self, kind: str) -> dict[str, Any]:
         """The first fields of an object of the chat-completions API; ``kind`` is what it calls itself."""

@@ -19,7 +19,7 @@ from atlas.memory import DemonstrationStore, Memory, from_episode
 from atlas.policies import Guarded, LaneRules
 from atlas.policies.triggers import Trigger
 from atlas.protocols import Embedder, Model, Policy, Recorder
-from atlas.records import TEACHER, Episode, Step, Task, Usage, content_hash, total
+from atlas.records import TEACHER, Episode, Step, Stop, Task, Usage, content_hash, total
 from atlas.traces.audit import CASCADED
 from atlas.traces.events import Event, Learned, Supervised, Tells
 from atlas.trust import Trust
@@ -215,8 +215,11 @@ class Agent:
         """Keep a successful episode as a demonstration; whether the memory took it.
 
         How it went is kept whatever it was: evidence for the entries it was shown, what lanes are chosen by. Whether
-        success has dropped is seen here, and said. A frozen memory is used and takes nothing.
+        success has dropped is seen here, and said. A frozen memory is used and takes nothing. What nobody scored says
+        nothing yet.
         """
+        if episode.stop is Stop.DONE and episode.score is None:
+            return False  # it may be scored late
         learn = self.learn and (not self.taught or _informed(episode, steps))
         kept, settled = False, {}
         events: list[Event] = []

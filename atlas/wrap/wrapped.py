@@ -167,7 +167,7 @@ class WrappedEpisode:
             id=call.id,
             created=call.created,
             others=tuple(others),
-            aside=_aside(request, decided),
+            notes=_notes(request, decided),
         )
 
     async def _decide(self, views: Sequence[View], desk: Desk, used: set[str]) -> tuple[Decision, ...]:
@@ -272,14 +272,14 @@ class _Alone:
         """The episode has noted it."""
 
 
-def _aside(request: Request, decided: Decision) -> tuple[str, ...]:
-    """The options that did not hold for this decision."""
+def _notes(request: Request, decided: Decision) -> dict[str, str]:
+    """Which options did not hold for this decision."""
     options = request.options
     voted = sum(vote.actor == decided.actor for vote in decided.votes) > 1
     aside: list[str] = [name for name in ("temperature", "seed") if voted and name in options]
     if options.get("logprobs") and "logprobs" not in (decided.message or {}):
         aside.append("logprobs")
-    return tuple(aside)
+    return {"x-atlas-set-aside": ", ".join(aside)} if aside else {}
 
 
 def _failure(error: Exception, where: str) -> Failure:

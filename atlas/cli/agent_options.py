@@ -1,0 +1,110 @@
+"""What is served, or run: an agent from the command line, or one of yours by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from atlas.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class AgentOptions:
+    """The settings of an agent that a command line, or a tenant's entry in a file, can have."""
+
+    agent: str | None = None
+    student: str | None = None
+    teacher: str | None = None
+    memory: str | None = None
+    embedder: str | None = None
+    run: str | None = None
+    samples: int = 3
+    success_score: float = 1.0
+    episode_dollars: float | None = None
+    run_dollars: float | None = None
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], where: str) -> AgentOptions:
+        """From a file's entry. Raises ConfigError for what is no setting of an agent."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(given) - known):
+            raise ConfigError(f"{where} has {', '.join(unknown)}, which is none of {', '.join(sorted(known))}")
+        for name, value in given.items():
+            wanted = (int, float) if name in ("samples", "success_score", "episode_dollars", "run_dollars") else (str,)
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                raise ConfigError(f"{where} has {name}: {value!r}, which is no {wanted[-1].__name__}")
+        return cls(**given)
+
+    def make(self, tenant: str = "") -> Any:
+        """The agent. One of your own is made by its function, which is given the tenant's name where it takes one."""
+        from atlas.budget import Budget
+        from atlas.own import load_own
+        from atlas.wrap import Agent
+
+        if self.agent is not None:
+            if self.student or self.teacher or self.memory or self.run:
+                raise ConfigError(f"{self.agent} says who acts, remembers and records: leave out the other settings")
+            found = load_own(self.agent)
+            made = found if isinstance(found, Agent) else _called(found, tenant, self.agent)
+            if not isinstance(made, Agent):
+                raise ConfigError(f"{self.agent} makes no atlas.Agent: name one, or a function that returns one")
+            return made
+        if not self.student and not self.teacher:
+            raise ConfigError("there is nobody who acts: give --student, --teacher, or --agent FILE.py:NAME")
+        limits = [None if d is None else Budget(dollars=d) for d in (self.episode_dollars, self.run_dollars)]
+        return Agent(
+            self.student,
+            self.teacher,
+            memory=self.memory,
+            embedder=self.embedder,
+            run=self.run,
+            samples=self.samples,
+            success_score=self.success_score,
+            budget=limits[0],
+            run_budget=limits[1],
+        )
+
+
+def agent_options(command: F) -> F:
+    """The options of an agent, for a command that takes them together as ``settings``."""
+    options = (
+        click.option("--agent", help="FILE.py:NAME of an atlas.Agent, or of a function that makes one."),
+        click.option("--student", help="MODEL that acts where its samples agree."),
+        click.option("--teacher", help="MODEL that acts elsewhere; alone, it acts always."),
+        click.option("--memory", type=str, help="FILE of a memory: what worked is remembered there and shown again."),
+        click.option("--embedder", help="By which the memory finds things.  [default: minilm]"),
+        click.option("--run", type=str, help="FOLDER to record episodes in."),
+        click.option("--samples", type=click.IntRange(1), default=3, show_default=True, help="Votes of the student."),
+        click.option("--success-score", type=float, default=1.0, show_default=True, help="From which one succeeded."),
+        click.option("--episode-dollars", type=click.FloatRange(0, min_open=True), help="Budget of an episode."),
+        click.option("--run-dollars", type=click.FloatRange(0, min_open=True), help="Budget of the whole run."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _called(found: Any, tenant: str, name: str) -> Any:
+    if not callable(found):
+        return found
+    import inspect
+
+    return found(tenant) if inspect.signature(found).parameters else found()
+
+
+def shared(paths: Mapping[str, AgentOptions]) -> None:
+    """Raises ConfigError where two tenants have the same memory or run."""
+    seen: dict[Path, str] = {}
+    for tenant, options in paths.items():
+        for place in (options.memory, options.run):
+            if place is None or place == ":memory:":
+                continue
+            path = Path(place).expanduser().resolve()
+            if seen.setdefault(path, tenant) != tenant:
+                raise ConfigError(f"tenants {seen[path]} and {tenant} share {place}: give each its own")

@@ -1,0 +1,102 @@
+"""A command that knows nothing of atlas, run as one episode: its model calls go to a server of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from atlas.errors import ConfigError
+from atlas.records import Episode
+from atlas.serve.server import Serving
+from atlas.serve.tenants import Limits, Tenant, Tenants
+from atlas.wrap import Agent
+
+NAME = "run"
+"""The episode's name in the paths that the command is given."""
+_LAST = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command."""
+
+    code: int
+    """Its exit code; below 0 for a signal."""
+    episode: Episode | None
+    """None where it called no model."""
+
+
+def run_command(
+    command: Sequence[str],
+    agent: Agent,
+    *,
+    goal: str = "",
+    task: str = "",
+    score: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Run ``command`` with its model calls as steps of one episode of ``agent``, which is closed afterwards.
+
+    goal, task: of the episode; its first user turn, and a task of its own, where empty.
+    score: a command for the shell, run after it: the number in the last line that it prints is the score, else its exit
+        code says success (0) or failure. Without one the exit code of ``command`` does.
+    environment: of both; that of this process where None. It is told where to call, and with which key.
+    """
+    key = secrets.token_hex(16)
+    # It has one episode, which ends when the command does and not before.
+    tenant = Tenant("run", agent, [key], Limits(idle=float("inf")), goal=goal, task=task)
+    given = dict(os.environ if environment is None else environment)
+    with Serving(Tenants([tenant])) as server:
+        given |= told(server.url, key)
+        code = _ran(command, given)
+        value = scored(score, {**given, "ATLAS_EXIT_CODE": str(code)}) if score else float(code == 0)
+        ids = [opened.id for opened in tenant.episodes.opened]
+        results: list[Episode] = []
+        tenant.episodes.ended = results.append
+        for id in ids:
+            server.call(tenant.episodes.score(id, value))
+    return Outcome(code, results[0] if results else None)
+
+
+def told(url: str, key: str) -> dict[str, str]:
+    """What tells a client library where to call, by the variables that OpenAI's and Anthropic's read."""
+    base = f"{url}/e/{NAME}"
+    return {
+        "OPENAI_BASE_URL": f"{base}/v1",
+        "OPENAI_API_BASE": f"{base}/v1",
+        "OPENAI_API_KEY": key,
+        "ANTHROPIC_BASE_URL": base,
+        "ANTHROPIC_API_KEY": key,
+        "ATLAS_EPISODE_URL": f"{url}/v1/atlas/episodes/{NAME}",
+        # A proxy would be asked for the loopback address.
+        "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY", ""), "127.0.0.1"])),
+        "no_proxy": ",".join(filter(None, [os.environ.get("no_proxy", ""), "127.0.0.1"])),
+    }
+
+
+def scored(command: str, environment: Mapping[str, str]) -> float:
+    """What a command says of the one before it."""
+    done = subprocess.run(command, shell=True, env=dict(environment), stdout=subprocess.PIPE, text=True, check=False)
+    lines = done.stdout.strip().splitlines()
+    if lines and (number := _LAST.fullmatch(lines[-1].strip())):
+        return float(number[0])
+    return float(done.returncode == 0)
+
+
+def _ran(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The exit code of a command that has this terminal; Ctrl-C goes to it, and it decides."""
+    try:
+        child = subprocess.Popen(list(command), env=dict(environment))
+    except OSError as error:
+        raise ConfigError(f"{shlex.join(command)} cannot be run ({error.strerror}): check its name") from error
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,139 @@
+"""The server itself: uvicorn around the application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from atlas.errors import ConfigError, MissingExtra
+from atlas.serve.tenants import Tenants
+
+if TYPE_CHECKING:
+    import uvicorn
+
+T = TypeVar("T")
+
+GRACE = 30
+"""Seconds that calls under way have when the server is told to stop."""
+
+
+def serve(
+    tenants: Tenants,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8400,
+    metrics_key: str = "",
+    ready: Callable[[str], object] = lambda url: None,
+) -> None:
+    """Serve until the process is told to stop (Ctrl-C, SIGTERM): then calls under way are finished, and episodes ended.
+
+    ready: told of the URL once connections are taken.
+    Raises ConfigError where others than this machine could call and no key is asked for, or the port is taken.
+    """
+    with listening(tenants, host, port) as listener:
+        url = _url(host, listener)
+        server = _server(tenants, metrics_key, lambda loop: ready(url))
+        with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn, once all is ended
+            server.run(sockets=[listener])
+
+
+class Serving:
+    """The same in a thread, while a ``with`` block lasts: for tests, notebooks, and commands that run against it."""
+
+    def __init__(self, tenants: Tenants, *, host: str = "127.0.0.1", port: int = 0, metrics_key: str = "") -> None:
+        """``port`` 0 takes a free one."""
+        self._loop: list[asyncio.AbstractEventLoop] = []
+        self._server = _server(tenants, metrics_key, self._loop.append)
+        self._listener = listening(tenants, host, port)
+        self._thread = threading.Thread(target=self._run, name="atlas-serve", daemon=True)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = _url(host, self._listener)
+        """Without the path that an API adds (``/v1`` for OpenAI's clients)."""
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._listener])
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, run in the server's event loop."""
+        assert self._loop
+        return asyncio.run_coroutine_threadsafe(work, self._loop[0]).result()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.005)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+
+def listening(tenants: Tenants, host: str, port: int) -> socket.socket:
+    """A socket at that address, open for connections."""
+    if tenants.open and not _loopback(host):
+        raise ConfigError(
+            f"a server at {host} could be called from other machines, and no key is asked for: give keys, or serve at "
+            "127.0.0.1"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"{host}:{port} cannot be listened at ({error.strerror}): choose another --port") from error
+    return listener
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def _server(
+    tenants: Tenants, metrics_key: str, began: Callable[[asyncio.AbstractEventLoop], object] = lambda loop: None
+) -> uvicorn.Server:
+    try:
+        import uvicorn
+
+        from atlas.serve.app import application
+    except ImportError:
+        raise MissingExtra("a server", "serve") from None
+    _more_files()
+    settings: dict[str, Any] = {
+        "lifespan": "on",
+        # A line for each call would hold what paths and queries hold; figures are at /metrics.
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        "ws": "none",
+        "timeout_graceful_shutdown": GRACE,
+    }
+    return uvicorn.Server(uvicorn.Config(application(tenants, metrics_key=metrics_key, began=began), **settings))
+
+
+def _more_files() -> None:
+    """As many open connections as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # the bound stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

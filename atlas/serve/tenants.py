@@ -1,0 +1,141 @@
+"""Who may use a server, and with what: each tenant has keys, an agent, a memory and a run of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from atlas.errors import ConfigError
+from atlas.redact import scrub
+from atlas.serve.episodes import Episodes
+from atlas.wire.app import Wire
+from atlas.wire.refusals import Refused
+from atlas.wrap import Agent
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds for each tenant."""
+
+    idle: float = 900.0
+    """Seconds without a call after which an episode ends."""
+    episodes: int = 1000
+    """Open at a time."""
+    calls: int = 256
+    """Under way at a time."""
+    rate: float = 0.0
+    """Calls a second, on average over ten seconds; 0 for no bound."""
+    body: int = 64 << 20
+    """Bytes of a request."""
+
+    def __post_init__(self) -> None:
+        for name in ("idle", "episodes", "calls", "body"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"the limit {name} of a server is above 0, not {getattr(self, name)}")
+        if self.rate < 0:
+            raise ConfigError(f"the limit rate of a server is 0 for none, or above, not {self.rate}")
+
+
+class Tenant:
+    """One user of a server: nothing of it is reached by another's key."""
+
+    def __init__(
+        self,
+        name: str,
+        agent: Agent,
+        keys: Iterable[str] = (),
+        limits: Limits | None = None,
+        *,
+        goal: str = "",
+        task: str = "",
+    ) -> None:
+        """
+        keys: any of which is asked for; kept as their digests. Without one no key is asked for.
+        goal, task: of episodes whose calls name none.
+        """
+        limits = limits or Limits()
+        self.name = name
+        self.agent = agent
+        self.limits = limits
+        self.episodes = Episodes(agent, idle=limits.idle, most=limits.episodes, goal=goal, task=task)
+        self.wire = Wire(self.episodes, largest=limits.body)
+        self.under_way = 0
+        self._digests = [_digest(key) for key in keys]
+        self._tokens = self._most = 10.0 * limits.rate
+        self._then = time.monotonic()
+
+    @property
+    def open(self) -> bool:
+        """Whether it asks for no key."""
+        return not self._digests
+
+    def has(self, digest: bytes) -> bool:
+        """Whether one of its keys has that digest. All are looked at, in the same time."""
+        return any([hmac.compare_digest(known, digest) for known in self._digests])
+
+    def take(self) -> None:
+        """One more call. Raises Refused where that is one too many."""
+        if self.under_way >= self.limits.calls:
+            raise Refused(429, f"{self.limits.calls} calls are under way: wait for one of them")
+        if self.limits.rate:
+            now = time.monotonic()
+            self._tokens = min(self._most, self._tokens + (now - self._then) * self.limits.rate)
+            self._then = now
+            if self._tokens < 1.0:
+                raise Refused(429, f"more than {self.limits.rate:g} calls a second: ask again later")
+            self._tokens -= 1.0
+
+
+class Tenants:
+    """All of a server's."""
+
+    def __init__(self, tenants: Iterable[Tenant]) -> None:
+        self.all = list(tenants)
+        if not self.all:
+            raise ConfigError("a server has at least one tenant: give it an agent")
+        if len(self.all) > 1 and any(tenant.open for tenant in self.all):
+            raise ConfigError("of several tenants each has a key of its own: give every tenant a key")
+
+    @property
+    def open(self) -> bool:
+        """Whether no key is asked for."""
+        return any(tenant.open for tenant in self.all)
+
+    def of(self, headers: Mapping[str, str]) -> Tenant:
+        """Whose call it is. Raises Refused for a key that is nobody's."""
+        if self.open:
+            return self.all[0]
+        digest = _digest(key_of(headers))
+        found = [tenant for tenant in self.all if tenant.has(digest)]
+        if not found:
+            raise Refused(
+                401, "the key is missing or not known here: send one of this server's", code="invalid_api_key"
+            )
+        return found[0]
+
+
+def key_of(headers: Mapping[str, str]) -> str:
+    """The key that a call carries, in whichever header its API has for it."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "") or headers.get("api-key", "")
+
+
+def read_keys(names: Iterable[str], environment: Mapping[str, str]) -> list[str]:
+    """The keys in these variables of the environment. Keys stand in no file and on no command line."""
+    keys = []
+    for name in names:
+        key = environment.get(name, "").strip()
+        if len(key) < 16:
+            raise ConfigError(
+                f"the environment variable {scrub(name)} holds no key of at least 16 characters: set it, for example "
+                "to what 'openssl rand -hex 32' prints"
+            )
+        keys.append(key)
+    return keys
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
