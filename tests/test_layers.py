@@ -90,7 +90,7 @@ MAY_IMPORT = {
     "traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
     "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld figures memory models policies stats",
     # who is asked by people
-    "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
+    "cli": f"{BASE} assets budget benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
     "distil evaluators export figures memory models named own regrade report runner serve stats tables traces train "
     "trained trust words wrap",
     "__main__": "cli",
