@@ -90,9 +90,9 @@ MAY_IMPORT = {
     "traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
     "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld figures memory models policies stats",
     # who is asked by people
-    "cli": f"{BASE} assets budget benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
-    "distil evaluators export figures memory models named own regrade report runner serve stats tables traces train "
-    "trained trust words wrap",
+    "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
+    "budget distil evaluators export figures memory models named own regrade report runner serve stats tables traces "
+    "train trained trust words wrap",
     "__main__": "cli",
 }
 """The layers, from the bottom up: a module of a package may import its own package and those named beside it, at
