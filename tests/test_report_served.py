@@ -219,6 +219,15 @@ def test_runs_that_compare_arms_keep_their_page(tmp_path: Path) -> None:
     assert "The arms" in render(Run(tmp_path / "both"))
 
 
+def test_several_agents_that_share_a_run_have_their_rows_too(tmp_path: Path) -> None:
+    for arm in ("one", "two"):
+        serve(tmp_path / "both", answers(*[False] * 9), 9, teacher=arm == "one", arm=arm)
+    facts = gather(Run(tmp_path / "both"))
+    assert facts.service is None and [(e.arm, e.raised) for e in facts.changes] == [("one", True), ("two", False)]
+    shown = text_of(render(Run(tmp_path / "both")))
+    assert all(event.said in shown for event in facts.changes)
+
+
 def test_arms_are_explained_in_words_and_so_is_a_tie_with_chance(tmp_path: Path) -> None:
     shown = text_of(render(Run(write_run(tmp_path / "run"))))
     assert "An arm is one way to play" in shown and "A tie with random routing means" in shown

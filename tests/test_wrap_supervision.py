@@ -200,6 +200,15 @@ def test_an_agent_that_nobody_supervises_warns_as_well(tmp_path: Path, caplog: p
         assert looked(run)[0] == 1 and check(Run(run)).arms[0].supervision == "low"
 
 
+def test_a_teacher_that_does_no_better_is_not_paid_for_ever(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hopeless = atlas.Agent(ScriptedModel(WRONG, name="small"), ScriptedModel(WRONG, name="large"), run=tmp_path / "run")
+    with hopeless as served:
+        played = serve(served, 40)
+    assert played[:7] == "u" * 7 and set(played[7:15]) == {"t", "s"} and played[20:] == "u" * 20
+    assert len(caplog.records) == 2 and "the teacher does no better" in caplog.records[1].message
+    assert looked(tmp_path / "run")[0] == 1 and check(Run(tmp_path / "run")).arms[0].supervision == "helpless"
+
+
 def test_a_memory_that_is_frozen_is_no_place_to_keep_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Memory(tmp_path / "memory.sqlite", "hash") as memory:
         memory.freeze(author="person:me", reason="deployed")

@@ -26,6 +26,7 @@ from atlas.traces.account import (
     cut_off,
     demo_users,
 )
+from atlas.traces.events import Supervised
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.roles import CASCADES, ROLES, TEACHER, Role, Roles, leading, roles_of
 
@@ -128,6 +129,8 @@ class Facts(Record):
     cut_off_usage: Usage
     hues: dict[str, int]
     """The colour of every arm in the trace."""
+    changes: tuple[Supervised, ...] = ()
+    """Of supervision, in the order they happened."""
     service: Service | None = None
     """How it went over time, where the run is one agent's that serves: that is told then, and nothing is compared."""
 
@@ -183,6 +186,7 @@ def gather(
         cut_off=len(lost),
         cut_off_usage=lost_usage,
         hues=hues(roles),
+        changes=tuple(event for event in run.events() if isinstance(event, Supervised)),
         service=service(run, alone, stored, _memory(about, memory, min(e.started for e in episodes)))
         if alone
         else None,

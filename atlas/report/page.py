@@ -168,6 +168,8 @@ def _tables(facts: Facts) -> str:
     if curve_rows:
         points = tables.arms(curve_rows, facts.hues)
         parts.append(f"<details class=rows><summary>The learning curves' arms</summary>{points}</details>")
+    if facts.changes:
+        parts.append(f"<h2>Supervision</h2>{tables.changes(facts.changes)}")
     if facts.pairs:
         parts.append(
             f"<h2>The same tasks, side by side</h2>{tables.pairs(facts.pairs)}"

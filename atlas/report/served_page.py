@@ -13,7 +13,7 @@ from atlas.report.charts import responsive
 from atlas.report.facts import Facts
 from atlas.report.parts import FOOTER, Tile, anchor, picture, tile, unbroken
 from atlas.report.served import Service, Stretch
-from atlas.report.tables import cell, row_head, table, text
+from atlas.report.tables import cell, moment, row_head, table, text
 from atlas.report.transcript import choose, transcript
 from atlas.traces.events import Learned
 from atlas.traces.reader import StoredEpisode
@@ -341,8 +341,3 @@ def _account(facts: Facts) -> str:
     )
     spend = tables.spend(spends, facts.hues)
     return f"<h2>The account</h2>{spend}{lost}<h2>What this is</h2>{tables.about(facts)}{FOOTER}"
-
-
-def moment(time: float) -> str:
-    """A Unix time as people write it."""
-    return datetime.fromtimestamp(time, UTC).strftime("%d %b %Y, %H:%M")

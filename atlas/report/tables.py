@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
@@ -13,6 +14,7 @@ from atlas.report.facts import Facts
 from atlas.report.supervision import Block, Supervision, block_name, block_success, mean_asked, mean_dollars
 from atlas.stats import Interval
 from atlas.traces.account import ArmRow, Pair
+from atlas.traces.events import Supervised
 from atlas.words import acts, clean, count_of, count_tokens, dollars, pays_off
 
 
@@ -115,6 +117,17 @@ def spend(rows: Iterable[tuple[str, Spend]], hues: Mapping[str, int]) -> str:
         ),
         texts=("model",),
     )
+
+
+def changes(rows: Sequence[Supervised]) -> str:
+    """When supervision changed, and why."""
+    cells = ([row_head(event.arm), cell(moment(event.time)), cell(event.said, "wrap")] for event in rows)
+    return table(["arm", "supervision changed", "why"], cells, texts=("why",))
+
+
+def moment(time: float) -> str:
+    """A Unix time as people write it."""
+    return datetime.fromtimestamp(time, UTC).strftime("%d %b %Y, %H:%M")
 
 
 def break_even(facts: Facts) -> str:
