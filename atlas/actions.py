@@ -1,30 +1,31 @@
-"""From a model's reply to an action, and when two actions are the same.
-
-Agreement is only as good as its notion of equality: spurious disagreement calls the teacher for nothing. So replies are
-reduced to a canonical form before they are compared.
-"""
+"""From a model's reply to an action: what the environment gets, and what votes are compared by."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
+from atlas.meaning import MARKS, answer_key, call_key, schemas_of, written_key
+from atlas.meaning import normalise as normalise
 from atlas.records import Light, Reply, ToolCall, View
 
 MAX_ACTION = 400
 """Characters. Longer text is prose, not an action."""
 MAX_CALL = 10_000
-"""Characters of an action with brackets, such as ``execute[SELECT ...]``, whose argument may be long."""
+"""Characters of an action with brackets, such as ``execute[SELECT ...]``, whose argument may be long, and of a fenced
+block of commands."""
+CUT = frozenset({"length", "max_tokens"})
+"""Finish reasons of a reply that ended at its limit: what it says last is not all that was meant."""
 
 # Each match stays within one line: a pattern that may cross lines takes quadratic time on a reply of many empty ones.
-_ACTION = re.compile(r"^[^\w\n]*action[^\w\n]*?:[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
+_ACTION = re.compile(r"^([^\w\n]*)action[^\w\n]*?:(\*\*|__|\*|_)?[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
 _THOUGHT = re.compile(r"^[^\w\n]*(?:thought|think|reason(?:ing)?)[^\w\n]*?:[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE)
 _CALL = re.compile(r"\w+\[")
 _FENCE = re.compile(r"\A\s*```\w*\n")
-_MARKS = "`\"'*_.>,;: \t\r\n"
+_WRAPPED = re.compile(r"`([^`]+)`[.;,]?|\*\*([^*]+)\*\*|\*([^\s*][^*]*)\*|__([^_]+)__|\"([^\"]+)\"|'([^']+)'")
 
 
 class Parsed(Light, kw_only=False):
@@ -41,11 +42,6 @@ class Actions(Protocol):
     def parse(self, reply: Reply, view: View) -> Parsed: ...
 
 
-def normalise(text: str) -> str:
-    """Case, spacing, quotes and final punctuation do not make two text actions different."""
-    return " ".join(text.strip(_MARKS).split()).casefold()
-
-
 @lru_cache(maxsize=1 << 14)
 def _offered(action: str) -> str:
     """``normalise``, remembered: environments offer the same actions at step after step."""
@@ -59,15 +55,23 @@ def _by_key(admissible: tuple[str, ...]) -> dict[str, str]:
 
 
 class TextActions:
-    """Text actions, one per reply, as ``Thought: ... / Action: ...`` or as a bare line.
+    """Text actions, one per reply, as ``Thought: ... / Action: ...``, as a bare line or in a fenced block.
 
     Where the environment lists admissible actions, a reply that equals one of them up to spelling becomes it. Anything
-    else is passed on as written: the environment's answer to a wrong action is part of the experience. Where it lists
-    none, an action with brackets (``execute[SELECT ...]``) may go over several lines.
+    else is passed on as written, less the marks around it: the environment's answer to a wrong action is part of the
+    experience. Where it lists none, an action with brackets (``execute[SELECT ...]``) or in a fenced block may go over
+    several lines, and two actions are the same by :func:`atlas.meaning.written_key`.
+
+    An action that was cut at the reply's limit agrees with nothing.
     """
 
     def parse(self, reply: Reply, view: View) -> Parsed:
-        return _parsed(reply.text, view.admissible)
+        parsed = _parsed(reply.text, view.admissible)
+        if reply.finish in CUT and parsed.key is not None:
+            whole, _, _ = reply.text.rpartition("\n")
+            if _parsed(whole, view.admissible).key != parsed.key:
+                return Parsed(parsed.action, None, parsed.thought)
+        return parsed
 
 
 @lru_cache(maxsize=1 << 10)
@@ -76,33 +80,72 @@ def _parsed(text: str, admissible: tuple[str, ...]) -> Parsed:
     text = text.strip()
     thought = " ".join(m.strip() for m in _THOUGHT.findall(text)).strip()
     found = _ACTION.search(text)
-    begins = found.start(1) if found else 0
-    if not admissible and (called := _called(text[begins:])):
-        return Parsed(called, normalise(called), thought)
-    candidates = [found.group(1)] if found else text.splitlines()
+    said = text if found is None else text[found.start(3) :]
+    if not admissible and (called := _called(said)):
+        return Parsed(called, written_key(called), thought)
+    if found is not None and found[3].strip(MARKS):
+        candidates = [_unmarked(found)]
+    else:
+        block = _block(said, anywhere=found is None)
+        if block is not None and not admissible and "\n" in block.strip():
+            # Without its own white space: the first line of a script may be indented.
+            action = block.strip("\n")
+            return (
+                Parsed(action, written_key(action), thought) if len(action) <= MAX_CALL else Parsed(None, None, thought)
+            )
+        candidates = (said if block is None else block).splitlines()
     by_key = _by_key(admissible)
     for line in candidates:
         key = normalise(line)
         if key in by_key:
             return Parsed(by_key[key], key, thought)
-    line = next((c for c in candidates if c.strip(_MARKS)), "")
-    action = " ".join(line.strip(_MARKS).split())
-    if not action or len(action) > MAX_ACTION:
+    line = next((c for c in candidates if c.strip(MARKS)), "")
+    action = unwrapped(line)
+    longest = MAX_CALL if "```" in text and not admissible else MAX_ACTION
+    if not action or len(action) > longest:
         return Parsed(None, None, thought)
-    return Parsed(action, normalise(action), thought)
+    return Parsed(action, normalise(action) if admissible else written_key(action), thought)
+
+
+def unwrapped(line: str) -> str:
+    """``line`` without the marks that stand around all of it: what is emphasised, quoted or shown as code."""
+    line = line.strip()
+    while (marked := _WRAPPED.fullmatch(line)) is not None:
+        line = next(part for part in marked.groups() if part is not None).strip()
+    return line
+
+
+def _unmarked(found: re.Match[str]) -> str:
+    """What stands behind ``Action:``, without the end of an emphasis that began before."""
+    before, closed, said = found[1].strip(), found[2], found[3].strip()
+    if before and not closed and before[-1] in "*_`":
+        mark = before[len(before.rstrip(before[-1])) :]
+        return said.removesuffix(mark)
+    # A mark that opens right behind the colon is none that closes.
+    return said if closed is None or before.endswith(closed) else f"{closed}{said}"
+
+
+def _block(text: str, *, anywhere: bool) -> str | None:
+    """What stands in the first fenced block: of all of ``text``, or of one that begins with it."""
+    lines = text.splitlines()
+    begins = next((i for i, line in enumerate(lines) if line.lstrip().startswith("```")), None)
+    if begins is None or (not anywhere and any(line.strip() for line in lines[:begins])):
+        return None
+    ends = next((i for i in range(begins + 1, len(lines)) if lines[i].lstrip().startswith("```")), len(lines))
+    return "\n".join(lines[begins + 1 : ends])
 
 
 def _called(text: str) -> str | None:
     """The action with brackets that ``text`` begins with, to the end of the first line that closes it."""
     taken: list[str] = []
     open_ = 0
-    for line in _FENCE.sub("", text, count=1).lstrip(_MARKS).splitlines():
+    for line in _FENCE.sub("", text, count=1).lstrip(MARKS).splitlines():
         taken.append(line)
         if not _CALL.match(taken[0]):
             return None
         open_ += line.count("[") - line.count("]")
-        if open_ <= 0 and line.rstrip(_MARKS).endswith("]"):
-            call = "\n".join(taken).strip(_MARKS)
+        if open_ <= 0 and line.rstrip(MARKS).endswith("]"):
+            call = "\n".join(taken).strip(MARKS)
             return call if len(call) <= MAX_CALL else None
     return None
 
@@ -116,41 +159,53 @@ def canonical_call(call: ToolCall) -> str:
     return f"{call.name}({arguments})"
 
 
-def answer_key(text: str) -> str:
-    """JSON objects and lists by content (structured output), other text by its words."""
-    if text.startswith(("{", "[")):
-        try:
-            return json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            pass
-    return normalise(text)
-
-
 class ChatActions:
     """Replies of a tool-calling agent: its tool calls, or its text where it calls none.
 
-    Calls made in parallel have no order: the same calls in another order agree. A call that cannot work (a tool that
-    was not offered, arguments that are no JSON object) agrees with nothing, so that a cascade asks its teacher.
+    Calls made in parallel have no order: the same calls in another order agree, and arguments are compared by content
+    and by the tool's schema (:func:`atlas.meaning.call_key`). A call that cannot work (a tool that was not offered,
+    arguments that are no JSON object) agrees with nothing, so that a cascade asks its teacher; so does a reply that was
+    cut at its limit.
 
-    Texts agree when ``text_key`` gives the same for both. The default compares JSON by content and prose by its words,
-    and a student rarely words an answer twice alike: where any answer to the user is as good as another, pass
-    ``text_key=lambda text: "answer"``.
+    Texts agree when ``text_key`` gives the same for both. The default compares JSON and code by content and prose by
+    its words, and a student rarely words an answer twice alike: where any answer to the user is as good as another,
+    pass ``text_key=lambda text: "answer"``.
     """
 
     def __init__(self, text_key: Callable[[str], str] | None = None) -> None:
-        self.text_key = text_key or answer_key
+        self.text_key = text_key
 
     def parse(self, reply: Reply, view: View) -> Parsed:
-        text = reply.text.strip()
+        text, cut = reply.text.strip(), reply.finish in CUT
         if not reply.tool_calls:
-            return Parsed(text, self.text_key(text)) if text else Parsed(None, None)
+            return Parsed(text, None if cut else self._text(text, view)) if text else Parsed(None, None)
         calls = [canonical_call(call) for call in reply.tool_calls]
-        offered = {str(tool.get("function", tool).get("name")) for tool in view.tools}
+        offered = {str(_inner(tool).get("name")) for tool in view.tools}
         sound = all(_takes_object(call) and (not offered or call.name in offered) for call in reply.tool_calls)
-        return Parsed("\n".join(calls), "\n".join(sorted(calls)) if sound else None, text)
+        if cut or not sound:
+            return Parsed("\n".join(calls), None, text)
+        schemas = schemas_of(view.tools)
+        keys = [call_key(call, schemas.get(call.name)) for call in reply.tool_calls]
+        return Parsed("\n".join(calls), "\n".join(sorted(keys)), text)
+
+    def _text(self, text: str, view: View) -> str:
+        if self.text_key is not None:
+            return self.text_key(text)
+        form = view.options.get("response_format")
+        stated = form.get("json_schema") if isinstance(form, Mapping) else None
+        schema = stated.get("schema") if isinstance(stated, Mapping) else None
+        return answer_key(text, schema if isinstance(schema, Mapping) else None)
+
+
+def _inner(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tool's own part: chat APIs put it under the tool's type."""
+    inner = tool.get("function") or tool.get("custom")
+    return inner if isinstance(inner, Mapping) else tool
 
 
 def _takes_object(call: ToolCall) -> bool:
+    if call.kind == "custom":
+        return True
     try:
         return isinstance(json.loads(call.arguments or "{}"), dict)
     except (ValueError, RecursionError):

@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "stats": "record records",
     "figures": "stats",
     "tokens": "",
-    "actions": BASE,
+    "meaning": "records",
+    "actions": f"{BASE} meaning",
     # the one place that asks a model
     "asking": f"{BASE} actions budget tokens",
     # what an episode was worth, what it came to, what was written and what is remembered of it
@@ -75,7 +76,7 @@ MAY_IMPORT = {
     "words": "figures records redact traces",
     "tables": "figures records traces words",
     "report": f"{BASE} figures memory policies standing stats traces words",
-    "export": f"{BASE} actions evaluators memory models tokens traces",
+    "export": f"{BASE} actions evaluators meaning memory models tokens traces",
     "train": f"{BASE} assets export models traces trained",
     "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them

@@ -51,8 +51,9 @@ def samples(*texts: str) -> ScriptedModel:
 
 async def test_unanimity_acts_and_spelling_makes_no_difference() -> None:
     teacher = samples()
-    decided = await Cascade(samples("Open the box.", "open the box", '"OPEN  the box"'), teacher).decide(view(), Desk())
-    assert (decided.action, decided.actor, decided.reason) == ("Open the box", "student", "agreed")
+    listed = view(admissible=("open the box", "wait"))
+    decided = await Cascade(samples("Open the box.", "open the box", '"OPEN  the box"'), teacher).decide(listed, Desk())
+    assert (decided.action, decided.actor, decided.reason) == ("open the box", "student", "agreed")
     assert [vote.action for vote in decided.votes] == ["open the box"] * 3
     assert not teacher.asks
 

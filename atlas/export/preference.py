@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from atlas.actions import TextActions, answer_key, normalise
+from atlas.actions import TextActions
 from atlas.export.rows import Row, asks_for_lines
+from atlas.meaning import answer_key, call_key, normalise, schemas_of, written_key
 from atlas.records import STUDENT, TEACHER, Message, Record, Reply, Task, ToolCall, View, Vote, reply_text
 
 _CALL = re.compile(r"([^\s()]+)\((\{.*\})\)")
@@ -61,9 +63,16 @@ def _audited(row: Row) -> tuple[str, Message | None]:
 def canonical_action(row: Row) -> str:
     """The action taken, in the form in which votes are compared; as written where no vote tells."""
     own = [v.action for v in row.votes if v.actor == row.actor and v.action is not None]
-    calls = "\n".join(sorted(row.action.split("\n")))
-    spelt = (normalise(row.action), calls, answer_key(row.action))
+    schemas = schemas_of(row.prompt.tools)
+    calls = sorted(_call_key(line, schemas) for line in row.action.split("\n"))
+    spelt = (normalise(row.action), written_key(row.action), "\n".join(calls), answer_key(row.action))
     return next((action for action in own if action in spelt), own[0] if own else row.action)
+
+
+def _call_key(line: str, schemas: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line of an action in the form in which votes are compared, where it spells a tool call."""
+    match = _CALL.fullmatch(line)
+    return call_key(ToolCall(name=match[1], arguments=match[2]), schemas.get(match[1])) if match else line
 
 
 def reply_of(vote: Vote, row: Row) -> Message:
