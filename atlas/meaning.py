@@ -27,6 +27,7 @@ _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|(?<!\w)'(?:[^'\\]|\\.)*'|`[^`]*`|\\."
 _SQL = re.compile(
     r"(?:select|insert|update|delete|with|show|describe|desc|explain|create|drop|alter|pragma|replace)\b", re.IGNORECASE
 )
+_WHOLE = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`")
 _BRACKETS = re.compile(r"(\w+)\[(.*)\]\Z", re.DOTALL)
 
 
@@ -58,7 +59,7 @@ def answer_key(text: str, schema: Mapping[str, Any] | None = None) -> str:
     content = _content(bare, schema) if bare.lstrip().startswith(("{", "[")) else None
     if content is not None:
         return content
-    return _outside(_composed(text).strip(MARKS), str.casefold) if block is None else _code(_composed(block))
+    return _prose(_composed(text)) if block is None else _code(_composed(block))
 
 
 def call_key(call: ToolCall, schema: Mapping[str, Any] | None = None) -> str:
@@ -163,6 +164,13 @@ def _at(root: Any, reference: str) -> Any:
 def _composed(text: str) -> str:
     """One spelling of each letter: Unicode's form C."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _prose(text: str) -> str:
+    """Words: without the marks around all of them, and with their case only in quotes."""
+    text = text.strip(MARKS.translate({ord(mark): None for mark in "\"'`"}))
+    whole = _WHOLE.fullmatch(text)
+    return _outside(text if whole is None else text[1:-1], str.casefold)
 
 
 def _outside(text: str, change: Any) -> str:
