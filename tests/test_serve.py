@@ -121,6 +121,8 @@ def test_idle_episodes_end_unscored_and_may_be_scored_late_and_again(tmp_path: P
         while len(tenant.episodes) and time.monotonic() < until:
             time.sleep(0.02)
         assert not len(tenant.episodes) and not len(memory.demonstrations)
+        while not Run(tmp_path / "run").results() and time.monotonic() < until:
+            time.sleep(0.02)
         (ended,) = Run(tmp_path / "run").results()
         assert (ended.id, ended.stop, ended.score) == (id, Stop.DONE, None)
         assert ask(server.url, f"/v1/atlas/episodes/{id}/score", {"score": 1.0})[2]["success"] is True
@@ -147,6 +149,17 @@ def test_a_retry_is_the_same_step_whether_it_says_so_or_its_client_hung_up() -> 
         (opened,) = tenant.episodes.opened
         spent = opened.episode.book.spent
     assert spent[0].usage.calls == 2
+
+
+def test_a_retry_of_the_first_call_of_an_unnamed_conversation_begins_no_other() -> None:
+    model = SlowModel(ScriptedModel(echo), latency=0.4)
+    with serving(atlas.Agent(model)) as (server, tenant):
+        hang_up(server.port, CHAT, chat("hello"), after=0.1)
+        _, headers, _ = ask(server.url, CHAT, chat("hello"))
+        assert [opened.id for opened in tenant.episodes.opened] == [headers["x-atlas-episode"]]
+        _, again, _ = ask(server.url, CHAT, chat("hello"), x_stainless_retry_count="1")
+        _, other, _ = ask(server.url, CHAT, chat("hello"))
+    assert again["x-atlas-episode"] == headers["x-atlas-episode"] != other["x-atlas-episode"]
 
 
 def hang_up(port: int, path: str, body: dict[str, Any], after: float) -> None:
@@ -202,6 +215,7 @@ def test_no_tenant_reaches_anything_of_another(tmp_path: Path) -> None:
         for key in ("", "wrong", keys["ann"] + "x"):
             status, _, answer = ask(server.url, CHAT, chat("x"), authorization=f"Bearer {key}")
             assert status == 401 and answer["error"]["code"] == "invalid_api_key"
+        assert ask(server.url, "/v1/messages", {}, x_api_key="wrong")[2]["type"] == "error"
         assert ask(server.url, "/metrics", authorization=f"Bearer {keys['ann']}")[0] == 403
         assert ask(server.url, "/health")[0] == 200
     assert len(Run(tmp_path / "ann").episodes()) == len(Run(tmp_path / "bob").episodes()) == 1
@@ -221,10 +235,17 @@ def test_without_a_key_only_programs_of_this_machine_are_answered() -> None:
 
 
 def test_bounds_are_answered_as_the_apis_do() -> None:
-    with serving(atlas.Agent(ScriptedModel(says("hi"))), body=500, episodes=2) as (server, _):
+    with serving(atlas.Agent(ScriptedModel(says("hi"))), body=500) as (server, _):
         status, _, answer = ask(server.url, CHAT, chat("x" * 600))
         assert status == 413 and answer["error"]["type"] == "request_too_large"
-        assert [ask(server.url, f"/e/{i}{CHAT}", chat("x"))[0] for i in range(3)] == [200, 200, 429]
+    slow = SlowModel(ScriptedModel(says("hi")), latency=1.0)
+    with serving(atlas.Agent(slow), episodes=1, calls=2) as (server, tenant):
+        hang_up(server.port, f"/e/one{CHAT}", chat("x"), after=0.2)
+        status, headers, answer = ask(server.url, f"/e/two{CHAT}", chat("x"))
+        assert status == 429 and "all are at work" in answer["error"]["message"] and "retry-after" in headers
+    with serving(atlas.Agent(ScriptedModel(says("hi"))), episodes=2) as (server, tenant):
+        assert [ask(server.url, f"/e/{i}{CHAT}", chat("x"))[0] for i in range(3)] == [200, 200, 200]
+        assert [opened.name for opened in tenant.episodes.opened] == ["1", "2"], "the longest idle one has ended"
     with serving(atlas.Agent(ScriptedModel(says("hi"))), rate=0.1) as (server, _):
         status, headers, answer = [ask(server.url, CHAT, chat("x")) for _ in range(2)][1]
         assert (status, answer["error"]["type"], headers["retry-after"]) == (429, "rate_limit_error", "1")

@@ -8,6 +8,7 @@ import secrets
 import shlex
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,13 +91,20 @@ def scored(command: str, environment: Mapping[str, str]) -> float:
 
 
 def _ran(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The exit code of a command that has this terminal; Ctrl-C goes to it, and it decides."""
+    """The exit code of a command that has this terminal; Ctrl-C goes to it, and it decides. So does SIGTERM."""
     try:
         child = subprocess.Popen(list(command), env=dict(environment))
     except OSError as error:
         raise ConfigError(f"{shlex.join(command)} cannot be run ({error.strerror}): check its name") from error
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Only the main thread hears signals.
+    hears = threading.current_thread() is threading.main_thread()
+    before = {
+        number: signal.signal(number, does)
+        for number, does in ((signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, lambda *_: child.terminate()))
+        if hears
+    }
     try:
         return child.wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, did in before.items():
+            signal.signal(number, did)

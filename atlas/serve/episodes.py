@@ -31,6 +31,8 @@ class Opened:
     def __init__(self, episode: WrappedEpisode, name: str, of: Episodes) -> None:
         self.episode = episode
         self.name = name
+        self.first = ""
+        """The key of its first call, where it has no name."""
         self.used = time.monotonic()
         self.calls = episode.calls
         self._of = of
@@ -67,7 +69,7 @@ class Episodes:
     def __init__(self, agent: Agent, *, idle: float, most: int, goal: str = "", task: str = "") -> None:
         """
         idle: seconds without a call after which an episode ends, unscored where nobody scored it.
-        most: open episodes at a time.
+        most: open episodes at a time; one more ends the one that was idle longest.
         goal, task: of episodes whose calls name none.
         """
         self.agent = agent
@@ -79,7 +81,10 @@ class Episodes:
         self._goal, self._task = goal, task
         self._open: dict[str, Opened] = {}
         self._names: dict[str, str] = {}
+        self._begun: dict[str, str] = {}
+        """Episodes without a name, by what was asked in them first."""
         self._over: OrderedDict[str, tuple[Episode, tuple[Step, ...]]] = OrderedDict()
+        self._ending: dict[str, asyncio.Event] = {}
         self._closing = False
 
     def __len__(self) -> int:
@@ -102,11 +107,14 @@ class Episodes:
         name = name or request.conversation
         found = None
         if name:
-            id = self._names.get(name, name)
-        else:
+            opened = self._open.get(self._names.get(name, name))
+        elif (opened := self._open.get(self._begun.get(arrival.key, ""))) is None or not opened.calls.goes_on(
+            arrival.key, arrival.retry
+        ):
+            # No client asks again for the first answer of this one: the conversation tells.
             found = self.talks.find(request.messages)
-            id = found.id if found else ""
-        opened = self._open.get(id) or self._begin(arrival, name)
+            opened = self._open.get(found.id) if found else None
+        opened = opened or await self._begin(arrival, name)
         opened.arrived(request.messages, found)
         return opened
 
@@ -125,6 +133,8 @@ class Episodes:
         if opened is not None:
             opened.episode.score(value)
             return await self._end(opened) if end else None
+        if name in self._ending:
+            await self._ending[name].wait()
         if name not in self._over:
             raise Refused(
                 404, f"no episode {name[:200]!r} is open or lately over: score it with 'atlas score RUN EPISODE VALUE'"
@@ -160,26 +170,42 @@ class Episodes:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _begin(self, arrival: Arrival, name: str) -> Opened:
-        if len(self._open) >= self._most:
-            raise Refused(429, f"{self._most} episodes are open: score some, or wait until idle ones end")
+    async def _begin(self, arrival: Arrival, name: str) -> Opened:
         assert arrival.request is not None
         headers = arrival.headers
         if len(name) > 200 or not name.isprintable():
             raise ConfigError("an episode's name has at most 200 characters, all of them printable: choose another")
         goal = unquote(headers.get("x-atlas-goal", "")) or self._goal or _first_words(arrival.request.messages)
+        if len(self._open) >= self._most:
+            quiet = [opened for opened in self._open.values() if not opened.calls.under_way]
+            if not quiet:
+                raise Refused(429, f"{self._most} episodes are open, and all are at work: ask again later")
+            await self._end(min(quiet, key=lambda opened: opened.used))
+            if name in self._names:
+                # Another call began it meanwhile.
+                return self._open[self._names[name]]
         episode = self.agent.episode(goal, task=unquote(headers.get("x-atlas-task", "")) or self._task or None)
         episode.__enter__()
         opened = self._open[episode.id] = Opened(episode, name, self)
         if name:
             self._names[name] = episode.id
+        else:
+            opened.first = arrival.key
+            self._begun[arrival.key] = episode.id
         return opened
 
     async def _end(self, opened: Opened) -> Episode | None:
         del self._open[opened.id]
         self._names.pop(opened.name, None)
+        if self._begun.get(opened.first) == opened.id:
+            del self._begun[opened.first]
         self.talks.forget(opened.id)
-        await opened.episode.__aexit__(None, None, None)
+        over = self._ending[opened.id] = asyncio.Event()
+        try:
+            await opened.episode.__aexit__(None, None, None)
+        finally:
+            del self._ending[opened.id]
+            over.set()
         result = opened.episode.result
         if result is not None:
             self.ended(result)

@@ -31,6 +31,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 LARGEST = 64 << 20
 """Bytes of a request's body: a conversation with its images and files."""
+SLOWEST = 60.0
+"""Seconds that a client may take to send a request."""
 PATIENCE = 5.0
 """Seconds after which a stream that has nothing to say begins all the same, and then between comments that keep it
 alive. Before it begins, an error still has a status."""
@@ -55,6 +57,10 @@ class Arrival:
     """What the path names; empty where it names none."""
     request: Request | None = None
     """None where something else is asked than a step."""
+    key: str = ""
+    """Of what is asked: that of a retry is the same."""
+    retry: bool = False
+    """Whether the client says that it has asked before."""
 
 
 class Seat(Protocol):
@@ -119,7 +125,12 @@ class Wire:
                 await answer.json(200, anthropic.count(_object(body)))
                 return
             shelf = self._kept.shelf(_key_of(headers))
-            arrival = replace(arrival, request=_request(api, body, scope, headers, shelf))
+            arrival = replace(
+                arrival,
+                request=_request(api, body, scope, headers, shelf),
+                key=f"{what}/{blake2b(body, digest_size=16).hexdigest()}",
+                retry=headers.get("x-stainless-retry-count", "0") not in ("", "0"),
+            )
             await self._step(api, arrival, body, receive, answer, shelf)
         except Gone:
             pass
@@ -143,9 +154,7 @@ class Wire:
         request = arrival.request
         assert request is not None
         seat = await self._host.seat(arrival)
-        retry = arrival.headers.get("x-stainless-retry-count", "0") not in ("", "0")
-        key = f"{request.api}/{blake2b(body, digest_size=16).hexdigest()}"
-        call = seat.calls.find(key, retry, lambda call: seat.act(request, call))
+        call = seat.calls.find(arrival.key, arrival.retry, lambda call: seat.act(request, call))
         answer.headers.append((b"x-atlas-episode", seat.id.encode()))
         answer.headers += [(name.encode(), value.encode()) for name, value in request.headers.items()]
         left = asyncio.ensure_future(_left(receive))
@@ -220,6 +229,14 @@ async def _left(receive: Receive) -> None:
 
 
 async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> bytes:
+    try:
+        async with asyncio.timeout(SLOWEST):
+            return await _whole_body(receive, headers, largest)
+    except TimeoutError:
+        raise Refused(408, f"the request was not sent within {SLOWEST:g} seconds: send it again") from None
+
+
+async def _whole_body(receive: Receive, headers: Mapping[str, str], largest: int) -> bytes:
     too_large = Refused(413, f"the request is larger than {largest:,} bytes: shorten it")
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > largest:

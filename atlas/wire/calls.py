@@ -86,6 +86,12 @@ class Calls:
             call.waiting += 1
             return call
 
+    def goes_on(self, key: str, retry: bool) -> bool:
+        """Whether a request of that key would be given a call that there is."""
+        with self._lock:
+            call = self._calls.get(key)
+            return call is not None and _goes_on(call, retry)
+
     @property
     def under_way(self) -> list[Call]:
         with self._lock:

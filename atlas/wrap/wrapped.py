@@ -71,7 +71,6 @@ class WrappedEpisode:
         self._entered = self._open = False
         self._raised: list[Exception] = []
         self._pid = 0
-        self._wire = Wire(_Alone(self))
         self.calls = Calls()
         """Those of its clients."""
 
@@ -92,6 +91,10 @@ class WrappedEpisode:
     @property
     def goal(self) -> str:
         return self.book.task.goal
+
+    @cached_property
+    def _wire(self) -> Wire:
+        return Wire(_Alone(self))
 
     @cached_property
     def client(self) -> OpenAI:

@@ -1,0 +1,124 @@
+"""``atlas run``: a program that knows nothing of atlas is an episode; ``atlas score``: what is said of one later."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from atlas.cli import main
+from atlas.errors import ConfigError
+from atlas.records import Stop
+from atlas.serve.child import run_command
+from atlas.testing import ChatServer, Say, ScriptedModel
+from atlas.traces import Run
+from tests.serve_fixtures import atlas
+from tests.wrap_fixtures import in_two_steps, says
+
+LOOP = """
+import sys, openai
+sys.path.insert(0, {folder!r})
+from tests.wrap_fixtures import two_step_loop
+assert two_step_loop(openai.OpenAI()) == "Refunded."
+sys.exit({code})
+"""
+FOLDER = str(Path(__file__).parent.parent)
+
+
+def program(code: int) -> list[str]:
+    return [sys.executable, "-c", LOOP.format(folder=FOLDER, code=code)]
+
+
+@pytest.mark.parametrize(("code", "score", "expected"), [(0, "", 1.0), (3, "", 0.0), (3, "echo so; echo 0.25", 0.25)])
+def test_a_command_is_an_episode_scored_by_how_it_ended(tmp_path: Path, code: int, score: str, expected: float) -> None:
+    agent = atlas.Agent(ScriptedModel(in_two_steps), run=tmp_path / "run")
+    outcome = run_command(program(code), agent, score=score, task="t")
+    (stored,) = Run(tmp_path / "run").episodes()
+    assert outcome.code == code and outcome.episode == stored.result
+    assert stored.result is not None and stored.result.score == expected and stored.result.stop is Stop.DONE
+    assert (stored.task.id, stored.task.goal, len(stored.steps)) == ("t", "refund A1", 2)
+
+
+def test_a_score_command_knows_the_exit_code_and_may_say_it_by_its_own() -> None:
+    outcome = run_command(program(7), atlas.Agent(ScriptedModel(in_two_steps)), score='test "$ATLAS_EXIT_CODE" = 7')
+    assert outcome.episode is not None and outcome.episode.score == 1.0
+
+
+def test_a_command_that_calls_nobody_and_one_that_is_not_there() -> None:
+    outcome = run_command([sys.executable, "-c", ""], atlas.Agent(ScriptedModel(says("x"))))
+    assert (outcome.code, outcome.episode) == (0, None)
+    with pytest.raises(ConfigError, match="no-such-program cannot be run"):
+        run_command(["no-such-program"], atlas.Agent(ScriptedModel(says("x"))))
+
+
+def test_the_command_line_runs_scores_and_corrects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ChatServer([Say("", tool_calls=[("refund", "{}")]), Say("Refunded.")]) as upstream:
+        (tmp_path / "mine.py").write_text(
+            "import atlas\n"
+            "def make():\n"
+            f"    model = atlas.load('openai/small', base_url={upstream.url!r}, api_key='x')\n"
+            "    return atlas.Agent(model, run='runs/one')\n"
+        )
+        with pytest.raises(SystemExit) as ended:
+            main(["run", "--agent", "mine.py:make", "--", *program(5)])
+    assert ended.value.code == 5 and "score 0, 2 steps, 0 by the teacher, unpriced" in capfd.readouterr().err
+    (first,) = Run("runs/one").results()
+    assert first.score == 0.0
+    with atlas.Memory("memory.sqlite", "hash"):
+        pass
+    main(["score", "one", first.id[:6], "1", "--memory", "memory.sqlite", "--embedder", "hash"])
+    assert f"episode {first.id}: score 1 (it was 0), success true" in capfd.readouterr().out
+    (second,) = Run("runs/one").results()
+    assert (second.score, second.success, second.id) == (1.0, True, first.id)
+    with atlas.Memory("memory.sqlite", "hash") as memory:
+        assert len(memory.demonstrations) == 1
+    main(["score", "one", first.id, "0.5", "--success-score", "0.4", "--json"])
+    assert json.loads(capfd.readouterr().out)["success"] is True
+    with pytest.raises(SystemExit):
+        main(["score", "one", "nothing", "1"])
+    assert "no episode begins with 'nothing'" in capfd.readouterr().err
+
+
+def test_nobody_who_acts_is_told_in_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    for words in (["run", "--", "true"], ["serve"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert "nobody who acts" in capfd.readouterr().err
+
+
+def test_tenants_are_read_from_a_file_and_share_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from atlas.cli.agent_options import AgentOptions
+    from atlas.cli.serve import _tenants
+    from atlas.serve import Limits
+
+    monkeypatch.setenv("ANN_KEY", "k" * 20)
+    monkeypatch.setenv("BOB_KEY", "b" * 20)
+    monkeypatch.setenv("SHORT", "b")
+    path = tmp_path / "tenants.yaml"
+
+    def read(text: str) -> list[str]:
+        path.write_text(text)
+        found = _tenants(path, AgentOptions(), Limits())
+        for tenant in found:
+            tenant.agent.close()
+        return [tenant.name for tenant in found]
+
+    ann = f"ann: {{keys: [ANN_KEY], student: scripted/any, run: {tmp_path / 'a'}}}\n"
+    for text, sentence in (
+        ("ann: {}", "has no keys"),
+        ("ann: {keys: [SHORT]}", "at least 16 characters"),
+        ("ann: {keys: [ANN_KEY], student: 3}", "which is no str"),
+        ("ann: {keys: [ANN_KEY], color: red}", "which is none of"),
+        ("- a", "maps names of tenants"),
+        (ann + ann.replace("ann:", "bob:").replace("ANN", "BOB"), "share"),
+        (ann + "bob: {keys: [ANN_KEY], student: x/y}", "two keys"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            read(text)
