@@ -1,6 +1,6 @@
 """The whole circle: play, export, train, promote, play again at less cost. Household games generated here, no key.
 
-python examples/full_circle.py FOLDER [HOMES [EPOCHS]]     (needs the extra train: pip install 'atlas-cascade[train]')
+python examples/full_circle.py [FOLDER [HOMES [EPOCHS]]]     (needs the extra train: pip install '.[train]')
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from atlas.cli import main as atlas
 from atlas.records import total
 from atlas.traces import Run
+from atlas.trained.student import need_torch
 
 
 def dollars(run: Path) -> float:
@@ -24,6 +25,7 @@ def dollars(run: Path) -> float:
 
 
 def main(folder: Path, homes: int = 1000, epochs: int = 6) -> None:
+    need_torch()  # before anything is played
     os.environ["ATLAS_CONFIG"] = str(folder / "config")  # names are kept here, not in your own configuration
     homes_of = ["bench", "alfworld", "--split", "homes", "--demos", "0"]
     serve = [*homes_of, "--n", "20", "--student", "clerk", "--temperature", "1.0", "--arms", "cascade-nodemos"]
@@ -53,4 +55,4 @@ def main(folder: Path, homes: int = 1000, epochs: int = 6) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(*sys.argv[1:2] or ["circle"]), *map(int, sys.argv[2:]))

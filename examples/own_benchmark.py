@@ -1,4 +1,4 @@
-"""A benchmark of your own to the report, without a key: python examples/own_benchmark.py FOLDER"""
+"""A benchmark of your own to the report, without a key: python examples/own_benchmark.py [FOLDER]"""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ expert = ScriptedModel(knows, name="desk-expert")  # the teacher: a program
 careful = Arm("careful", "reads, then icd's cascade", lambda on: ReadFirst(on.recall(on.cascade)), demos=True)
 
 if __name__ == "__main__":
-    me, run = __file__, f"{sys.argv[1]}/run"
+    me, out = __file__, (sys.argv[1:] or ["own"])[0]
     play = f"--demos 9 --embedder hash --arms student,icd,teacher,{me}:careful --teacher python:{me}:expert"
-    main(f"bench {me}:Tickets {play} -o {run}".split())
-    main(f"report {run} -o {sys.argv[1]}/report.html".split())
+    main(f"bench {me}:Tickets {play} -o {out}/run".split())
+    main(f"report {out}/run -o {out}/report.html".split())

@@ -28,9 +28,13 @@ def commands(group: click.Command, name: str = "") -> Iterator[tuple[str, click.
             yield from commands(found, f"{name} {part}".strip())
 
 
+SERVES = ["serve"]
+"""What runs until it is stopped, and is asked for its figures over HTTP."""
+
+
 def test_every_command_takes_json() -> None:
     without = [name for name, found in commands(app) if not any("--json" in param.opts for param in found.params)]
-    assert without == []
+    assert without == SERVES
 
 
 @pytest.fixture

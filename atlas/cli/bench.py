@@ -117,20 +117,26 @@ def say_unplayed(bench: Bench) -> None:
         )
 
 
-def bench_of(suite: Suite, options: BenchOptions) -> Bench:
-    """The experiment that ``options`` ask for, on ``suite``. There is no run yet where something is refused."""
+def cast_of(options: BenchOptions) -> Cast:
+    """Who plays, as ``options`` say. What is missing for that, a key or a package, is told here."""
     from atlas.benchmarks.arm import Cast
-    from atlas.benchmarks.bench import Bench
     from atlas.cli.trust_judge import load_critic
     from atlas.models import load
     from atlas.trust.given import trust_for
 
-    players = Cast(
+    return Cast(
         student=load(options.student, price=options.student_price),
         teacher=load(options.teacher, price=options.teacher_price),
         trust=trust_for(options.student),
         critic=load_critic(options.step_judge) if options.step_judge else None,
     )
+
+
+def bench_of(suite: Suite, options: BenchOptions, players: Cast | None = None) -> Bench:
+    """The experiment that ``options`` ask for, on ``suite``. There is no run yet where something is refused."""
+    from atlas.benchmarks.bench import Bench
+
+    players = players or cast_of(options)
     options.rules.check()
     about = {"command": typed_command(), **_permitted(options.permitted, players)}
     folder = options.out or new_folder(f"{suite.name}-{options.split}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas.benchmarks.excytin.options import SEED, TRANSFER, ExcytinOptions
-from atlas.cli.bench import bench_of, played, say_unplayed, summary
+from atlas.cli.bench import bench_of, cast_of, played, say_unplayed, summary
 from atlas.cli.bench_options import BenchCommand, read, typed
 from atlas.errors import ConfigError
 
@@ -25,14 +25,14 @@ def excytin(**given: Any) -> None:
     """Questions about security incidents, answered by SQL: the benchmark's, or generated ones without a download."""
     # Refused before incidents are generated.
     options = _with_preset(read(ExcytinOptions, given))
-    judge = _judge(options)
+    judge, players = _judge(options), cast_of(options)
     suite = _suite(options, judge)
     # Written and checked before there is a run: an incident that does not exist leaves no folder behind.
     order = [ref.id for ref in suite.tasks(options.split, options.n, options.tasks_seed)]
     if options.demos:
         demos = len(suite.demo_tasks(options.split, options.demos, options.tasks_seed))
         options = replace(options, demos=demos) if options.demos == _ALL else options
-    bench = bench_of(suite, options)
+    bench = bench_of(suite, options, players)
     if label := suite.label():
         # A note of the run: reports and 'atlas traces show' tell it too.
         bench.about["notes"] = [f"Rows: {label}."]

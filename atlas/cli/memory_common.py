@@ -46,7 +46,10 @@ def opened(path: str) -> Iterator[Database]:
 
     found = memory_at(path)
     if missing(found):
-        raise StoreError(f"there is no memory at {found}: name a memory file, or a run folder that holds one")
+        raise StoreError(
+            f"there is no memory at {found}: name a memory file, as an agent was given as memory=, or a run folder "
+            "that holds one"
+        )
     with closing(Database(found)) as database:
         yield database
 

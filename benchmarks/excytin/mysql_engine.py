@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -46,6 +47,12 @@ _INNER = re.compile(r"@@\w*|\bANALYZE\b|\b(?:BENCHMARK|SLEEP|GET_LOCK)\s*\(", re
 GRACE = 2.0
 """Seconds beyond a query's limit after which the server is no longer waited for."""
 _SYNTAX = 1064
+
+
+def need_packages() -> None:
+    """Raise MissingExtra where the packages for a server are not installed."""
+    if not (find_spec("pymysql") and find_spec("sqlglot")):
+        raise MissingExtra("MySQL and MariaDB", "mysql")
 
 
 def connect(url: str, *, timeout: float = 10, database: bool = True) -> BoundedConnection:

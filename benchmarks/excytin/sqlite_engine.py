@@ -61,6 +61,12 @@ _AMBIGUOUS = re.compile(r"ambiguous column name: (.+)")
 _NEAR = re.compile(r'near "(.+?)": syntax error', re.DOTALL)
 
 
+def need_packages() -> None:
+    """Raise MissingExtra where the packages of the embedded engine are not installed."""
+    if not (find_spec("regex") and find_spec("sqlglot")):
+        raise MissingExtra("the embedded engine of ExCyTIn", "excytin")
+
+
 class SqliteEngine:
     """One incident's rows in a SQLite file, asked in a process of its own.
 
@@ -84,8 +90,7 @@ class SqliteEngine:
         time_limit: float = TIME_LIMIT,
         workers: Workers | None = None,
     ) -> None:
-        if not (find_spec("regex") and find_spec("sqlglot")):
-            raise MissingExtra("the embedded engine of ExCyTIn", "excytin")
+        need_packages()
         self._path = str(Path(path).resolve())
         try:
             with closing(_connected(path)) as connection:

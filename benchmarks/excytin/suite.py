@@ -16,7 +16,7 @@ from atlas.benchmarks.excytin.incidents.names import Split
 from atlas.benchmarks.excytin.judge import SUCCESS, RuleJudge
 from atlas.benchmarks.excytin.layers import Layer
 from atlas.benchmarks.excytin.lessons import InvestigationDistiller
-from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
+from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine, need_packages
 from atlas.benchmarks.excytin.workers import Workers
 from atlas.benchmarks.suite import TaskRef
 from atlas.errors import ConfigError
@@ -63,6 +63,13 @@ class Excytin:
             raise ConfigError("a MySQL database holds one incident: name it with --incident N")
         if mysql and seeds_from not in (None, incident):
             raise ConfigError("demonstrations on another incident need its rows too: use --data instead of --mysql")
+        # Before incidents are written, which takes a minute.
+        if mysql:
+            from atlas.benchmarks.excytin import mysql_engine
+
+            mysql_engine.need_packages()
+        else:
+            need_packages()
         self.data = data
         self.incident = incident
         self.seeds_from = seeds_from
