@@ -226,6 +226,22 @@ def test_several_agents_that_share_a_run_have_their_rows_too(tmp_path: Path) -> 
     assert facts.service is None and [(e.arm, e.raised) for e in facts.changes] == [("one", True), ("two", False)]
     shown = text_of(render(Run(tmp_path / "both")))
     assert all(event.said in shown for event in facts.changes)
+    # Taught as success dropped: nothing that was chosen by task.
+    assert not facts.groups[0].supervised and "With lanes chosen" not in shown
+
+
+def test_an_agent_with_lanes_shows_them(tmp_path: Path) -> None:
+    student, teacher = ScriptedModel("right", name="small"), ScriptedModel("VERDICT: yes", name="large")
+    with (
+        Memory(":memory:", "hash") as memory,
+        atlas.Agent(student, teacher, memory=memory, lanes=True, run=tmp_path / "run") as agent,
+    ):
+        for number in range(4):
+            with agent.episode(f"order {number}") as episode:
+                episode.client.chat.completions.create(model="m", messages=user())
+                episode.succeed()
+    page = render(Run(tmp_path / "run"))
+    assert "Supervision by task" in text_of(page) and "which lane each episode had" in text_of(page)
 
 
 def test_arms_are_explained_in_words_and_so_is_a_tie_with_chance(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from functools import partial
 from atlas.figures import money
 from atlas.report import charts, headline, served_page, tables
 from atlas.report.facts import Facts, Group
-from atlas.report.parts import FOOTER, document, picture, tile, unbroken
-from atlas.report.supervision import WINDOW, Supervision, lanes_chart
+from atlas.report.parts import FOOTER, document, lanes_picture, picture, tile, unbroken
 from atlas.report.tables import text
 from atlas.report.transcript import choose, transcript
 from atlas.traces.reader import StoredEpisode
@@ -54,7 +53,7 @@ def _pictures(facts: Facts, group: Group) -> str:
     if group.curves:
         parts.append(f"<h2>As demonstrations grow{of}</h2>{_learning(group)}")
     for facts_of in group.supervised:
-        parts.append(f"<h2>Supervision as tasks are mastered{of}</h2>{_supervised(facts_of)}")
+        parts.append(f"<h2>Supervision as tasks are mastered{of}</h2>{lanes_picture(facts_of)}")
     asking = any(p.arm.teacher_share.mean > 0 for curve in group.curves for p in curve.points)
     if asking or group.growth:
         parts.append(f"<h2>How often the teacher is asked{of}</h2>{_teacher(group, asking)}")
@@ -109,15 +108,6 @@ def _teacher(group: Group, asking: bool) -> str:
             )
         )
     return f'<div class="pair">{"".join(figures)}</div>'
-
-
-def _supervised(facts: Supervision) -> str:
-    return picture(
-        charts.responsive(partial(lanes_chart, facts), height=470, narrow=430),
-        f"{text(facts.arm)}: which lane each episode had (a cross is a failure), how often the teacher was called, and "
-        f"what an episode cost, averaged over up to {WINDOW} episodes. Dotted lines are where the task family changes; "
-        "the numbers are those of the table.",
-    ) + tables.blocks_table(facts)
 
 
 def _transcripts(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from html import escape
 from importlib.resources import files
 
 from atlas.records import Record
-from atlas.report.tables import text
+from atlas.report.charts import responsive
+from atlas.report.supervision import WINDOW, Supervision, lanes_chart
+from atlas.report.tables import blocks_table, text
 from atlas.words import clean
 
 FOOTER = (
@@ -50,6 +53,16 @@ def tile(shown: Tile) -> str:
 def picture(inner: str, caption: str) -> str:
     """A figure with its caption, both HTML already."""
     return f"<figure>{inner}<figcaption>{caption}</figcaption></figure>"
+
+
+def lanes_picture(facts: Supervision) -> str:
+    """Which supervision each episode of an arm had that chooses it by task."""
+    return picture(
+        responsive(partial(lanes_chart, facts), height=470, narrow=430),
+        f"{text(facts.arm)}: which lane each episode had (a cross is a failure), how often the teacher was called, and "
+        f"what an episode cost, averaged over up to {WINDOW} episodes. Dotted lines are where the task family changes; "
+        "the numbers are those of the table.",
+    ) + blocks_table(facts)
 
 
 def anchor(episode: str) -> str:

@@ -11,7 +11,7 @@ from atlas.report import served_charts as charts
 from atlas.report import tables
 from atlas.report.charts import responsive
 from atlas.report.facts import Facts
-from atlas.report.parts import FOOTER, Tile, anchor, picture, tile, unbroken
+from atlas.report.parts import FOOTER, Tile, anchor, lanes_picture, picture, tile, unbroken
 from atlas.report.served import Service, Stretch
 from atlas.report.tables import cell, moment, row_head, table, text
 from atlas.report.transcript import choose, transcript
@@ -33,6 +33,11 @@ def body(facts: Facts, service: Service, stored: Sequence[StoredEpisode]) -> str
     parts = [
         _head(facts, service, ids),
         _over_time(service),
+        *(
+            f"<h2>Supervision by task</h2>{lanes_picture(lanes)}"
+            for group in facts.groups
+            for lanes in group.supervised
+        ),
         _cost(service),
         _learned(service, ids),
         _failures(service, ids),

@@ -53,8 +53,8 @@ class Supervision(Record):
 
 
 def supervision(arm: str, episodes: Sequence[Episode]) -> Supervision | None:
-    """What the ``episodes`` of ``arm``, in order of their start, say of it; None where none had a lane."""
-    if not any(episode.lane for episode in episodes):
+    """What the ``episodes`` of ``arm``, in order of their start, say of it; None where no lane was chosen by task."""
+    if not any(episode.lane in LANES for episode in episodes):
         return None
     served = [
         Served(
