@@ -26,7 +26,7 @@ class Learner:
 
     def learned(self) -> set[str]:
         """The ids of the episodes that nothing is left to be learned from."""
-        return {demo.source.episode for demo in self.demos.all()}
+        return {episode for demo in self.demos.all() for episode in demo.episodes}
 
 
 class Growing(Learner):

@@ -22,6 +22,18 @@ class Source(Record):
     episode: str = ""
 
 
+class Repeat(Record):
+    """An episode that did the same again."""
+
+    task_id: str
+    run: str = ""
+    episode: str = ""
+
+
+MOST_REPEATS = 32
+"""How many episodes that did the same a demonstration names; it counts them all."""
+
+
 class Demonstration(Record):
     """A trajectory worth imitating."""
 
@@ -40,12 +52,53 @@ class Demonstration(Record):
     """What collecting it cost; None where a price is not known."""
     tokens: int = 0
     """Tokens that collecting it used."""
+    seen: int = Field(default=1, ge=1)
+    """How many episodes did this, for whatever task; what stands above is of the first."""
+    repeats: tuple[Repeat, ...] = ()
+    """The others, the newest last: of more than :data:`MOST_REPEATS` one for each task before a second for any."""
 
     @property
     def id(self) -> str:
-        """Content hash: the same trajectory for the same task is the same demonstration, whoever collected it."""
+        """Hash of the content and of the task that it came from first. How often it was seen changes nothing."""
         steps = [[step.observation, step.thought, step.action] for step in self.steps]
         return content_hash([self.task_id, self.goal, self.plan, steps])
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The ids of the tasks that it is known to come from."""
+        return frozenset([self.task_id, *(repeat.task_id for repeat in self.repeats)])
+
+    @property
+    def episodes(self) -> frozenset[str]:
+        """The ids of the episodes that it is known to come from."""
+        return frozenset(repeat.episode for repeat in self._all)
+
+    def again(self, other: Demonstration) -> Demonstration:
+        """This one, counted with ``other``, which says the same; this very object where that is known already. An
+        episode counts once, and what comes from no episode once for each task."""
+        known = {_occasion(repeat) for repeat in self._all}
+        fresh = [repeat for repeat in other._all if _occasion(repeat) not in known]
+        if not fresh:
+            return self
+        seen = self.seen + len(fresh) + max(0, other.seen - len(other._all))
+        return self.model_copy(update={"seen": seen, "repeats": _newest([*self.repeats, *fresh], self.task_id)})
+
+    @property
+    def _all(self) -> tuple[Repeat, ...]:
+        return (Repeat(task_id=self.task_id, run=self.source.run, episode=self.source.episode), *self.repeats)
+
+
+def _occasion(repeat: Repeat) -> tuple[str, str]:
+    return (repeat.run, repeat.episode) if repeat.episode else ("", repeat.task_id)
+
+
+def _newest(repeats: list[Repeat], task: str) -> tuple[Repeat, ...]:
+    """At most :data:`MOST_REPEATS`; first those go, the oldest first, whose task is named elsewhere."""
+    while len(repeats) > MOST_REPEATS:
+        tasks = [task, *(repeat.task_id for repeat in repeats)]
+        twice = (i for i, repeat in enumerate(repeats) if tasks.count(repeat.task_id) > 1)
+        del repeats[next(twice, 0)]
+    return tuple(repeats)
 
 
 def had_effect(step: Step) -> bool:

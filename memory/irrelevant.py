@@ -47,7 +47,7 @@ class Irrelevant:
 
     def _drawn(self, view: View, k: int, width: int | None) -> list[Window]:
         rng = random.Random(f"{self._seed}/{view.moment}")
-        others = [demo for demo in self._demos if demo.task_id != view.task.id]
+        others = [demo for demo in self._demos if view.task.id not in demo.tasks]
         drawn = rng.sample(others, min(k, len(others)))
         return [
             self._cut(demo, rng.randrange(len(demo.steps)), len(demo.steps) if width is None else width)

@@ -102,6 +102,14 @@ class Memory:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
+    def __len__(self) -> int:
+        """How many demonstrations may be searched."""
+        return len(self.demonstrations)
+
+    def __bool__(self) -> bool:
+        """A memory is one, also where it is empty."""
+        return True
+
     # --- what is shown ------------------------------------------------------------------------------------------------
 
     @property
@@ -143,7 +151,11 @@ class Memory:
             new = self.outcomes.add(outcome(episode, steps))
             self.trials.add(trials)
             settled = self.trials.settle(self.rule, {trial.entry for trial in trials}) if trials else {}
-            return Kept(new, bool(worked) and self.add(from_episode(episode, steps)), settled)
+            return Kept(new, bool(worked) and self._learn(from_episode(episode, steps), again=new), settled)
+
+    def _learn(self, demo: Demonstration, *, again: bool) -> bool:
+        """Add ``demo``; where it is there already it is counted only ``again``, for an episode not kept before."""
+        return self.add(demo) if again or self.demonstrations.find(demo) is None else False
 
     # --- who changed what ---------------------------------------------------------------------------------------------
 

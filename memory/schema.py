@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 APPLICATION_ID = 0x41544C53  # "ATLS", so that another program's SQLite file is told from ours
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READ_FROM = 2
+"""Files from this schema on are read as they are. One of 2 has the tables of 3, and becomes one of 3 when a
+demonstration is first added: from then on records may hold a count, which builds of before do not read."""
 
 SCHEMA = """
 CREATE TABLE items (

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing, suppress
 
 from atlas.errors import StoreError
 from atlas.memory.backend import Changed, Count, Item, Kind, Status, Version
 from atlas.memory.connection import Connection
-from atlas.memory.schema import APPLICATION_ID, FURTHER, SCHEMA_VERSION, create
+from atlas.memory.schema import APPLICATION_ID, FURTHER, READ_FROM, SCHEMA_VERSION, create
 from atlas.memory.uplift import Trial
 
 _ITEM = "SELECT seq, kind, id, status, record, version FROM items"
@@ -204,17 +206,46 @@ class SqliteBackend(Connection):
             raise sqlite3.DatabaseError("another program's database")
         self._check_schema()
         super()._prepare()
-        if self.read_only and self._one("PRAGMA user_version") < SCHEMA_VERSION:
+        if self.read_only and self._one("PRAGMA user_version") < READ_FROM:
             raise StoreError(
                 f"{self.path} was written by an older atlas and cannot be written here: open it once where it can be"
             )
-        if self._one("PRAGMA user_version") < SCHEMA_VERSION or not tables:
+        if self._one("PRAGMA user_version") < READ_FROM or not tables:
             with self.transaction():
                 # Another process may have been first.
-                if self._one("PRAGMA user_version") < SCHEMA_VERSION:
+                if self._one("PRAGMA user_version") < READ_FROM:
+                    if tables:
+                        self._keep_copy()
                     create(self.execute)
         self._check_schema()
         self._one("SELECT count(*) FROM items")
+
+    def upgrade(self) -> None:
+        """Mark the file as one that builds of before do not read, and keep a copy of it as it was for them. Needs a
+        transaction."""
+        if self._one("PRAGMA user_version") < SCHEMA_VERSION:
+            self._keep_copy()
+            self.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _keep_copy(self) -> None:
+        """Beside the file, under its name and its schema. By a connection of its own, which sees what was there before
+        this transaction."""
+        if self.file is None:
+            return
+        name = f"{self.file.name}.schema-{self._one('PRAGMA user_version')}"
+        copy, partial = self.file.with_name(name), self.file.with_name(f"{name}.part")
+        if not copy.exists():
+            try:
+                with closing(sqlite3.connect(self.file)) as source, closing(sqlite3.connect(partial)) as target:
+                    source.backup(target)
+                os.replace(partial, copy)
+            except (OSError, sqlite3.Error) as error:
+                with suppress(OSError):
+                    partial.unlink()
+                raise StoreError(
+                    f"{self.path} is of an older atlas, and no copy of it as it was can be kept as {copy.name} "
+                    f"beside it ({error}): make room there"
+                ) from error
 
     def _check_schema(self) -> None:
         version = self._one("PRAGMA user_version")

@@ -10,11 +10,12 @@ import numpy as np
 
 from atlas.errors import ConfigError, StoreError
 from atlas.memory.backend import SEARCHED
-from atlas.memory.database import Database, Item, Status, Write, parsed
+from atlas.memory.database import Database, Item, Status, parsed
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.embed import load_embedder
 from atlas.memory.index import DEFAULT_KEYS, Index, Ranked, Snapshot, check_keys, distinct, query_texts
 from atlas.memory.safety import vet
+from atlas.memory.same import Same
 from atlas.memory.texts import TextVectors
 from atlas.memory.vectors import Floats, Ints, NumpyVectors, Vectors
 from atlas.protocols import Embedder
@@ -30,9 +31,9 @@ Progress = Callable[[int, int], None]
 class DemonstrationStore:
     """A memory of successful trajectories, which may hold other things as well.
 
-    Any number of processes may add and search at once; what one adds, the others find at their next search. Adding is
-    idempotent by content. Embedding is done when first searched (or by :meth:`warm`), once per distinct text, and kept.
-    Searching is safe from many threads.
+    Any number of processes may add and search at once; what one adds, the others find at their next search. Equal goal
+    and equal steps are one demonstration, with a count, whatever the task. Embedding is done when first searched (or by
+    :meth:`warm`), once per distinct text, and kept. Searching is safe from many threads.
 
     Only what is on trial or admitted counts and is searched. What was quarantined or removed stays in the file, where
     :meth:`get` and ``atlas memory show`` find it.
@@ -68,6 +69,7 @@ class DemonstrationStore:
         self.path = self.database.path
         self._owned = self.database is not path
         self._texts = TextVectors(self.database, self._embedder)
+        self._same = Same(self.database)
         self._embedding = threading.Lock()
         self._close_index: Callable[[], None] = lambda: None
         self._forget()
@@ -90,13 +92,19 @@ class DemonstrationStore:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def add(
-        self, demo: Demonstration, *, status: Status = "admitted", author: str | None = None, reason: str = ""
+        self,
+        demo: Demonstration,
+        *,
+        status: Status = "admitted",
+        author: str | None = None,
+        reason: str = "",
+        apart: bool = False,
     ) -> bool:
-        """Store a demonstration durably; False if it was there already, whatever its status.
+        """Store a demonstration durably; False if what it says was there already, whatever its status.
 
         As :meth:`add_many`, which see. Raises StoreError for an unsuccessful one.
         """
-        return self.add_many([demo], status=status, author=author, reason=reason) == 1
+        return self.add_many([demo], status=status, author=author, reason=reason, apart=apart) == 1
 
     def add_many(
         self,
@@ -105,14 +113,17 @@ class DemonstrationStore:
         status: Status = "admitted",
         author: str | None = None,
         reason: str = "",
+        apart: bool = False,
     ) -> int:
         """Store demonstrations in one transaction, all or none, as one version of the memory; how many were new.
 
         They are stored cleaned, and quarantined with the reason where something in them is suspicious
-        (:func:`atlas.memory.safety.vet`).
+        (:func:`atlas.memory.safety.vet`). One that says what another does, goal and steps, is counted with that
+        (:attr:`Demonstration.seen`), once for each episode; what was removed or quarantined stays so.
 
         author and reason: for the log of versions, as :meth:`Database.write` takes them; by default the trace that they
             come from, where they come from one.
+        apart: keep each under its own task, also where another says the same.
         """
         demos = list(demos)
         for demo in demos:
@@ -121,15 +132,22 @@ class DemonstrationStore:
                     f"the demonstration {demo.id} of task {demo.task_id} did not succeed: a memory takes only successes"
                 )
         vetted = [vet(demo, status=status) for demo in demos]
-        writes = [
-            Write("demonstration", found.item.id, found.status, found.item.model_dump_json(), only_new=True)
-            for found in vetted
-        ]
         by, why = _provenance(demos)
-        bad = [f"{found.item.id} quarantined: {found.reason}" for found in vetted if found.status == "quarantined"]
-        return sum(
-            self.database.write(writes, author=author or by, reason="; ".join(filter(None, [reason or why, *bad])))
-        )
+        with self.database.transaction():
+            due = self._same.due(vetted, apart=apart)
+            said = [reason or why, *_counted(due.repeated)]
+            if any(found.status == "quarantined" for found in vetted):
+                new = {write.id for write in due.writes if write.only_new}
+                bad = [found for found in vetted if found.status == "quarantined" and found.item.id in new]
+                said += [f"{found.item.id} quarantined: {found.reason}" for found in bad]
+            done = self.database.write(due.writes, author=author or by, reason="; ".join(filter(None, said)))
+        return sum(new for new, write in zip(done, due.writes, strict=True) if write.only_new)
+
+    def find(self, demo: Demonstration) -> Demonstration | None:
+        """What the memory has in use that says what ``demo`` does, as it is kept; None where there is none."""
+        item = vet(demo).item
+        with self.database.transaction():
+            return self._same.twin(item, "admitted").demo
 
     @property
     def embedder(self) -> Embedder:
@@ -213,8 +231,10 @@ class DemonstrationStore:
                     head, undone = self._head, self._undone
                     rows = self.database.rows("demonstration", head)
                     new = [row for row in rows if row.id not in self._places]
+                    known = [row for row in rows if row.id in self._places]
                 # Others have their turn while this reads and embeds.
                 demos = [parsed(row, Demonstration, self.path) for row in new]
+                counted = [(row.id, parsed(row, Demonstration, self.path)) for row in known]
                 vectors = self._embedded(demos, progress)
                 with self.database.turn():
                     if (head, undone) != (self._head, self.database.undone):
@@ -225,6 +245,7 @@ class DemonstrationStore:
                         # Hidden ones too: places are in insertion order for ever, and some will be brought back.
                         self._index.append(demos, vectors)
                         self._remember(demos, [row.id for row in new])
+                    self._recount(counted)
                     self._show(rows)
                     self._stamp = stamp
                     return self._index.snapshot()
@@ -247,7 +268,18 @@ class DemonstrationStore:
             self._ids.append(demo_id)
             self._shown.append(False)
             self._places[demo_id] = place
-            self._by_task.setdefault(demo.task_id, []).append(place)
+            for task in demo.tasks:
+                self._by_task.setdefault(task, []).append(place)
+
+    def _recount(self, demos: Iterable[tuple[str, Demonstration]]) -> None:
+        """Demonstrations that were read before and are counted anew."""
+        for demo_id, demo in demos:
+            place = self._places[demo_id]
+            before, self._demos[place] = self._demos[place].tasks, demo
+            for task in before - demo.tasks:
+                self._by_task[task].remove(place)
+            for task in demo.tasks - before:
+                self._by_task.setdefault(task, []).append(place)
 
     def _show(self, rows: list[Item]) -> None:
         for row in rows:
@@ -374,6 +406,13 @@ def _provenance(demos: Sequence[Demonstration]) -> tuple[str, str]:
     if len(traces) == 1 and all(demo.source.episode for demo in demos):
         return traces.pop(), f"succeeded at: {' '.join(demos[0].goal.split())[:80]}"
     return "rule:given", f"{len(demos)} demonstration{'s' if len(demos) != 1 else ''} given"
+
+
+def _counted(repeated: Sequence[Demonstration]) -> list[str]:
+    """What the log says of demonstrations that were there."""
+    if len(repeated) == 1:
+        return [f"seen {repeated[0].seen} times"]
+    return [f"{len(repeated)} of them seen before"] if repeated else []
 
 
 def window_around(demo: Demonstration, demo_id: str, row: Ranked, start: int, end: int) -> Window:

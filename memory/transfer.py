@@ -24,6 +24,7 @@ from atlas.memory.database import STATUSES, Change, Database, Item, Kind, State,
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.pamphlet import Entry
 from atlas.memory.safety import vet
+from atlas.memory.same import Same, said
 from atlas.memory.yamlfile import Read, dump, load
 from atlas.redact import Cleaner, scrub
 
@@ -208,6 +209,9 @@ class _ToWrite:
 
     def __init__(self, database: Database, document: Document) -> None:
         self._db, self._document = database, document
+        self._same = Same(database)
+        self._added: dict[str, tuple[int, Demonstration]] = {}
+        """By what it says, a demonstration that is added, and which of the writes does so."""
         self.writes: list[Write] = []
         self.same = 0
         self.withheld: list[str] = []
@@ -253,6 +257,8 @@ class _ToWrite:
             self.writes.append(Write(listed.kind, given, "removed"))
         if not same:
             status = self._vetted(listed) or status
+        if isinstance(listed.record, Demonstration) and listed.record.id != given:
+            self._same.name(listed.record)
         record = base.record if same else listed.record.model_dump_json()
         self.writes.append(Write(listed.kind, listed.record.id, status, record))
 
@@ -278,7 +284,7 @@ class _ToWrite:
             self.same += 1
         else:
             # Also in what says that it is an export of this memory: anybody who was given one can write into it.
-            self._add(listed, self._vetted(listed) or listed.status or "admitted")
+            self._add(listed)
 
     def _only_add(self, listed: Listed) -> None:
         name = listed.record.id
@@ -289,14 +295,40 @@ class _ToWrite:
             )
         now = self._db.get(listed.kind, name)
         if now is None:
-            self._add(listed, self._vetted(listed) or listed.status or "admitted")
+            self._add(listed)
         elif now.status == "removed":
             self.withheld.append(name)
         else:
             self.same += 1
 
-    def _add(self, listed: Listed, status: Status) -> None:
-        self.writes.append(Write(listed.kind, listed.record.id, status, listed.record.model_dump_json()))
+    def _add(self, listed: Listed) -> None:
+        record, status = listed.record, self._vetted(listed) or listed.status or "admitted"
+        if isinstance(record, Demonstration):
+            if self._counted(record, status):
+                return
+            self._added[said(record)] = len(self.writes), record
+        self.writes.append(Write(listed.kind, record.id, status, record.model_dump_json()))
+
+    def _counted(self, demo: Demonstration, status: Status) -> bool:
+        """Whether ``demo`` is counted with what says the same, or withheld as that is, and not added."""
+        if said(demo) in self._added:
+            place, there = self._added[said(demo)]
+            more = there.again(demo)
+            self._added[said(demo)] = place, more
+            self.writes[place] = self.writes[place]._replace(record=more.model_dump_json())
+            return True
+        there, withheld = self._same.twin(demo, status)
+        if there is None and withheld is None:
+            self._same.name(demo)
+            return False
+        self.suspicious.pop(demo.id, None)
+        if withheld == "removed":
+            self.withheld.append(demo.id)
+        elif there is None or (more := there.again(demo)) is there:
+            self.same += 1
+        else:
+            self.writes.append(Write("demonstration", more.id, None, more.model_dump_json()))
+        return True
 
     def _vetted(self, listed: Listed) -> Status | None:
         record = listed.record

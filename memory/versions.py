@@ -11,6 +11,8 @@ from typing import NamedTuple
 from atlas.memory.database import Change, Database, State, Version
 
 GONE = ("removed", "absent")
+COUNTED = {"seen", "repeats"}
+"""The fields of a demonstration that say how often it was seen."""
 
 
 class Logged(NamedTuple):
@@ -33,7 +35,10 @@ def log(database: Database) -> list[Logged]:
 
 
 def done(change: Change) -> str:
-    """What a change did, in a word or two: ``added``, ``added on trial``, ``edited``, ``quarantined``..."""
+    """What a change did, in a word or two: ``added``, ``added on trial``, ``edited``, ``seen again``,
+    ``quarantined``..."""
+    if change.before.status == change.after.status not in GONE and fields(change).keys() <= COUNTED:
+        return "seen again"
     return _word(change.before.status, change.after.status, change.before.record != change.after.record)
 
 

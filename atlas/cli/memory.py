@@ -146,6 +146,8 @@ def _show_demonstration(one: Item, demo: Any, found: Evidence | None) -> None:
         out.print(plain(memory_words.WORDS.get(one.status, one.status), memory_words.STYLES[one.status]))
     if found is not None:
         out.print(plain(memory_words.worth(found)))
+    if demo.seen > 1:
+        out.print(plain(memory_words.seen(demo)))
     if demo.plan:
         out.print(plain(f"Plan: {demo.plan}"))
     for number, step in enumerate(demo.steps, 1):

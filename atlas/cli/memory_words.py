@@ -69,6 +69,13 @@ def learned(entry: Entry) -> str:
     )
 
 
+def seen(demo: Demonstration) -> str:
+    """How often a demonstration was seen, and for how many tasks."""
+    tasks = len(demo.tasks)
+    more = " or more" if len(demo.repeats) < demo.seen - 1 else ""
+    return f"seen {counted(demo.seen, 'time')}, for {tasks}{more} task{'s' if tasks != 1 or more else ''}"
+
+
 def playbook(
     out: Console,
     entries: Sequence[tuple[Item, Entry]],
@@ -134,8 +141,8 @@ def demonstrations(out: Console, rows: Sequence[tuple[Item, Demonstration]]) -> 
 
     out.print(plain(f"{counted(len(rows), 'demonstration').capitalize()}: {statuses([i for i, _ in rows])}", "bold"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("id", "status", "goal", "by", "steps", "score", "cost"):
-        table.add_column(name, justify="right" if name in ("steps", "score", "cost") else "left")
+    for name in ("id", "status", "goal", "by", "steps", "seen", "score", "cost"):
+        table.add_column(name, justify="right" if name in ("steps", "seen", "score", "cost") else "left")
     for item, demo in rows:
         by = f"{demo.source.actor} {demo.source.model}".strip()
         table.add_row(
@@ -144,6 +151,7 @@ def demonstrations(out: Console, rows: Sequence[tuple[Item, Demonstration]]) -> 
             plain(demo.goal),
             plain(by),
             str(len(demo.steps)),
+            f"{demo.seen:,}",
             "-" if demo.score is None else f"{demo.score:g}",
             money(demo.dollars),
         )

@@ -193,7 +193,8 @@ async def remember(state: State, runtime: Runtime[Context]) -> State:
         if context.demonstrations.database.frozen() is None:
             demo = from_episode(episode, context.stored(episode.id).steps)
             context.demonstrations.add(demo)
-            took["demonstration"] = vet(demo).item.id
+            kept = context.demonstrations.find(demo)
+            took["demonstration"] = (kept or vet(demo).item).id
         else:
             took["frozen"] = True
     return {"remembered": took}

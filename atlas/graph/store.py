@@ -171,7 +171,9 @@ class MemoryStore(BaseStore):
                 self._bring_back(kind, there.id, key)
                 return there.id
         if isinstance(record, Demonstration):
-            self._demonstrations.add(record, status="trial", author=self._author, reason=f"put under the key {key}")
+            # Each key has its own task, also where two say the same.
+            reason = f"put under the key {key}"
+            self._demonstrations.add(record, status="trial", author=self._author, reason=reason, apart=True)
             return said.id if isinstance(said, Demonstration) else record.id
         added = self._pamphlets.add_many([record], author=self._author, reason=f"put under the key {key}")
         held = (*added.new, *added.merged, *added.quarantined)
