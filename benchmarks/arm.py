@@ -13,7 +13,7 @@ from atlas.benchmarks.options import BenchOptions
 from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore, Memory
 from atlas.memory.irrelevant import Irrelevant
-from atlas.memory.store import MemoryView
+from atlas.memory.part import MemoryView
 from atlas.policies import Cascade, Coach, Guarded, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
 from atlas.protocols import Critic, Demonstrations, Model, Policy, Reviewer
 from atlas.records import TEACHER

@@ -3,7 +3,8 @@
 from atlas.memory.demonstration import Demonstration, Source, from_episode, from_steps, had_effect
 from atlas.memory.embed import HashEmbedder, MiniLM, SentenceTransformer, load_embedder
 from atlas.memory.memory import Kept, Memory
-from atlas.memory.store import DemonstrationStore, MemoryView
+from atlas.memory.part import MemoryView
+from atlas.memory.store import DemonstrationStore
 
 __all__ = [
     "Demonstration",

@@ -13,13 +13,14 @@ from atlas.memory.backend import SEARCHED
 from atlas.memory.database import Database, Item, Status, parsed
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.embed import load_embedder
-from atlas.memory.index import DEFAULT_KEYS, Index, Ranked, Snapshot, check_keys, distinct, query_texts
+from atlas.memory.index import DEFAULT_KEYS, Index, Snapshot, check_keys, distinct
+from atlas.memory.part import MemoryView
 from atlas.memory.safety import vet
 from atlas.memory.same import Same
 from atlas.memory.texts import TextVectors
 from atlas.memory.vectors import Floats, Ints, NumpyVectors, Vectors
 from atlas.protocols import Embedder
-from atlas.records import View, Window, content_hash
+from atlas.records import View, Window
 
 INDEXES = ("auto", "exact", "chroma")
 CHROMA_ABOVE = 1_000_000
@@ -326,80 +327,6 @@ class DemonstrationStore:
         return dict(zip(texts, vectors, strict=True))
 
 
-class MemoryView:
-    """All of a store, or a part that stays the same while the store grows."""
-
-    def __init__(self, store: DemonstrationStore, count: int | None = None, ids: frozenset[str] | None = None) -> None:
-        self._store, self._count, self._ids = store, count, ids
-
-    def __len__(self) -> int:
-        return len(self.all())
-
-    @property
-    def window(self) -> int:
-        """How many steps are shown before and after the best one."""
-        return self._store.window
-
-    def all(self) -> list[Demonstration]:
-        demos = self._store.all()[: None if self._count is None else max(0, self._count)]
-        return demos if self._ids is None else [demo for demo in demos if demo.id in self._ids]
-
-    def search(self, view: View, k: int) -> list[Window]:
-        """As :meth:`DemonstrationStore.search`, within this part."""
-        query = self._store._query(query_texts(view, list(self._store._weights)))
-        width = self._store.window
-
-        def cut(demo: Demonstration, demo_id: str, row: Ranked) -> Window:
-            return window_around(demo, demo_id, row, max(0, row.step - width), row.step + width + 1)
-
-        return self._windows(view, k, lambda snapshot, most, *limits: snapshot.rank(query, most, *limits), cut)
-
-    def similar(self, view: View, k: int) -> list[Window]:
-        """As :meth:`DemonstrationStore.similar`, within this part."""
-        keys = [key for key in self._store._weights if key in ("goal", "plan")]
-        query = self._store._query(query_texts(view, keys))
-
-        def whole(demo: Demonstration, demo_id: str, row: Ranked) -> Window:
-            return window_around(demo, demo_id, row, 0, len(demo.steps))
-
-        def rank(snapshot: Snapshot, most: int, ids: Sequence[str], blocked: Ints, first: int) -> list[Ranked]:
-            return snapshot.rank_trajectories(query, most, ids, blocked, first)
-
-        return self._windows(view, k, rank, whole)
-
-    def config(self) -> dict[str, object]:
-        part: dict[str, object] = {}
-        if self._count is not None:
-            part["limit"] = self._count
-        if self._ids is not None:
-            part["subset"] = content_hash(sorted(self._ids))
-        return {**self._store.config(), **part}
-
-    def _windows(
-        self,
-        view: View,
-        k: int,
-        rank: Callable[[Snapshot, int, Sequence[str], Ints, int], list[Ranked]],
-        cut: Callable[[Demonstration, str, Ranked], Window],
-    ) -> list[Window]:
-        store = self._store
-        snapshot = store._refresh()
-        first = store._first(self._count, snapshot.size)
-        blocked = store._blocked(view.task.id, self._ids)
-        blocked = blocked[blocked < first]
-        most = k
-        while True:
-            ranked = rank(snapshot, most, store._ids, blocked, first)
-            # The same thing may have been done many times; shown twice it says no more.
-            shown: dict[tuple[object, ...], Window] = {}
-            for row in ranked:
-                window = cut(store._demos[row.place], store._ids[row.place], row)
-                shown.setdefault((window.goal, window.plan, window.steps), window)
-            if len(shown) >= k or len(ranked) < most:
-                return list(shown.values())[:k]
-            most *= 4
-
-
 def _provenance(demos: Sequence[Demonstration]) -> tuple[str, str]:
     """(author, reason) of demonstrations that are added without saying."""
     traces = {f"trace:{demo.source.run}/{demo.source.episode}" for demo in demos if demo.source.episode}
@@ -413,17 +340,3 @@ def _counted(repeated: Sequence[Demonstration]) -> list[str]:
     if len(repeated) == 1:
         return [f"seen {repeated[0].seen} times"]
     return [f"{len(repeated)} of them seen before"] if repeated else []
-
-
-def window_around(demo: Demonstration, demo_id: str, row: Ranked, start: int, end: int) -> Window:
-    """The steps ``start`` to ``end`` (exclusive, cut at the trajectory's end) as a window."""
-    return Window(
-        demo_id=demo_id,
-        task_id=demo.task_id,
-        goal=demo.goal,
-        plan=demo.plan,
-        steps=demo.steps[start:end],
-        start=start,
-        best=row.step - start,
-        score=row.score,
-    )

@@ -312,8 +312,8 @@ class _ToWrite:
     def _counted(self, demo: Demonstration, status: Status) -> bool:
         """Whether ``demo`` is counted with what says the same, or withheld as that is, and not added."""
         if said(demo) in self._added:
-            place, there = self._added[said(demo)]
-            more = there.again(demo)
+            place, before = self._added[said(demo)]
+            more = before.again(demo)
             self._added[said(demo)] = place, more
             self.writes[place] = self.writes[place]._replace(record=more.model_dump_json())
             return True

@@ -28,6 +28,7 @@ TINY: dict[str, dict[str, object]] = {
     "orchestration": {"episodes": 1, "repetitions": 1},
     "concurrency": {"episodes": 3, "steps": 2, "latency": 0.01},
     "watch": {"lengths": [25]},
+    "memory": {"added": 2, "windows": 60, "asked": 12},
 }
 
 

@@ -48,6 +48,12 @@ def _excytin() -> Table:
     return measure()
 
 
+def _memory() -> Table:
+    from atlas.benchmarks.perf.remembering import measure
+
+    return measure()
+
+
 MEASURES: dict[str, Callable[[], Table]] = {
     "imports": imports.measure,
     "orchestration": orchestration.measure,
@@ -55,6 +61,7 @@ MEASURES: dict[str, Callable[[], Table]] = {
     "retrieval": _retrieval,
     "excytin": _excytin,
     "watch": watch.measure,
+    "memory": _memory,
 }
 
 
@@ -65,7 +72,7 @@ MEASURES: dict[str, Callable[[], Table]] = {
 def main(names: tuple[str, ...], revision: str | None, as_json: bool) -> None:
     """Measure what atlas costs in time on this machine: everything, or what NAMES says.
 
-    With --against, orchestration, concurrency and watch are measured beside an earlier build, in a few minutes.
+    With --against, orchestration, concurrency, watch and memory are measured beside an earlier build, in a few minutes.
     """
     where = machine()
     tables = []

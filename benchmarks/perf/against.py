@@ -1,7 +1,8 @@
 """This build beside an earlier one: the same measurements of both, in turn, on one machine in the same minutes.
 
 An earlier build is a revision of the repository that this one stands in. It is written to a temporary folder, today's
-measurements (``measured.py`` and ``instant.py``) are laid over it, and each is run in processes of its own.
+measurements (``measured.py``, ``instant.py`` and ``remembering.py``) are laid over it, and each is run in processes of
+its own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ ROUNDS = 3
 """Each measures one build and then the other, the other way round every second time."""
 STEP_CPU = 0.4
 """What a traced step of ``Recall(Cascade)`` may cost, as a share of what it cost before."""
-OVERLAID = ("instant.py", "measured.py")
+SAME = 1.1
+"""The ratio up to which two figures of two cores that others use too are the same."""
+OVERLAID = ("instant.py", "measured.py", "remembering.py")
 Figures = dict[str, float]
 
 
@@ -155,6 +158,12 @@ def _told(name: str, pair: Pair) -> tuple[str, tuple[Aim, ...], str]:
         note = " The settings of the garbage collector are changed while episodes are played by "
         title = f"Many episodes in flight at once, a model of {LATENCY * 1e3:.0f} ms, traced"
         return title, tuple(aims), f"{note}{' and '.join(changes) or 'neither build'}."
+    if name == "memory":
+        aims = []
+        for what in pair.now[0]:
+            before, now = pair.least(what)
+            aims.append(Aim(what=f"{what}: now / before", limit=SAME, measured=round(now / before, 2)))
+        return "The memory, CPU milliseconds each", tuple(aims), ""
     return "Watch, CPU milliseconds per decision beyond the policy inside and the teacher", (), ""
 
 

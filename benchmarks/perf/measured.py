@@ -1,8 +1,8 @@
 """What builds of atlas are measured by, this one and earlier ones: policies, and how long they take.
 
 ``python -m atlas.benchmarks.perf.measured NAME [SETTINGS]`` prints the figures of the build it runs on, as one JSON
-object. :mod:`atlas.benchmarks.perf.against` lays this file and ``instant.py`` over an earlier build, so that both are
-given the same to do. They use nothing of atlas, therefore, that earlier builds do not have.
+object. :mod:`atlas.benchmarks.perf.against` lays this file, ``instant.py`` and ``remembering.py`` over an earlier
+build, so that both are given the same to do. They use nothing of atlas, therefore, that earlier builds do not have.
 """
 
 from __future__ import annotations
@@ -190,10 +190,18 @@ def watch(lengths: tuple[int, ...] = (50, 400)) -> dict[str, float]:
     }
 
 
+def memory(**settings: int) -> dict[str, float]:
+    """CPU milliseconds of adding to a memory and of finding in it. The others load nothing of that."""
+    from atlas.benchmarks.perf import remembering
+
+    return remembering.memory(**settings)
+
+
 MEASURED: dict[str, Callable[..., dict[str, float]]] = {
     "orchestration": orchestration,
     "concurrency": concurrency,
     "watch": watch,
+    "memory": memory,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+"""What is searched: all of a store, or a part of it that stays the same while the store grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from atlas.memory.demonstration import Demonstration
+from atlas.memory.index import Ranked, Snapshot, query_texts
+from atlas.memory.vectors import Ints
+from atlas.records import View, Window, content_hash
+
+if TYPE_CHECKING:
+    from atlas.memory.store import DemonstrationStore
+
+
+class MemoryView:
+    """All of a store, or a part that stays the same while the store grows."""
+
+    def __init__(self, store: DemonstrationStore, count: int | None = None, ids: frozenset[str] | None = None) -> None:
+        self._store, self._count, self._ids = store, count, ids
+
+    def __len__(self) -> int:
+        return len(self.all())
+
+    @property
+    def window(self) -> int:
+        """How many steps are shown before and after the best one."""
+        return self._store.window
+
+    def all(self) -> list[Demonstration]:
+        demos = self._store.all()[: None if self._count is None else max(0, self._count)]
+        return demos if self._ids is None else [demo for demo in demos if demo.id in self._ids]
+
+    def search(self, view: View, k: int) -> list[Window]:
+        """As :meth:`DemonstrationStore.search`, within this part."""
+        query = self._store._query(query_texts(view, list(self._store._weights)))
+        width = self._store.window
+
+        def cut(demo: Demonstration, demo_id: str, row: Ranked) -> Window:
+            return window_around(demo, demo_id, row, max(0, row.step - width), row.step + width + 1)
+
+        return self._windows(view, k, lambda snapshot, most, *limits: snapshot.rank(query, most, *limits), cut)
+
+    def similar(self, view: View, k: int) -> list[Window]:
+        """As :meth:`DemonstrationStore.similar`, within this part."""
+        keys = [key for key in self._store._weights if key in ("goal", "plan")]
+        query = self._store._query(query_texts(view, keys))
+
+        def whole(demo: Demonstration, demo_id: str, row: Ranked) -> Window:
+            return window_around(demo, demo_id, row, 0, len(demo.steps))
+
+        def rank(snapshot: Snapshot, most: int, ids: Sequence[str], blocked: Ints, first: int) -> list[Ranked]:
+            return snapshot.rank_trajectories(query, most, ids, blocked, first)
+
+        return self._windows(view, k, rank, whole)
+
+    def config(self) -> dict[str, object]:
+        part: dict[str, object] = {}
+        if self._count is not None:
+            part["limit"] = self._count
+        if self._ids is not None:
+            part["subset"] = content_hash(sorted(self._ids))
+        return {**self._store.config(), **part}
+
+    def _windows(
+        self,
+        view: View,
+        k: int,
+        rank: Callable[[Snapshot, int, Sequence[str], Ints, int], list[Ranked]],
+        cut: Callable[[Demonstration, str, Ranked], Window],
+    ) -> list[Window]:
+        store = self._store
+        snapshot = store._refresh()
+        first = store._first(self._count, snapshot.size)
+        blocked = store._blocked(view.task.id, self._ids)
+        blocked = blocked[blocked < first]
+        most = k
+        while True:
+            ranked = rank(snapshot, most, store._ids, blocked, first)
+            # The same thing may have been done many times; shown twice it says no more.
+            shown: list[Window] = []
+            alike: dict[tuple[object, ...], list[Window]] = {}
+            for row in ranked:
+                window = cut(store._demos[row.place], store._ids[row.place], row)
+                # Only what begins and ends alike is compared whole: that costs next to nothing.
+                begins, ends = window.steps[0], window.steps[-1]
+                mark = (window.goal, window.plan, begins.observation, ends.observation, ends.action, len(window.steps))
+                others = alike.setdefault(mark, [])
+                if not any(window.steps == other.steps for other in others):
+                    others.append(window)
+                    shown.append(window)
+            if len(shown) >= k or len(ranked) < most:
+                return shown[:k]
+            most *= 4
+
+
+def window_around(demo: Demonstration, demo_id: str, row: Ranked, start: int, end: int) -> Window:
+    """The steps ``start`` to ``end`` (exclusive, cut at the trajectory's end) as a window."""
+    return Window.trusted(
+        demo_id=demo_id,
+        task_id=demo.task_id,
+        goal=demo.goal,
+        plan=demo.plan,
+        steps=demo.steps[start:end],
+        start=start,
+        best=row.step - start,
+        score=row.score,
+    )
