@@ -132,7 +132,10 @@ async def distil_run(
         return lesson
 
     for start in range(0, len(episodes), batch):
-        part = episodes[start : start + batch]
+        part = [episode for episode in episodes[start : start + batch] if not episode.lost]
+        for episode in episodes[start : start + batch]:
+            if episode.lost:
+                missed("steps of it are lost: the trace is damaged")
         for lesson in await asyncio.gather(*map(taught, part)):
             if lesson is not None and lesson.distilled.missing:
                 missed(lesson.distilled.missing)
@@ -140,7 +143,7 @@ async def distil_run(
                 found[lesson.episode] = lesson
                 if memory is not None:
                     memory.learn(f"{run.name}/{lesson.episode}", lesson.distilled.entries, distiller=config)
-        seen(start + len(part), len(episodes))
+        seen(min(start + batch, len(episodes)), len(episodes))
     return list(found.values())
 
 

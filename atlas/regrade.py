@@ -17,11 +17,16 @@ from atlas.traces.verdicts import VERDICTS, VerdictLine, append_verdict, newest,
 
 
 def finished(run: Run, arm: str | None = None) -> list[StoredEpisode]:
-    """The episodes of a run that can be judged: those with a result that was not and will not be played again."""
+    """The episodes of a run that can be judged: those with a result that was not and will not be played again, and of
+    which no step is lost."""
     return [
         e
         for e in run.episodes()
-        if e.result is not None and e.result.stop not in INTERRUPTED and not e.retried and (arm is None or e.arm == arm)
+        if e.result is not None
+        and e.result.stop not in INTERRUPTED
+        and not e.retried
+        and not e.lost
+        and (arm is None or e.arm == arm)
     ]
 
 

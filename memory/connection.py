@@ -120,7 +120,10 @@ class Connection:
             return self._one("PRAGMA data_version"), self._db.total_changes
 
     def _one(self, query: str, parameters: Sequence[object] = ()) -> int:
-        return int(self.execute(query, parameters)[0][0])
+        found = self.execute(query, parameters)
+        if not found or type(found[0][0]) is not int:
+            raise StoreError(f"{self.path} is damaged ({query!r} finds no number): restore a copy of the file")
+        return int(found[0][0])
 
     def _prepare(self) -> None:
         """Called once when connected: the file has to be what the class expects, or becomes so."""

@@ -14,9 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
-from pydantic import ValidationError
-
 from atlas.errors import FrozenMemory, StoreError
+from atlas.memory import rows
 from atlas.memory.backend import KINDS, SEARCHED, Changed, open_backend
 from atlas.memory.backend import STATUSES as STATUSES
 from atlas.memory.backend import Backend as Backend
@@ -271,7 +270,10 @@ class Database(Turns):
         """Who froze it and why; None where it may be written. What cannot be written is as good as frozen."""
         found = self.backend.fact("frozen")
         if found:
-            return Freeze(**json.loads(found))
+            try:
+                return Freeze(**json.loads(found))
+            except (ValueError, TypeError):
+                return Freeze("rule:unknown", "who froze it, and why, cannot be read", 0.0)
         return (
             Freeze("rule:read-only", "its file or the folder around it cannot be written", 0.0)
             if self.read_only
@@ -327,14 +329,7 @@ def _replaced(changes: Iterable[Changed]) -> dict[tuple[Kind, str], str]:
 
 def parsed(item: Item, model: type[R], path: str) -> R:
     """The record of an item. Raises StoreError where the file at ``path`` holds something else in its place."""
-    try:
-        return model.model_validate_json(item.record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StoreError(
-            f"the {item.kind} {item.id} in {path} cannot be read ({where}: {first['msg']}): restore a copy of the file"
-        ) from error
+    return rows.record(model, item.record, f"the {item.kind} {item.id}", path)
 
 
 def _check_author(author: str) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from atlas.memory.database import Database
+from atlas.memory.rows import record
 from atlas.memory.texts import TextVectors
 from atlas.memory.vectors import Floats
 from atlas.protocols import Embedder
@@ -143,7 +144,7 @@ class History:
                 seq, undone = self._seq, self._undone
                 rows = self._db.backend.outcomes(seq)
             # Others have their turn while this embeds.
-            new = [Outcome.model_validate_json(record) for _, record in rows]
+            new = [record(Outcome, text, f"outcome {number}", self._db.path) for number, text in rows]
             vectors = self._texts.embed([outcome.goal for outcome in new])
             with self._db.turn():
                 if (seq, undone) == (self._seq, self._db.undone):

@@ -14,7 +14,7 @@ import numpy as np
 
 from atlas.errors import ConfigError, StoreError
 from atlas.memory.cues import plain
-from atlas.memory.database import Database, Item, Write
+from atlas.memory.database import Database, Item, Write, parsed
 from atlas.memory.embed import load_embedder
 from atlas.memory.merge import SAME_ACTION, SAME_CUE, Signature, join, signature, surplus
 from atlas.memory.pamphlet import Entry
@@ -179,7 +179,7 @@ class PamphletStore:
         item = self.database.get("entry", entry_id)
         if item is None:
             raise StoreError(f"there is no entry {entry_id} in {self.path}: list them with 'atlas memory ls'")
-        return Entry.model_validate_json(item.record)
+        return parsed(item, Entry, self.path)
 
     def all(self) -> list[Entry]:
         """Every entry on trial or admitted, in insertion order."""
@@ -235,7 +235,7 @@ class PamphletStore:
         if stamp == self._stamp:
             return
         for item in self.database.rows("entry", self._head):
-            self._items[item.id] = (item, Entry.model_validate_json(item.record))
+            self._items[item.id] = (item, parsed(item, Entry, self.path))
             self._head = max(self._head, item.version)
             self._shelf = None
         self._stamp = stamp

@@ -97,7 +97,7 @@ class MemoryView:
 
 def window_around(demo: Demonstration, demo_id: str, row: Ranked, start: int, end: int) -> Window:
     """The steps ``start`` to ``end`` (exclusive, cut at the trajectory's end) as a window."""
-    return Window.trusted(
+    return Window(
         demo_id=demo_id,
         task_id=demo.task_id,
         goal=demo.goal,

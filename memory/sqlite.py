@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
 
 from atlas.errors import StoreError
+from atlas.memory import rows
 from atlas.memory.backend import Changed, Count, Item, Kind, Status, Version
 from atlas.memory.connection import Connection
 from atlas.memory.schema import APPLICATION_ID, FURTHER, READ_FROM, SCHEMA_VERSION, create
@@ -31,17 +32,18 @@ class SqliteBackend(Connection):
 
     def item(self, kind: Kind, item_id: str) -> Item | None:
         found = self.execute(f"{_ITEM} WHERE kind = ? AND id = ?", (kind, item_id))
-        return Item(*found[0]) if found else None
+        return rows.items(found, self.path)[0] if found else None
 
     def items(self, kind: Kind, after: int = 0) -> list[Item]:
         query = f"{_ITEM} WHERE kind = ?"
         if after:
             query += " AND id IN (SELECT id FROM changes WHERE version > ? AND changes.kind = items.kind)"
-        return [Item(*row) for row in self.execute(f"{query} ORDER BY seq", (kind, after) if after else (kind,))]
+        found = self.execute(f"{query} ORDER BY seq", (kind, after) if after else (kind,))
+        return rows.items(found, self.path)
 
     def beginning(self, text: str) -> list[Item]:
         query = f"{_ITEM} WHERE substr(id, 1, ?) = ? ORDER BY seq"
-        return [Item(*row) for row in self.execute(query, (len(text), text))]
+        return rows.items(self.execute(query, (len(text), text)), self.path)
 
     def count(self, kind: Kind, statuses: Collection[Status]) -> int:
         marks = ",".join("?" * len(statuses))
@@ -71,11 +73,11 @@ class SqliteBackend(Connection):
 
     def version(self, number: int) -> Version | None:
         found = self.execute("SELECT * FROM versions WHERE number = ?", (number,))
-        return Version(*found[0]) if found else None
+        return rows.versions(found, self.path)[0] if found else None
 
     def versions(self, after: int = 0, action: str = "") -> list[Version]:
         query = "SELECT * FROM versions WHERE number > ? AND substr(action, 1, ?) = ? ORDER BY number"
-        return [Version(*row) for row in self.execute(query, (after, len(action), action))]
+        return rows.versions(self.execute(query, (after, len(action), action)), self.path)
 
     def changes(self, after: int = 0, upto: int | None = None, item: tuple[Kind, str] | None = None) -> list[Changed]:
         query, given = "SELECT version, kind, id, before, after, replaced FROM changes WHERE version > ?", [after]
@@ -83,19 +85,22 @@ class SqliteBackend(Connection):
             query, given = f"{query} AND version <= ?", [*given, upto]
         if item is not None:
             query += " AND kind = ? AND id = ?"
-        return [Changed(*row) for row in self.execute(f"{query} ORDER BY version", (*given, *(item or ())))]
+        return rows.changes(self.execute(f"{query} ORDER BY version", (*given, *(item or ()))), self.path)
 
     def counts(self) -> list[Count]:
         query = """
             SELECT version, before, after, replaced IS NOT NULL, count(*) FROM changes
             GROUP BY 1, 2, 3, 4 ORDER BY 1, 5 DESC"""
-        return [Count(version, before, after, bool(e), n) for version, before, after, e, n in self.execute(query)]
+        return list(rows.counts(self.execute(query), self.path))
 
     def times(self, kind: Kind) -> dict[str, tuple[float, float]]:
         query = """
             SELECT c.id, min(v.time), max(v.time) FROM changes c JOIN versions v ON v.number = c.version
             WHERE c.kind = ? GROUP BY c.id"""
-        return {item_id: (first, last) for item_id, first, last in self.execute(query, (kind,))}
+        found = self.execute(query, (kind,))
+        if bad := next((row for row in found if not all(isinstance(time, int | float) for time in row[1:])), None):
+            raise rows.wrong("versions", self.path, bad[1:])
+        return {item_id: (first, last) for item_id, first, last in found}
 
     # --- facts about the whole, and embeddings ------------------------------------------------------------------------
 
@@ -119,8 +124,10 @@ class SqliteBackend(Connection):
         return found
 
     def put_vectors(self, embedder: str, rows: Iterable[tuple[str, bytes]]) -> None:
+        # One of another length is damaged, and was asked for again.
         self.executemany(
-            "INSERT OR IGNORE INTO vectors (embedder, text_hash, vector) VALUES (?, ?, ?)",
+            "INSERT INTO vectors (embedder, text_hash, vector) VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET vector = excluded.vector WHERE length(vector) != length(excluded.vector)",
             [(embedder, text_hash, vector) for text_hash, vector in rows],
         )
 
@@ -130,7 +137,7 @@ class SqliteBackend(Connection):
         if not self._has("outcomes"):
             return []
         found = self.execute("SELECT seq, record FROM outcomes WHERE seq > ? ORDER BY seq", (after,))
-        return [(int(seq), str(record)) for seq, record in found]
+        return [(rows.number(seq, "outcomes", self.path), record) for seq, record in found]
 
     def outcome_count(self) -> int:
         return self._one("SELECT count(*) FROM outcomes") if self._has("outcomes") else 0
@@ -143,26 +150,28 @@ class SqliteBackend(Connection):
     def trials(self, entry: str) -> list[Trial]:
         if not self._has("trials"):
             return []
-        rows = self.execute("SELECT * FROM trials WHERE entry = ? ORDER BY started, episode", (entry,))
-        return [Trial.model_validate(dict(zip(Trial.model_fields, row, strict=True))) for row in rows]
+        found = self.execute("SELECT * FROM trials WHERE entry = ? ORDER BY started, episode", (entry,))
+        made = (dict(zip(Trial.model_fields, row, strict=True)) for row in found)
+        return [rows.fitting(Trial, row, f"a trial of the entry {entry}", self.path) for row in made]
 
     def tried(self) -> list[str]:
         if not self._has("trials"):
             return []
-        return [str(row[0]) for row in self.execute("SELECT DISTINCT entry FROM trials ORDER BY entry")]
+        found = self.execute("SELECT DISTINCT entry FROM trials ORDER BY entry")
+        return [entry for (entry,) in rows.texts(found, "trials", self.path)]
 
     def put_trials(self, trials: Iterable[Trial]) -> None:
         self._make("trials")
-        rows = [
+        made = [
             (t.entry, t.episode, t.task, t.seed, t.family, t.shown, t.p, t.reward, t.dollars, t.started) for t in trials
         ]
-        self.executemany("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self.executemany("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", made)
 
     # --- marks --------------------------------------------------------------------------------------------------------
 
     def learned(self, source: str) -> int | None:
         found = self._has("learned") and self.execute("SELECT version FROM learned WHERE source = ?", (source,))
-        return int(found[0][0]) if found else None
+        return rows.number(found[0][0], "learned", self.path) if found else None
 
     def set_learned(self, source: str, version: int) -> None:
         self._make("learned")
@@ -171,7 +180,8 @@ class SqliteBackend(Connection):
     def keys(self, kind: Kind) -> dict[str, str]:
         if not self._has("langgraph_keys"):
             return {}
-        return dict(self.execute("SELECT key, id FROM langgraph_keys WHERE kind = ?", (kind,)))
+        found = self.execute("SELECT key, id FROM langgraph_keys WHERE kind = ?", (kind,))
+        return dict(rows.texts(found, "langgraph_keys", self.path))
 
     def keyed(self, kind: Kind, key: str) -> str | None:
         query = "SELECT id FROM langgraph_keys WHERE kind = ? AND key = ?"

@@ -28,7 +28,10 @@ class TextVectors:
     def embed(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> Floats:
         """``(len(texts), dim)``; ``progress(done, of)`` counts those that were not in the database."""
         hashes = [text_hash(text) for text in texts]
-        stored = self._db.vectors(self._embedder.name, hashes)
+        # What is damaged is only lost: it is made anew.
+        kept = self._db.vectors(self._embedder.name, hashes).items()
+        size = self._embedder.dim * np.dtype(np.float32).itemsize
+        stored = {h: v for h, v in kept if type(v) is bytes and len(v) == size}
         missing = {h: text for h, text in zip(hashes, texts, strict=True) if h not in stored}
         todo = list(missing)
         for start in range(0, len(todo), _BATCH):

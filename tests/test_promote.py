@@ -219,6 +219,22 @@ def test_the_command_promotes_and_takes_back(tmp_path: Path) -> None:
     assert trust_for("clerk") == UNANIMITY
 
 
+def test_the_same_command_again_tells_the_same_and_gives_nothing(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    run(app, ["models", "add", "alias", "clerk", "nearest"])
+    args = ["promote", "clerk", "scripted:alfworld", "--n", "8", "-o", str(tmp_path / "run")]
+    first = run(app, [*args, "--json"])
+    trace, known = (tmp_path / "run" / "trace.jsonl").read_bytes(), names()
+    again = run(app, [*args, "--json"])
+    assert again.exit_code == 0 and json.loads(again.stdout) == json.loads(first.stdout)
+    assert "clerk is scripted:alfworld already" in run(app, args).output
+    assert (names(), (tmp_path / "run" / "trace.jsonl").read_bytes()) == (known, trace)
+    for elsewhere in ([], ["-o", str(tmp_path / "other")]):
+        alone = run(app, [*args[:5], *elsewhere])
+        assert isinstance(alone.exception, ConfigError) and "is scripted:alfworld already" in str(alone.exception)
+    assert not (tmp_path / "other").exists()
+
+
 def test_who_is_not_promoted_leaves_all_as_it_was(tmp_path: Path) -> None:
     run = CliRunner().invoke
     run(app, ["models", "add", "alias", "clerk", "scripted:alfworld"])

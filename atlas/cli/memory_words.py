@@ -50,6 +50,8 @@ def worth(found: Evidence | None) -> str:
 def reason_for(item: Item, history: Sequence[tuple[Version, Change]]) -> str:
     """Why an item has its status: the reason of the last version, but for rollbacks, that gave it this status."""
     gave = [v.reason for v, change in history if v.action == "write" and change.after.status == item.status]
+    if not history:
+        return "no version tells why: the file is damaged"
     reason = gave[-1] if gave else history[-1][0].reason
     # Several may have been quarantined at once.
     found = re.search(

@@ -76,16 +76,41 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
         raise ConfigError(f"nobody is {role} yet: 'atlas models add alias {role} MODEL' says who is")
     known = meaning(candidate)
     spec, price = (known.model, known.price) if known is not None else (candidate, "")
-    folder, result = _contest(role, Meaning(model=spec, price=price, since=0), present, options)
-    if result.promoted:
+    against = present
+    if given := spec == present.model:
+        # The same command again: what was played for the role is told again, and the role is not given twice.
+        before = _who_was(role, options["out"], spec)
+        if before is None:
+            raise ConfigError(
+                f"{role} is {spec} already: name another candidate, or as -o the run in which it became so"
+            )
+        against = before
+    folder, result = _contest(role, Meaning(model=spec, price=price, since=0), against, options)
+    if result.promoted and not given:
         why = f"{_against(result)} on {result.tasks} held-out tasks, {folder.name}"
         certificate = result.trust.certificate
         certified = certificate is not None and certificate.certified
         # What is not certified is no reason to leave unanimity for.
         give(role, spec, why=why, price=price, trust=result.trust.model_dump(mode="json") if certified else None)
-    _told(role, candidate, result, folder, as_json=options["as_json"])
-    if not result.promoted:
+    _told(role, candidate, result, folder, given=given, as_json=options["as_json"])
+    if not result.promoted and not given:
         raise click.exceptions.Exit(1)
+
+
+def _who_was(role: str, folder: Path | None, candidate: str) -> Meaning | None:
+    """Against whom ``candidate`` played in the run at ``folder``, as far as that is known; None where it did not."""
+    from atlas.named import Meaning, names
+    from atlas.traces import Run
+    from atlas.traces.writer import MANIFEST
+
+    if folder is None or not (folder / MANIFEST).is_file():
+        return None
+    settings = Run(folder).settings
+    was = str(settings.get("present"))
+    if settings.get("kind") != "promotion" or settings.get("candidate") != candidate or was == candidate:
+        return None
+    past = names()[role].before
+    return next((one for one in reversed(past) if one.model == was), Meaning(model=was, since=0))
 
 
 def _contest(role: str, candidate: Meaning, present: Meaning, options: dict[str, Any]) -> tuple[Path, Promotion]:
@@ -154,7 +179,7 @@ def _against(result: Promotion) -> str:
     return f"{figure(result.candidate)} % against {figure(result.present)} %"
 
 
-def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json: bool) -> None:
+def _told(role: str, candidate: str, result: Promotion, folder: Path, *, given: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"role": role, "run": str(folder), **result.model_dump(mode="json")}, indent=2))
         return
@@ -162,7 +187,9 @@ def _told(role: str, candidate: str, result: Promotion, folder: Path, *, as_json
     from atlas.tables import console, plain, points_interval
 
     out = console()
-    verdict = f"{role} is {candidate} now" if result.promoted else f"{role} stays who it was"
+    verdict = f"{role} is {candidate} already" if given else f"{role} is {candidate} now"
+    if not result.promoted:
+        verdict = f"{verdict}, and this would not make it so" if given else f"{role} stays who it was"
     out.print(plain(verdict, "bold green" if result.promoted else "bold red"))
     out.print(
         plain(

@@ -161,6 +161,7 @@ def _show_episode(episode: StoredEpisode, *, prompts: bool, as_json: bool) -> No
                 "arm": episode.arm,
                 "task": episode.task.model_dump(exclude={"instructions"}),
                 "result": episode.result.model_dump(mode="json", exclude={"task"}) if episode.result else None,
+                "lost": episode.lost,
                 "steps": [step.model_dump(mode="json", exclude=hidden) for step in episode.steps],
             }
         )
@@ -188,7 +189,7 @@ def _show_episodes(episodes: list[StoredEpisode], *, as_json: bool) -> None:
             tables.plain(tables.shorten(row["goal"], 60)),
             tables.plain(_ended(row), "red" if row["stop"] == "error" else ""),
             "-" if row["score"] is None else f"{row['score']:g}",
-            str(row["steps"]),
+            f"{row['steps']} ({row['lost']} lost)" if row["lost"] else str(row["steps"]),
             str(row["teacher_steps"]),
             tables.money(row["dollars"]),
         )
@@ -211,7 +212,8 @@ def _episode_row(episode: StoredEpisode) -> dict[str, Any]:
         "retried": episode.retried,
         "success": result.success if result else None,
         "score": result.score if result else None,
-        "steps": result.steps if result else len(steps),
+        "steps": result.steps if result else len(steps) + episode.lost,
+        "lost": episode.lost,
         "teacher_steps": result.teacher_steps if result else sum(s.decision.actor == "teacher" for s in steps),
         "dollars": total(episode.spend).dollars,
     }

@@ -31,6 +31,9 @@ def print_episode(out: Console, episode: StoredEpisode, *, prompts: bool = False
     if episode.steps:
         out.print()
         _line(out, "ends", shorten(episode.steps[-1].outcome.text, 400))
+    if episode.lost:
+        said = "a step" if episode.lost == 1 else f"{episode.lost} steps"
+        out.print(plain(f"\n{said} of it cannot be shown: lines of the trace are lost", "red"))
     if result is None:
         out.print(plain("\nopen: still running, or its process was killed", "yellow"))
         return

@@ -76,6 +76,8 @@ def episode_reason(episode: StoredEpisode, score: float | None, filters: Filters
         return "interrupted: it is played again when the run resumes"
     if episode.retried:
         return "ended with an error and was played again"
+    if episode.lost:
+        return "steps of it are lost: the trace is damaged"
     if filters.arms and episode.arm not in filters.arms:
         return "another arm"
     if filters.splits and task.split not in filters.splits:

@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from atlas.errors import DataError
 from atlas.memory.database import Item as Stored
-from atlas.memory.database import Kind, Write
+from atlas.memory.database import Kind, Write, parsed
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.memory import Memory
 from atlas.memory.pamphlet import Entry
@@ -206,7 +206,7 @@ class MemoryStore(BaseStore):
 
 def _value(stored: Stored) -> dict[str, Any]:
     model = Demonstration if stored.kind == "demonstration" else Entry
-    return model.model_validate_json(stored.record).model_dump(mode="json")
+    return parsed(stored, model, "the memory of this store").model_dump(mode="json")
 
 
 def _record(kind: Kind, key: str, value: Mapping[str, Any]) -> Demonstration | Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from atlas.traces.writer import MANIFEST, TRACE, read_manifest
 _STEP = re.compile(rb'\{"type":"step","episode":"([^"\\]+)"')
 """How the writer begins a step's line: enough to know whose it is without parsing it."""
 _EVENT = re.compile(rb'\{"type":"(supervised|learned)"')
+_INDEX = b',"index":'
+"""What stands before the number of a step: nothing before that has such a key, and quotes within texts are escaped."""
+
+log = logging.getLogger("atlas.traces")
 
 
 @dataclass
@@ -43,11 +48,35 @@ class StoredEpisode:
     _offsets: list[int] = field(default_factory=list, repr=False)
     """Where the lines of its steps begin in the file."""
     _texts: dict[str, str] = field(default_factory=dict, repr=False)
+    _indexes: set[int] = field(default_factory=set, repr=False)
+    """Which steps these lines say they are; fewer than lines where some do not say."""
+
+    @property
+    def lost(self) -> int:
+        """How many of its steps are not in the file though they were taken, as the numbers of the others and the result
+        tell. Whoever learns from episodes or judges them leaves out those that have lost some."""
+        there = len(self._indexes)
+        if there < len(self._offsets):  # of a build that wrote lines in another way, or written twice
+            there = len(self._offsets)
+        last = max(self._indexes, default=-1) + 1
+        return max(0, last - there, (self.result.steps if self.result is not None else 0) - there)
+
+    def _has(self, offset: int, line: bytes, retrieved: bool) -> None:
+        """A line is one of its steps."""
+        self._offsets.append(offset)
+        _, _, after = line.partition(_INDEX)
+        if (index := after[:12].partition(b",")[0]).isdigit():
+            self._indexes.add(int(index))
+        self.retrieved = self.retrieved or retrieved
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """The steps in order, prompts restored."""
-        steps, before = [], Prompt()
+        """The steps in order, prompts restored: those that are :attr:`lost` are not among them, and the prompts after a
+        lost one, of which only what they add is written, are empty. Raises StoreError where a line of one is damaged.
+        """
+        steps: list[Step] = []
+        before = Prompt()
+        whole = next((i for i in range(len(self._indexes)) if i not in self._indexes), len(self._offsets))
         for raw in sorted(self._raw_steps(), key=lambda line: int(line["index"])):
             body = {k: v for k, v in raw.items() if k not in ("type", "episode", "outcome_admissible", "prompt")}
             try:
@@ -55,12 +84,15 @@ class StoredEpisode:
                 # In the first schema the prompt and the spend stood with the decision.
                 old = decision.pop("prompt", None), decision.pop("spend", None)
                 body["spend"] = _spent(raw)
-                before = unpack_prompt(raw["prompt"] if "prompt" in raw else old[0], before, self._texts)
+                packed = raw["prompt"] if "prompt" in raw else old[0]
+                before = unpack_prompt(packed, before, self._texts) if raw["index"] < whole else Prompt()
                 steps.append(Step.model_validate({**body, "decision": {**decision, "prompt": before}}))
             except (KeyError, TypeError, ValueError) as error:
                 raise StoreError(
                     f"step {raw['index']} of episode {self.id} does not fit the trace format: the file is damaged"
                 ) from error
+        if self.result is not None and len(steps) + self.lost < self.result.steps:
+            raise StoreError(f"a step of episode {self.id} does not fit the trace format: the file is damaged")
         return tuple(steps)
 
     @property
@@ -107,15 +139,17 @@ class Run:
         """All episodes in order of their start, those without an end included."""
         found: dict[str, StoredEpisode] = {}
         texts: dict[str, str] = {}
+        strays: dict[str, list[tuple[int, bytes, bool]]] = {}
         for number, offset, line in self._lines():
             step = _STEP.match(line)
             if step is not None:
                 episode = found.get(step[1].decode())
-                if episode is not None:
-                    episode._offsets.append(offset)
-                    # Quotes within texts are escaped, so this stands nowhere but in a decision.
-                    used = b'"retrieved":[{' in line or b'"guidance":[{' in line
-                    episode.retrieved = episode.retrieved or used
+                # Quotes within texts are escaped, so this stands nowhere but in a decision.
+                used = b'"retrieved":[{' in line or b'"guidance":[{' in line
+                if episode is None:
+                    strays.setdefault(step[1].decode(), []).append((offset, line, used))
+                else:
+                    episode._has(offset, line, used)
             elif (event := _parsed(line)) is not None:
                 try:
                     self._take(event, found, texts)
@@ -124,7 +158,27 @@ class Run:
         for again in retried(e.result for e in found.values() if e.result is not None):
             if again in found:
                 found[again].retried = True
+        for name, lines in strays.items():
+            for place in lines if name in found else ():  # its beginning is lost, and its end tells the same
+                found[name]._has(*place)
+        self._complain(found, sum(name not in found for name in strays))
         return list(found.values())
+
+    def _complain(self, found: dict[str, StoredEpisode], unknown: int) -> None:
+        """Say what lines are missed, once for each look at the run."""
+        short = [episode for episode in found.values() if episode.lost]
+        if short or unknown:
+            steps = sum(episode.lost for episode in short)
+            also = f", and the beginnings of {unknown} episodes that have no end" if unknown else ""
+            log.warning(
+                "%s has lost lines: %d steps of %d episodes (%s)%s. These episodes count in the account; nothing is "
+                "learned from them, exported or judged",
+                self.folder / TRACE,
+                steps,
+                len(short),
+                ", ".join(episode.id for episode in short[:5]) + (", ..." if len(short) > 5 else ""),
+                also,
+            )
 
     def results(self) -> list[Episode]:
         """The results of all finished episodes, in order of their end, without those that were played again after an
@@ -170,8 +224,21 @@ class Run:
                     _trace=self.folder / TRACE,
                     _texts=texts,
                 )
-            case "end" if event["id"] in found:
-                found[event["id"]].result = _result(event)
+            case "end":
+                result = _result(event)
+                episode = found.setdefault(
+                    result.id,
+                    StoredEpisode(
+                        id=result.id,
+                        arm=result.arm,
+                        task=result.task,
+                        seed=result.seed,
+                        config=result.config,
+                        _trace=self.folder / TRACE,
+                        _texts=texts,
+                    ),
+                )
+                episode.result = result
 
     def _damaged(self, number: int) -> StoreError:
         return StoreError(f"{self.folder / TRACE}, line {number}, does not fit the trace format: the file is damaged")

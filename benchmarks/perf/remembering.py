@@ -18,6 +18,8 @@ from atlas.records import DemoStep, Task
 T = TypeVar("T")
 
 K = 6
+PASSES = 7
+"""The queries are asked so often, and the least of the medians counts: the machine has other things to do."""
 
 
 def memory(added: int = 200, windows: int = 10_000, asked: int = 200) -> dict[str, float]:
@@ -36,7 +38,9 @@ def memory(added: int = 200, windows: int = 10_000, asked: int = 200) -> dict[st
             views = queries(demos, asked)
             for view in views:
                 store.search(view, K)  # the query is embedded beforehand
-            found[f"search among {windows:,} {name} windows"] = _each(lambda view: store.search(view, K), views, 10)
+            found[f"search among {windows:,} {name} windows"] = min(
+                _each(lambda view: store.search(view, K), views, 10) for _ in range(PASSES)
+            )
     return found
 
 
