@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from atlas.errors import AtlasError, BudgetExceeded, ConfigError, ModelError
+from atlas.errors import ActionRefused, AtlasError, BudgetExceeded, ConfigError, ModelError
 
 log = logging.getLogger("atlas.wire")
 
 INVALID = "invalid_request_error"
 BUDGET = "budget_exceeded"
 """The code of an error that says that a budget is spent."""
+REFUSED = "action_refused"
+"""The code of an error that says that an action needs a teacher's word and there is no teacher."""
 
 _KINDS = {
     401: "authentication_error",
@@ -56,6 +58,8 @@ def refusal_of(error: Exception, *, obeys: bool, inside: bool = False) -> Refusa
             # These are of the moment: another try may find a server that is free.
             headers = {"retry-after": "1"} if status in (429, 503) else _ONCE
             return Refusal(status, str(error), kind, code, headers)
+        case ActionRefused():
+            return Refusal(403, str(error), _KINDS[403], REFUSED, _ONCE)
         case BudgetExceeded():
             return Refusal(400, str(error), INVALID, BUDGET, _ONCE)
         case ModelError(status=int(status), code=code):
