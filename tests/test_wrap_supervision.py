@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import atlas
+from atlas.cli import main
 from atlas.cli.traces import command as traces
 from atlas.errors import ConfigError, DataError
 from atlas.memory import Memory
@@ -133,6 +134,27 @@ def test_several_agents_on_one_memory_or_run_go_by_the_same(tmp_path: Path, capl
             with agent(wrong, **use) as one, agent(wrong, **use) as two:
                 played = "".join(serve(either, 1, number) for number, either in enumerate((one, two) * 7))
         assert played.startswith("uuuuuuuTTTT") and len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("place", ["memory", "run"])
+def test_scores_that_come_late_and_from_elsewhere_count_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    kept = ["--memory", str(tmp_path / "memory.sqlite"), "--embedder", "hash"] if place == "memory" else []
+    with (
+        Memory(tmp_path / "memory.sqlite", "hash") as memory,
+        agent(wrong, run=tmp_path / "run", **({"memory": memory} if kept else {})) as served,
+    ):
+        for number in range(8):
+            with served.episode(f"question {number}") as episode:
+                episode.client.chat.completions.create(model="m", messages=user())
+            if number < 7:
+                for value in ("0.5", "0"):
+                    main(["score", str(tmp_path / "run"), episode.id, value, *kept])
+        assert serve(served, 2, 8) == "TT"
+    assert sum("success has dropped" in record.message for record in caplog.records) == 1
+    told = [event for event in Run(tmp_path / "run").events() if isinstance(event, Supervised)]
+    assert [(event.change.episodes, event.raised) for event in told] == [(7, True)]
 
 
 @pytest.mark.parametrize("place", ["memory", "run"])

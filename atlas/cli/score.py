@@ -7,8 +7,9 @@ import json
 import click
 
 from atlas.errors import ConfigError, StoreError
+from atlas.records import Episode
 from atlas.traces.late import rescored
-from atlas.traces.reader import StoredEpisode, find_run
+from atlas.traces.reader import Run, StoredEpisode, find_run
 from atlas.traces.writer import RunWriter
 
 
@@ -38,16 +39,29 @@ def command(
     # The settings that the run has: it is gone on with, not begun anew.
     with RunWriter(found.folder, found.settings) as writer:
         writer.end(late)
-    if memory is not None:
-        from atlas.memory import Memory
-
-        with Memory(memory, embedder or "minilm") as kept:
-            kept.keep(late, stored.steps)
+        _follow(found, late, stored, writer, memory, embedder or "minilm")
     if as_json:
         click.echo(json.dumps(late.model_dump(mode="json")))
     else:
         before = "none" if stored.result.score is None else f"{stored.result.score:g}"
         click.echo(f"episode {late.id}: score {late.score:g} (it was {before}), success {str(late.success).lower()}")
+
+
+def _follow(
+    run: Run, late: Episode, stored: StoredEpisode, writer: RunWriter, memory: str | None, embedder: str
+) -> None:
+    """What the memory learns from the score, and what it says of the agent's success."""
+    from atlas.wrap.supervision import scored_late
+
+    if memory is None:
+        if stored.result is not None and stored.result.success is None:
+            scored_late(run, late, None, writer)
+        return
+    from atlas.memory import Memory
+
+    with Memory(memory, embedder) as kept, kept.database.transaction():
+        if kept.keep(late, stored.steps).outcome:
+            scored_late(run, late, kept, writer)
 
 
 def _only(episodes: list[StoredEpisode], beginning: str, run: str) -> StoredEpisode:

@@ -18,10 +18,14 @@ from pydantic import ValidationError
 from atlas.memory import Memory
 from atlas.records import Episode
 from atlas.standing import TAUGHT, TRIED, Change, Standing
-from atlas.traces.events import Event, Supervised
-from atlas.traces.reader import Results
+from atlas.traces.events import Supervised, Tells
+from atlas.traces.reader import Results, Run
 
 log = logging.getLogger("atlas.wrap")
+
+
+COUNTED = 10_000
+"""Episodes that are remembered as counted."""
 
 
 class Place(Protocol):
@@ -41,6 +45,8 @@ class InProcess:
         self._arm, self._expected = arm, expected
         self._lock = threading.Lock()
         self._standing = Standing()
+        self._counted: dict[str, None] = {}
+        """The newest episodes that were counted: one that is scored anew counts once."""
 
     def now(self) -> Standing:
         return self._standing
@@ -50,8 +56,11 @@ class InProcess:
             return self._fold(episode)
 
     def _fold(self, episode: Episode) -> list[tuple[str, Standing, Change]]:
-        if episode.success is None or episode.arm != self._arm:
+        if episode.success is None or episode.arm != self._arm or episode.id in self._counted:
             return []
+        self._counted[episode.id] = None
+        if len(self._counted) > COUNTED:
+            del self._counted[next(iter(self._counted))]
         self._standing, change = self._standing.after(episode.success, episode.lane, self._expected)
         return [(episode.id, self._standing, change)] if change is not None else []
 
@@ -74,7 +83,10 @@ class InTrace(InProcess):
     def after(self, episode: Episode) -> list[tuple[str, Standing, Change]]:
         with self._lock:
             self._follow()
-            return [change for change in self._said if change[0] == episode.id]
+            own = [change for change in self._said if change[0] == episode.id]
+            # One that is scored anew says nothing again.
+            self._said = [change for change in self._said if change[0] != episode.id]
+            return own
 
     def _follow(self) -> None:
         """Read what has been written. Changes are kept for who ended their episode: another may read of it first."""
@@ -149,7 +161,7 @@ class Supervision:
             self._since = 0 if tried else self._since + 1
         return TRIED if tried else TAUGHT
 
-    def after(self, episode: Episode) -> list[Event]:
+    def after(self, episode: Episode) -> list[Supervised]:
         """What an episode that has ended changed, to be recorded and said."""
         return [
             Supervised(
@@ -186,3 +198,27 @@ class Supervision:
             else "Nothing follows from it, as the agent has no teacher to turn to, or decides by a policy of its own"
         )
         return f"{self._arm}: success has dropped: {count} succeeded, where {expected}. {what}"
+
+
+def scored_late(run: Run, episode: Episode, memory: Memory | None, recorder: Tells) -> None:
+    """``episode`` of ``run`` got its first score when its agent was elsewhere: what follows is recorded and said.
+
+    To be called once the trace has the score and, where there is a ``memory``, in the transaction that keeps it.
+    """
+    expected = run.about.get("expect")
+    if not isinstance(expected, int | float):
+        return
+    place: InProcess
+    if memory is not None:
+        place = InMemory(episode.arm, expected, memory)
+    else:
+        place = InTrace(episode.arm, expected, run.folder)
+    supervision = Supervision(episode.arm, place, teaches=_teaches(run.about.get("policy")), run=str(run.folder))
+    for event in supervision.after(episode):
+        recorder.tell(event)
+        supervision.say(event)
+
+
+def _teaches(config: object) -> bool:
+    """Whether a policy of that configuration has the lane in which the teacher acts."""
+    return isinstance(config, dict) and (config.get("policy") == "taught" or _teaches(config.get("inner")))
