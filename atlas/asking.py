@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
+from typing import Any
 
 from atlas.actions import Actions, Parsed
 from atlas.budget import Meter
@@ -42,6 +44,9 @@ _OF_ONE = frozenset({"temperature", "seed"})
 
 _HALF = re.compile("[\ud800-\udfff]")
 """Half of a surrogate pair: JSON can spell it and models do write it, but no text encoding or database takes it."""
+
+
+Heard = Callable[[str, dict[str, Any]], None]
 
 
 class Account:
@@ -112,6 +117,9 @@ class Desk:
 
     def __init__(self, account: Account | None = None) -> None:
         self.account = account or Account()
+        self.heard: Heard | None = None
+        """Where set, what is asked here for the next action is the answer, whatever it says, and who waits for it is
+        told of its pieces as they come: the name of the model, and a delta of the chat-completions API."""
         self._rows: list[Spend] = []
 
     @property
@@ -175,7 +183,8 @@ class Desk:
                 usage = _sound(usage, Ask(view, question, n=n, max_tokens=limit, bound=bound), model.price)
             self._charge(Spend(actor=actor, model=model.name, usage=usage))
 
-        ask = Ask(view, question, n, first, temperature, limit, bound, purpose, proposal, charge)
+        heard = partial(self.heard, model.name) if self.heard is not None and purpose == ACT and n == 1 else None
+        ask = Ask(view, question, n, first, temperature, limit, bound, purpose, proposal, charge, heard)
         completion = await self._complete(model, ask)
         charge(completion.usage)
         replies = tuple(map(_sayable, completion.replies)) or (Reply(text=""),)

@@ -70,6 +70,9 @@ class Ask(msgspec.Struct, frozen=True, weakref=True):
     paid: Callable[[Usage], None] = _untold
     """To be called with what was used for this ask and will stand in no completion: a model does so before it raises,
     and before it is cancelled. Safe from any thread."""
+    heard: Callable[[dict[str, Any]], None] | None = None
+    """Where somebody listens: to be called with each piece of the one reply as it comes, in the event loop of the ask:
+    a ``delta`` of the chat-completions API. A model that cannot need not."""
 
     def replace(self, **changes: Any) -> Ask:
         """A copy with some fields changed."""

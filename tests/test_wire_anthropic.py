@@ -287,7 +287,7 @@ def test_text_that_comes_in_pieces_is_the_same_answer() -> None:
     signed = {"type": "thinking", "thinking": "Hm, so.", "signature": "EqQB"}
     message = {"reasoning_content": "Hm, so.", "thinking_blocks": [signed]}
     whole = told(decided("I look.", LOOK, message=message))
-    writer = anthropic.writer_of(request, whole.id, whole.model)
+    writer = anthropic.writer_of(request, whole.id, whole.model, 0)
     events = [*writer.begin()]
     for piece in ("Hm", ", so."):
         events += writer.part(
@@ -361,7 +361,7 @@ def test_errors_have_the_type_of_their_status() -> None:
 
 
 def test_errors_are_raised_by_the_client_library_in_mid_stream() -> None:
-    writer = anthropic.writer_of(anthropic.read(asked()), "x", "m")
+    writer = anthropic.writer_of(anthropic.read(asked()), "x", "m", 0)
     client = client_told([*writer.begin(), writer.broken("the model is gone", None)])
     with (
         pytest.raises(library.APIError, match="the model is gone"),

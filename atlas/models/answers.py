@@ -35,6 +35,9 @@ def _reply(choice: Any, stop: Sequence[str]) -> Reply:
         text, finish, calls = text[:cut], "stop", ()
         if whole is not None:
             whole = {**{name: value for name, value in whole.items() if name != "tool_calls"}, "content": text}
+    if (logprobs := _said(choice.get("logprobs"))) and cut < 0:
+        # They stand beside the message, and go down with it.
+        whole = {**(whole or {"role": "assistant", **_said(message)}), "logprobs": logprobs}
     return Reply(text=text, tool_calls=tuple(map(_tool_call, calls)), finish=finish, message=whole)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -166,15 +166,44 @@ class Hosted:
 
     async def _attempt(self, ask: Ask, request: Request, bill: _Bill) -> Sequence[Reply]:
         async with _turn(urlsplit(self._base_url or "").netloc or self._provider):
-            return await self._request(ask, request, bill)
+            if ask.heard is None or request.count > 1 or request.stop:
+                return await self._request(ask, request, bill, None)
+            told: list[dict[str, Any]] = []
 
-    async def _request(self, ask: Ask, request: Request, bill: _Bill) -> Sequence[Reply]:
+            def heard(delta: dict[str, Any]) -> None:
+                told.append(delta)
+                assert ask.heard is not None
+                ask.heard(delta)
+
+            try:
+                return await self._request(ask, request, bill, heard)
+            except Transient as failure:
+                if not told:
+                    raise
+                # Who listens has heard the beginning of an answer: another one cannot follow.
+                raise ModelError(
+                    f"model {self.name!r} {failure.cause} in the middle of its answer: {failure.mend}",
+                    status=failure.status,
+                ) from None
+
+    async def _request(
+        self, ask: Ask, request: Request, bill: _Bill, heard: Callable[[dict[str, Any]], None] | None
+    ) -> Sequence[Reply]:
         asked = request.body.get("timeout")
         timeout = float(asked) if isinstance(asked, int | float) else self._timeout
         try:
             # Not every client keeps to its own timeout with every provider; ours is the backstop.
-            async with asyncio.timeout(timeout + 5.0):
-                answer = await self._upstream.send(dict(request.body), timeout)
+            async with asyncio.timeout(timeout + 5.0) as bound:
+                if heard is None:
+                    answer = await self._upstream.send(dict(request.body), timeout)
+                else:
+                    now = asyncio.get_running_loop().time
+
+                    def more(delta: dict[str, Any]) -> None:
+                        bound.reschedule(now() + timeout + 5.0)
+                        heard(delta)
+
+                    answer = await self._upstream.stream(dict(request.body), timeout, more)
         except asyncio.CancelledError:
             bill.add(unanswered(ask, request, self.price))
             raise

@@ -7,16 +7,18 @@ sent. What they raise is sorted in :mod:`atlas.models.faults`.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from atlas.errors import ConfigError, MissingExtra
 from atlas.models.keys import missing_key
+from atlas.models.pieces import Pieces
 from atlas.models.responses import from_responses, to_responses
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ _ALWAYS = frozenset({"metadata", "max_tokens", "max_completion_tokens"})
 """What litellm takes for every provider, whether its list says so or not."""
 
 
+Answer = dict[str, Any]
+
+
 class Upstream(Protocol):
     """Who sends a request."""
 
@@ -44,6 +49,11 @@ class Upstream(Protocol):
 
     async def send(self, body: dict[str, Any], seconds: float) -> dict[str, Any]:
         """The answer: a chat completion, or what the server sent in place of one. ``seconds`` is its timeout."""
+        ...
+
+    async def stream(self, body: dict[str, Any], seconds: float, heard: Callable[[dict[str, Any]], None]) -> Answer:
+        """The same for one choice, of which ``heard`` is told piece by piece where the server can; ``seconds`` is for
+        each of them."""
         ...
 
 
@@ -81,6 +91,16 @@ class Litellm:
         answer: dict[str, Any] = response.model_dump()
         return answer
 
+    async def stream(self, body: dict[str, Any], seconds: float, heard: Callable[[dict[str, Any]], None]) -> Answer:
+        asked = {"timeout": seconds, **body, **self._fixed, "stream": True, "stream_options": {"include_usage": True}}
+        chunks = []
+        async for chunk in await self._litellm.acompletion(**asked):
+            chunks.append(chunk)
+            if chunk.choices:
+                heard(chunk.choices[0].delta.model_dump(exclude_none=True))
+        whole = self._litellm.stream_chunk_builder(chunks)
+        return {"choices": None} if whole is None else dict(whole.model_dump())
+
 
 class OpenAI:
     """OpenAI, or a server that speaks its API, through its client alone: litellm would add milliseconds and lose what
@@ -105,12 +125,7 @@ class OpenAI:
     async def send(self, body: dict[str, Any], seconds: float) -> dict[str, Any]:
         import httpx
 
-        options: RequestOptions = {"timeout": body.pop("timeout", seconds)}
-        if (headers := body.pop("extra_headers", None)) is not None:
-            options["headers"] = headers
-        if (query := body.pop("extra_query", None)) is not None:
-            options["params"] = query
-        body |= body.pop("extra_body", None) or {}
+        options = _options(body, seconds)
         path, sent = "/chat/completions", {"model": self._model, **body}
         if self._responses:
             path, sent = "/responses", to_responses(body, self._model)
@@ -122,6 +137,35 @@ class OpenAI:
         if not isinstance(answer, Mapping):
             return {"choices": None}
         return from_responses(answer) if self._responses else dict(answer)
+
+    async def stream(self, body: dict[str, Any], seconds: float, heard: Callable[[dict[str, Any]], None]) -> Answer:
+        if self._responses:
+            return await self.send(body, seconds)
+        from openai.types.chat import ChatCompletionChunk
+
+        options = _options(body, seconds)
+        sent = {"model": self._model, **body, "stream": True, "stream_options": {"include_usage": True}}
+        stream = await self._client().post(
+            "/chat/completions",
+            body=sent,
+            cast_to=ChatCompletionChunk,
+            options=options,
+            stream=True,
+            stream_cls=self._openai.AsyncStream[ChatCompletionChunk],
+        )
+        try:
+            if "json" in stream.response.headers.get("content-type", ""):
+                # A server that does not stream.
+                whole = json.loads(await stream.response.aread())
+                return dict(whole) if isinstance(whole, Mapping) else {"choices": None}
+            pieces = Pieces()
+            async for chunk in stream:
+                delta = pieces.add(chunk.to_dict(exclude_unset=True, mode="json"))
+                if delta:
+                    heard(delta)
+            return pieces.whole()
+        finally:
+            await stream.close()
 
     def _client(self) -> AsyncOpenAI:
         """The client of this event loop: connections belong to a loop."""
@@ -140,6 +184,17 @@ class OpenAI:
                 )
                 self._clients[loop] = client
             return client
+
+
+def _options(body: dict[str, Any], seconds: float) -> RequestOptions:
+    """What of ``body`` is not for the body, taken out of it."""
+    options: RequestOptions = {"timeout": body.pop("timeout", seconds)}
+    if (headers := body.pop("extra_headers", None)) is not None:
+        options["headers"] = headers
+    if (query := body.pop("extra_query", None)) is not None:
+        options["params"] = query
+    body |= body.pop("extra_body", None) or {}
+    return options
 
 
 def upstream_of(name: str, base_url: str | None, api_key: str | None, *, responses: bool) -> Upstream:

@@ -9,6 +9,7 @@ Each request takes the next behaviour of the script; the last one repeats. Reque
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ class Say:
     """Fields of the answer to add or replace."""
     seconds: float = 0.0
     """How long it takes."""
+    pause: float = 0.0
+    """Seconds between two pieces of a stream."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,10 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             match behaviour:
                 case Say() as said:
                     server.stopping.wait(said.seconds)
-                    self._send(200, _completion(said, request))
+                    if request.get("stream"):
+                        self._stream(_completion(said, request), said.pause)
+                    else:
+                        self._send(200, _completion(said, request))
                 case Status() as status:
                     self._fail(status)
                 case Slots(most, text) if int(request.get("n") or 1) <= most:
@@ -162,6 +168,17 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
+        def _stream(self, whole: dict[str, Any], pause: float) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            self.close_connection = True
+            for chunk in _chunks(whole):
+                self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+                self.wfile.flush()
+                server.stopping.wait(pause)
+            self.wfile.write(b"data: [DONE]\n\n")
+
         def _fail(self, status: Status) -> None:
             key = self.headers.get("authorization", "") if status.echo_key else ""
             error = {"message": f"{status.message} {key}".strip(), "type": status.kind, "code": status.kind}
@@ -181,6 +198,27 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             """Silent: a test's output is its own."""
 
     return Handler
+
+
+def _chunks(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The chunks of a stream that says the same, word by word; its usage last."""
+    head = {**whole, "object": "chat.completion.chunk"}
+    usage = head.pop("usage", None)
+    for choice in whole["choices"]:
+        message = dict(choice["message"])
+        deltas: list[dict[str, Any]] = [
+            {name: piece}
+            for name in ("reasoning_content", "content")
+            for piece in re.findall(r"\s*\S+", message.pop(name, None) or "")
+        ]
+        deltas.append(
+            {**message, "tool_calls": [{"index": i, **c} for i, c in enumerate(message.get("tool_calls") or ())]}
+        )
+        for delta in deltas:
+            yield {**head, "choices": [{"index": choice["index"], "delta": delta, "finish_reason": None}]}
+        yield {**head, "choices": [{"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}]}
+    if usage is not None:
+        yield {**head, "choices": [], "usage": usage}
 
 
 def _completion(said: Say, request: dict[str, Any]) -> dict[str, Any]:

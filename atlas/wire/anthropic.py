@@ -66,18 +66,18 @@ def count(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(told: Told, request: Request) -> dict[str, Any]:
     """The answer as one JSON object; its usage is that of all models asked in this step."""
-    return writer_of(request, told.id, told.model).whole(told)
+    return writer_of(request, told.id, told.model, told.created).whole(told)
 
 
 def events(told: Told, request: Request) -> Iterator[tuple[str, dict[str, Any]]]:
     """The answer as a stream of (event, data)."""
-    writer = writer_of(request, told.id, told.model)
+    writer = writer_of(request, told.id, told.model, told.created)
     yield from writer.begin(told.usage)
     yield from writer.end(told)
 
 
-def writer_of(request: Request, id: str, model: str) -> Writer:
-    """Writes an answer while it is being made; see :class:`Writer`."""
+def writer_of(request: Request, id: str, model: str, created: int) -> Writer:
+    """Writes an answer while it is being made; see :class:`Writer`. When that was is nothing that this API tells."""
     thinking = request.options.get("thinking") or {}
     return Writer(id, model, asked=thinking.get("type", "disabled") != "disabled", display=thinking.get("display"))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import ModuleType
@@ -92,6 +92,26 @@ class Host(Protocol):
         ...
 
 
+class Writer(Protocol):
+    """Writes the events of an answer while it is being made."""
+
+    def begin(self) -> Iterable[tuple[str, dict[str, Any]]]:
+        """What comes before all else."""
+        ...
+
+    def part(self, delta: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+        """A piece, as a delta of the chat-completions API."""
+        ...
+
+    def end(self, told: Told) -> Iterable[tuple[str, dict[str, Any]]]:
+        """All that was not told yet."""
+        ...
+
+    def broken(self, message: str, code: str | None) -> tuple[str, dict[str, Any]]:
+        """The last event of an answer that failed on its way."""
+        ...
+
+
 class Gone(Exception):
     """The client has left before it had its answer."""
 
@@ -159,12 +179,14 @@ class Wire:
         answer.headers += [(name.encode(), value.encode()) for name, value in request.headers.items()]
         left = asyncio.ensure_future(_left(receive))
         try:
-            told = await (_stream(call, left, answer) if request.stream else _whole(call, left, answer))
+            told = await (_stream(api, call, request, left, answer) if request.stream else _whole(call, left, answer))
             if api is responses:
                 # Before the client has it: it may go on from it at once.
                 responses.keep(shelf, request, responses.write(told, request), len(body))
             if request.stream:
-                await _send_events(api, told, request, left, answer)
+                events = answer.writer.end(told) if answer.writer else api.events(told, request)
+                await _send_events(events, left, answer)
+                await answer.more(b"data: [DONE]\n\n" if api is chat else b"", last=True)
             else:
                 await answer.json(200, api.write(told, request))
             call.delivered = True
@@ -188,37 +210,54 @@ async def _whole(call: Call, left: asyncio.Future[None], answer: _Answer) -> Tol
     return told
 
 
-async def _stream(call: Call, left: asyncio.Future[None], answer: _Answer) -> Told:
-    """Begin a stream, and keep it alive until there is an answer."""
-    told = await _told(call, left, PATIENCE)
-    if told is not None:
-        answer.tell(told)
-    await answer.begin(200, _STREAM)
-    while told is None:
-        await answer.more(b": keep-alive\n\n")
-        told = await _told(call, left, PATIENCE)
-    return told
+async def _stream(api: ModuleType, call: Call, request: Request, left: asyncio.Future[None], answer: _Answer) -> Told:
+    """Begin a stream, pass on what is heard of the answer, and keep it alive until that is there."""
+    heard = 0
+    while True:
+        told = await _told(call, left, PATIENCE, heard)
+        parts = call.parts[heard:]
+        heard += len(parts)
+        if not answer.begun:
+            if told is not None:
+                answer.tell(told)
+            await answer.begin(200, _STREAM)
+        if parts and answer.writer is None:
+            answer.writer = api.writer_of(request, call.id, parts[0][0], call.created)
+            await _send_events(answer.writer.begin(), left, answer)
+        for _, delta in parts:
+            assert answer.writer is not None
+            await _send_events(answer.writer.part(delta), left, answer)
+        if told is not None:
+            return told
+        if not parts:
+            await answer.more(b": keep-alive\n\n")
 
 
 async def _send_events(
-    api: ModuleType, told: Told, request: Request, left: asyncio.Future[None], answer: _Answer
+    events: Iterable[tuple[str, dict[str, Any]]], left: asyncio.Future[None], answer: _Answer
 ) -> None:
-    for name, data in api.events(told, request):
+    for name, data in events:
         if left.done():
             raise Gone
         await answer.more(_event(name, data))
-    await answer.more(b"data: [DONE]\n\n" if api is chat else b"", last=True)
 
 
-async def _told(call: Call, left: asyncio.Future[None], patience: float | None) -> Told | None:
-    """The answer; None where it takes longer than ``patience`` seconds. Raises Gone where the client leaves first."""
+async def _told(
+    call: Call, left: asyncio.Future[None], patience: float | None, heard: int | None = None
+) -> Told | None:
+    """The answer; None where it takes longer than ``patience`` seconds, or where more than ``heard`` parts of it are
+    there. Raises Gone where the client leaves first."""
     waiting: set[asyncio.Future[Any]] = {call.task, left}
+    if heard is not None:
+        if len(call.parts) > heard and not call.task.done():
+            return None
+        waiting.add(call.news)
     await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
     if call.task.done():
         if call.task.cancelled():
             raise Refused(499, "the call was given up, as nobody waited for it", kind="server_error")
         return call.task.result()
-    if left.done():
+    if left.done() and not (heard is not None and len(call.parts) > heard):
         raise Gone
     return None
 
@@ -315,6 +354,8 @@ class _Answer:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.begun = False
+        self.writer: Writer | None = None
+        """Of a stream that tells the answer while it is being made."""
         self.headers: list[tuple[bytes, bytes]] = []
 
     def tell(self, told: Told) -> None:
@@ -337,6 +378,9 @@ class _Answer:
     async def refuse(self, api: ModuleType, refusal: Refusal) -> None:
         told = (refusal.status, refusal.message, refusal.kind, refusal.code)
         if self.begun:
+            if self.writer is not None:
+                await self.more(_event(*self.writer.broken(refusal.message, refusal.code)), last=True)
+                return
             await self.more(_event("" if api is chat else "error", api.failed(*told)), last=True)
             return
         self.headers += [(name.encode(), value.encode()) for name, value in refusal.headers.items()]

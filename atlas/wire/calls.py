@@ -30,9 +30,11 @@ class Call:
         """Whether somebody has had the whole answer."""
         self.parts: list[tuple[str, dict[str, Any]]] = []
         """What was heard of the answer so far: the model, and a delta as the chat-completions API has it."""
-        self.news = asyncio.Event()
-        """Set when there are more parts."""
+        self.first = 0.0
+        """When the first of them was heard, by ``time.perf_counter``."""
         self.loop = asyncio.get_running_loop()
+        self.news: asyncio.Future[None] = self.loop.create_future()
+        """Done when there are more parts."""
         self.waiting = 0
         self.task = self.loop.create_task(decide(self))
         # Whoever waits is told of a failure; where nobody does any more, nobody is to be warned of it.
@@ -40,8 +42,11 @@ class Call:
 
     def heard(self, model: str, delta: dict[str, Any]) -> None:
         """A part of the answer, as ``model`` writes it. In the call's own loop."""
+        self.first = self.first or time.perf_counter()
         self.parts.append((model, delta))
-        self.news.set()
+        news, self.news = self.news, self.loop.create_future()
+        if not news.done():
+            news.set_result(None)
 
     def leave(self) -> None:
         """One who waited goes: the step is given up in a while, unless others come."""

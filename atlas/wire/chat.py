@@ -142,6 +142,54 @@ def events(told: Told, request: Request) -> Iterator[tuple[str, dict[str, Any]]]
     yield from ending(told, request)
 
 
+def writer_of(request: Request, id: str, model: str, created: int) -> Writer:
+    """Writes an answer while it is being made; see :class:`Writer`."""
+    return Writer(request, id, model, created)
+
+
+class Writer:
+    """Writes an answer as it is made: each :meth:`part` as it comes, then :meth:`end`, which adds all that was not told
+    yet. Calls of tools are told at the end, whole: their ids have to be new to the conversation."""
+
+    def __init__(self, request: Request, id: str, model: str, created: int) -> None:
+        self._request, self._told_so_far = request, dict[str, str]()
+        self._head = {"id": f"chatcmpl-{id}", "object": _CHUNK, "created": created, "model": model}
+
+    def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield "", self._chunk({"role": "assistant", "content": ""})
+
+    def part(self, delta: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        said = {name: text for name, text in delta.items() if name != "role" and isinstance(text, str) and text}
+        for name, text in said.items():
+            self._told_so_far[name] = self._told_so_far.get(name, "") + text
+        if said:
+            yield "", self._chunk(said)
+
+    def end(self, told: Told) -> Iterator[tuple[str, dict[str, Any]]]:
+        message = message_of(told.decision)
+        logprobs = message.pop(_LOGPROBS, None)
+        finish = finish_of(told.decision, message)
+        rest = {}
+        for name, value in message.items():
+            before = self._told_so_far.get(name)
+            left = value.removeprefix(before) if before is not None and isinstance(value, str) else value
+            if name != "role" and left not in (None, "", []):
+                rest[name] = left
+        if "tool_calls" in rest:
+            rest["tool_calls"] = [{"index": i, **call} for i, call in enumerate(rest["tool_calls"])]
+        if rest or logprobs:
+            yield "", self._chunk(rest, logprobs=logprobs)
+        yield "", self._chunk({}, finish)
+        yield from ending(told, self._request)
+
+    def broken(self, message: str, code: str | None) -> tuple[str, dict[str, Any]]:
+        return "", failed(500, message, "server_error", code)
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return {**self._head, "choices": [choice]}
+
+
 def ending(told: Told, request: Request) -> Iterator[tuple[str, dict[str, Any]]]:
     """What follows the last choice."""
     for chunk in told.usage_chunks(request):

@@ -16,6 +16,7 @@ from atlas.asking import Desk
 from atlas.background import Background
 from atlas.book import Book
 from atlas.errors import BudgetExceeded, ConfigError
+from atlas.policies import Guided, Recall, Solo
 from atlas.protocols import Policy
 from atlas.records import Decision, Episode, Failure, Step, Stop, Task, View, total
 from atlas.redact import scrub
@@ -66,6 +67,7 @@ class WrappedEpisode:
         self._background = background
         self._ended = ended
         self._closed = closed
+        self._alone = speaks_alone(policy)
         self._steps = Steps(actions, book)
         self._score: float | None = None
         self._entered = self._open = False
@@ -151,6 +153,8 @@ class WrappedEpisode:
         began = time.perf_counter()
         self._steps.settle(request.messages)
         desk = self.book.desk()
+        if request.stream and self._alone and request.options.get("n", 1) == 1:
+            desk.heard = call.heard
         try:
             self.book.check()
             views = [self._view(request, call, i) for i in range(request.options.get("n") or 1)]
@@ -159,6 +163,9 @@ class WrappedEpisode:
             # Noted and passed on: it is our failure, not one of the loop that it now travels through.
             self._raised.append(error)
             raise
+        if call.first:
+            told = {**choices[0].seconds, "first_token": call.first - began}
+            choices = (choices[0].replace(seconds=told), *choices[1:])
         decided, *others = choices
         self.book.decided(decided)
         spent = desk.spent
@@ -273,6 +280,13 @@ class _Alone:
 
     def failed(self, arrival: Arrival, error: Exception) -> None:
         """The episode has noted it."""
+
+
+def speaks_alone(policy: Policy) -> bool:
+    """Whether what one model says is the answer, whatever it says: then it may be heard while it is being said."""
+    while isinstance(policy, Recall | Guided):
+        policy = policy.inner
+    return isinstance(policy, Solo)
 
 
 def _notes(request: Request, decided: Decision) -> dict[str, str]:

@@ -1,0 +1,133 @@
+"""Where one model acts alone its words go through as they come, in each API; where votes decide, once it is decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+import atlas
+from atlas.models.pieces import Pieces
+from atlas.records import Price
+from atlas.testing import ChatServer, Say
+from atlas.testing.server import Behaviour
+from atlas.traces import Run
+from tests.wrap_fixtures import TOOLS, user
+
+WORDS = "one two three four five"
+
+
+@contextmanager
+def alone(*script: Behaviour, **settings: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    with ChatServer(script) as server:
+        price = Price(prompt=1, completion=1)
+        student = atlas.load("openai/gpt-4.1-mini", base_url=server.url, api_key="x", price=price)
+        with atlas.Agent(student, **settings) as agent, agent.episode(goal="g") as episode:
+            yield episode, server.requests
+
+
+def test_words_come_as_they_are_said_and_the_first_ones_time_is_in_the_trace(tmp_path: Path) -> None:
+    with alone(Say(WORDS, pause=0.1), run=tmp_path / "run") as (episode, sent):
+        began, at, text, usage = time.monotonic(), [], "", None
+        asked: Any = {"stream": True, "stream_options": {"include_usage": True}}
+        for chunk in episode.client.chat.completions.create(model="m", messages=user(), **asked):
+            usage = chunk.usage or usage
+            if chunk.choices and chunk.choices[0].delta.content:
+                at.append(time.monotonic() - began)
+                text += chunk.choices[0].delta.content
+    assert text == WORDS and len(at) == 5 and at[-1] - at[0] > 0.3, "not all at once"
+    assert usage is not None and usage.prompt_tokens == 100 and sent[0]["stream_options"] == {"include_usage": True}
+    (stored,) = Run(tmp_path / "run").episodes()
+    (step,) = stored.steps
+    assert step.decision.text == WORDS and 0 < step.decision.seconds["first_token"] < step.decision.seconds["student"]
+    assert step.spend[0].usage.prompt_tokens == 100 and step.spend[0].usage.unmetered == 0
+
+
+def test_tool_calls_come_whole_and_once() -> None:
+    said = Say("let me see", tool_calls=[("look_up", '{"q": 1}'), ("refund", "{}")])
+    with alone(said, Say("done")) as (episode, _):
+        stream: Any = episode.client.chat.completions.create(model="m", messages=user(), tools=TOOLS, stream=True)
+        made: list[Any] = []
+        text = ""
+        for chunk in stream:
+            text += chunk.choices[0].delta.content or ""
+            made += chunk.choices[0].delta.tool_calls or ()
+        assert [(c.index, c.id, c.function.name, c.function.arguments) for c in made] == [
+            (0, "call_0", "look_up", '{"q": 1}'),
+            (1, "call_1", "refund", "{}"),
+        ]
+        assert text == "let me see" and chunk.choices[0].finish_reason == "tool_calls"
+    assert episode.steps[0].decision.action.startswith("look_up")
+
+
+def test_the_responses_api_is_told_word_by_word() -> None:
+    with alone(Say(WORDS)) as (episode, _):
+        events = list(episode.client.responses.create(model="m", input="hello", stream=True))
+    deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
+    assert "".join(deltas) == WORDS and len(deltas) == 5
+    assert [e.sequence_number for e in events] == list(range(len(events)))
+    assert events[-1].type == "response.completed" and events[-1].response.output_text == WORDS
+
+
+def test_anthropics_api_is_told_word_by_word() -> None:
+    pytest.importorskip("anthropic")
+    with alone(Say(WORDS)) as (episode, _):
+        with episode.anthropic.messages.stream(model="m", max_tokens=9, messages=user()) as stream:
+            pieces = list(stream.text_stream)
+        assert len(pieces) == 5 and "".join(pieces) == WORDS
+        assert stream.get_final_message().usage.output_tokens == 10
+
+
+def test_where_votes_decide_nothing_is_heard_before() -> None:
+    with ChatServer(Say(WORDS)) as server:
+        model = atlas.load("openai/gpt-4.1-mini", base_url=server.url, api_key="x")
+        with atlas.Agent(model, model) as agent, agent.episode(goal="g") as episode:
+            stream = episode.client.chat.completions.create(model="m", messages=user(), stream=True)
+            texts = [c.choices[0].delta.content for c in stream if c.choices and c.choices[0].delta.content]
+        assert texts == [WORDS] and not any(request.get("stream") for request in server.requests)
+
+
+def test_an_answer_that_breaks_off_is_told_in_the_stream_and_not_asked_for_again() -> None:
+    class Broken(ChatServer):
+        def __init__(self) -> None:
+            super().__init__(Say(WORDS, fields={"error": {"message": "the machine is on fire"}}, pause=0.01))
+
+    with Broken() as server:
+        model = atlas.load("openai/gpt-4.1-mini", base_url=server.url, api_key="x")
+        with atlas.Agent(model) as agent, agent.episode(goal="g") as episode:
+            create = episode.client.chat.completions.create
+            with pytest.raises(openai.APIError):
+                list(create(model="m", messages=user(), stream=True))
+    assert episode.result is not None and episode.result.failure is not None
+
+
+def test_pieces_make_the_answer_whole() -> None:
+    pieces = Pieces()
+    for delta in (
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "hm"},
+        {"reasoning_content": " ok", "annotations": [{"a": 1}]},
+        {"content": "a"},
+        {"content": "b", "annotations": [{"a": 2}]},
+        {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x"'}}]},
+        {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ": 1}"}}]},
+    ):
+        pieces.add({"id": "i", "choices": [{"delta": delta, "logprobs": {"content": [1]}}]})
+    pieces.add({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+    pieces.add({"choices": [], "usage": {"prompt_tokens": 3}})
+    whole = pieces.whole()
+    (choice,) = whole["choices"]
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "ab",
+        "reasoning_content": "hm ok",
+        "annotations": [{"a": 1}, {"a": 2}],
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}],
+    }
+    assert whole["usage"] == {"prompt_tokens": 3} and choice["finish_reason"] == "tool_calls"
+    assert choice["logprobs"] == {"content": [1] * 7} and Pieces().whole() == {"choices": None}
