@@ -1,9 +1,10 @@
 # `make help` lists the targets. Each sets up what it needs, once, in a virtual environment of its own below this folder.
 
-.PHONY: help demo test check test-local test-torch test-reference test-slow perf clean
+.PHONY: help demo test check test-local test-torch test-reference test-clients test-slow perf clean
 .DEFAULT_GOAL := help
 
 PYTEST := .venv/bin/python -m pytest
+CLIENTS := openai3 openai2 inspect
 export PYTHON
 
 help:  ## list the targets
@@ -30,6 +31,9 @@ test-torch: .venv-torch/.done  ## the tests that need torch
 test-reference: .venv-reference/.done  ## our ALFWorld engine against the stock one (compiles for minutes, once)
 	.venv-reference/bin/python -m pytest -m reference $$(grep -l 'mark\.reference' tests/*.py)
 
+test-clients: .venv-clients/.done  ## agents of other frameworks, unmodified, against atlas (3 GB of disk, once)
+	for name in $(CLIENTS); do .venv-clients/$$name/bin/python -m pytest -m clients tests/test_clients.py || exit 1; done
+
 test-slow: .venv/.dev  ## the long tests
 	$(PYTEST) -m "slow and not paid"
 
@@ -37,7 +41,7 @@ perf: .venv/.dev  ## time per step, many episodes at once, retrieval, imports
 	.venv/bin/python -m atlas.benchmarks.perf
 
 clean:  ## remove the environments, caches and built packages; runs and memories stay
-	rm -rf .venv .venv-torch .venv-reference build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-reference .venv-clients tests/clients/node/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: an environment is renewed when the project's dependencies or its pinned versions change.
@@ -57,4 +61,11 @@ clean:  ## remove the environments, caches and built packages; runs and memories
 
 .venv-reference/.done: pyproject.toml requirements/reference.txt
 	scripts/venv .venv-reference requirements/reference.txt alfworld-reference,test
+	@touch $@
+
+# Frameworks want other versions of the same libraries. The installer of claude-code only links its own binary.
+.venv-clients/.done: pyproject.toml requirements/clients-*.txt tests/clients/node/package-lock.json
+	for name in $(CLIENTS); do pins=requirements/clients-$$name.txt; \
+		scripts/venv .venv-clients/$$name $$pins litellm,serve,test -r $$pins || exit 1; done
+	cd tests/clients/node && npm ci && node node_modules/@anthropic-ai/claude-code/install.cjs
 	@touch $@
