@@ -500,6 +500,16 @@ async def test_the_stable_part_and_the_history_are_marked_where_the_caller_marks
     assert server.bodies[0]["messages"][0]["content"][1]["text"] == "[example 1] x", "what changes is behind the mark"
 
 
+async def test_a_budget_counts_a_prompt_that_may_have_been_written_as_written(caplog: pytest.LogCaptureFixture) -> None:
+    untold = {"input_tokens": 0, "output_tokens": 0}
+    price = Price(prompt=1_000.0, completion=0.0, cache_write=1_250.0)
+    with Server(lambda path, body: (200, claude(usage=untold))) as server:
+        hosted = Hosted("anthropic/claude-haiku-4-5", base_url=server.root, api_key="k", retry=ONCE, price=price)
+        marked = (await hosted.sample(ask())).usage.most
+        bare = (await hosted.sample(ask().replace(purpose="review"))).usage.most
+    assert marked is not None and bare is not None and marked == pytest.approx(bare * 1.25)
+
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 

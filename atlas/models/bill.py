@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,6 +119,8 @@ def most(ask: Ask, request: Request, price: Price | None) -> float | None:
     said = [request.body.get(name) for name in ("max_tokens", "max_completion_tokens")]
     limits = [limit for limit in said if isinstance(limit, int)]
     dear = price.tiers.get(_asked(request), price) if price else None
+    if dear is not None and (write := _write_price(request, dear)) > dear.prompt:
+        dear = dear.replace(prompt=write)
     asked = ask.replace(max_tokens=max(limits), bound=True) if limits else ask
     return bounded(asked, dear, replies=request.count)
 
@@ -125,6 +128,15 @@ def most(ask: Ask, request: Request, price: Price | None) -> float | None:
 def _asked(request: Request) -> str:
     """The tier that was asked for, where it is a dearer one: what an answer that does not say is charged by."""
     return "priority" if request.body.get("service_tier") == "priority" else ""
+
+
+def _write_price(request: Request, price: Price) -> float:
+    """What a token of the prompt costs where all of it is written to a cache; 0 where nothing is marked."""
+    sent = json.dumps(request.body.get("messages"), default=str)
+    if "cache_control" not in sent:
+        return 0.0
+    hour = price.cache_write_hour if '"1h"' in sent else None
+    return max(price.cache_write or 0.0, hour or 0.0)
 
 
 def _part(counts: Any, name: str) -> Mapping[str, Any]:
