@@ -194,6 +194,43 @@ def test_a_call_that_nobody_waits_for_is_given_up_after_a_while_and_charged(monk
         assert opened.episode.book.spent[0].usage.prompt_tokens == 7
 
 
+def test_a_client_that_hangs_up_in_mid_stream_leaves_nothing_behind() -> None:
+    from atlas.testing import ChatServer, Say
+
+    with ChatServer(Say("word " * 200, pause=0.02)) as upstream:
+        model = atlas.load(
+            "openai/small", base_url=upstream.url, api_key="x", price=atlas.Price(prompt=1, completion=1)
+        )
+        with serving(atlas.Agent(model)) as (server, tenant):
+            client = openai.OpenAI(base_url=f"{server.url}/e/one/v1", api_key="any")
+            messages: Any = [{"role": "user", "content": "hello"}]
+            stream = client.chat.completions.create(model="m", messages=messages, stream=True)
+            for _, _ in zip(range(3), stream, strict=False):
+                pass
+            stream.close()
+            until = time.monotonic() + 5
+            while tenant.under_way and time.monotonic() < until:
+                time.sleep(0.02)
+            assert not tenant.under_way
+            # It goes on for a while: who asks again shall have it.
+            answer = client.chat.completions.create(model="m", messages=messages, stream=True)
+            text = "".join(c.choices[0].delta.content or "" for c in answer if c.choices)
+            assert text.split() == ["word"] * 200 and len(upstream.requests) == 1
+            (opened,) = tenant.episodes.opened
+            assert opened.episode.book.spent[0].usage.calls == 1
+
+
+def test_a_slow_reader_holds_up_nobody() -> None:
+    with serving(atlas.Agent(ScriptedModel(says("x" * 4_000_000)))) as (server, _):
+        data = json.dumps(chat("hello", stream=True)).encode()
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(data)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", server.port)) as slow:
+            slow.sendall(head + data)
+            time.sleep(0.3)  # it reads nothing
+            began = time.monotonic()
+            assert ask(server.url, "/health")[0] == 200 and time.monotonic() - began < 2
+
+
 # --- keys and tenants -------------------------------------------------------------------------------------------------
 
 

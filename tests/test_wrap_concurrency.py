@@ -101,6 +101,17 @@ def test_text_agents_that_edit_their_words_find_their_outcomes() -> None:
     assert [s.outcome.text for s in episode.steps] == ["a room", ""]
 
 
+def test_what_was_said_before_is_kept_once() -> None:
+    with atlas.Agent(ScriptedModel(says("ok"))) as agent, agent.episode(goal="g") as episode:
+        messages = user("a long story")
+        for number in range(4):
+            episode.client.chat.completions.create(model="m", messages=messages)
+            episode.client.chat.completions.create(model="m", messages=user(f"a subagent's {number}"))
+            messages += [{"role": "assistant", "content": "ok"}, *user(f"more {number}")]
+    first, last = episode.steps[0].decision.prompt.history, episode.steps[6].decision.prompt.history
+    assert len(last) == 7 and last[0] is first[0] and last[3] is episode.steps[4].decision.prompt.history[3]
+
+
 def test_a_closed_agent_leaves_no_thread_and_serves_again() -> None:
     agent = atlas.Agent(ScriptedModel(says("hi")))
     for _ in range(2):

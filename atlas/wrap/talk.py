@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -53,6 +55,36 @@ def with_ids(decided: Decision, used: set[str]) -> Decision:
         used.add(fresh.id)
         calls.append(fresh)
     return decided.replace(tool_calls=tuple(calls), message=with_calls(decided.message, calls))
+
+
+class Talks:
+    """The newest conversations of an episode, so that what was said before is kept once: every call sends all of it."""
+
+    def __init__(self) -> None:
+        self._newest: deque[tuple[Message, ...]] = deque(maxlen=4)
+        """One for each of a few subagents."""
+        self._lock = threading.Lock()
+
+    def same(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """``messages``, with the very objects of an earlier call where they begin as that did."""
+        with self._lock:
+            shared, before = max(
+                ((_shared(messages, talk), talk) for talk in self._newest), default=(0, ()), key=_first
+            )
+            messages = before[:shared] + messages[shared:]
+            if shared == len(before) and before:
+                self._newest.remove(before)
+            self._newest.append(messages)
+            return messages
+
+
+def _first(pair: tuple[int, object]) -> int:
+    return pair[0]
+
+
+def _shared(one: Sequence[Message], other: Sequence[Message]) -> int:
+    """Length of the common beginning."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _seen(messages: Iterable[Message]) -> str:

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -25,7 +26,7 @@ from atlas.wire.app import Arrival, Wire
 from atlas.wire.calls import Call, Calls
 from atlas.wire.request import Request, Told
 from atlas.wrap.steps import Steps
-from atlas.wrap.talk import opening_of, turns_of, with_ids
+from atlas.wrap.talk import Talks, opening_of, turns_of, with_ids
 
 if TYPE_CHECKING:
     from anthropic import Anthropic, AsyncAnthropic
@@ -72,6 +73,7 @@ class WrappedEpisode:
         self._score: float | None = None
         self._entered = self._open = False
         self._raised: list[Exception] = []
+        self._talks = Talks()
         self._pid = 0
         self.calls = Calls()
         """Those of its clients."""
@@ -151,6 +153,7 @@ class WrappedEpisode:
                 "episode in this process, or point its client at 'atlas serve'"
             )
         began = time.perf_counter()
+        request = replace(request, messages=self._talks.same(request.messages))
         self._steps.settle(request.messages)
         desk = self.book.desk()
         if request.stream and self._alone and request.options.get("n", 1) == 1:
