@@ -23,12 +23,14 @@ from atlas.framing import hidden, smuggled
 from atlas.memory.database import Status
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.safety_readings import leet, readings
-from atlas.memory.safety_rules import HIDDEN, RULES, SECRET, WHY
+from atlas.memory.safety_rules import HIDDEN, RULES, SECRET, WHY, Rule
 from atlas.record import Record
 from atlas.redact import scrub
 
 Profile = Literal["text", "data"]
 """``text`` is strict: guidance, which is read as advice. ``data`` is lenient: what was recorded, shown as a record."""
+
+PROFILES: tuple[Profile, ...] = ("text", "data")
 
 R = TypeVar("R", bound=Record)
 
@@ -38,6 +40,8 @@ _FLAG = 6
 """Tag characters in the flag of Scotland, which hides nothing."""
 _SHORT = 2_000
 """Characters up to which what was found in a text is remembered."""
+LOOKED_AT = 500_000
+"""Characters of an item that are looked at, which takes a second or so; a longer one is quarantined for that alone."""
 _SHOWN = 80
 """Characters of an excerpt."""
 
@@ -51,6 +55,19 @@ class Finding(NamedTuple):
     """The place, as it was read: in lower case and decoded; for people, never for a prompt."""
     why: str
     """One clause for the reason that is kept with a quarantined item."""
+
+
+def _rules(reading: str, profile: Profile) -> tuple[Rule, ...]:
+    """Those that may find something: looking for what they need first is most of what makes this quick."""
+    if not reading.isascii():
+        return _ALL[profile]
+    return _TONGUED[profile] if any(map(reading.__contains__, _STEMS)) else _PLAIN[profile]
+
+
+_ALL = {profile: tuple(rule for rule in RULES if rule.lenient or profile == "text") for profile in PROFILES}
+_TONGUED = {profile: tuple(rule for rule in _ALL[profile] if not rule.foreign) for profile in PROFILES}
+_PLAIN = {profile: tuple(rule for rule in _TONGUED[profile] if not rule.tongue) for profile in PROFILES}
+_STEMS = tuple({text for rule in RULES if rule.tongue for text in rule.needs if text.isascii()})
 
 
 def scan(text: str, profile: Profile = "text") -> tuple[Finding, ...]:
@@ -76,8 +93,10 @@ def _look(text: str, profile: Profile) -> tuple[Finding, ...]:
         found[HIDDEN] = Finding(HIDDEN, _excerpt(unseen), WHY[HIDDEN])
     for how, reading in readings(text):
         spelt = leet(reading)
-        for rule in RULES:
-            if rule.kind in found or not (rule.lenient or profile == "text"):
+        for rule in _rules(reading, profile):
+            if rule.kind in found:
+                continue
+            if rule.needs and not any(map(reading.__contains__, rule.needs)):
                 continue
             match = rule.pattern.search(reading)
             if match is None and rule.leet is not None and spelt:
@@ -86,6 +105,19 @@ def _look(text: str, profile: Profile) -> tuple[Finding, ...]:
                 why = f"{WHY[rule.kind]} ({how})" if how else WHY[rule.kind]
                 found[rule.kind] = Finding(rule.kind, _excerpt(match[0]), why)
     return tuple(found.values())
+
+
+def found_by(text: str, profile: Profile) -> frozenset[int]:
+    """The rules of :data:`RULES`, by place, that find something in ``text``: for who measures them."""
+    found = set()
+    for _, reading in readings(text):
+        spelt = leet(reading)
+        for place, rule in enumerate(RULES):
+            if rule.lenient or profile == "text":
+                leeted = rule.leet is not None and bool(spelt) and rule.leet.search(spelt) is not None
+                if leeted or rule.pattern.search(reading) is not None:
+                    found.add(place)
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -102,7 +134,8 @@ class Vetted(Generic[R]):
 def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     """Clean every text of ``item`` and decide its status: ``quarantined`` where something in it is suspicious, else
     ``status``. That is, where not given, ``admitted`` for demonstrations, which are recordings of what succeeded, and
-    ``trial`` for everything else. Secrets and invisible characters are taken out and quarantine nothing by themselves.
+    ``trial`` for everything else. What is longer than :data:`LOOKED_AT` is not looked at, and quarantined. Secrets and
+    invisible characters are taken out and quarantine nothing by themselves.
     """
     recorded = isinstance(item, Demonstration)
     profile: Profile = "data" if recorded else "text"
@@ -114,7 +147,9 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     secret = _holds_secret(texts)
     look: Callable[[str, Profile], tuple[Finding, ...]] = scan if secret else _scan
     found: dict[str, Finding] = {}
-    for text in texts:
+    length = sum(map(len, texts))
+    long = length > LOOKED_AT
+    for text in texts if not long else ():
         for finding in look(text, profile):
             found.setdefault(finding.kind, finding)
     mended = {text: shown for text in texts if (shown := scrub(clean(text)) if secret else clean(text)) != text}
@@ -123,6 +158,8 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     except ValidationError:
         # A part that has to say something consisted of what nobody sees.
         return Vetted(item, "quarantined", "nothing that can be read is left of it")
+    if long:
+        return Vetted(kept, "quarantined", f"it is too long to be looked at: {length:,} characters")
     bad = [finding for finding in found.values() if finding.kind != SECRET]
     if bad:
         reasons = (f.why + (f": {f.excerpt!r}" if f.excerpt else "") for f in bad)

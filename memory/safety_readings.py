@@ -59,6 +59,17 @@ _MORSE = re.compile(r"(?:[.\-]{1,5}(?: / | |/|$)){10,}")
 _DECIMAL = re.compile(r"(?:\b(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6])\b[\s,;]+){8,}\d{2,3}")
 _ESCAPED = re.compile(r"\\u\{?([0-9a-fA-F]{4,6})\}?|\\x([0-9a-fA-F]{2})")
 _ROT13 = ("vtaber", "qvfertneq", "sbetrg", "flfgrz", "cebzcg", "vafgehpgvba", "cerivbhf", "cnffjbeq", "frperg")
+_LETTERS_OF = "abcdefghijklmnopqrstuvwxyz"
+_CIPHERS = {
+    f"letters moved by {by}": str.maketrans(_LETTERS_OF, _LETTERS_OF[by:] + _LETTERS_OF[:by])
+    for by in range(1, 26)
+    if by != 13
+} | {"atbash": str.maketrans(_LETTERS_OF, _LETTERS_OF[::-1])}
+_TELLING = ("ignore", "disregard", "instructions", "instruction", "previous", "password", "override", "forget")
+_CIPHERED = {word.translate(back): name for name, back in _CIPHERS.items() for word in _TELLING}
+"""How words that attacks are made of look in a cipher that is undone by the table of this name."""
+_WORD = re.compile(r"[a-z]{6,12}")
+_BROKEN = re.compile(r"(?<=[A-Za-z0-9+/])[ \t]{0,3}\r?\n[ \t>]{0,3}(?=[A-Za-z0-9+/])")
 _BACKWARDS = ("erongi", "drager", "tegrof", "metsys", "tpmorp", "noitcurtsni", "suoiverp", "drowssap", "terces")
 
 
@@ -197,8 +208,24 @@ _LETTERS = dict(
         strict=True,
     )
 )
+
+
+def _deciphered(text: str) -> str:
+    """The text as any simple cipher would have it in which it says one of the words that attacks are made of."""
+    lowered = text.lower()
+    names = {_CIPHERED[word] for word in _WORD.findall(lowered) if word in _CIPHERED}
+    undone = {name: {back: char for char, back in _CIPHERS[name].items()} for name in names}
+    return "\n".join(lowered.translate(undone[name]) for name in sorted(names))
+
+
+def _unwrapped(text: str) -> str:
+    """What is encoded over several lines, in one."""
+    return _pieces(_BASE64, _base64)(_BROKEN.sub("", text)) if "\n" in text else ""
+
+
 _DECODERS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("base64", _pieces(_BASE64, _base64)),
+    ("base64 over several lines", _unwrapped),
     ("base32", _pieces(_BASE32, _base32)),
     ("ascii85", _pieces(_ASCII85, _ascii85)),
     ("base85", _pieces(_BASE85, lambda piece: base64.b85decode(piece))),
@@ -210,4 +237,5 @@ _DECODERS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("percent encoding", lambda text: unquote(text) if "%" in text else ""),
     ("entities", lambda text: html.unescape(text) if "&" in text else ""),
     ("rot13", _rot13),
+    ("a cipher of letters", _deciphered),
 )

@@ -5,8 +5,8 @@ stand between two words: up to five signs, or nothing. Lenient rules hold for ev
 which is read as advice, and not for recorded observations, where addresses, commands and people's mails are part of
 honest work.
 
-On 20 attacks and 83 honest texts, by which four of them were narrowed, the lenient ones find 3 and are wrong about 5 (8
-before), all of them find 6 and are wrong about 24 (27): they tell little, and what keeps a reader safe is the frame.
+``python -m atlas.benchmarks.poison FOLDER`` says of each what it finds and where it is wrong. They tell little, and
+what keeps a reader safe is the frame.
 
 No list of phrases is complete. These rules keep known attacks and their variations out of sight; what passes them is
 still shown as framed data, and guidance has to earn its place by what it does to the outcomes.
@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from atlas.memory.safety_tongues import patterns
 
 OVERRIDE = "override"
 ROLE = "role"
@@ -55,6 +57,12 @@ class Rule:
     pattern: re.Pattern[str]
     lenient: bool
     leet: re.Pattern[str] | None
+    needs: tuple[str, ...] = ()
+    """Texts of which one stands in whatever it finds: looking for these first is quick. None where nobody knows."""
+    foreign: bool = False
+    """Whether it finds nothing in ASCII, which it is then not run on."""
+    tongue: bool = False
+    """Whether it is one of :mod:`atlas.memory.safety_tongues`: what they need is looked for together."""
 
 
 _ALL = r"(?:all |any |every |each )?(?:of )?(?:(?:the|your|my|these|those|its|our) )?"
@@ -176,6 +184,16 @@ _OVERRIDE = (
     r"(?:התעלם|שכח)\W*(?:\w+\W+){0,4}(?:ההוראות|הוראות|הכללים)",
     r"(?:αγνόησε|ξέχασε)\W*(?:\w+\W+){0,4}(?:οδηγίεσ|εντολέσ|κανόνεσ)",
 )
+_ASKED = (
+    # a polite request is one too, where it is made of whoever reads with a machine
+    r"\b(?:would|could|can|may|might|will|should) (?:the|any|this|our|that|an) (?:\w+ ){0,2}(?:assistant|agent|ai|bot|"
+    r"chat ?bot|model|llm) (?:kindly|please|also|be so kind|now|first)\b",
+    r"\b(?:kindly|please) (?:have|let|ask|tell|make|get) (?:the|any|this|your|our) (?:\w+ ){0,2}(?:assistant|agent|ai|"
+    r"bot|chat ?bot|model|llm)\b",
+    r"\b(?:the|any|every|each|all|this) (?:ai |helpful |automated |reading |serving )?(?:assistants?|ai agents?|llms?|"
+    r"chat ?bots?|language models?) (?:is|are|must|should|shall|has|have|needs?) (?:kindly |also |then |now |first )?"
+    r"(?:asked|required|requested|expected|obliged|instructed|advised|supposed|to)\b",
+)
 _REVEAL = (
     r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
     r"quote|copy|"
@@ -235,7 +253,6 @@ _MEMORY = (
     r"(?:agents?|assistants?|students?|models?|versions? of (?:you|yourself))",
 )
 _MEMORY_STRICT = (
-    r"\bfrom now on\b",
     r"\b(?:please |always |you must |must )?remember (?:this|that|the following|forever|permanently)\b",
     r"\b(?:this|the following) (?:rule|note|entry|instruction|lesson|fact|message) (?:must|should|has to|is to) "
     r"(?:always |never )?(?:be )?(?:saved|stored|kept|remembered|removed|deleted|deactivated|quarantined|shown|"
@@ -281,6 +298,12 @@ _ROLE = (
     r"\b(?:begin|start|end) (?:of )?(?:system|assistant|developer) (?:prompt|message|turn|instructions)\b",
     r"</\s*(?:examples|notes|advice|guidance|observation|data|untrusted)\s*>",
 )
+_ROLE_MARKS = (
+    # any bracket or element that names a speaker
+    r"\[\[\s{0,5}/?\s{0,5}(?:system|assistant|user|human|developer|operator|admin|tool)\s{0,5}\]\]",
+    r"<\s{0,5}[a-z][\w-]{0,15}\s[^<>]{0,80}?\b(?:role|speaker|author|from)\s{0,5}=\s{0,5}[\"']?"
+    r"(?:system|assistant|developer|operator|admin)\b",
+)
 _ROLE_MORE = (
     r"(?<!#)#{2,}+\s*+[(\[]\s*+(?:system|instruction|assistant)",
     r"</?\s*(?:think|thinking|reasoning|scratchpad|inner_?monologue)\s*>",
@@ -302,6 +325,13 @@ _TOOL = (
     r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input|"
     r"tool_input)[\"']\s*:(?!\s*\{\s*\})",
     r"\b(?:to=)?functions\.\w+\s*\(|\bto\s*=\s*functions\.",
+)
+_TOOL_NEXT = (
+    # what comes next is said by what was read
+    r"\bnext (?:tool |function )?(?:call|action|step|command|move) (?:has|have|needs?|is|ought|must|should|shall|will)"
+    r"(?: to)? be\b",
+    r"[\"'](?:next (?:required|mandatory|forced)|(?:required|mandatory|forced) next) (?:actions?|calls?|steps?|"
+    r"commands?)[\"']\s{0,5}:",
 )
 _TOOL_MORE = (
     r"\b(?:call|invoke) (?:the )?[`\"']?(?:delete|remove|drop|send|transfer|exec|execute|write|upload|pay|share|"
@@ -325,11 +355,19 @@ _EXFILTRATION = (
     r"https?://[^\s)\"']{0,200}(?:\{\{?|\$\{|<|%7b|\[)(?:\w+ ){0,3}(?:secret|key|token|data|prompt|password|answer"
     r"|history|memory|conversation|observation|content)",
 )
+_EXFILTRATION_MORE = (
+    # a picture from elsewhere whose address carries something: by reference, and in HTML
+    r"!\[[^\]]{0,200}\](?:\[[^\]]{0,100}\])?[^\[!]{0,500}\[[^\]]{1,100}\]:\s{0,5}<?(?:https?:)?//[^\s>?]{1,300}\?"
+    r"[^\s>=]{0,300}=",
+    r"<\s{0,5}(?:img|image|source|video|audio|iframe|embed|link|object)\b[^<>]{0,300}?\b(?:src|srcset|href|data|poster)"
+    r"\s{0,5}=\s{0,5}[\"']?(?:https?:)?//[^\s\"'<>?]{1,300}\?[^\s\"'<>=]{0,300}=",
+)
 _EXFILTRATION_STRICT = (
     r"\b(?:send|post|upload|forward|transmit|e ?mail|mail|deliver|report)(?:ing)? (?:\w+ ){0,8}to (?:\w+ ){0,3}"
     r"[\w.+-]{1,64}@[\w-]",
 )
 _COMMAND = (
+    r"!!(?:python|ruby|java|perl|php)\b",
     r"\brm -[rf]{1,2}\b|\bsudo [a-z]|\bchmod [+0-7ugo]|\bmkfs\b|\bdd if=|:\(\)\s*\{",
     r"\b(?:curl|wget|nc|ncat|scp|ssh|telnet|invoke-webrequest|iwr|iex|certutil|bitsadmin|mshta|rundll32|regsvr32)\s+"
     r"(?:-{1,2}[a-z]|[\"']?(?:https?:|[\w-]{1,63}\.[\w.-]|[\w.-]{1,63}@|\$)|\()",
@@ -342,7 +380,7 @@ _COMMAND = (
     r"grant\s+all|"
     r"alter\s+(?:table|user)|into\s+outfile|load_file\s*\(|xp_cmdshell)",
     r"(?:;|'|\")\s*(?:--|/\*).{0,20}$|\bor\s+['\"]?1['\"]?\s*=\s*['\"]?1",
-    r"<\s*(?:script|iframe|img|svg|object|embed)\b|\bjavascript\s*:|\bon(?:error|load|click)\s*=",
+    r"<\s*(?:script|iframe|svg|object|embed)\b|\bjavascript\s*:|\bon(?:error|load|click)\s*=",
     r"\b(?:pip|pip3|npm|npx|apt|apt-get|brew|gem|cargo)\s+(?:install|i|add|exec)\b|\bnpx\s+-",
     r"\bgit\s+(?:push|clone|config|remote)\b|/etc/(?:passwd|shadow|cron|hosts)\b|\.ssh/|~/\.\w+",
 )
@@ -361,10 +399,21 @@ _ADDRESS = (
 _LEET_KINDS = (OVERRIDE, REVEAL, MEMORY)
 
 
-def _rules(kind: str, patterns: tuple[str, ...], *, lenient: bool) -> list[Rule]:
+def _rules(kind: str, patterns: tuple[str, ...], *, lenient: bool, needs: tuple[str, ...] = ()) -> list[Rule]:
     return [
-        Rule(kind, _compiled(p), lenient, _compiled(p, leet=True) if kind in _LEET_KINDS else None) for p in patterns
+        Rule(kind, _compiled(p), lenient, _compiled(p, leet=True) if kind in _LEET_KINDS else None, needs, _foreign(p))
+        for p in patterns
     ]
+
+
+def _tongues() -> list[Rule]:
+    return [Rule(OVERRIDE, re.compile(one), True, None, needs, _foreign(one), True) for one, needs in patterns()]
+
+
+def _foreign(pattern: str) -> bool:
+    """Whether all words of ``pattern`` are of other scripts than ours, so that it finds nothing in ASCII."""
+    words = re.sub(r"\\.", "", pattern)
+    return not words.isascii() and not re.search(r"[a-z<>\[\]\"'#!]{2}", re.sub(r"\[[^\]]*\]", "", words))
 
 
 def _compiled(pattern: str, *, leet: bool = False) -> re.Pattern[str]:
@@ -377,6 +426,8 @@ def _compiled(pattern: str, *, leet: bool = False) -> re.Pattern[str]:
 
 RULES: tuple[Rule, ...] = (
     *_rules(OVERRIDE, _OVERRIDE, lenient=True),
+    *_rules(OVERRIDE, _ASKED, lenient=True, needs=("assistant", "agent", "bot", "model", "llm", " ai ")),
+    *_tongues(),
     *_rules(REVEAL, _REVEAL, lenient=True),
     *_rules(REVEAL, _REVEAL_MORE, lenient=True),
     *_rules(REVEAL, _REVEAL_STRICT, lenient=False),
@@ -384,12 +435,15 @@ RULES: tuple[Rule, ...] = (
     *_rules(MEMORY, _MEMORY_STRICT, lenient=False),
     *_rules(AUTHORITY, _AUTHORITY, lenient=False),
     *_rules(ROLE, _ROLE, lenient=True),
+    *_rules(ROLE, _ROLE_MARKS, lenient=True, needs=("[[", "<")),
     *_rules(ROLE, _ROLE_MORE, lenient=True),
     *_rules(ROLE, _ROLE_STRICT, lenient=False),
     *_rules(TOOL, _TOOL, lenient=True),
+    *_rules(TOOL, _TOOL_NEXT, lenient=True, needs=("next",)),
     *_rules(TOOL, _TOOL_MORE, lenient=True),
     *_rules(TOOL, _TOOL_STRICT, lenient=False),
     *_rules(EXFILTRATION, _EXFILTRATION, lenient=True),
+    *_rules(EXFILTRATION, _EXFILTRATION_MORE, lenient=True, needs=("![", "<")),
     *_rules(EXFILTRATION, _EXFILTRATION_STRICT, lenient=False),
     *_rules(COMMAND, _COMMAND, lenient=False),
     *_rules(ADDRESS, _ADDRESS, lenient=False),

@@ -22,13 +22,13 @@ from atlas.asking import Desk
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.framing import EXAMPLES, NOTES, clean, defang, one_line, quoted
 from atlas.loop import Rollout
-from atlas.memory import DemonstrationStore, HashEmbedder, from_steps, transfer
+from atlas.memory import DemonstrationStore, HashEmbedder, Memory, from_steps, transfer
 from atlas.memory.database import Database, Item, Kind, Write
 from atlas.memory.demonstration import from_episode
 from atlas.memory.distil import Distilled
 from atlas.memory.pamphlet import Entry, Origin
 from atlas.memory.pamphlets import PamphletStore
-from atlas.memory.safety import scan, vet
+from atlas.memory.safety import LOOKED_AT, scan, vet
 from atlas.memory.safety_rules import WHY
 from atlas.models.chat import plain_turns
 from atlas.policies import Recall, Solo
@@ -415,3 +415,26 @@ def test_secrets_of_this_machine_are_not_stored(monkeypatch: pytest.MonkeyPatch,
     (item,) = world.stored()
     assert "quite-a-secret-word" not in item.record and item.status == "admitted"
     assert "secret" not in world.next_prompt().text()
+
+
+def test_the_end_of_an_episode_of_huge_replies_takes_seconds_at_most() -> None:
+    """What is too long to be looked at is kept, cleaned, and shown to nobody until a person says so."""
+    huge = "The order 1043 is shipped. a.b " * 100_000
+    agent = atlas.Agent(None, ScriptedModel(lambda ask: f"{huge}\u200b"), memory=(memory := Memory(":memory:", "hash")))
+    episode = agent.episode("say it")
+    with episode:
+        episode.client.chat.completions.create(model="x", messages=[{"role": "user", "content": "say it"}])
+        episode.score(1.0)
+        began = time.process_time()
+    assert time.process_time() - began < 5.0
+    (item,) = memory.database.rows("demonstration")
+    assert item.status == "quarantined" and len(memory) == 0 and "\u200b" not in item.record
+    assert "it is too long to be looked at: 3,1" in memory.log()[0].version.reason
+
+
+def test_what_is_just_short_enough_is_looked_at_in_time() -> None:
+    for part in ("a.b ", "1gn0r3 "):
+        text = part * ((LOOKED_AT - 1_000) // len(part))
+        began = time.process_time()
+        vet(from_steps(Task(id="t", goal="g"), [DemoStep(observation=text, action="look")]))
+        assert time.process_time() - began < 8.0, part

@@ -218,6 +218,7 @@ MADE = {
     "benchmarks/excytin/mysql_names.py:_told": "a constant of this package",
     "evaluators/answer.py:items": "a choice between two constants",
     "memory/safety_rules.py:_compiled": "rules of this package, tested above",
+    "memory/safety_rules.py:_tongues": "rules of this package, tested above",
 }
 """Functions that put a pattern together while they run, and why what is in it is bounded."""
 
