@@ -288,14 +288,21 @@ def _vote(actor: str, model: str, parsed: Parsed, reply: Reply) -> Vote:
 def _sayable(reply: Reply) -> Reply:
     """``reply`` with a replacement character for each half of a surrogate pair."""
     # Nearly all text is ASCII, of which Python knows it without looking.
-    if not reply.tool_calls and reply.text.isascii():
+    if not reply.tool_calls and reply.message is None and reply.text.isascii():
         return reply
-    if not _HALF.search(reply.text) and not any(_HALF.search(c.id + c.name + c.arguments) for c in reply.tool_calls):
-        return reply
-    calls = tuple(
-        ToolCall(
-            id=_HALF.sub("\ufffd", c.id), name=_HALF.sub("\ufffd", c.name), arguments=_HALF.sub("\ufffd", c.arguments)
-        )
-        for c in reply.tool_calls
-    )
-    return reply.replace(text=_HALF.sub("\ufffd", reply.text), tool_calls=calls)
+    calls = [call.replace(**_whole(_spelt(call))) for call in reply.tool_calls]
+    changed = reply.replace(text=_whole(reply.text), tool_calls=tuple(calls), message=_whole(reply.message))
+    return reply if changed == reply else changed
+
+
+def _spelt(call: ToolCall) -> dict[str, str]:
+    return {"id": call.id, "name": call.name, "arguments": call.arguments}
+
+
+def _whole(value: Any) -> Any:
+    """``value`` with whole characters alone in all of its texts."""
+    if isinstance(value, str):
+        return value if value.isascii() else _HALF.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_whole(name): _whole(inner) for name, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value

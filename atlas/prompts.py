@@ -75,8 +75,13 @@ def _examples(windows: Sequence[Window], tools: bool, form: Form) -> Examples:
     if not windows:
         return ()
     before, after = _around(tools)
-    shown = [(f"[example {number}] ", _SHOWN[form](window)) for number, window in enumerate(windows, 1)]
-    return (("", before), *shown, ("", after))
+    return (("", before), *zip(_numbers(len(windows)), map(_SHOWN[form], windows), strict=True), ("", after))
+
+
+@lru_cache(maxsize=64)
+def _numbers(count: int) -> tuple[str, ...]:
+    """How the paragraphs of ``count`` windows begin."""
+    return tuple(f"[example {number}] " for number in range(1, count + 1))
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -85,12 +86,16 @@ _quoted = lru_cache(maxsize=8192)(quoted)
 """Remembered: windows of the same demonstrations are shown at step after step."""
 
 
-class DemoStep(Record):
+class DemoStep(Light, kw_only=True, gc=True, dict=True):
     """One step of a demonstration: what was seen, what was thought, what was done."""
 
     observation: str
     action: str
     thought: str = ""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.observation, str) and isinstance(self.action, str) and isinstance(self.thought, str)):
+            self.checked()
 
     @once
     def shown(self) -> str:
@@ -129,22 +134,25 @@ class Window(Light, kw_only=True):
     @property
     def shown(self) -> str:
         """The window as a prompt shows it, but for its number."""
-        return "\n".join([*self._head, *[step.shown for step in self.steps]])
+        return _window("shown", self.goal, self.plan, self.steps)
 
     @property
     def bare(self) -> str:
         """The same without thoughts: for students that write none."""
-        return "\n".join([*self._head, *[step.bare for step in self.steps]])
+        return _window("bare", self.goal, self.plan, self.steps)
 
     @property
     def transcript(self) -> str:
         """The same as a transcript: what was seen, and ``> action``."""
-        return "\n".join([*self._head, *[step.line for step in self.steps]])
+        return _window("line", self.goal, self.plan, self.steps)
 
-    @property
-    def _head(self) -> list[str]:
-        plan = [f"Plan: {_quoted(self.plan)}"] if self.plan else []
-        return [f"Task: {_quoted(self.goal)}", *plan]
+
+@lru_cache(maxsize=4096)
+def _window(form: str, goal: str, plan: str, steps: tuple[DemoStep, ...]) -> str:
+    """Remembered: a search makes new windows, and finds the same steps again, for this episode and for others. To look
+    them up costs less than to write them out, and a text that is the same one is not hashed and compared again."""
+    head = [f"Task: {_quoted(goal)}", f"Plan: {_quoted(plan)}"] if plan else [f"Task: {_quoted(goal)}"]
+    return "\n".join(chain(head, map(attrgetter(form), steps)))
 
 
 class Guidance(Light, kw_only=True):

@@ -15,7 +15,7 @@ from atlas.budget import Budget, Meter
 from atlas.errors import BudgetExceeded, ConfigError, ModelError
 from atlas.memory import Memory
 from atlas.policies import Cascade, Coach, Probe, Recall, Solo, TeacherReview
-from atlas.records import Ask, Completion, Message, Prompt, Reply, Task, Usage, View
+from atlas.records import Ask, Completion, Message, Prompt, Reply, Task, ToolCall, Usage, View
 from atlas.testing import FlakyModel, ScriptedModel
 
 TASK = Task(id="t", goal="g")
@@ -161,3 +161,12 @@ async def test_an_ask_is_gone_when_its_step_is_over_without_a_garbage_collector(
         assert held() is None
     finally:
         gc.enable()
+
+
+async def test_halves_of_characters_are_mended_in_all_of_a_reply() -> None:
+    half, call = "\ud800", ToolCall(id="a\udfff", name="sh", arguments="\ud800", kind="custom")
+    reply = Reply(text=half, tool_calls=(call,), message={"reasoning_content": half, "parts": [{half: "\u00e9"}]})
+    answer = await Desk().ask(ScriptedModel([reply]), View(task=TASK, opening="o"), actor="student")
+    (mended,) = answer.replies
+    assert mended.text == "\ufffd" and mended.tool_calls[0] == call.replace(id="a\ufffd", arguments="\ufffd")
+    assert mended.message == {"reasoning_content": "\ufffd", "parts": [{"\ufffd": "\u00e9"}]}

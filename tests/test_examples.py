@@ -36,6 +36,30 @@ def test_async_agent_serves_every_request() -> None:
     assert [int(n) for n in re.findall(r": (\d+) met", out)] == [6, 6, 6, 6]
 
 
+def test_the_first_door_is_the_real_clients_in_process() -> None:
+    pytest.importorskip("anthropic", reason="needs the extra anthropic")
+    out = run("door_in_process.py")
+    assert out.count("met in 3 steps") == 3 and "Responses API: completed" in out and "Messages API: tool_use" in out
+
+
+def test_the_second_door_serves_and_is_told_the_scores() -> None:
+    pytest.importorskip("starlette", reason="needs the extra serve")
+    out = run("door_serve.py")
+    taught = re.findall(r"score 1, (\d) of 3 by the teacher", out)
+    assert taught == ["3", "3", "3", "0", "0", "0"], "the student learns meanwhile"
+
+
+def test_the_third_door_runs_a_command_untouched() -> None:
+    pytest.importorskip("starlette", reason="needs the extra serve")
+    out = run("door_run.py")
+    assert out.count("exit code 0, score 1") == 4 and out.rstrip().endswith("0 of 3 steps by the teacher")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("door_*.py")), ids=lambda path: path.name)
+def test_a_door_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 60
+
+
 def test_policies_compose() -> None:
     out = run("compose_policies.py", "3", "6")
     assert re.search(r"^teacher +3 of 3 games", out, re.MULTILINE)

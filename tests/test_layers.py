@@ -86,7 +86,7 @@ MAY_IMPORT = {
     "benchmarks.alfworld": f"{BASE} actions assets benchmarks.options benchmarks.scripted benchmarks.suite",
     "benchmarks": f"{BASE} asking budget distil memory own policies runner stats tables traces train trust "
     "benchmarks.alfworld benchmarks.options benchmarks.suite",
-    "benchmarks.perf": f"{BASE} tables figures loop memory policies runner traces train trained",
+    "benchmarks.perf": f"{BASE} tables figures loop memory models policies runner traces train trained",
     "benchmarks.excytin": f"{BASE} asking assets evaluators figures loose_json memory models regrade stats tables "
     "traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
     "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld figures memory models policies stats",

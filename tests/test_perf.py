@@ -233,3 +233,12 @@ def test_comparisons_as_json(clone: Path, scratch: Path, monkeypatch: pytest.Mon
     done = perf("orchestration", "--against", "first", "--json")
     (made,) = json.loads(done.stdout)["tables"]
     assert made["rows"] == [["Recall(Cascade), traced", 5.0, 5.0, 1.0, "1 to 1"]] and made["met"] == [False]
+
+
+def test_the_ways_to_a_hosted_model_are_measured_side_by_side() -> None:
+    pytest.importorskip("litellm", reason="needs the extra litellm")
+    from atlas.benchmarks.perf import upstream
+
+    found = upstream.measure(upstream.BLOCK)
+    assert [row[1] for row in found.rows] == [upstream.BLOCK] * 3
+    assert all(float(str(row[2])) > 0 for row in found.rows)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -203,14 +204,57 @@ def test_a_trace_gives_every_field_of_a_step_back(step: Step, tmp_path_factory: 
     assert _kept(tmp_path_factory.mktemp("run") / "r", step) == [step]
 
 
+def _with(held: Any, number: float, name: str) -> Any:
+    """``held`` with ``number`` in its field ``name``."""
+    return held.replace(**{name: {"part": number} if name == "seconds" and isinstance(held, Decision) else number})
+
+
+USAGE, OUTCOME = Usage(), Observation(text="")
+HOLDERS: dict[type[Any], Callable[[Any], dict[str, Any]]] = {
+    Hit: lambda hit: {"retrieved": (hit,)},
+    Vote: lambda vote: {"votes": (vote,)},
+    Citation: lambda cited: {"guidance": (cited,)},
+    LaneChoice: lambda lane: {"lane": lane},
+    Usage: lambda usage: {"reviews": (Review(attempt=0, approved=None, spend=(_spend(usage),)),)},
+}
+PARTS = (
+    Hit(demo_id="d", start=0, length=1, best=0, score=0.0),
+    Vote(actor="s", model="m", action=None),
+    Citation(id="e"),
+    LaneChoice(lane="l", reason="r"),
+    USAGE,
+)
+
+
+def _spend(usage: Usage) -> Spend:
+    return Spend(actor="s", model="m", usage=usage)
+
+
+def _numbers(held: Any) -> list[str]:
+    """The fields that hold numbers with a point."""
+    return [name for name, kind in get_type_hints(type(held)).items() if "float" in str(kind) and name[0] != "_"]
+
+
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
-def test_a_number_that_json_has_no_word_for_is_kept(number: float, tmp_path: Path) -> None:
-    hit = Hit(demo_id="d", start=0, length=1, best=0, score=number)
-    decision = Decision(action="a", actor="x", reason="r", retrieved=(hit,), seconds={"x": number})
-    step = Step(index=0, observation="o", decision=decision, outcome=Observation(text="", score=number), seconds=1.0)
-    (kept,) = _kept(tmp_path / "run", step)
-    for value in (kept.outcome.score, kept.decision.retrieved[0].score, kept.decision.seconds["x"]):
-        assert value == pytest.approx(number, nan_ok=True)
+def test_a_number_that_json_has_no_word_for_is_kept_whatever_field_holds_it(number: float, tmp_path: Path) -> None:
+    decision = Decision(action="a", actor="x", reason="r")
+    step = Step(index=0, observation="o", decision=decision, outcome=OUTCOME, spend=(_spend(USAGE),), seconds=1.0)
+    made = [_with(step, number, name) for name in _numbers(step)]
+    made += [step.replace(outcome=_with(OUTCOME, number, name)) for name in _numbers(OUTCOME)]
+    made += [step.replace(spend=(_spend(_with(USAGE, number, name)),)) for name in _numbers(USAGE)]
+    made += [step.replace(decision=_with(decision, number, name)) for name in _numbers(decision)]
+    made += [
+        step.replace(decision=decision.replace(**HOLDERS[type(part)](_with(part, number, name))))
+        for part in PARTS
+        for name in _numbers(part)
+    ]
+    made.append(step.replace(decision=decision.replace(message={"deep": [{"er": number}]})))
+    said = Message(role="user", content="c", sent={"weight": number})
+    made.append(step.replace(decision=decision.replace(prompt=Prompt(history=(said,)))))
+    assert len(made) >= 20
+    for place, told in enumerate(made):
+        (kept,) = _kept(tmp_path / f"run-{place}", told)
+        assert str(kept) == str(told)
 
 
 def test_numbers_and_texts_of_other_libraries_are_written_as_what_they_are(tmp_path: Path) -> None:

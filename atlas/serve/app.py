@@ -78,17 +78,18 @@ class Server:
     # --- beside it ----------------------------------------------------------------------------------------------------
 
     async def score(self, asked: Asked) -> Response:
-        """``{"score": 1.0, "end": true}``: an open episode ends with it, unless ``end`` is false."""
+        """``{"score": 1.0, "end": true}``: an open episode ends with it, unless ``end`` is false. A score of true is 1,
+        of false 0."""
 
         async def answer() -> dict[str, Any]:
             tenant = self._admitted(_headers(asked.scope))
             given = await _object(asked)
             value, end = given.get("score"), given.get("end", True)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not isinstance(end, bool):
+            if not isinstance(value, int | float) or not isinstance(end, bool):
                 raise Refused(400, 'the body is {"score": NUMBER}, and "end": false where the episode goes on')
             name = asked.path_params["name"]
             id, _, steps = tenant.episodes.named(name)
-            over = await tenant.episodes.score(name, value, end=end)
+            over = await tenant.episodes.score(name, float(value), end=end)
             return _told(id, over, steps)
 
         return await _answered(answer)

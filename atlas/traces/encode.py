@@ -36,7 +36,7 @@ def step_line(episode_id: str, step: Step, prompt: dict[str, Any]) -> bytes:
         line = _slowly(step, prompt)
     else:
         # It writes null for numbers that JSON has no word for, and a score may be one.
-        if b"null" in line and _endless(step):
+        if not _finite(step, prompt):
             line = _slowly(step, prompt)
     return _began(episode_id) + line[1:]
 
@@ -102,9 +102,28 @@ def _slowly(step: Step, prompt: dict[str, Any]) -> bytes:
     return encoded(fields | {"outcome_admissible": len(step.outcome.admissible), "prompt": prompt})
 
 
-def _endless(step: Step) -> bool:
-    """Whether a number of the step is infinite or none at all."""
-    return any(isinstance(value, float) and not math.isfinite(value) for value in _values(structs.asdict(step)))
+def _finite(step: Step, prompt: dict[str, Any]) -> bool:
+    """Whether JSON has a word for every number of the step."""
+    decision = step.decision
+    total = step.seconds + (step.outcome.score or 0.0) + sum(decision.seconds.values())
+    for hit in decision.retrieved:
+        total += hit.score
+    for vote in decision.votes:
+        if vote.logprob is not None:
+            total += vote.logprob
+        if vote.chance is not None:
+            total += vote.chance
+    for cited in decision.guidance:
+        total += cited.score + (cited.p or 0.0)
+    for spend in step.spend:
+        usage = spend.usage
+        total += (usage.dollars or 0.0) + usage.saved + (usage.most or 0.0)
+    sent = [message for message in prompt.get("added", ()) if len(message) > 2]
+    if sent or decision.lane is not None or decision.reviews or decision.message is not None:
+        rest = _values((sent, decision.lane, decision.reviews, decision.message))
+        total += sum(value for value in rest if isinstance(value, float))
+    # A sum is finite only where all its parts are.
+    return math.isfinite(total)
 
 
 def _values(held: Any) -> Iterator[Any]:

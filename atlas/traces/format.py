@@ -23,23 +23,25 @@ READS = (1, 2)
 
 def pack_prompt(prompt: Prompt, before: Prompt) -> tuple[dict[str, Any], dict[str, str]]:
     """``prompt`` as the difference from the prompt ``before`` in the same episode, and the texts it names by hash."""
-    texts = {text_hash(prompt.stable): prompt.stable}
-    kept = _shared(prompt.history, before.history)
-    packed: dict[str, Any] = {"stable": text_hash(prompt.stable), "kept": kept}
+    stable, kept = text_hash(prompt.stable), _shared(prompt.history, before.history)
+    texts = {stable: prompt.stable}
+    packed: dict[str, Any] = {"stable": stable, "kept": kept}
     if len(prompt.history) > kept:
         packed["added"] = [_message(m) for m in prompt.history[kept:]]
     if prompt.guidance:
         packed["guidance"] = text_hash(prompt.guidance)
         texts[packed["guidance"]] = prompt.guidance
     if len(prompt.examples) > 1:
-        examples = packed["retrieved"] = [(number, text_hash(rest)) for number, rest in prompt.examples]
-        for (_, key), (_, rest) in zip(examples, prompt.examples, strict=True):
-            texts[key] = rest
+        numbers, rests = zip(*prompt.examples, strict=True)
+        hashes = [*map(text_hash, rests)]
+        packed["retrieved"] = [*zip(numbers, hashes, strict=True)]
+        texts.update(zip(hashes, rests, strict=True))
     elif prompt.retrieved:
         packed["retrieved"] = prompt.retrieved
-    for part in ("advice", "ask"):
-        if text := getattr(prompt, part):
-            packed[part] = text
+    if prompt.advice:
+        packed["advice"] = prompt.advice
+    if prompt.ask:
+        packed["ask"] = prompt.ask
     if prompt.lasting:
         packed["lasting"] = True
     if prompt.tools:

@@ -125,13 +125,14 @@ class RunWriter:
     def step(self, episode_id: str, step: Step) -> None:
         prompt = step.decision.prompt
         packed, texts = pack_prompt(prompt, self._before.get(episode_id, _NOTHING))
-        new = {key: text for key, text in texts.items() if key not in self._texts}
-        # Texts stand before the step that refers to them, and are known once they are written.
-        self._write(
-            *(encoded({"type": "text", "hash": key, "text": text}) for key, text in new.items()),
-            step_line(episode_id, step, packed),
-        )
-        self._texts.update(new)
+        line = step_line(episode_id, step, packed)
+        if texts.keys() <= self._texts:
+            self._write(line)
+        else:
+            new = {key: text for key, text in texts.items() if key not in self._texts}
+            # Texts stand before the step that refers to them, and are known once they are written.
+            self._write(*(encoded({"type": "text", "hash": key, "text": text}) for key, text in new.items()), line)
+            self._texts.update(new)
         self._before[episode_id] = prompt
 
     def end(self, episode: Episode) -> None:
@@ -171,7 +172,7 @@ class RunWriter:
             ) from error
 
     def _append(self, line: bytes) -> None:
-        size = os.fstat(self._file).st_size
+        size = os.lseek(self._file, 0, os.SEEK_END)
         # What this writer wrote last is whole; what others wrote may have been cut off.
         if size and size != self._end and os.pread(self._file, 1, size - 1) != b"\n":
             line = b"\n" + line

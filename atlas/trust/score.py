@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from atlas.records import Vote, Window
 from atlas.trust.record import Trust
-from atlas.trust.signals import SIGNALS, Drawn
+from atlas.trust.signals import SIGNALS, Drawn, Part
 
 
 class Score(NamedTuple):
@@ -39,8 +40,13 @@ def score(trust: Trust, votes: Sequence[Vote], samples: int, retrieved: Sequence
     lead = next(i for i, vote in enumerate(votes) if vote.action == leading)
     drawn = Drawn(votes, samples, lead, count, retrieved)
     value = best = 1.0
-    for name, signal in SIGNALS.items():
-        if name in trust.signals:
-            part = signal.part(drawn)
-            value, best = value * part.value, best * part.best
+    for measure in _parts(trust.signals):
+        part = measure(drawn)
+        value, best = value * part.value, best * part.best
     return Score(value, lead, best)
+
+
+@cache
+def _parts(names: tuple[str, ...]) -> tuple[Callable[[Drawn], Part], ...]:
+    """What measures the signals, always in the same order."""
+    return tuple(signal.part for name, signal in SIGNALS.items() if name in names)

@@ -41,6 +41,13 @@ def _retrieval() -> Table:
     )
 
 
+def _upstream() -> Table:
+    """Loaded when it is wanted: it needs the clients of hosted models."""
+    from atlas.benchmarks.perf import upstream
+
+    return upstream.measure()
+
+
 def _excytin() -> Table:
     """The benchmark's own measurement, loaded when it is wanted: its suite is no part of what is measured here."""
     from atlas.benchmarks.excytin.perf import measure
@@ -61,6 +68,7 @@ MEASURES: dict[str, Callable[[], Table]] = {
     "retrieval": _retrieval,
     "excytin": _excytin,
     "watch": watch.measure,
+    "upstream": _upstream,
     "memory": _memory,
 }
 
