@@ -25,6 +25,7 @@ class Upstream(ChatServer):
 
 def answer(request: dict[str, Any]) -> Say:
     named = {tool.get("function", {}).get("name"): tool for tool in request.get("tools") or ()}
+    custom = {tool["custom"]["name"] for tool in request.get("tools") or () if "custom" in tool}
     talk = json.dumps(request["messages"])
     seen = SEEN in talk
     report = next((name for name in ("Report", "PartialReport") if name in named), None)
@@ -40,6 +41,11 @@ def answer(request: dict[str, Any]) -> Say:
         if shell in named and not seen:
             given = {wrote: f"echo '{SEEN}'"} | ({"description": "Look at the sky"} if shell == "Bash" else {})
             return Say("", tool_calls=[(shell, json.dumps(given))])
+    if "functions__exec" in custom and not seen:
+        code = f"text((await tools.exec_command({{cmd: \"echo '{SEEN}'\"}})).output)"
+        call = {"id": "call_0", "type": "custom", "custom": {"name": "functions__exec", "input": code}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return Say("", fields={"choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]})
     if {"exec_command", "Bash"} & named.keys():
         return Say(ANSWER)
     if "final_answer" in named and seen:

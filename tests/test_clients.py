@@ -40,7 +40,7 @@ in_python = [(c, api, stream) for c in CLIENTS if c.where == HERE for api in c.a
 in_node = [(c, api, stream) for c in NODE if c.where == HERE for api in c.apis for stream in c.streams]
 
 
-commands = [c for c in COMMANDS if c.where == HERE]
+models = [(c, model) for c in COMMANDS if c.where == HERE for model in c.models]
 
 
 def named(value: Any) -> str | None:
@@ -125,8 +125,8 @@ def test_served_to_node(client: Client, api: str, stream: bool, tmp_path: Path) 
 
 
 @pytest.mark.clients
-@pytest.mark.parametrize("client", commands, ids=named)
-def test_run(client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("client", "model"), models, ids=named)
+def test_run(client: Client, model: str, tmp_path: Path) -> None:
     own = f"{ROOT / 'tests' / 'clients' / 'own_agent.py'}:make"
     run, home, there = (tmp_path / name for name in ("run", "home", "there"))
     for folder in (home, there, home / "codex"):
@@ -146,6 +146,7 @@ def test_run(client: Client, tmp_path: Path) -> None:
     if shutil.which("unshare") and subprocess.run([*ALONE, "true"], capture_output=True).returncode == 0:
         command = [*ALONE, *command]
     told = {"CLIENTS_RUN": str(run), "HOME": str(home), "CODEX_HOME": str(home / "codex"), "PYTHONPATH": str(ROOT)}
+    told["CODEX_MODEL"] = model
     told["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] = "1"
     done = subprocess.run(
         command, env=os.environ | told, cwd=there, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL

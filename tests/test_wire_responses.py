@@ -131,6 +131,7 @@ def test_options_have_their_chat_names() -> None:
 
 def test_what_says_nothing_to_a_chat_model_is_named() -> None:
     tools = [WEATHER, {"type": "web_search"}]
+    assert responses.read(asked(reasoning={"effort": "low", "context": "all_turns"})).left_out == ("reasoning.context",)
     old = {"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "search", "query": "x"}}
     items = [{"role": "user", "content": "hi"}, old]
     request = responses.read(asked(tools=tools, truncation="auto", brand_new=1, input=items))

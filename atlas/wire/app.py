@@ -180,15 +180,19 @@ class Wire:
         left = asyncio.ensure_future(_left(receive))
         try:
             told = await (_stream(api, call, request, left, answer) if request.stream else _whole(call, left, answer))
+            if request.stream:
+                events = [*(answer.writer.end(told) if answer.writer else api.events(told, request))]
+                whole = events[-1][1].get("response", {}) if events else {}
+            else:
+                events, whole = [], api.write(told, request)
             if api is responses:
                 # Before the client has it: it may go on from it at once.
-                responses.keep(shelf, request, responses.write(told, request), len(body))
+                responses.keep(shelf, request, whole, len(body))
             if request.stream:
-                events = answer.writer.end(told) if answer.writer else api.events(told, request)
                 await _send_events(events, left, answer)
                 await answer.more(b"data: [DONE]\n\n" if api is chat else b"", last=True)
             else:
-                await answer.json(200, api.write(told, request))
+                await answer.json(200, whole)
             call.delivered = True
         except asyncio.CancelledError:
             # Somebody stops this very client, which will not ask again.

@@ -31,6 +31,9 @@ _OURS = frozenset(
 """Fields that are read here, or that say nothing where there is only a chat model: ``max_tool_calls`` counts the tools
 that OpenAI's own service runs, ``stream_options`` pads its streams."""
 
+_READ = {"reasoning": {"effort", "summary", "generate_summary"}, "text": {"format", "verbosity"}}
+"""What is read of fields that are objects; a summary is what the answer tells of its reasoning in any case."""
+
 _HERS = {
     "background": "an answer in the background: wait for it, or stream it",
     "conversation": "a conversation that OpenAI keeps: send it as 'input', or go on by 'previous_response_id'",
@@ -52,6 +55,8 @@ def read(body: Mapping[str, Any], kept: Shelf | None = None) -> Request:
     messages = talk.read(items)
     box = toolbox(body, talk.tools)
     left = [f"{name}: {_said(body[name])}" for name in body.keys() - _SAME - _OURS if body[name] is not None]
+    for name, known in _READ.items():
+        left += [f"{name}.{part}" for part in (field(body, name, dict) or {}).keys() - known]
     left += [f"tool: {kind}" for kind in box.absent] + [f"input: {kind}" for kind in talk.left_out]
     instructions = field(body, "instructions", str)
     if instructions:

@@ -43,6 +43,8 @@ class Client:
     """How often it calls the model."""
     outcome: str = SEEN
     """What the first of these brought."""
+    models: tuple[str, ...] = ("",)
+    """Of a command: the names of models that it is run with; its own where empty."""
     once: bool = False
     """Whether it calls it once alone where it streams."""
 
@@ -70,7 +72,15 @@ NODE = (
 """All that are run by Node. Atlas itself runs in the environment of Python that they name."""
 
 COMMANDS = (
-    Client("codex.sh", ("@openai/codex",), where="openai3", apis=("responses",), inside=False, streams=(True,)),
+    Client(
+        "codex.sh",
+        ("@openai/codex",),
+        where="openai3",
+        apis=("responses",),
+        inside=False,
+        streams=(True,),
+        models=("", "gpt-5.1-codex"),
+    ),
     Client(
         "claude.sh", ("@anthropic-ai/claude-code",), where="openai3", apis=("messages",), inside=False, streams=(True,)
     ),
