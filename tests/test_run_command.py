@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from atlas.records import Stop
 from atlas.serve.child import run_command
 from atlas.testing import ChatServer, Say, ScriptedModel
 from atlas.traces import Run
-from tests.serve_fixtures import atlas
+from tests.serve_fixtures import CHAT, KEY, ask, atlas, chat
 from tests.wrap_fixtures import in_two_steps, says
 
 LOOP = """
@@ -122,3 +126,31 @@ def test_tenants_are_read_from_a_file_and_share_nothing(
     ):
         with pytest.raises(ConfigError, match=sentence):
             read(text)
+
+
+def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import atlas\n"
+        "from atlas.testing import ScriptedModel\n"
+        "def make():\n"
+        "    return atlas.Agent(ScriptedModel(lambda ask: 'hi'), run='runs/one')\n"
+    )
+    command = [sys.executable, "-m", "atlas", "serve", "--agent", "mine.py:make", "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": FOLDER, "ATLAS_SERVE_KEY": KEY, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        found = re.search(r"http://[\d.:]+", line)
+        assert found, line
+        try:
+            assert ask(found[0], CHAT, chat("secret words"))[0] == 401
+            assert ask(found[0], CHAT, chat("secret words"), authorization=f"Bearer {KEY}")[0] == 200
+        finally:
+            server.send_signal(signal.SIGTERM)
+        said = server.stdout.read()
+        assert server.wait(20) in (0, -signal.SIGTERM)
+    assert "secret words" not in said and KEY not in said
+    (result,) = Run(tmp_path / "runs/one").results()
+    assert (result.steps, result.score) == (1, None), "ended, and not scored"
