@@ -7,6 +7,7 @@ sent. What they raise is sorted in :mod:`atlas.models.faults`.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import logging
 import os
@@ -116,6 +117,9 @@ class OpenAI:
         self._url = base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or None
         self._key = api_key or ("none" if base_url else None)
         self._responses = responses
+        # As it came: of the HTTP library that this version of the client is made for.
+        made_for = next(c for c in openai.DefaultAsyncHttpxClient.__mro__ if c.__module__.startswith("httpx"))
+        self._whole = importlib.import_module(made_for.__module__.partition(".")[0]).Response
         self._clients: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
         self._lock = threading.Lock()
 
@@ -123,13 +127,11 @@ class OpenAI:
         return frozenset()
 
     async def send(self, body: dict[str, Any], seconds: float) -> dict[str, Any]:
-        import httpx
-
         options = _options(body, seconds)
         path, sent = "/chat/completions", {"model": self._model, **body}
         if self._responses:
             path, sent = "/responses", to_responses(body, self._model)
-        response = await self._client().post(path, body=sent, cast_to=httpx.Response, options=options)
+        response = await self._client().post(path, body=sent, cast_to=self._whole, options=options)
         try:
             answer = response.json()
         except ValueError:
