@@ -14,6 +14,7 @@ import ast
 import asyncio
 import inspect
 import json
+import os
 import re
 import shlex
 import shutil
@@ -49,6 +50,8 @@ SHOWN = ("text", "yaml", "json", "toml")
 """Languages of what is shown and not run."""
 MAY_SAY_NO = ("trust calibrate", "promote", "regrade", "traces check")
 """Commands whose exit code 1 is an answer."""
+OTHERS = ("export", "vllm", "curl", "CUDA_VISIBLE_DEVICES=0")
+"""Programs of others, which are not run."""
 STARTS_A_SERVER = ("serve",)
 """Commands that run until they are stopped: their options are read, and no more."""
 
@@ -125,7 +128,7 @@ def _known(parts: list[str], where: str) -> None:
         case ["python", "-m", module, *_]:
             assert module == "pytest" or (HERE / (module.replace(".", "/") + ".py")).exists() or _package(module), where
         case _:
-            assert parts[0] in ("export", "vllm", "CUDA_VISIBLE_DEVICES=0"), f"{where}: {parts}"
+            assert parts[0] in OTHERS, f"{where}: {parts}"
 
 
 def _package(module: str) -> bool:
@@ -148,7 +151,7 @@ def _parsed(rest: list[str], where: str) -> None:
         assert step is not None, f"{where}: atlas {' '.join(rest[: depth + 1])}"
         found = step
     options = {name for param in found.params for name in (*param.opts, *param.secondary_opts)}
-    for part in rest:
+    for part in rest[: rest.index("--")] if "--" in rest else rest:
         if part.startswith("-") and not re.fullmatch(r"-\d+", part):
             assert part.partition("=")[0] in options, f"{where}: {' '.join(rest)} has no {part}"
 
@@ -191,6 +194,12 @@ def world(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         Path("mine", f"{module}.py").write_text(mine.replace("demos=True)", "demos=True, trusted=True, samples=True)"))
     Path("answers.json").write_text("{}")
     Path("scores.json").write_text("{}")
+    Path("Makefile").write_text("test:\n\ttrue\n")
+    agent = Path("bin/my-agent")
+    agent.parent.mkdir()
+    agent.write_text('#!/bin/sh\ntest -n "$OPENAI_BASE_URL"\n')
+    agent.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{agent.parent.resolve()}:{os.environ['PATH']}")
     student = Path("students/first")
     student.mkdir(parents=True)
     for name in ("vocabulary.json", "weights.safetensors"):

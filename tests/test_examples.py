@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_policies_compose() -> None:
     out = run("compose_policies.py", "3", "6")
     assert re.search(r"^teacher +3 of 3 games", out, re.MULTILINE)
     assert len(out.splitlines()) == 7
+
+
+def test_examples_that_write_run_without_an_argument(tmp_path: Path) -> None:
+    """They ended in an IndexError, and the one that trains found out what it lacks after all was played."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "own_benchmark.py"], cwd=tmp_path, capture_output=True, timeout=120
+    )
+    assert done.returncode == 0 and (tmp_path / "own" / "report.html").is_file()
+    if find_spec("torch") is None:
+        circle = [sys.executable, EXAMPLES / "full_circle.py"]
+        done = subprocess.run(circle, cwd=tmp_path, capture_output=True, timeout=120)
+        assert b"needs packages that are not installed" in done.stderr and not (tmp_path / "circle").exists()
 
 
 @pytest.mark.torch
