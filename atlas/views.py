@@ -86,16 +86,12 @@ _quoted = lru_cache(maxsize=8192)(quoted)
 """Remembered: windows of the same demonstrations are shown at step after step."""
 
 
-class DemoStep(Light, kw_only=True, gc=True, dict=True):
+class DemoStep(Record):
     """One step of a demonstration: what was seen, what was thought, what was done."""
 
     observation: str
     action: str
     thought: str = ""
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.observation, str) and isinstance(self.action, str) and isinstance(self.thought, str)):
-            self.checked()
 
     @once
     def shown(self) -> str:
@@ -134,25 +130,35 @@ class Window(Light, kw_only=True):
     @property
     def shown(self) -> str:
         """The window as a prompt shows it, but for its number."""
-        return _window("shown", self.goal, self.plan, self.steps)
+        return self._written("shown")
 
     @property
     def bare(self) -> str:
         """The same without thoughts: for students that write none."""
-        return _window("bare", self.goal, self.plan, self.steps)
+        return self._written("bare")
 
     @property
     def transcript(self) -> str:
         """The same as a transcript: what was seen, and ``> action``."""
-        return _window("line", self.goal, self.plan, self.steps)
+        return self._written("line")
+
+    def _written(self, form: str) -> str:
+        # By the steps themselves: to compare them costs as much as to write them out.
+        key = (form, self.goal, self.plan, *map(id, self.steps))
+        known = _WRITTEN.get(key)
+        if known is None:
+            head = [f"Task: {_quoted(self.goal)}", *([f"Plan: {_quoted(self.plan)}"] if self.plan else [])]
+            if len(_WRITTEN) >= _MOST_WRITTEN:
+                _WRITTEN.clear()
+            known = _WRITTEN[key] = self.steps, "\n".join([*head, *map(attrgetter(form), self.steps)])
+        return known[1]
 
 
-@lru_cache(maxsize=4096)
-def _window(form: str, goal: str, plan: str, steps: tuple[DemoStep, ...]) -> str:
-    """Remembered: a search makes new windows, and finds the same steps again, for this episode and for others. To look
-    them up costs less than to write them out, and a text that is the same one is not hashed and compared again."""
-    head = [f"Task: {_quoted(goal)}", f"Plan: {_quoted(plan)}"] if plan else [f"Task: {_quoted(goal)}"]
-    return "\n".join(chain(head, map(attrgetter(form), steps)))
+_WRITTEN: dict[tuple[object, ...], tuple[tuple[DemoStep, ...], str]] = {}
+"""Remembered: searches make new windows and find the same steps, for this episode and for others, and a text that is
+the same object is not hashed and compared again where the trace names it. An entry keeps its steps, so that no others
+get their identity."""
+_MOST_WRITTEN = 4096
 
 
 class Guidance(Light, kw_only=True):

@@ -19,6 +19,7 @@ from atlas.records import (
     Citation,
     Completion,
     Decision,
+    DemoStep,
     Hit,
     LaneChoice,
     Light,
@@ -265,3 +266,13 @@ def test_numbers_and_texts_of_other_libraries_are_written_as_what_they_are(tmp_p
     (kept,) = _kept(tmp_path / "run", step)
     assert (kept.decision.action, kept.admissible, kept.outcome.score) == ("go", 3, 1.0)
     assert (kept.decision.votes[0].logprob, kept.decision.votes[0].chance) == (-0.5, 0.5)
+
+
+def test_windows_of_other_steps_are_written_as_themselves() -> None:
+    """What is written is remembered by the steps themselves, and new ones may come to stand where others stood."""
+    for number in range(200):
+        steps = tuple(DemoStep(observation=f"o {number}", action=f"a {number}") for _ in range(2))
+        window = Window(demo_id="d", task_id="t", goal="g", steps=steps)
+        assert window.shown == window.replace(start=1).shown
+        assert window.shown.count(f"o {number}\n") == 2 == window.transcript.count(f"> a {number}")
+        assert window.replace(plan="p").shown != window.shown != window.replace(goal="h").shown
