@@ -322,3 +322,15 @@ def test_a_trace_of_the_first_schema_reads_as_it_did_and_is_raised_when_it_is_wr
     assert sum(s.usage.calls for e in Run(folder).episodes() for s in e.spend) == sum(
         s.usage.calls for steps, _ in now for step in steps for s in step.spend
     )
+
+
+def test_a_run_of_before_there_was_a_setting_is_resumed_where_that_is_empty(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "run", {"k": 6}) as writer:
+        writer.start("e", "arm", TASK, 0, "c")
+    empties: tuple[object, ...] = ({}, None, [], False)
+    for empty in empties:
+        RunWriter(tmp_path / "run", {"k": 6, "lanes": empty}).close()
+    with pytest.raises(ConfigError, match=r"other settings \(lanes\)"):
+        RunWriter(tmp_path / "run", {"k": 6, "lanes": {"force": "coach"}})
+    with pytest.raises(ConfigError, match=r"other settings \(k\)"):
+        RunWriter(tmp_path / "run", {"k": 0, "lanes": {}})

@@ -80,7 +80,7 @@ class RunWriter:
         # Before anything is recorded settings may still change: a mistake in a first command does not use up its name.
         if path.exists() and os.fstat(self._file).st_size:
             found = read_manifest(path)
-            if found["config"] not in (content_hash(kept), content_hash(manifest)):
+            if found["config"] not in (content_hash(kept), content_hash(manifest), _as_before(kept, found["settings"])):
                 raise ConfigError(
                     f"the run {self.folder} was made with other settings ({_differing(found['settings'], manifest)}): "
                     "resume it with the same ones, or start a new run with -o"
@@ -183,10 +183,24 @@ class RunWriter:
         self._end = size + written
 
 
+def _as_before(settings: dict[str, Any], earlier: dict[str, Any]) -> str:
+    """The hash of ``settings`` for a build that did not have those yet which are empty and not among ``earlier``."""
+    return content_hash({name: value for name, value in settings.items() if name in earlier or not _empty(value)})
+
+
+def _empty(value: Any) -> bool:
+    """Whether a setting says nothing. A number says something, 0 too."""
+    return value is None or value is False or (isinstance(value, str | list | tuple | dict) and not value)
+
+
 def _differing(first: dict[str, Any], second: dict[str, Any]) -> str:
     """The names of the settings that differ; their values may be anything, a key among them."""
     missing = object()
-    names = [name for name in {**first, **second} if first.get(name, missing) != second.get(name, missing)]
+    names = [
+        name
+        for name in {**first, **second}
+        if first.get(name, missing) != second.get(name, missing) and (name in first or not _empty(second[name]))
+    ]
     return ", ".join(names) or "the same ones by name"
 
 
