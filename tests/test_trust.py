@@ -103,9 +103,9 @@ def test_what_a_score_can_still_become_is_never_less_than_what_it_becomes(
 
 
 async def test_a_majority_is_enough_where_it_is_trusted_and_its_own_words_are_taken() -> None:
-    student, teacher = samples("Open", "close", "open", "open", "wait"), samples()
+    student, teacher = samples("open  it", "close", "open it", "`open it`", "wait"), samples()
     decided = await Cascade(student, teacher, samples=5, trust=Trust(threshold=0.6)).decide(view(), Desk())
-    assert (decided.action, decided.actor, decided.reason) == ("Open", "student", "trusted")
+    assert (decided.action, decided.actor, decided.reason) == ("open  it", "student", "trusted")
     assert len(decided.votes) == 5
 
 
@@ -195,7 +195,7 @@ def at_step(actions: Callable[[int], str]) -> ScriptedModel:
 async def audited_run(tmp_path: Path) -> Path:
     """Eight episodes of ten agreed steps, all audited: the teacher differs at step 3 and says nothing at step 5."""
     student = at_step(lambda i: f"go {i}")
-    teacher = at_step(lambda i: "" if i == 5 else "stop" if i == 3 else f"Go  {i}.")
+    teacher = at_step(lambda i: "" if i == 5 else "stop" if i == 3 else f"go  {i}")
     with RunWriter(tmp_path / "run", {"what": "audits"}) as writer:
         for i in range(8):
             policy = Cascade(student, teacher, audit=1.0)

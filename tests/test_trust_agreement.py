@@ -54,7 +54,7 @@ def made(decided: Decision) -> Step:
 
 
 async def test_an_audited_step_and_a_split_one_say_whether_the_first_choice_is_the_teachers() -> None:
-    agreed = await chosen(say("Open", "open.", "open"), say("open"))
+    agreed = await chosen(say("open", "`open`", "open "), say("open"))
     assert agreed == Choice("t", "e", 3, 1.0, None, acted=True, asked=True, right=True)
     split = await chosen(say("shut", "open", "open"), say("shut"))
     assert split == Choice("t", "e", 3, 2 / 3, None, acted=False, asked=True, right=False)
