@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from atlas.records import Decision, Message, Usage, content_hash
+from atlas.records import Decision, Message, Usage
 
 CHAT = "chat"
 RESPONSES = "responses"
@@ -42,20 +42,10 @@ class Request:
     """The request as it was sent: some answers repeat parts of it, and tools go back under the names they came with."""
 
     @property
-    def content_type(self) -> str:
-        """Of the answer."""
-        return "text/event-stream" if self.stream else "application/json"
-
-    @property
     def headers(self) -> dict[str, str]:
         """Headers of the answer that say what was left out, where anything was."""
         told = "; ".join(self.left_out).encode("ascii", "replace").decode()
         return {"x-atlas-left-out": "".join(c if c.isprintable() else "?" for c in told)[:500]} if told else {}
-
-    def key(self) -> str:
-        """The identity of what was asked: a client's retry has that of the call it repeats, streamed or not."""
-        asked = [message.model_dump(exclude_defaults=True) for message in self.messages]
-        return content_hash([self.api, self.model, asked, self.tools, self.options, self.conversation])
 
 
 @dataclass(frozen=True)
