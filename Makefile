@@ -1,6 +1,6 @@
 # `make help` lists the targets. Each sets up what it needs, once, in a virtual environment of its own below this folder.
 
-.PHONY: help demo test check test-local test-torch test-reference test-clients test-slow perf clean
+.PHONY: help demo test check test-local test-torch test-reference test-clients test-slow test-mysql perf clean
 .DEFAULT_GOAL := help
 
 PYTEST := .venv/bin/python -m pytest
@@ -36,6 +36,10 @@ test-clients: .venv-clients/.done  ## agents of other frameworks, unmodified, ag
 
 test-slow: .venv/.dev  ## the long tests
 	$(PYTEST) -m "slow and not paid"
+
+test-mysql: .venv/.dev  ## the embedded SQL engine beside a MariaDB or MySQL server, on generated statements
+	.venv/bin/python -m atlas.benchmarks.excytin.comparison
+	$(PYTEST) -m "mysql and not paid"
 
 perf: .venv/.dev  ## time per step, many episodes at once, retrieval, imports
 	.venv/bin/python -m atlas.benchmarks.perf

@@ -22,7 +22,8 @@ _DATABASES = re.compile(rf"SHOW\s+(?:DATABASES|SCHEMAS){_FILTER}", re.IGNORECASE
 RESERVED = frozenset({"USAGE"})
 """Names of tables that are reserved words: without the backticks that the rules remove, they cannot be named."""
 
-_NUMBERS = frozenset({"ORDINAL_POSITION", "CHARACTER_MAXIMUM_LENGTH", "VERSION"})
+NUMBERED = frozenset({"ORDINAL_POSITION", "CHARACTER_MAXIMUM_LENGTH", "VERSION"})
+"""Its columns that are numbers."""
 CASED = frozenset({"TABLE_NAME", "TABLE_SCHEMA", "SCHEMA_NAME"})
 """What information_schema compares with its case, as the file system keeps it."""
 INFORMATION: dict[str, tuple[str, ...]] = {
@@ -70,7 +71,7 @@ class Catalog:
                 rows["columns"].append((*place, "YES", "text", 65535, "text", "", "", ""))
         for view, columns in INFORMATION.items():
             fields = ", ".join(
-                f"{c} INTEGER" if c in _NUMBERS else f"{c} TEXT" if c in CASED else f"{c} TEXT COLLATE NOCASE"
+                f"{c} INTEGER" if c in NUMBERED else f"{c} TEXT" if c in CASED else f"{c} TEXT COLLATE NOCASE"
                 for c in columns
             )
             connection.execute(f"CREATE TEMP TABLE information_schema_{view} ({fields})")

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from atlas.benchmarks.excytin.catalog import Catalog
+from atlas.benchmarks.excytin.emulated.functions import Functions
 from atlas.benchmarks.excytin.engine import (
     MAX_CHARACTERS,
     TIME_LIMIT,
@@ -30,7 +31,7 @@ from atlas.benchmarks.excytin.engine import (
     too_large,
     too_slow,
 )
-from atlas.benchmarks.excytin.functions import Functions
+from atlas.benchmarks.excytin.known_columns import KnownColumns
 from atlas.benchmarks.excytin.layers import SKIPPED, Layer, visible
 from atlas.benchmarks.excytin.sqltext import check, pieces
 from atlas.benchmarks.excytin.worker import Request
@@ -38,15 +39,12 @@ from atlas.benchmarks.excytin.workers import Worker, Workers
 from atlas.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
-    from atlas.benchmarks.excytin.dialect import Convert
+    from atlas.benchmarks.excytin.emulated.terms import Convert
 
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _FUNCTIONS = frozenset(
-    "abs avg ceil ceiling char coalesce count cume_dist date datetime dense_rank exp first_value floor "
-    "group_concat hex ifnull iif instr json_array json_group_array json_group_object json_object julianday lag "
-    "last_value lead length like ln log log10 log2 lower ltrim max min mod nth_value ntile nullif percent_rank "
-    "pow power quote random rank replace round row_number rtrim sign sqrt strftime substr substring sum time "
-    "total trim unicode unixepoch upper".split()
+    "abs avg coalesce count cume_dist dense_rank first_value glob lag last_value lead length like lower max min "
+    "nth_value ntile percent_rank quote rank replace row_number sign substr sum upper".split()
 )
 """SQLite's own functions that may be called: those into which MySQL's are translated."""
 _INSTRUCTIONS = 1_000
@@ -55,9 +53,7 @@ _BATCH = 1_000
 _BATCH_CHARACTERS = 1_000_000
 """Rows, or characters in them, that travel together."""
 _SKIPPED = frozenset(name.lower() for name in SKIPPED)
-_COLUMN = re.compile(r"no such column: (.+)")
 _FUNCTION = re.compile(r"(?:no such function|not authorized to use function): (.+)")
-_AMBIGUOUS = re.compile(r"ambiguous column name: (.+)")
 _NEAR = re.compile(r'near "(.+?)": syntax error', re.DOTALL)
 
 
@@ -149,7 +145,8 @@ class Database:
 
     def __init__(self, path: Path | str, *, layer: Layer = "alert") -> None:
         self._functions = Functions()
-        self._deadline = float("inf")
+        self._known = KnownColumns(self._exists)
+        self._deadline = self._until = float("inf")
         try:
             self._connection = _connected(path)
         except sqlite3.DatabaseError as error:
@@ -182,22 +179,23 @@ class Database:
                 yield answer
                 return
             parts = pieces(answer)
-        from atlas.benchmarks.excytin.dialect import column_error, translate
+        from atlas.benchmarks.excytin.emulated.translation import translate
 
-        translated = translate(parts, self.catalog.tables)
+        self._begin(time_limit)
+        try:
+            translated = translate(parts, self.catalog.tables, self._known)
+        finally:
+            self._deadline = float("inf")
         converters: list[Convert] = []
         try:
-            for rows in self._fetched(translated.sql, time_limit):
+            for rows in self._fetched(translated.sql):
                 if translated.converters:
                     same = _itself
                     converters = converters or [translated.converters.get(n, same) for n in range(len(rows[0]))]
                     rows = [tuple(f(cell) for f, cell in zip(converters, row, strict=True)) for row in rows]
                 yield rows
         except sqlite3.Error as error:
-            message = str(error)
-            if found := _COLUMN.fullmatch(message):
-                raise column_error(found[1], translated) from error
-            raise self._worded(message) from error
+            raise self._worded(str(error)) from error
 
     def query(self, sql: str) -> list[Row]:
         """All rows of one statement, in this very process: for rows and statements that are ours."""
@@ -206,10 +204,21 @@ class Database:
     def close(self) -> None:
         self._connection.close()
 
-    def _fetched(self, sql: str, time_limit: float) -> Iterator[list[Row]]:
-        """Rows in batches that are small however long a row is: the limits are looked at row by row."""
+    def _begin(self, time_limit: float) -> None:
         self._functions.failure = None
-        self._deadline = self._functions.deadline = time.monotonic() + time_limit
+        self._deadline = self._until = self._functions.patterns.deadline = time.monotonic() + time_limit
+
+    def _exists(self, table: str, condition: str) -> bool:
+        """Whether a row meets a condition. It is part of the query for which it is asked, and of its time."""
+        try:
+            sql = f'SELECT EXISTS (SELECT 1 FROM "{table}" WHERE {condition})'
+            return bool(self._connection.execute(sql).fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._worded(str(error)) from error
+
+    def _fetched(self, sql: str) -> Iterator[list[Row]]:
+        """Rows in batches that are small however long a row is: the limits are looked at row by row."""
+        self._deadline = self._until
         seen = characters = sent = 0
         batch: list[Row] = []
         cursor = self._connection.execute(sql)
@@ -241,8 +250,6 @@ class Database:
         if found := _FUNCTION.fullmatch(message):
             name = found[1].removeprefix("MY_")
             return SqlError("ProgrammingError", f"FUNCTION env_monitor_db.{name} does not exist")
-        if found := _AMBIGUOUS.fullmatch(message):
-            return SqlError("IntegrityError", f"Column '{found[1]}' in field list is ambiguous")
         if found := _NEAR.match(message):
             return syntax_error(found[1])
         if "not authorized" in message or "prohibited" in message:

@@ -1,0 +1,64 @@
+"""CAST and CONVERT."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from atlas.benchmarks.excytin.emulated.conversions import (
+    as_datetime,
+    as_double,
+    as_number,
+    as_text,
+    as_whole,
+    day_argument,
+    span_argument,
+)
+from atlas.benchmarks.excytin.emulated.terms import Kind, Term, call, decimal, text, unsupported, whole
+
+_Type = exp.DataType.Type
+_SIGNED = frozenset({_Type.BIGINT, _Type.INT})
+_UNSIGNED = frozenset({_Type.UBIGINT, _Type.UINT})
+_CHARS = frozenset({_Type.CHAR, _Type.VARCHAR, _Type.TEXT, _Type.NCHAR, _Type.CHARACTER_SET})
+_MOMENTS = frozenset({_Type.DATETIME, _Type.TIMESTAMP})
+
+
+def cast(to: exp.DataType, term: Term) -> Term:
+    """A term as another type. SqlError: one that this engine does not have."""
+    kind, sizes = to.this, [int(one.name) for one in to.expressions if one.name.isdigit()]
+    if kind in _SIGNED:
+        return whole(as_whole(term).sql, 20)
+    if kind in _UNSIGNED:
+        return _unsigned(term)
+    if kind is _Type.DECIMAL:
+        precision, scale = (*sizes, 10, 0)[:2] if len(sizes) < 2 else sizes
+        if len(sizes) == 1:
+            precision, scale = sizes[0], 0
+        number = term if term.kind is Kind.TEXT and not (term.json or term.moment) else as_number(term)
+        return decimal(call("cast_decimal", number, str(precision), str(scale)), scale)
+    if kind is _Type.DOUBLE:
+        return Term(as_double(term).sql, Kind.DOUBLE, 31)
+    if kind is _Type.DATE:
+        return Term(call("date", day_argument(term)), Kind.DATE) if term.kind is not Kind.DATE else term
+    if kind in _MOMENTS:
+        return as_datetime(day_argument(term), sizes[0] if sizes else 0)
+    if kind is _Type.TIME:
+        scale = sizes[0] if sizes else 0
+        return Term(call("time", span_argument(term), str(scale)), Kind.TIME, scale)
+    if kind in _CHARS:
+        written = as_text(term)
+        if not sizes:
+            how = written.collation if written.origin is None else "g"
+            return written.of(written.sql, json=False, collation=how, origin=written.origin, value=written.value)
+        return text(call("left", written, str(sizes[0])))
+    if kind in (_Type.BINARY, _Type.VARBINARY) and not sizes:
+        written = as_text(term)
+        return written.of(written.sql, collation="b", blob=True, json=False)
+    raise unsupported(f"CAST AS {to.sql(dialect='mysql')}")
+
+
+def _unsigned(term: Term) -> Term:
+    """Numbers below zero become very large ones, as their bits are."""
+    number = as_whole(term)
+    if number.unsigned or (number.digits < 19 and isinstance(number.value, int) and number.value >= 0):
+        return number.of(number.sql, unsigned=True)
+    return whole(call("bit_and", number, "-1"), 20, unsigned=True)

@@ -1,0 +1,199 @@
+"""What an expression is for MySQL: its kind, and SQL that gives its value to SQLite.
+
+How values of a kind are kept in SQLite: whole numbers as INTEGER; DECIMAL as text with as many digits after the point
+as its scale; DOUBLE as REAL; moments as ISO text with as many digits of a second as their scale; text as text, and
+bytes as BLOB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from enum import Enum
+from typing import Any
+
+from atlas.benchmarks.excytin.engine import SqlError
+
+
+class Kind(Enum):
+    NULL = "NULL"
+    INT = "INT"
+    DECIMAL = "DECIMAL"
+    DOUBLE = "DOUBLE"
+    TEXT = "TEXT"
+    DATE = "DATE"
+    DATETIME = "DATETIME"
+    TIME = "TIME"
+
+
+NUMBERS = frozenset({Kind.INT, Kind.DECIMAL, Kind.DOUBLE})
+MOMENTS = frozenset({Kind.DATE, Kind.DATETIME, Kind.TIME})
+FREE = 31
+"""Scale of a DOUBLE that is printed with as many digits as it needs."""
+COLUMN, LITERAL, BINARY = "u", "g", "b"
+"""Collations: utf8mb4_unicode_ci of the tables, utf8mb4_general_ci of the connection, and none."""
+FREE_SECONDS = 39
+"""Scale of a moment that shows a fraction of a second where it has one."""
+_PRECISE = Context(prec=90)
+WIDE = 20
+"""Digits of a whole number of which nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """An expression.
+
+    Args:
+        sql: it in SQLite, to be put anywhere in an expression.
+        kind: as MySQL has it.
+        scale: digits after the point of a DECIMAL, DOUBLE or a moment's seconds.
+        collation: how text is compared.
+        json: whether it is JSON_EXTRACT's, whose value is compared and not its text.
+        blob: whether it is bytes.
+        origin: the table and column of which every value of it is one.
+        value: of a literal.
+        digits: the most a whole number has.
+        unsigned: a whole number that is not negative, with which subtraction may fail.
+        truth: 1 or 0.
+        moment: of text that a function of moments made: ``date`` where it tells a date, ``either`` where it may be a
+            time of day too. MySQL goes on with the moment then, not with its text.
+    """
+
+    sql: str
+    kind: Kind
+    scale: int = 0
+    collation: str = LITERAL
+    json: bool = False
+    blob: bool = False
+    origin: tuple[str, str] | None = None
+    value: Any = None
+    digits: int = WIDE
+    unsigned: bool = False
+    truth: bool = False
+    moment: str = ""
+
+    def of(self, sql: str, **changes: Any) -> Term:
+        """Another expression of the same kind: no literal and no column any more."""
+        return replace(self, sql=sql, **({"value": None, "origin": None, "moment": ""} | changes))
+
+
+NULL = Term("NULL", Kind.NULL)
+
+
+def whole(sql: str, digits: int = WIDE, **more: Any) -> Term:
+    return Term(sql, Kind.INT, digits=digits, **more)
+
+
+def truth(sql: str) -> Term:
+    """1, 0 or NULL."""
+    return Term(sql, Kind.INT, digits=1, truth=True)
+
+
+def double(sql: str, scale: int = FREE) -> Term:
+    return Term(sql, Kind.DOUBLE, scale)
+
+
+def decimal(sql: str, scale: int) -> Term:
+    return Term(sql, Kind.DECIMAL, min(scale, 38))
+
+
+def text(sql: str, *like: Term, **more: Any) -> Term:
+    """Text that is compared as the texts are of which it is made."""
+    return Term(sql, Kind.TEXT, collation=collation(like), **more)
+
+
+def collation(terms: Iterable[Term]) -> str:
+    """Of several texts together: bytes before columns before literals."""
+    found = {term.collation for term in terms if term.kind is Kind.TEXT}
+    return next((one for one in (BINARY, COLUMN) if one in found), LITERAL)
+
+
+def call(name: str, *arguments: Term | str) -> str:
+    """SQL that calls one of our functions."""
+    return f"my_{name}({', '.join(one if isinstance(one, str) else one.sql for one in arguments)})"
+
+
+def literal(value: str) -> str:
+    """A text in SQLite's quotes."""
+    if "\0" in value:
+        return f"CAST(x'{value.encode().hex()}' AS TEXT)"
+    return "'" + value.replace("'", "''") + "'"
+
+
+def unsupported(what: str) -> SqlError:
+    """What MySQL may do and this engine does not."""
+    return SqlError("NotSupportedError", f"The embedded engine does not run {what}: write the query without it")
+
+
+Convert = Callable[[Any], Any]
+
+
+def converter(term: Term) -> Convert | None:
+    """What makes of SQLite's value what a MySQL connector returns; None where it is that already."""
+    if term.kind is Kind.DOUBLE and term.scale < FREE:
+        # It is printed with so many digits.
+        return lambda value: None if value is None else float(f"{_double(value):.{term.scale}f}")
+    if term.kind is Kind.DECIMAL:
+        shown = Decimal(1).scaleb(-term.scale)
+        return lambda value: None if value is None else _shown(Decimal(str(value)), shown)
+    return _bytes if term.blob else _CONVERTERS.get(term.kind)
+
+
+def _shown(value: Decimal, digits: Decimal) -> Decimal:
+    found = value.quantize(digits, rounding=ROUND_HALF_UP, context=_PRECISE)
+    return abs(found) if found == 0 else found
+
+
+def _bytes(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _int(value: Any) -> int | None:
+    # SQLite leaves whole numbers when they become too large for it; numbers of 64 bits without a sign travel as text.
+    if isinstance(value, float):
+        raise SqlError("DataError", "BIGINT value is out of range: compute with smaller numbers")
+    return None if value is None else int(value)
+
+
+def _date(value: Any) -> date | str | None:
+    # A date with a zero in it is none for Python: connectors hand on the text.
+    try:
+        return None if value is None else date.fromisoformat(value)
+    except ValueError:
+        return str(value)
+
+
+def _datetime(value: Any) -> datetime | str | None:
+    try:
+        return None if value is None else datetime.fromisoformat(value)
+    except ValueError:
+        return str(value)
+
+
+def _double(value: Any) -> float | None:
+    if isinstance(value, float) and math.isinf(value):
+        raise SqlError("DataError", "DOUBLE value is out of range: compute with smaller numbers")
+    return None if value is None else float(value)
+
+
+def _time(value: Any) -> timedelta | None:
+    if value is None:
+        return None
+    hours, minutes, seconds = value.removeprefix("-").split(":")
+    second, _, fraction = seconds.partition(".")
+    found = timedelta(
+        hours=int(hours), minutes=int(minutes), seconds=int(second), microseconds=int(fraction.ljust(6, "0") or 0)
+    )
+    return -found if value.startswith("-") else found
+
+
+_CONVERTERS: dict[Kind, Convert] = {
+    Kind.INT: _int,
+    Kind.DOUBLE: _double,
+    Kind.DATE: _date,
+    Kind.DATETIME: _datetime,
+    Kind.TIME: _time,
+}
