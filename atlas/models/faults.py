@@ -81,7 +81,7 @@ def blamed(error: Exception, names: Iterable[str]) -> str | None:
     body = getattr(error, "body", None)
     param = body.get("param") if isinstance(body, Mapping) else None
     for name in sorted(names, key=len, reverse=True):
-        if name == param or re.search(rf"(?<![\w.]){name}(?!\w)", text):
+        if name == param or re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text):
             return name
     return None
 
