@@ -321,15 +321,18 @@ def test_mistakes_are_one_sentence_and_write_nothing(made: Run, tmp_path: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_trace_is_said_and_writes_nothing(tmp_path: Path, fails: Callable[..., str]) -> None:
+def test_an_episode_that_lost_a_step_is_left_out_and_said(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", {"teacher": MadeUpArm(3, 1.0, teacher=1.0)})
     trace = folder / "trace.jsonl"
     whole = trace.read_text().splitlines()
     steps = [i for i, line in enumerate(whole) if line.startswith('{"type":"step"')]
     del whole[steps[2]]
     trace.write_text("\n".join(whole) + "\n")
-    assert "damaged" in fails(folder, "--format", "rows", "-o", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    manifest = export([Run(folder)], tmp_path / "out", ExportPlan(format="rows"))
+    [because] = [why for why in manifest.left_out if "lost" in why]
+    assert manifest.left_out[because].episodes == 1
+    kept = {json.loads(row)["episode"] for row in (tmp_path / "out" / "train.jsonl").read_text().splitlines()}
+    assert json.loads(whole[steps[2]])["episode"] not in kept
 
 
 def test_json_prints_the_manifest_and_tables_say_what_was_left_out(made: Run, tmp_path: Path) -> None:
