@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Protocol
 
 from atlas.asking import Desk
@@ -71,6 +72,12 @@ def objection(entry: Entry, case: Case) -> str:
 
     It has to be short, to name something to do, to be about what this episode was like, and to be of use in another.
     """
+    parts = (entry.cue, entry.action, entry.effect, *entry.pattern)
+    return shapeless(entry) or _particular(parts, case) or _unrelated(entry, case)
+
+
+def shapeless(entry: Entry) -> str:
+    """Why ``entry`` is no guidance, wherever it is from: too long, or nothing to do; empty where it is."""
     parts = {"cue": entry.cue, "action": entry.action, "effect": entry.effect}
     for name, text in parts.items():
         if len(text) > LONGEST[name]:
@@ -79,10 +86,10 @@ def objection(entry: Entry, case: Case) -> str:
         return f"its pattern is longer than {MOST_STEPS} steps of {LONGEST_STEP} characters"
     if len(_WORD.findall(entry.action)) < _FEWEST_WORDS or _VAGUE.match(entry.action):
         return "it does not say what to do"
-    return _particular([*parts.values(), *entry.pattern], case) or _unrelated(entry, case)
+    return ""
 
 
-def _particular(texts: list[str], case: Case) -> str:
+def _particular(texts: Iterable[str], case: Case) -> str:
     for text in texts:
         said = SLOT.sub(" ", text)
         if found := _PARTICULAR.search(said) or _NUMBERED.search(said):

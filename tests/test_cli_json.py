@@ -28,8 +28,8 @@ def commands(group: click.Command, name: str = "") -> Iterator[tuple[str, click.
             yield from commands(found, f"{name} {part}".strip())
 
 
-SERVES = ["serve"]
-"""What runs until it is stopped, and is asked for its figures over HTTP."""
+SERVES = ["mcp", "serve"]
+"""What runs until it is stopped: asked over MCP, and for its figures over HTTP."""
 
 
 def test_every_command_takes_json() -> None:

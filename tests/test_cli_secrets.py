@@ -120,6 +120,7 @@ SHOWN = [
     ["traces", "show", "run", "cascade-0"],
     ["traces", "show", "run", "cascade-1", "--prompts"],
     ["traces", "check", "run"],
+    ["score", "run", "cascade-1", "1"],
     ["report", "run", "-o", "report.html"],
     ["regrade", "run", "--judge", "outcome"],
     ["memory", "ls", "run"],
@@ -153,7 +154,9 @@ SHOWN = [
     ["models", "ls"],
 ]
 ELSEWHERE = {"demo", "train", "models fetch", "models export", "traces import excytin", "trust show", "trust judge"}
-"""Those to which no text of others comes, or that write what another test looks at."""
+ELSEWHERE |= {"mcp", "run", "serve"}
+"""Those to which no text of others comes, or that write what another test looks at (``mcp``, ``run`` and
+``serve`` have tests of their own)."""
 
 
 def _names(group: click.Command, name: str = "") -> Iterator[str]:

@@ -53,7 +53,7 @@ MAY_SAY_NO = ("trust calibrate", "promote", "regrade", "traces check")
 """Commands whose exit code 1 is an answer."""
 OTHERS = ("export", "vllm", "curl", "CUDA_VISIBLE_DEVICES=0")
 """Programs of others, which are not run."""
-STARTS_A_SERVER = ("serve",)
+STARTS_A_SERVER = ("serve", "mcp")
 """Commands that run until they are stopped: their options are read, and no more."""
 
 

@@ -71,6 +71,7 @@ MAY_IMPORT = {
     "wire": f"{BASE} background tokens",
     "wrap": f"{BASE} actions asking background book budget memory models policies standing traces trust wire",
     "serve": f"{BASE} traces wire wrap",
+    "mcp": f"{BASE} memory",
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
     # what comes of it
     "words": "figures records redact traces",
@@ -92,8 +93,8 @@ MAY_IMPORT = {
     "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld figures memory models policies stats",
     # who is asked by people
     "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
-    "budget distil evaluators export figures memory models named own regrade report runner serve stats tables traces "
-    "train trained trust words wrap",
+    "budget distil evaluators export figures mcp memory models named own regrade report runner serve stats tables "
+    "traces train trained trust words wrap",
     "__main__": "cli",
 }
 """The layers, from the bottom up: a module of a package may import its own package and those named beside it, at

@@ -19,6 +19,7 @@ COMMANDS = {
     "data": ("atlas.cli.data", "Prepare the data of benchmarks."),
     "demo": ("atlas.cli.demo", "Watch a student learn from its teacher on generated homes; writes a report."),
     "export": ("atlas.cli.export", "Turn runs into training data, or into what other tools read."),
+    "mcp": ("atlas.cli.mcp", "Serve a memory as tools to agents that speak MCP."),
     "memory": ("atlas.cli.memory", "Look into a memory, change it by hand, take changes back; learn from episodes."),
     "models": ("atlas.cli.models", "List the models that can be named, fetch embedded ones, give names."),
     "play": ("atlas.cli.play", "Play one task of a benchmark by hand or from a file of commands."),
@@ -36,7 +37,7 @@ COMMANDS = {
 
 SECTIONS = {
     "Run": ("demo", "bench", "play", "data"),
-    "Any agent": ("serve", "run", "score"),
+    "Any agent": ("serve", "run", "score", "mcp"),
     "Look": ("traces", "report", "regrade"),
     "Remember and supervise": ("memory", "trust"),
     "Train and choose models": ("export", "train", "promote", "models"),
