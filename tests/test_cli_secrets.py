@@ -152,6 +152,11 @@ SHOWN = [
     ["models", "add", "local", "clerk", WORDS],
     ["models", "remove", WORDS],
     ["models", "ls"],
+    ["serve", "--student", WORDS],
+    ["run", "--student", WORDS, "true", WORDS],
+    ["run", "--student", "nearest", WORDS],
+    ["score", "run", "cascade-1", "0.5"],
+    ["score", "run", WORDS, "1"],
 ]
 ELSEWHERE = {"demo", "train", "models fetch", "models export", "traces import excytin", "trust show", "trust judge"}
 ELSEWHERE |= {"mcp", "run", "serve"}

@@ -135,20 +135,22 @@ def test_a_server_of_ones_own_is_named_wherever_a_model_is(monkeypatch: pytest.M
     pytest.importorskip("litellm")
     from atlas.testing.server import ChatServer, Say
 
+    ask = Ask(view=View(task=Task(id="t", goal="g"), opening="o"), prompt=Prompt(ask="hi"))
     with ChatServer(Say("hello")) as server:
         run = CliRunner().invoke
         add = ["models", "add", "alias", "mine", "openai/clerk", "--base-url", server.url, "--price", "1/2"]
         assert run(app, add).output == f"mine is openai/clerk@{server.url}\n"
         for name, price in ((f"openai/clerk@{server.url}", None), ("mine", Price(prompt=1, completion=2))):
             model = load(name)
-            ask = Ask(view=View(task=Task(id="t", goal="g"), opening="o"), prompt=Prompt(ask="hi"))
             assert asyncio.run(model.sample(ask)).replies[0].text == "hello"
             assert model.name == "openai/clerk"
             assert price is None or (model.price and (model.price.prompt, model.price.completion)) == (1, 2)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-provider-itself")
-    assert load("mine")._api_key is None, "no provider's key is sent to another server"
-    monkeypatch.setenv("ATLAS_SERVER_KEY", "for-this-server")
-    assert load("mine")._api_key == "for-this-server"
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-provider-itself")
+        asyncio.run(load("mine").sample(ask))
+        monkeypatch.setenv("ATLAS_SERVER_KEY", "for-this-server")
+        asyncio.run(load("mine").sample(ask))
+        assert set(server.keys[:-1]) == {"Bearer none"}, "no provider's key is sent to another server"
+        assert server.keys[-1] == "Bearer for-this-server"
     refused = run(app, ["models", "add", "alias", "other", "openai/clerk", "--base-url", "localhost:8000"])
     assert isinstance(refused.exception, ConfigError) and "--base-url localhost:8000" in str(refused.exception)
 

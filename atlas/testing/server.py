@@ -83,6 +83,8 @@ class ChatServer:
     def __init__(self, script: Behaviour | Iterable[Behaviour]) -> None:
         self.script: list[Behaviour] = [script] if isinstance(script, Behaviour) else list(script)
         self.requests: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        """The header ``authorization`` of each request; empty where it had none."""
         self.most = 0
         """The most requests that were under way at once."""
         self._now = 0
@@ -96,10 +98,11 @@ class ChatServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._http.server_port}/v1"
 
-    def next(self, request: dict[str, Any]) -> Behaviour:
+    def next(self, request: dict[str, Any], key: str = "") -> Behaviour:
         """Record ``request`` and say how to answer it."""
         with self._lock:
             self.requests.append(request)
+            self.keys.append(key)
             return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
     @contextmanager
@@ -134,7 +137,7 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             request = json.loads(self.rfile.read(length) or b"{}")
-            behaviour = server.next(request)
+            behaviour = server.next(request, self.headers.get("authorization", ""))
             with server.busy():
                 self._behave(behaviour, request)
 

@@ -266,7 +266,9 @@ class WrappedEpisode:
         if not isinstance(error, Exception):
             # KeyboardInterrupt, SystemExit, a cancelled task: somebody stopped it, nothing went wrong.
             return Stop.CANCELLED, None
-        return Stop.ERROR, _failure(error, "policy" if any(e in causes for e in self._raised) else "agent")
+        # What a client made of our failure says less than the failure.
+        ours = next((e for e in self._raised if e in causes), None)
+        return Stop.ERROR, _failure(error, "agent") if ours is None else _failure(ours, "policy")
 
 
 class _Alone:
