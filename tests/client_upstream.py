@@ -18,8 +18,8 @@ class Upstream(ChatServer):
     def __init__(self) -> None:
         super().__init__(Say(ANSWER))
 
-    def next(self, request: dict[str, Any]) -> Behaviour:
-        super().next(request)
+    def next(self, request: dict[str, Any], key: str = "") -> Behaviour:
+        super().next(request, key)
         return answer(request)
 
 

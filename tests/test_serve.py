@@ -12,7 +12,7 @@ from typing import Any
 import openai
 import pytest
 
-from atlas.errors import ConfigError
+from atlas.errors import ConfigError, StoreError
 from atlas.records import Stop
 from atlas.testing import FlakyModel, ScriptedModel, SlowModel
 from atlas.traces import Run
@@ -131,6 +131,52 @@ def test_idle_episodes_end_unscored_and_may_be_scored_late_and_again(tmp_path: P
     (stored,) = Run(tmp_path / "run").episodes()
     assert stored.result is not None and stored.result.score == 0.5
     assert [r.score for r in Run(tmp_path / "run").results()] == [0.5]
+
+
+def test_a_conversation_of_system_messages_alone_is_an_episode() -> None:
+    body = {"model": "m", "messages": [{"role": "system", "content": "Say a joke."}]}
+    with serving(atlas.Agent(ScriptedModel(echo))) as (server, tenant):
+        status, first, answer = ask(server.url, CHAT, body)
+        assert status == 200
+        body["messages"] += [answer["choices"][0]["message"], {"role": "user", "content": "another"}]
+        assert ask(server.url, CHAT, body)[1]["x-atlas-episode"] == first["x-atlas-episode"]
+        assert len(tenant.episodes) == 1
+
+
+def test_an_episode_that_is_over_is_found_by_its_name() -> None:
+    with serving(atlas.Agent(ScriptedModel(echo))) as (server, _):
+        at = "/v1/atlas/episodes/ticket-17"
+        ids = []
+        for score in (0.0, 1.0):
+            ids.append(ask(server.url, f"/e/ticket-17{CHAT}", chat("hello"))[1]["x-atlas-episode"])
+            assert ask(server.url, f"{at}/score", {"score": score})[2]["score"] == score
+        told = ask(server.url, at)[2]
+        assert ids[0] != ids[1] and (told["id"], told["open"], told["score"]) == (ids[1], False, 1.0), "the newest"
+        assert ask(server.url, f"{at}/score", {"score": 0.5})[2]["score"] == 0.5
+        assert ask(server.url, f"{at}/score", {"score": 10**400})[0] == 400
+        assert ask(server.url, f"/v1/atlas/episodes/{ids[0]}")[2]["score"] == 0.0
+
+
+def test_an_episode_that_cannot_be_learned_from_keeps_no_other_open(caplog: pytest.LogCaptureFixture) -> None:
+    class Full(atlas.Memory):
+        """A memory whose disk is full."""
+
+        def keep(self, *args: Any, **more: Any) -> Any:
+            raise StoreError("the memory cannot be written (disk full): free disk space")
+
+    agent = atlas.Agent(ScriptedModel(echo), memory=(memory := Full(":memory:", "hash")))
+    with memory, serving(agent, idle=0.2) as (server, tenant):
+        for turn in range(2):
+            ask(server.url, f"/e/e{turn}{CHAT}", chat("hello"))
+            ask(server.url, f"/v1/atlas/episodes/e{turn}/score", {"score": 1.0, "end": False})
+            until = time.monotonic() + 5
+            while len(tenant.episodes) and time.monotonic() < until:
+                time.sleep(0.02)
+            assert not len(tenant.episodes)
+            assert f"episode {ask(server.url, f'/v1/atlas/episodes/e{turn}')[2]['id']} has ended" in caplog.text
+        ask(server.url, f"/e/last{CHAT}", chat("hello"))
+        status, _, told = ask(server.url, "/v1/atlas/episodes/last/score", {"score": 1.0})
+        assert status == 500 and "disk full" in told["error"]["message"], "whoever scores it is told"
 
 
 # --- retries ----------------------------------------------------------------------------------------------------------
@@ -260,7 +306,12 @@ def test_no_tenant_reaches_anything_of_another(tmp_path: Path) -> None:
 
 def test_without_a_key_only_programs_of_this_machine_are_answered() -> None:
     with serving(atlas.Agent(ScriptedModel(says("hi")))) as (server, _):
-        for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}):
+        for headers in (
+            {"host": "evil.example"},
+            {"origin": "https://evil.example"},
+            {"host": "[::1"},
+            {"origin": "http://[x"},
+        ):
             status, _, answer = ask(server.url, CHAT, chat("x"), **headers)
             assert status == 403 and answer["error"]["type"] == "permission_error"
         assert ask(server.url, CHAT, chat("x"), origin="http://localhost:3000")[0] == 200
@@ -297,6 +348,7 @@ def test_bounds_are_answered_as_the_apis_do() -> None:
         (CHAT, b"\xff\xfe", 400, "no JSON"),
         (CHAT, {"model": "m"}, 400, "'messages' is a list"),
         (CHAT, {"model": "m", "messages": "x"}, 400, "'messages' is a list"),
+        (CHAT, chat("x", n=100_000), 400, "from 1 to 128"),
         (CHAT, {"model": "m", "messages": [{"role": "user", "content": {"a": 1}}]}, 400, "neither text"),
         ("/v1/embeddings", {"model": "m"}, 404, "there is no POST /v1/embeddings"),
         ("/nothing", {"model": "m"}, 404, "there is no POST /nothing"),

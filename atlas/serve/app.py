@@ -89,7 +89,11 @@ class Server:
                 raise Refused(400, 'the body is {"score": NUMBER}, and "end": false where the episode goes on')
             name = asked.path_params["name"]
             id, _, steps = tenant.episodes.named(name)
-            over = await tenant.episodes.score(name, float(value), end=end)
+            try:
+                score = float(value)
+            except OverflowError:
+                raise Refused(400, "the score is larger than any number here: give a finite one") from None
+            over = await tenant.episodes.score(name, score, end=end)
             return _told(id, over, steps)
 
         return await _answered(answer)
@@ -210,7 +214,10 @@ def _of_this_machine(headers: dict[str, str]) -> bool:
     """Whether a call names this machine, and comes from no page of another: without a key, a browser could be made to
     ask in its user's name."""
     origin = headers.get("origin")
-    hosts = [urlsplit(f"//{headers.get('host', '')}").hostname, *([urlsplit(origin).hostname] if origin else [])]
+    try:
+        hosts = [urlsplit(f"//{headers.get('host', '')}").hostname, *([urlsplit(origin).hostname] if origin else [])]
+    except ValueError:  # no name of a host
+        return False
     return all(host is not None and _loopback(host) for host in hosts)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import unquote
 
-from atlas.errors import ConfigError
+from atlas.errors import AtlasError, ConfigError
 from atlas.records import Episode, Message, Step, Stop
+from atlas.redact import scrub
 from atlas.serve.talks import Found, Talks
 from atlas.traces.late import rescored
 from atlas.wire.app import Arrival
@@ -18,6 +20,8 @@ from atlas.wire.calls import Call
 from atlas.wire.refusals import Refused
 from atlas.wire.request import Request, Told
 from atlas.wrap import Agent, WrappedEpisode
+
+log = logging.getLogger("atlas.serve")
 
 GOAL = 2000
 """Characters of a first user turn that are taken for the goal."""
@@ -35,6 +39,8 @@ class Opened:
         """The key of its first call, where it has no name."""
         self.used = time.monotonic()
         self.calls = episode.calls
+        self.over = asyncio.Event()
+        """Set once it has ended."""
         self._of = of
         self._rewritten = False
 
@@ -84,7 +90,9 @@ class Episodes:
         self._begun: dict[str, str] = {}
         """Episodes without a name, by what was asked in them first."""
         self._over: OrderedDict[str, tuple[Episode, tuple[Step, ...]]] = OrderedDict()
-        self._ending: dict[str, asyncio.Event] = {}
+        self._were: OrderedDict[str, str] = OrderedDict()
+        """The newest of these, by name."""
+        self._ending: dict[str, Opened] = {}
         self._closing = False
 
     def __len__(self) -> int:
@@ -133,16 +141,17 @@ class Episodes:
         if opened is not None:
             opened.episode.score(value)
             return await self._end(opened) if end else None
-        if name in self._ending:
-            await self._ending[name].wait()
-        if name not in self._over:
+        for ending in [other for other in self._ending.values() if name in (other.id, other.name)]:
+            await ending.over.wait()
+        id = self._were.get(name, name)
+        if id not in self._over:
             raise Refused(
                 404, f"no episode {name[:200]!r} is open or lately over: score it with 'atlas score RUN EPISODE VALUE'"
             )
-        episode, steps = self._over[name]
+        episode, steps = self._over[id]
         late = rescored(episode, value, at_least=self.agent.success_score)
         await asyncio.to_thread(self._keep, late, steps)
-        self._over[name] = late, steps
+        self._over[id] = late, steps
         return late
 
     async def sweep(self) -> None:
@@ -150,21 +159,22 @@ class Episodes:
         before = time.monotonic() - self._idle
         for opened in self.opened:
             if opened.used < before and not opened.calls.under_way and opened.id in self._open:
-                await self._end(opened)
+                await self._end_aside(opened)
 
     async def close(self) -> None:
         """End all of them; what is under way is given up."""
         self._closing = True
         for opened in self.opened:
-            await self._end(opened)
+            await self._end_aside(opened)
 
     def named(self, name: str) -> tuple[str, Episode | None, int]:
         """(id, its result where it is over, steps so far) of an episode, by its id or name."""
         opened = self._open.get(self._names.get(name, name))
         if opened is not None:
             return opened.id, None, len(opened.episode.steps)
-        if name in self._over:
-            episode, _ = self._over[name]
+        id = self._were.get(name, name)
+        if id in self._over:
+            episode, _ = self._over[id]
             return episode.id, episode, episode.steps
         raise Refused(404, f"no episode {name[:200]!r} is open or lately over: see 'atlas traces show'")
 
@@ -180,7 +190,7 @@ class Episodes:
             quiet = [opened for opened in self._open.values() if not opened.calls.under_way]
             if not quiet:
                 raise Refused(429, f"{self._most} episodes are open, and all are at work: ask again later")
-            await self._end(min(quiet, key=lambda opened: opened.used))
+            await self._end_aside(min(quiet, key=lambda opened: opened.used))
             if name in self._names:
                 # Another call began it meanwhile.
                 return self._open[self._names[name]]
@@ -194,25 +204,40 @@ class Episodes:
             self._begun[arrival.key] = episode.id
         return opened
 
+    async def _end_aside(self, opened: Opened) -> None:
+        """End one for which nobody waits: what fails there concerns no other."""
+        try:
+            await self._end(opened)
+        except AtlasError as error:
+            log.error("episode %s has ended, but: %s", opened.id, scrub(str(error)))
+
     async def _end(self, opened: Opened) -> Episode | None:
         del self._open[opened.id]
         self._names.pop(opened.name, None)
         if self._begun.get(opened.first) == opened.id:
             del self._begun[opened.first]
         self.talks.forget(opened.id)
-        over = self._ending[opened.id] = asyncio.Event()
+        self._ending[opened.id] = opened
         try:
             await opened.episode.__aexit__(None, None, None)
         finally:
+            result = opened.episode.result
+            if result is not None:
+                self.ended(result)
+                self._remember(opened, result)
             del self._ending[opened.id]
-            over.set()
-        result = opened.episode.result
-        if result is not None:
-            self.ended(result)
-            self._over[opened.id] = result, opened.episode.steps
-            if len(self._over) > _REMEMBERED:
-                self._over.popitem(last=False)
+            opened.over.set()
         return result
+
+    def _remember(self, opened: Opened, result: Episode) -> None:
+        self._over[opened.id] = result, opened.episode.steps
+        if len(self._over) > _REMEMBERED:
+            self._over.popitem(last=False)
+        if opened.name:
+            self._were[opened.name] = opened.id
+            self._were.move_to_end(opened.name)
+            if len(self._were) > _REMEMBERED:
+                self._were.popitem(last=False)
 
     def _keep(self, episode: Episode, steps: tuple[Step, ...]) -> None:
         if episode.stop is Stop.DONE or episode.score is not None:

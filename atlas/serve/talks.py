@@ -73,9 +73,10 @@ class Talks:
 
     def asked(self, id: str, messages: Sequence[Message]) -> None:
         """An episode was asked with these messages."""
-        *_, last = _chain(messages) or (b"",)
-        with self._lock:
-            self._remember(id, last)
+        chain = list(_chain(messages))
+        if chain:  # else nothing but system messages, which tell no conversation
+            with self._lock:
+                self._remember(id, chain[-1])
 
     def said(self, id: str, messages: Sequence[Message], decisions: Iterable[Decision]) -> None:
         """What an episode answered to these messages."""

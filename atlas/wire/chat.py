@@ -18,6 +18,8 @@ _ROLES = {
     "function": "tool",
 }
 _APART = frozenset({"model", "messages", "tools", "stream", "stream_options"})
+_CHOICES = 128
+"""The most answers to one call, as OpenAI bounds them: each is decided for itself."""
 _CHUNK = "chat.completion.chunk"
 _LOGPROBS = "logprobs"
 """Of a reply: its message carries them, the API tells them beside it."""
@@ -32,9 +34,10 @@ def read(body: Mapping[str, Any]) -> Request:
     limit = options.pop("max_completion_tokens", None)
     if limit is not None:
         options["max_tokens"] = limit
-    for name in ("max_tokens", "n"):
-        if name in options and (type(options[name]) is not int or options[name] < 1):
-            raise ConfigError(f"'{name}' is {options[name]!r}: give a whole number from 1")
+    for name, most in (("max_tokens", None), ("n", _CHOICES)):
+        given = options.get(name, 1)
+        if type(given) is not int or not 1 <= given <= (most or given):
+            raise ConfigError(f"'{name}' is {given!r}: give a whole number from 1{f' to {most}' if most else ''}")
     asked = body.get("stream_options")
     return Request(
         api=CHAT,
