@@ -15,7 +15,7 @@ from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.promotion import Contest
 from atlas.cli import app, main
-from atlas.errors import AtlasError, ConfigError, DataError
+from atlas.errors import AtlasError, ConfigError, DataError, ModelError
 from atlas.models import catalogue, load
 from atlas.named import give, local_spec, meaning, names, names_file, remove, undo
 from atlas.records import Ask, Price, Prompt, Task, View
@@ -133,7 +133,7 @@ def test_a_users_own_model_is_listed_with_its_price(given: list[str], expected: 
 
 def test_a_server_of_ones_own_is_named_wherever_a_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("litellm")
-    from atlas.testing.server import ChatServer, Say
+    from atlas.testing.server import ChatServer, Say, Status
 
     ask = Ask(view=View(task=Task(id="t", goal="g"), opening="o"), prompt=Prompt(ask="hi"))
     with ChatServer(Say("hello")) as server:
@@ -147,6 +147,10 @@ def test_a_server_of_ones_own_is_named_wherever_a_model_is(monkeypatch: pytest.M
             assert price is None or (model.price and (model.price.prompt, model.price.completion)) == (1, 2)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-provider-itself")
         asyncio.run(load("mine").sample(ask))
+        server.script = [Status(401)]
+        with pytest.raises(ModelError, match=f"give the key of the server at {server.url}: api_key, or ATLAS_SERVER"):
+            asyncio.run(load("mine").sample(ask))
+        server.script = [Say("hello")]
         monkeypatch.setenv("ATLAS_SERVER_KEY", "for-this-server")
         asyncio.run(load("mine").sample(ask))
         assert set(server.keys[:-1]) == {"Bearer none"}, "no provider's key is sent to another server"

@@ -134,7 +134,7 @@ def test_idle_episodes_end_unscored_and_may_be_scored_late_and_again(tmp_path: P
 
 
 def test_a_conversation_of_system_messages_alone_is_an_episode() -> None:
-    body = {"model": "m", "messages": [{"role": "system", "content": "Say a joke."}]}
+    body: dict[str, Any] = {"model": "m", "messages": [{"role": "system", "content": "Say a joke."}]}
     with serving(atlas.Agent(ScriptedModel(echo))) as (server, tenant):
         status, first, answer = ask(server.url, CHAT, body)
         assert status == 200

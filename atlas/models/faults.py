@@ -109,11 +109,14 @@ def as_transient(error: Exception, timeout: float, base_url: str | None, secrets
     return None
 
 
-def sentence(error: Exception, model: str, provider: str, secrets: Iterable[str]) -> str:
-    """The message for the user about an error that no retry mends."""
+def sentence(error: Exception, model: str, provider: str, secrets: Iterable[str], base_url: str | None = None) -> str:
+    """The message for the user about an error that no retry mends; ``base_url`` is of a server of one's own."""
     status = status_of(error)
+    key = f"set the key that {provider} takes, such as {provider.upper()}_API_KEY"
+    if base_url:  # which is sent no provider's key
+        key = f"give the key of the server at {scrub(base_url, secrets)}: api_key, or ATLAS_SERVER_KEY"
     mends = {
-        401: f"set the key that {provider} takes, such as {provider.upper()}_API_KEY",
+        401: key,
         402: "top up the account",
         403: "use a key that may use this model",
         404: "check the model's name",

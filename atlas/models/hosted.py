@@ -259,7 +259,7 @@ class Hosted:
             if transient.sent and told is None:
                 bill.add(unanswered(ask, request, self.price))
             raise transient from None
-        said = sentence(error, self.name, self._provider, self._secrets)
+        said = sentence(error, self.name, self._provider, self._secrets, self._base_url)
         raise ModelError(said, status=status_of(error), code=code_of(error)) from None
 
     def _say(self, text: str) -> None:
