@@ -64,6 +64,8 @@ class Document(NamedTuple):
     """The id of the memory it was exported from."""
     version: int | None
     items: list[Listed]
+    partial: bool = False
+    """What is left out was not there: it stays."""
 
 
 class Imported(NamedTuple):
@@ -241,7 +243,7 @@ class _ToWrite:
                     f"{listed.at.where}: there is no {listed.kind} {listed.given!r} in version {version} of the "
                     "memory, which this was exported from: leave out the id of what is new"
                 )
-        for (kind, name), state in base.items():
+        for (kind, name), state in base.items() if not self._document.partial else ():
             if (kind, name) not in kept and self._unchanged(kind, name, state, "left out", ("removed",)):
                 self.writes.append(Write(kind, name, "removed"))
 

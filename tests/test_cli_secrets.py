@@ -134,6 +134,8 @@ SHOWN = [
     ["memory", "rollback", "run", "1", "--reason", WORDS],
     ["memory", "freeze", "run", "--reason", WORDS],
     ["memory", "export", "run", "memory-as-text"],
+    ["memory", "export", "run", "skills", "--format", "skills"],
+    ["memory", "export", "run", "AGENTS.md", "--format", "agents-md"],
     ["memory", "import", "new.sqlite", "memory-as-text", "--reason", WORDS],
     ["memory", "distil", "run", "--into", "learned.sqlite", "--embedder", "hash"],
     ["memory", "judge", "run/memory.sqlite"],
