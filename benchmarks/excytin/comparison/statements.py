@@ -126,8 +126,21 @@ class Statements:
         return Statement("ordering", f"SELECT Id, Name, Num FROM Events ORDER BY {keys}, CAST(Id AS SIGNED){limit}")
 
     def _distinct(self) -> Statement:
-        shown = self._values.pick(
-            "Name", "Mix", "Num", "LOWER(Name)", "Ip, Mix", "DATE(T)", "Num + 0", "LEFT(Name, 1), Mix"
+        v = self._values
+        shown = v.pick(
+            "Name",
+            "Mix",
+            "Num",
+            "LOWER(Name)",
+            "Ip, Mix",
+            "DATE(T)",
+            "Num + 0",
+            "LEFT(Name, 1), Mix",
+            v.json(1),
+            v.text(1),
+            v.number(1),
+            v.cast(1),
+            v.any(2),
         )
         return Statement("DISTINCT", f"SELECT COUNT(*) FROM (SELECT DISTINCT {shown} FROM Events) AS d")
 
@@ -161,6 +174,9 @@ class Statements:
         v = self._values
         sql = v.pick(
             f"SELECT {v.any(1)} AS x FROM Events {v.pick('UNION', 'UNION ALL')} SELECT {v.any(1)} FROM Events",
+            f"SELECT {v.any(2)} AS x FROM Events {v.pick('UNION', 'UNION ALL')} SELECT {v.pick(v.json(1), v.cast(1), v.number(1))} FROM Events",
+            f"SELECT {v.json(1)} AS x FROM Events UNION SELECT {v.json(1)} FROM Events",
+            f"SELECT {v.number(2)} AS x FROM Events UNION ALL SELECT {v.text(0)} FROM Events",
             f"SELECT Num FROM Events UNION SELECT {v.pick('Uid', 'Score', '1', '1.5')} FROM Users",
             f"WITH w AS (SELECT {v.any(1)} AS x, Id FROM Events) SELECT Id, x FROM w WHERE x {v.pick('= 7', 'IS NOT NULL', '> 5')}",
             f"WITH w AS (SELECT Name, COUNT(*) AS n FROM Events GROUP BY Name) SELECT SUM(n), MAX(n) FROM w WHERE Name > {v.quoted('M', 'e')}",

@@ -78,7 +78,11 @@ class Values:
 
     def side(self, depth: int = 1) -> str:
         """One side of a comparison: moments have their own."""
-        return self.random.choice((self.text, self.number, self.truth, self.json))(depth)
+        return self.random.choice((self.text, self.number, self.truth, self.json, self.cast))(depth)
+
+    def cast(self, depth: int = 1) -> str:
+        """Text that CAST made, whose collation is the connection's."""
+        return f"CAST({self.random.choice((self.text, self.number, self.json))(depth)} AS CHAR{self.pick('', '(3)')})"
 
     def text(self, depth: int = 1) -> str:
         if depth <= 0 or self.random.random() < 0.2:
@@ -159,6 +163,9 @@ class Values:
                 ),
                 lambda: f"CAST({self.pick('Id', 'LENGTH(Path)', q('12abc'))} AS UNSIGNED)",
                 lambda: f"CONVERT({self.text(0)}, SIGNED)",
+                lambda: f"ROUND({self.unsigned()}, {r.randint(-3, 1)})",
+                lambda: f"(-{self.unsigned()})",
+                lambda: f"(-({self.pick('2', '7', '100')} - {r.randint(0, 100)}))",
                 lambda: f"{self.pick(*_PARTS)}({m()})",
                 lambda: f"WEEK({m()}, {r.randint(0, 7)})",
                 lambda: (
@@ -169,7 +176,7 @@ class Values:
                 lambda: f"(DATE({m()}) - DATE({m()}))",
                 lambda: f"({m()} + 0)",
                 lambda: f"{self.pick('HOUR', 'MINUTE', 'SECOND', 'TIME_TO_SEC')}({self.clock(0)})",
-                lambda: f"PERIOD_DIFF(202407, {r.randint(2020, 2025)}{r.randint(1, 12):02})",
+                lambda: f"{self.pick('', '-')}PERIOD_DIFF(202407, {r.randint(2020, 2027)}{r.randint(1, 12):02})",
                 lambda: f"PERIOD_ADD(202401, {r.randint(-15, 15)})",
                 lambda: f"INET_ATON({self.pick('Ip', q('10.0.0.1'))})",
                 lambda: f"(({r.randint(0, 9)}) {self.pick('&', '|', '^', '<<', '>>')} ({r.randint(0, 9)}))",
@@ -186,6 +193,16 @@ class Values:
                 lambda: f"{self.pick('DEGREES', 'RADIANS', 'SIN', 'COS', 'ATAN')}({self.pick('1', '0.5', '2')})",
             )
         )()
+
+    def unsigned(self) -> str:
+        """A whole number that has no sign, or is kept in 64 bits."""
+        r = self.random
+        return self.pick(
+            f"INET_ATON({self.pick('Ip', q('10.0.0.1'))})", f"CRC32({self.text(0)})", f"({r.randint(0, 99)} | {r.randint(0, 99)})",
+            f"CAST({r.randint(0, 99)} AS UNSIGNED)", f"LENGTH({self.text(0)})", f"TO_SECONDS({self.pick('D', *_MOMENTS)})",
+            f"TIMESTAMPDIFF(SECOND, D, {self.pick(*_MOMENTS)})", f"(LENGTH(Path) + {r.randint(0, 9)})", f"BIT_COUNT({r.randint(0, 99)})",
+            f"(CRC32({self.text(0)}) % {r.randint(2, 99)})", f"MICROSECOND({self.pick(*_MOMENTS)})", "UNIX_TIMESTAMP(D)",
+        )  # fmt: skip
 
     def moment(self, depth: int = 1) -> str:
         if depth <= 0 or self.random.random() < 0.25:

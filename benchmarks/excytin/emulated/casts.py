@@ -10,10 +10,11 @@ from atlas.benchmarks.excytin.emulated.conversions import (
     as_number,
     as_text,
     as_whole,
+    check_number,
     day_argument,
     span_argument,
 )
-from atlas.benchmarks.excytin.emulated.terms import Kind, Term, call, decimal, text, unsupported, whole
+from atlas.benchmarks.excytin.emulated.terms import CAST, Kind, Term, call, decimal, unsupported, whole
 
 _Type = exp.DataType.Type
 _SIGNED = frozenset({_Type.BIGINT, _Type.INT})
@@ -33,8 +34,9 @@ def cast(to: exp.DataType, term: Term) -> Term:
         precision, scale = (*sizes, 10, 0)[:2] if len(sizes) < 2 else sizes
         if len(sizes) == 1:
             precision, scale = sizes[0], 0
+        check_number(term)
         number = term if term.kind is Kind.TEXT and not (term.json or term.moment) else as_number(term)
-        return decimal(call("cast_decimal", number, str(precision), str(scale)), scale)
+        return decimal(call("cast_decimal", number, str(precision), str(scale)), scale, fixed=True)
     if kind is _Type.DOUBLE:
         return Term(as_double(term).sql, Kind.DOUBLE, 31)
     if kind is _Type.DATE:
@@ -47,9 +49,8 @@ def cast(to: exp.DataType, term: Term) -> Term:
     if kind in _CHARS:
         written = as_text(term)
         if not sizes:
-            how = written.collation if written.origin is None else "g"
-            return written.of(written.sql, json=False, collation=how, origin=written.origin, value=written.value)
-        return text(call("left", written, str(sizes[0])))
+            return written.of(written.sql, json=False, collation=CAST, origin=written.origin, value=written.value)
+        return Term(call("left", written, str(sizes[0])), Kind.TEXT, collation=CAST)
     if kind in (_Type.BINARY, _Type.VARBINARY) and not sizes:
         written = as_text(term)
         return written.of(written.sql, collation="b", blob=True, json=False)

@@ -135,7 +135,8 @@ class Choices:
         model = together(given)
         terms = [model.of(turned(_written(term), model)) for term in given]
         own = self._comparing.keys(terms, ordered=True)
-        return model.of(arithmetic.extreme(terms, [own(term) for term in terms], greatest=greatest))
+        found = arithmetic.extreme(terms, [own(term) for term in terms], greatest=greatest)
+        return model.of(found, extreme=model.kind is Kind.TEXT)
 
     def _field(self, given: list[Term]) -> Term:
         kinds = {term.kind for term in given} - {Kind.NULL}

@@ -28,7 +28,7 @@ from atlas.benchmarks.excytin.emulated.terms import (
     Kind,
     Term,
     call,
-    collation,
+    compared_by,
     literal,
     truth,
     unsupported,
@@ -68,6 +68,9 @@ class Comparing:
         """``left operator right``: 1, 0 or NULL."""
         if Kind.NULL in (left.kind, right.kind):
             return truth(f"({left.sql} {operator} {right.sql})")
+        if left.json and right.json:
+            # With each other they are compared as they are written, quotes and all.
+            left, right = (side.of(side.sql, json=False) for side in (left, right))
         side = self.keys([left, right], ordered=operator not in ("=", "<>", "IS"))
         return truth(f"({side(left)} {operator} {side(right)})")
 
@@ -96,14 +99,16 @@ class Comparing:
         """The value itself, told as MySQL tells it from others, or from those of ``among``."""
         if term.kind is not Kind.TEXT or term.blob:
             return f"{term.sql} COLLATE BINARY"
-        if all(map(self._is_plain, among or [term])):
+        how = compared_by([term, *among])
+        if how != BINARY and all(map(self._is_plain, among or [term])):
             return f"{term.sql} COLLATE NOCASE"
-        return f"{term.sql} COLLATE my_{term.collation}"
+        return f"{term.sql} COLLATE my_{how}"
 
     def greatest(self, term: Term) -> str:
         """The value itself, whose MIN and MAX are found as MySQL finds them."""
         if term.kind is Kind.TEXT and not term.blob:
-            return f"{term.sql} COLLATE " + ("NOCASE" if self._is_steady(term) else f"my_{term.collation}")
+            how = compared_by([term])
+            return f"{term.sql} COLLATE " + ("NOCASE" if how != BINARY and self._is_steady(term) else f"my_{how}")
         if term.kind is Kind.DECIMAL:
             return f"{term.sql} COLLATE my_decimal"
         return f"{term.sql} COLLATE my_time" if term.kind is Kind.TIME else term.sql
@@ -111,7 +116,7 @@ class Comparing:
     def like(self, value: Term, pattern: Term, escape: str = "\\") -> Term:
         """``value LIKE pattern``. Every character is compared by itself, without case and accents."""
         value, pattern = as_text(value), as_text(pattern)
-        how = collation([value, pattern])
+        how = compared_by([value, pattern])
         if len(escape) != 1:
             raise unsupported("LIKE with an ESCAPE of other than one character")
         ours = call("like", value, pattern, literal(escape), literal(how))
@@ -126,7 +131,7 @@ class Comparing:
         return truth(f"({native} OR ({value.sql} GLOB {literal('*[^ -~]*')} AND {ours}))")
 
     def _texts(self, terms: Sequence[Term], *, ordered: bool) -> Key:
-        how = collation(terms)
+        how = compared_by(terms)
         if how == BINARY:
             return lambda term: f"{scalar(term).sql} COLLATE BINARY"
         native = all(map(self._is_steady if ordered else self._is_plain, terms))
@@ -199,9 +204,17 @@ def _moments(kinds: set[Kind], terms: Sequence[Term]) -> Key:
         term.kind is not Kind.TEXT or isinstance(term.value, str) for term in terms
     ):
         return _by_day
-    if kinds & NUMBERS:
-        return lambda term: term.sql if term.kind is Kind.NULL else as_datetime(moment_argument(term)).sql
-    return lambda term: term.sql if term.kind is Kind.NULL else as_datetime(term).sql
+    return _by_moment
+
+
+def _by_moment(term: Term) -> str:
+    if term.kind is Kind.NULL:
+        return term.sql
+    found = as_datetime(moment_argument(term) if term.kind in NUMBERS else term).sql
+    if term.kind is not Kind.TEXT:
+        return found
+    # Servers compare text that tells no moment as one of zeros.
+    return f"COALESCE({found}, CASE WHEN {term.sql} IS NOT NULL THEN '0000-00-00 00:00:00.000000' END)"
 
 
 def _check_moment(term: Term, *, time: bool) -> None:

@@ -45,11 +45,18 @@ def as_number(term: Term) -> Term:
     if term.kind is Kind.NULL:
         return whole("NULL")
     if term.kind is Kind.DATE:
-        return whole(f"CAST(REPLACE({term.sql}, '-', '') AS INTEGER)", 8)
+        return whole(f"CAST(REPLACE({term.sql}, '-', '') AS INTEGER)", 10)
     if term.kind in MOMENTS:
-        number = call("moment_number", term, str(term.scale))
-        return decimal(number, term.scale) if term.scale else whole(f"CAST({number} AS INTEGER)", 14)
+        scale = min(6, term.scale)
+        number = call("moment_number", term, str(scale))
+        return decimal(number, scale) if scale else whole(f"CAST({number} AS INTEGER)", 14)
     return as_double(term)
+
+
+def check_number(term: Term) -> None:
+    """Where a number is wanted, servers look for the greatest of texts by their numbers."""
+    if term.extreme:
+        raise unsupported("a number made of the GREATEST or LEAST of texts: cast the texts first")
 
 
 def as_double(term: Term) -> Term:
@@ -57,6 +64,7 @@ def as_double(term: Term) -> Term:
     if term.kind is Kind.DOUBLE:
         return term
     if term.kind is Kind.TEXT:
+        check_number(term)
         if term.json:
             return double(call("json_double", term))
         if term.moment:
@@ -71,6 +79,7 @@ def as_whole(term: Term) -> Term:
     if term.kind is Kind.INT:
         return term
     if term.kind is Kind.TEXT:
+        check_number(term)
         return (
             whole(f"CAST({term.sql} AS INTEGER)")
             if not (term.json or term.moment)
@@ -91,7 +100,7 @@ def as_decimal(term: Term, scale: int | None = None) -> Term:
     if term.kind is Kind.DECIMAL and scale in (None, term.scale):
         return term
     if term.kind is Kind.INT and not scale:
-        return decimal(f"CAST({term.sql} AS TEXT)", 0)
+        return decimal(f"CAST({term.sql} AS TEXT)", 0, fixed=True)
     wanted = term.scale if scale is None else scale
     return decimal(call("decimal", as_number(term), str(wanted)), wanted)
 

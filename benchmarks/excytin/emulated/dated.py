@@ -20,6 +20,7 @@ from atlas.benchmarks.excytin.emulated.scalars import Scalar, argument_error
 from atlas.benchmarks.excytin.emulated.terms import (
     FREE_SECONDS,
     MOMENTS,
+    WIDE,
     Kind,
     Term,
     call,
@@ -142,7 +143,8 @@ def extracted(unit: str, term: Term) -> Term:
     if timed and isinstance(term.value, str) and not set(term.value) & set(":-"):
         raise unsupported("EXTRACT of a time from a literal without marks between its parts")
     argument = span_argument(term) if timed else moment_argument(term)
-    return whole(call("extract_time" if timed else "extract", literal(unit), argument), 18)
+    digits = _PARTS.get(unit, WIDE if "DAY_" in unit else 7)
+    return whole(call("extract_time" if timed else "extract", literal(unit), argument), digits)
 
 
 def _str_to_date(given: list[Term]) -> Term:
@@ -176,7 +178,7 @@ def _sec_to_time(given: list[Term]) -> Term:
 def _time_to_sec(given: list[Term]) -> Term:
     scale = seconds_scale(given[0])
     sql = call("time_to_sec", *given, str(scale))
-    return decimal(sql, scale) if scale else whole(sql, 10)
+    return decimal(sql, scale) if scale else whole(sql, 17)
 
 
 def _timediff(given: list[Term]) -> Term:

@@ -23,7 +23,7 @@ from atlas.benchmarks.excytin.emulated.terms import (
     Kind,
     Term,
     call,
-    collation,
+    compared_by,
     decimal,
     double,
     literal,
@@ -142,7 +142,7 @@ class Expressions:
         return self._grouping.named(node, scope)
 
     def _negative(self, node: exp.Neg, scope: Scope) -> Term:
-        inner = node.this
+        inner = node.this.unnest()
         found = arithmetic.negative(self.term(inner, scope))
         if isinstance(inner, exp.Literal) and not inner.is_string and found.kind is Kind.INT:
             return found.of(found.sql, value=-int(inner.this))
@@ -215,7 +215,7 @@ class Expressions:
 
     def _regexp(self, node: exp.Expr, scope: Scope) -> Term:
         given = [as_text(self.term(side, scope)) for side in (node.this, node.expression)]
-        return truth(call("regexp_matches", *given, literal(collation(given))))
+        return truth(call("regexp_matches", *given, literal(compared_by(given))))
 
     def _case(self, node: exp.Case, scope: Scope) -> Term:
         tests = [one.this for one in node.args["ifs"]]
@@ -315,7 +315,7 @@ def _literal(node: exp.Literal) -> Term:
     if re.fullmatch(r"\d*\.\d*", number):
         digits = number.partition(".")[2]
         shown = ("0" if number.startswith(".") else "") + number + ("" if digits else "0")
-        return decimal(literal(shown), len(digits)).of(literal(shown), value=shown)
+        return decimal(literal(shown), len(digits), fixed=True).of(literal(shown), value=shown)
     return double(repr(float(number)))
 
 

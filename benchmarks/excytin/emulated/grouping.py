@@ -11,10 +11,13 @@ from sqlglot import exp
 from atlas.benchmarks.excytin.emulated.conversions import as_decimal, as_double, as_number, as_text, as_whole, together
 from atlas.benchmarks.excytin.emulated.scopes import Scope
 from atlas.benchmarks.excytin.emulated.terms import (
+    BIG,
+    BINARY,
     NUMBERS,
     Kind,
     Term,
     call,
+    compared_by,
     decimal,
     double,
     literal,
@@ -36,7 +39,7 @@ _BITS = {"BIT_AND": "and", "BIT_OR": "or", "BIT_XOR": "xor"}
 AGGREGATES = frozenset(
     {"COUNT", "SUM", "AVG", "MIN", "MAX", "ANY_VALUE", "JSON_ARRAYAGG", "JSON_OBJECTAGG", *_DEVIATIONS, *_BITS}
 )
-_RANKS = {"ROW_NUMBER": 20, "RANK": 20, "DENSE_RANK": 20, "NTILE": 20}
+_RANKS = dict.fromkeys(("ROW_NUMBER", "RANK", "DENSE_RANK", "NTILE"), BIG)
 _SHARES = frozenset({"PERCENT_RANK", "CUME_DIST"})
 _NEIGHBOURS = frozenset({"LAG", "LEAD", "FIRST_VALUE", "LAST_VALUE", "NTH_VALUE"})
 WINDOWS = frozenset({*_RANKS, *_SHARES, *_NEIGHBOURS})
@@ -84,7 +87,7 @@ class Grouping:
             if len(nodes) == 1 and isinstance(nodes[0], exp.Distinct):
                 nodes, distinct = nodes[0].expressions, True
             if name == "COUNT":
-                return whole(self._count(nodes, distinct, scope), 20)
+                return whole(self._count(nodes, distinct, scope), BIG)
             if any(isinstance(one, exp.Star | exp.Order | exp.Limit) for one in nodes):
                 raise unsupported(f"{name} with * or ORDER BY in it")
             given = self._expressions.terms(nodes, scope)
@@ -109,7 +112,7 @@ class Grouping:
         # A row with a NULL in it does not count.
         whole_row = " AND ".join(f"{term.sql} IS NOT NULL" for term in given)
         written = [
-            f"quote({call('key_' + term.collation, term) if term.kind is Kind.TEXT and term.collation != 'b' else key})"
+            f"quote({_text_key(term) if term.kind is Kind.TEXT else key})"
             for key, term in zip(keys, given, strict=True)
         ]
         return f"COUNT(DISTINCT CASE WHEN {whole_row} THEN {' || '.join(written)} END)"
@@ -128,7 +131,7 @@ class Grouping:
         if name in _BITS:
             # Of no rows at all, SQLite asks no function.
             nothing = "'18446744073709551615'" if name == "BIT_AND" else "0"
-            return whole(f"COALESCE(my_bits({as_whole(term).sql}, '{_BITS[name]}'), {nothing})", unsigned=True)
+            return whole(f"COALESCE(my_bits({as_whole(term).sql}, '{_BITS[name]}'), {nothing})", BIG, unsigned=True)
         if name == "JSON_ARRAYAGG":
             return text(call("json_arrayagg", literal("n" if term.kind in NUMBERS else "t"), as_text(term)), term)
         sample, root = _DEVIATIONS[name]
@@ -152,7 +155,7 @@ class Grouping:
             for one in order or ():
                 keys.append(_function_key(self._expressions.term(one.this, scope)))
                 directions += "d" if one.args.get("desc") else "a"
-            once = call(f"key_{value.collation}", value) if distinct and value.collation != "b" else value.sql
+            once = _text_key(value) if distinct else value.sql
             mark = literal("," if separator is None else separator.this)
             arguments = [mark, literal(directions), value.sql, once if distinct else "NULL", *keys]
             return text(call("group_concat", *arguments), value)
@@ -176,7 +179,7 @@ class Grouping:
         if name in _NEIGHBOURS and terms:
             return self._neighbour(name, terms, over)
         if name == "COUNT":
-            return whole(f"COUNT({terms[0].sql if terms else '*'}) {over}", 20)
+            return whole(f"COUNT({terms[0].sql if terms else '*'}) {over}", BIG)
         if name in ("MIN", "MAX") and len(terms) == 1:
             return terms[0].of(f"{name}({self._expressions.comparing.greatest(terms[0])}) {over}", json=False)
         if name in ("SUM", "AVG") and len(terms) == 1 and as_number(terms[0]).kind is not Kind.DECIMAL:
@@ -228,10 +231,15 @@ def _frame(spec: exp.WindowSpec) -> str:
     return f"{kind} BETWEEN {sides[0]} AND {sides[1]}" if len(sides) == 2 else f"{kind} {sides[0]}"
 
 
+def _text_key(term: Term) -> str:
+    how = compared_by([term])
+    return term.sql if how == BINARY else call(f"key_{how}", term)
+
+
 def _function_key(term: Term) -> str:
     """A key to sort by, within a function, where collations are not seen."""
     if term.kind is Kind.TEXT:
-        return call(f"key_{term.collation}", term) if term.collation != "b" else term.sql
+        return _text_key(term)
     if term.kind is Kind.DECIMAL:
         return call("decimal_key", as_decimal(term))
     return call("time_key", term) if term.kind is Kind.TIME else term.sql
@@ -252,6 +260,6 @@ def _sum(name: str, once: str, term: Term, over: str = "") -> Term:
         total = call("sum_decimal", number)
     scale = number.scale if number.kind is Kind.DECIMAL else 0
     if name == "SUM":
-        return decimal(total, scale)
+        return decimal(total, scale, fixed=number.fixed or number.kind is Kind.INT)
     count = f"COUNT({once}{number.sql}){tail}"
     return decimal(call("decimal_div", total, count, str(scale), "0"), scale + 4)

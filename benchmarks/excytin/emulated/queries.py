@@ -16,6 +16,7 @@ from atlas.benchmarks.excytin.emulated.query_parts import (
     Query,
     check_distinct_order,
     check_twice,
+    check_united,
     different_columns,
     family,
     has_end,
@@ -135,6 +136,8 @@ class Queries:
         )
         told_apart = any(not sign.endswith(" ALL") for sign in signs)
         columns_of = list(zip(*([c.term for c in q.columns] for q in queries), strict=True))
+        for model, terms in zip(models, columns_of, strict=True):
+            check_united(model, terms)
         parts = [self._as_kinds(query, models, columns_of if told_apart else None) for query in queries]
         sql = parts[0] + "".join(f" {sign} {part}" for sign, part in zip(signs, parts[1:], strict=True))
         found = Query(sql, columns)

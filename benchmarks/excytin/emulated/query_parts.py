@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from atlas.benchmarks.excytin.emulated.fullgroup import Item
 from atlas.benchmarks.excytin.emulated.scopes import Column
+from atlas.benchmarks.excytin.emulated.terms import FREE, Kind, Term, compared_by, unsupported
 from atlas.benchmarks.excytin.engine import SqlError, syntax_error
 
 
@@ -46,6 +47,19 @@ def check_distinct_order(columns: Sequence[Column], sorted_by: Sequence[Item]) -
                 "DatabaseError",
                 f"Expression #{number} of ORDER BY clause is not in SELECT list, references column '{wrong}' which is "
                 "not in SELECT list; this is incompatible with DISTINCT",
+            )
+
+
+def check_united(model: Term, terms: Sequence[Term]) -> None:
+    """The columns of a UNION's branches that become one: servers print numbers into text each in its own way."""
+    if model.kind is not Kind.TEXT:
+        return
+    compared_by(terms)
+    for term in terms:
+        uneven = term.kind is Kind.DECIMAL and term.scale > 0 and not term.fixed
+        if uneven or (term.kind is Kind.DOUBLE and term.scale < FREE):
+            raise unsupported(
+                "a UNION of text and a computed number with a point (one of ROUND or CAST AS DECIMAL it does)"
             )
 
 

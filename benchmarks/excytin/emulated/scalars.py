@@ -18,10 +18,12 @@ from atlas.benchmarks.excytin.emulated.conversions import (
     span_argument,
 )
 from atlas.benchmarks.excytin.emulated.terms import (
+    BIG,
+    QUOTED,
     Kind,
     Term,
     call,
-    collation,
+    compared_by,
     double,
     literal,
     text,
@@ -105,7 +107,7 @@ def _with_collation(name: str, at: int) -> Build:
 
     def build(given: list[Term]) -> Term:
         parts = [one.sql for one in given]
-        parts.insert(at, literal(collation(given)))
+        parts.insert(at, literal(compared_by(given)))
         return whole(call(name, *parts), 10)
 
     return build
@@ -127,8 +129,18 @@ def _concat(given: list[Term]) -> Term:
     return found
 
 
-def _nested_replace(given: list[Term]) -> Term:
-    return text(call("replace", *given), *given)
+def _compared_texts(name: str) -> Build:
+    """Text that is made by looking for one in the other."""
+
+    def build(given: list[Term]) -> Term:
+        compared_by(given)
+        return text(call(name, *given), *given)
+
+    return build
+
+
+def _quoted(given: list[Term]) -> Term:
+    return Term(call("json_quote", *given), Kind.TEXT, collation=QUOTED)
 
 
 def _hex(given: list[Term]) -> Term:
@@ -150,7 +162,7 @@ def _log(given: list[Term]) -> Term:
 
 
 def _strcmp(given: list[Term]) -> Term:
-    return whole(call("strcmp", *given, literal(collation(given))), 1)
+    return whole(call("strcmp", *given, literal(compared_by(given))), 1)
 
 
 def _based(source: str | None, target: str) -> Build:
@@ -164,7 +176,7 @@ def _char(given: list[Term]) -> Term:
 
 def _regexp(name: str) -> Build:
     def build(given: list[Term]) -> Term:
-        sql = call(f"regexp_{name}", *given, literal(collation(given)))
+        sql = call(f"regexp_{name}", *given, literal(compared_by(given)))
         return whole(sql, 10) if name == "instr" else text(sql, *given)
 
     return build
@@ -172,7 +184,7 @@ def _regexp(name: str) -> Build:
 
 def _regexp_like(given: list[Term]) -> Term:
     flags = given[2:]
-    return truth(call("regexp_matches", *given[:2], literal(collation(given[:2])), *flags))
+    return truth(call("regexp_matches", *given[:2], literal(compared_by(given[:2])), *flags))
 
 
 def _elt(given: list[Term]) -> Term:
@@ -248,7 +260,7 @@ SCALARS: dict[str, Scalar] = {
     "FORMAT": Scalar("xi", _format),
     "FROM_BASE64": Scalar("t", _blobs("from_base64")),
     "HEX": Scalar("x", _hex),
-    "INET_ATON": Scalar("t", _wholes("inet_aton", 20, unsigned=True)),
+    "INET_ATON": Scalar("t", _wholes("inet_aton", BIG, unsigned=True)),
     "INET_NTOA": Scalar("i", _plain("inet_ntoa")),
     "INSERT": Scalar("tiit", _texts("insert")),
     "INSTR": Scalar("tt", lambda given: _with_collation("locate", 2)([given[1], given[0]])),
@@ -264,7 +276,7 @@ SCALARS: dict[str, Scalar] = {
     "JSON_LENGTH": Scalar("tt?", _wholes("json_length", 10)),
     "JSON_LOOSE": Scalar("t", _json_path("json_loose")),
     "JSON_OVERLAPS": Scalar("tt", _truths("json_overlaps")),
-    "JSON_QUOTE": Scalar("t", _json_path("json_quote")),
+    "JSON_QUOTE": Scalar("t", _quoted),
     "JSON_SEARCH": Scalar("tttt*", _json_path("json_search")),
     "JSON_TYPE": Scalar("t", _plain("json_type")),
     "JSON_UNQUOTE": Scalar("t", _unquoted),
@@ -286,7 +298,7 @@ SCALARS: dict[str, Scalar] = {
     "REGEXP_REPLACE": Scalar("ttt", _regexp("replace")),
     "REGEXP_SUBSTR": Scalar("tt", _regexp("substr")),
     "REPEAT": Scalar("ti", _texts("repeat")),
-    "REPLACE": Scalar("ttt", _nested_replace),
+    "REPLACE": Scalar("ttt", _compared_texts("replace")),
     "REVERSE": Scalar("t", _texts("reverse")),
     "RIGHT": Scalar("ti", _texts("right")),
     "RPAD": Scalar("tit?", _pad(0)),
@@ -296,7 +308,7 @@ SCALARS: dict[str, Scalar] = {
     "SOUNDEX": Scalar("t", _texts("soundex")),
     "SPACE": Scalar("i", _space),
     "STRCMP": Scalar("tt", _strcmp),
-    "SUBSTRING_INDEX": Scalar("tti", _texts("substring_index")),
+    "SUBSTRING_INDEX": Scalar("tti", _compared_texts("substring_index")),
     "UNHEX": Scalar("t", _blobs("unhex")),
 }  # fmt: skip
 """By MySQL's name. Those that need to know more than their arguments' values stand in :mod:`special`."""

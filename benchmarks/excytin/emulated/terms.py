@@ -35,11 +35,16 @@ FREE = 31
 """Scale of a DOUBLE that is printed with as many digits as it needs."""
 COLUMN, LITERAL, BINARY = "u", "g", "b"
 """Collations: utf8mb4_unicode_ci of the tables, utf8mb4_general_ci of the connection, and none."""
+CAST, QUOTED, MIXED = "i", "q", "n"
+"""Collations by where they come from: CAST's is the connection's and yields to no column's; JSON_QUOTE's is none and
+yields to others; text of a CAST's and a column's together has none by which it could be compared."""
 FREE_SECONDS = 39
 """Scale of a moment that shows a fraction of a second where it has one."""
 _PRECISE = Context(prec=90)
 WIDE = 20
 """Digits of a whole number of which nothing is known."""
+BIG = 21
+"""Digits of a whole number that is known to be kept in 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,8 @@ class Term:
         truth: 1 or 0.
         moment: of text that a function of moments made: ``date`` where it tells a date, ``either`` where it may be a
             time of day too. MySQL goes on with the moment then, not with its text.
+        fixed: every value of a DECIMAL is kept with as many digits after the point as it shows.
+        extreme: text of GREATEST or LEAST.
     """
 
     sql: str
@@ -74,10 +81,12 @@ class Term:
     unsigned: bool = False
     truth: bool = False
     moment: str = ""
+    fixed: bool = False
+    extreme: bool = False
 
     def of(self, sql: str, **changes: Any) -> Term:
         """Another expression of the same kind: no literal and no column any more."""
-        return replace(self, sql=sql, **({"value": None, "origin": None, "moment": ""} | changes))
+        return replace(self, sql=sql, **({"value": None, "origin": None, "moment": "", "extreme": False} | changes))
 
 
 NULL = Term("NULL", Kind.NULL)
@@ -96,8 +105,8 @@ def double(sql: str, scale: int = FREE) -> Term:
     return Term(sql, Kind.DOUBLE, scale)
 
 
-def decimal(sql: str, scale: int) -> Term:
-    return Term(sql, Kind.DECIMAL, min(scale, 38))
+def decimal(sql: str, scale: int, *, fixed: bool = False) -> Term:
+    return Term(sql, Kind.DECIMAL, min(scale, 38), fixed=fixed)
 
 
 def text(sql: str, *like: Term, **more: Any) -> Term:
@@ -106,9 +115,23 @@ def text(sql: str, *like: Term, **more: Any) -> Term:
 
 
 def collation(terms: Iterable[Term]) -> str:
-    """Of several texts together: bytes before columns before literals."""
+    """Of several texts put together: bytes before columns before literals."""
     found = {term.collation for term in terms if term.kind is Kind.TEXT}
-    return next((one for one in (BINARY, COLUMN) if one in found), LITERAL)
+    if BINARY not in found and {CAST, COLUMN} <= found:
+        return MIXED
+    return next((one for one in (BINARY, MIXED, COLUMN, CAST, QUOTED) if one in found), LITERAL)
+
+
+def compared_by(terms: Iterable[Term]) -> str:
+    """The collation by which texts are compared: COLUMN, LITERAL or BINARY. SqlError: theirs do not go together."""
+    found = collation(terms)
+    if found == MIXED:
+        raise SqlError(
+            "DatabaseError",
+            "Illegal mix of collations (utf8mb4_general_ci,IMPLICIT) and (utf8mb4_unicode_ci,IMPLICIT): text of CAST "
+            "AS CHAR is not compared with a column's, leave out the CAST or write COLLATE utf8mb4_unicode_ci behind it",
+        )
+    return {CAST: LITERAL, QUOTED: BINARY}.get(found, found)
 
 
 def call(name: str, *arguments: Term | str) -> str:
