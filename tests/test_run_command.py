@@ -118,7 +118,10 @@ def test_tenants_are_read_from_a_file_and_share_nothing(
     for text, sentence in (
         ("ann: {}", "has no keys"),
         ("ann: {keys: [SHORT]}", "at least 16 characters"),
-        ("ann: {keys: [ANN_KEY], student: 3}", "which is no str"),
+        ("ann: {keys: [ANN_KEY], student: 3}", "which is no text"),
+        ("ann: {keys: [ANN_KEY], samples: 2.5}", "which is no whole number"),
+        ("ann: {keys: [ANN_KEY], run_dollars: 0}", "leave it out for none"),
+        ("ann: {keys: [ANN_KEY], success_score: .nan}", "no finite number"),
         ("ann: {keys: [ANN_KEY], color: red}", "which is none of"),
         ("- a", "maps names of tenants"),
         (ann + ann.replace("ann:", "bob:").replace("ANN", "BOB"), "share"),

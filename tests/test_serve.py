@@ -133,16 +133,6 @@ def test_idle_episodes_end_unscored_and_may_be_scored_late_and_again(tmp_path: P
     assert [r.score for r in Run(tmp_path / "run").results()] == [0.5]
 
 
-def test_a_conversation_of_system_messages_alone_is_an_episode() -> None:
-    body: dict[str, Any] = {"model": "m", "messages": [{"role": "system", "content": "Say a joke."}]}
-    with serving(atlas.Agent(ScriptedModel(echo))) as (server, tenant):
-        status, first, answer = ask(server.url, CHAT, body)
-        assert status == 200
-        body["messages"] += [answer["choices"][0]["message"], {"role": "user", "content": "another"}]
-        assert ask(server.url, CHAT, body)[1]["x-atlas-episode"] == first["x-atlas-episode"]
-        assert len(tenant.episodes) == 1
-
-
 def test_an_episode_that_is_over_is_found_by_its_name() -> None:
     with serving(atlas.Agent(ScriptedModel(echo))) as (server, _):
         at = "/v1/atlas/episodes/ticket-17"

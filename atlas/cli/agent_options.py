@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,15 @@ import click
 from atlas.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_NUMBER = ((int, float), "number")
+_WANTED: dict[str, tuple[tuple[type, ...], str]] = {
+    "samples": ((int,), "whole number"),
+    "success_score": _NUMBER,
+    "episode_dollars": _NUMBER,
+    "run_dollars": _NUMBER,
+}
+"""What a file may give for those that are not text."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,15 @@ class AgentOptions:
         if unknown := sorted(set(given) - known):
             raise ConfigError(f"{where} has {', '.join(unknown)}, which is none of {', '.join(sorted(known))}")
         for name, value in given.items():
-            wanted = (int, float) if name in ("samples", "success_score", "episode_dollars", "run_dollars") else (str,)
+            wanted, words = _WANTED.get(name, ((str,), "text"))
             if not isinstance(value, wanted) or isinstance(value, bool):
-                raise ConfigError(f"{where} has {name}: {value!r}, which is no {wanted[-1].__name__}")
+                raise ConfigError(f"{where} has {name}: {value!r}, which is no {words}")
+            if not isinstance(value, int | float):
+                continue
+            if not math.isfinite(value):
+                raise ConfigError(f"{where} has {name}: {value!r}, which is no finite number")
+            if name.endswith("dollars") and value <= 0:
+                raise ConfigError(f"{where} has {name}: {value!r}, and a budget is above 0: leave it out for none")
         return cls(**given)
 
     def make(self, tenant: str = "") -> Any:

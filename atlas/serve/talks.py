@@ -47,6 +47,9 @@ class Talks:
         self._moments: dict[bytes, list[str]] = {}
         """Who was at a moment; the likeliest to go on from it last."""
         self._calls: dict[str, str] = {}
+        self._texts: dict[str, list[tuple[str, str]]] = {}
+        """(episode, text) of the long texts, by their first characters: a conversation is read once, however many there
+        are."""
         self._lock = threading.Lock()
 
     def find(self, messages: Sequence[Message]) -> Found | None:
@@ -89,10 +92,11 @@ class Talks:
                 for call in answer.tool_calls:
                     known.calls.add(call.id)
                     self._calls[call.id] = id
-                if len(answer.content) >= _WORDS:
+                if len(answer.content) >= _WORDS and answer.content not in known.texts:
                     known.texts[answer.content] = None
-                    while len(known.texts) > _KEPT:
-                        known.texts.popitem(last=False)
+                    self._texts.setdefault(answer.content[:_WORDS], []).append((id, answer.content))
+                    if len(known.texts) > _KEPT:
+                        self._unsay(id, known.texts.popitem(last=False)[0])
 
     def forget(self, id: str) -> None:
         """An episode is over."""
@@ -102,6 +106,8 @@ class Talks:
                 self._leave(id, moment)
             for call in known.calls:
                 self._calls.pop(call, None)
+            for text in known.texts:
+                self._unsay(id, text)
 
     def _remember(self, id: str, moment: bytes) -> None:
         known = self._known.setdefault(id, _Known())
@@ -119,15 +125,24 @@ class Talks:
         if not here:
             del self._moments[moment]
 
+    def _unsay(self, id: str, text: str) -> None:
+        here = self._texts[text[:_WORDS]]
+        here.remove((id, text))
+        if not here:
+            del self._texts[text[:_WORDS]]
+
     def _by_words(self, messages: Sequence[Message]) -> Found | None:
         for message in reversed(messages):
             for call in [message.tool_call_id or "", *(c.id for c in message.tool_calls)]:
                 if call in self._calls:
                     return Found(self._calls[call], rewritten=True)
-        for message in reversed(messages):
-            for id, known in self._known.items():
-                if len(message.content) >= _WORDS and any(text in message.content for text in known.texts):
-                    return Found(id, rewritten=True)
+        if not self._texts:
+            return None
+        for content in (message.content for message in reversed(messages)):
+            for at in range(len(content) - _WORDS + 1):
+                for id, text in self._texts.get(content[at : at + _WORDS], ()):
+                    if content.startswith(text, at):
+                        return Found(id, rewritten=True)
         return None
 
 

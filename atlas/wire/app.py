@@ -259,7 +259,9 @@ async def _told(
     await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
     if call.task.done():
         if call.task.cancelled():
-            raise Refused(499, "the call was given up, as nobody waited for it", kind="server_error")
+            raise Refused(
+                499, "the call was given up: its episode has ended, or nobody waited for it", kind="server_error"
+            )
         return call.task.result()
     if left.done() and not (heard is not None and len(call.parts) > heard):
         raise Gone
