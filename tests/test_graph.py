@@ -274,8 +274,8 @@ def test_put_get_search_delete(memory: Memory) -> None:
 
 def test_what_a_person_wrote_for_no_task_is_found(memory: Memory) -> None:
     written = ENTRY.model_copy(update={"origins": (Origin(actor="person"),)})
-    memory.entries.add_many([written], author="person:me", reason="x")
-    assert [item.key for item in MemoryStore(memory).search(("pamphlets",), query=ENTRY.cue)] == [ENTRY.id]
+    memory.pamphlets.add_many([written], author="person:me", reason="x")
+    assert [item.key for item in memory.store.search(("pamphlets",), query=ENTRY.cue)] == [ENTRY.id]
 
 
 async def test_the_same_from_async_code(memory: Memory) -> None:
