@@ -35,8 +35,13 @@ def program(code: int) -> list[str]:
     return [sys.executable, "-c", LOOP.format(folder=FOLDER, code=code)]
 
 
-@pytest.mark.parametrize(("code", "score", "expected"), [(0, "", 1.0), (3, "", 0.0), (3, "echo so; echo 0.25", 0.25)])
-def test_a_command_is_an_episode_scored_by_how_it_ended(tmp_path: Path, code: int, score: str, expected: float) -> None:
+@pytest.mark.parametrize(
+    ("code", "score", "expected"),
+    [(0, "", 1.0), (3, "", 0.0), (3, "echo so; echo 0.25", 0.25), (3, "echo nan", None), (3, "echo 1e999", None)],
+)
+def test_a_command_is_an_episode_scored_by_how_it_ended(
+    tmp_path: Path, code: int, score: str, expected: float | None
+) -> None:
     agent = atlas.Agent(ScriptedModel(in_two_steps), run=tmp_path / "run")
     outcome = run_command(program(code), agent, score=score, task="t")
     (stored,) = Run(tmp_path / "run").episodes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
@@ -20,7 +21,7 @@ from atlas.wrap import Agent
 
 NAME = "run"
 """The episode's name in the paths that the command is given."""
-_LAST = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_LAST = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ def run_command(
         ids = [opened.id for opened in tenant.episodes.opened]
         results: list[Episode] = []
         tenant.episodes.ended = results.append
-        for id in ids:
-            server.call(tenant.episodes.score(id, value))
+        if value is None:
+            server.call(tenant.episodes.close())
+        else:
+            for id in ids:
+                server.call(tenant.episodes.score(id, value))
     return Outcome(code, results[0] if results else None)
 
 
@@ -81,12 +85,13 @@ def told(url: str, key: str) -> dict[str, str]:
     }
 
 
-def scored(command: str, environment: Mapping[str, str]) -> float:
-    """What a command says of the one before it."""
+def scored(command: str, environment: Mapping[str, str]) -> float | None:
+    """What a command says of the one before it; None where the number that it says is none (nan) or not finite."""
     done = subprocess.run(command, shell=True, env=dict(environment), stdout=subprocess.PIPE, text=True, check=False)
     lines = done.stdout.strip().splitlines()
     if lines and (number := _LAST.fullmatch(lines[-1].strip())):
-        return float(number[0])
+        value = float(number[0])
+        return value if math.isfinite(value) else None
     return float(done.returncode == 0)
 
 
