@@ -55,7 +55,7 @@ clean:  ## remove the environments, caches and built packages; runs and memories
 	@touch $@
 
 .venv/.dev: pyproject.toml requirements/dev.txt
-	scripts/venv .venv requirements/dev.txt dev,local,litellm,chroma,excytin,mysql,langgraph,export,mcp
+	scripts/venv .venv requirements/dev.txt dev,local,litellm,chroma,excytin,mysql,langgraph,export,mcp,otel
 	@touch $@ .venv/.demo
 
 # torch first and alone: its version decides what the rest may be.

@@ -19,6 +19,7 @@ from atlas.benchmarks.arms import all_played, build
 from atlas.benchmarks.growing import Growing, Learner
 from atlas.benchmarks.library import Library
 from atlas.benchmarks.options import BenchOptions
+from atlas.benchmarks.sending import check_sending, sending
 from atlas.benchmarks.sharing import WAIT, Shared
 from atlas.benchmarks.suite import Suite, TaskRef, distiller_of, judge_of, success_at
 from atlas.budget import Meter
@@ -102,6 +103,10 @@ class Bench:
 
     async def play_into(self, writer: RunWriter) -> list[Episode]:
         """:meth:`run` into a run that is already open."""
+        with sending(self.options, writer) as self._recorder:
+            return await self._play_all(writer)
+
+    async def _play_all(self, writer: RunWriter) -> list[Episode]:
         options, arms = self.options, self.arms
         self._check()
         self._judge = judge_of(self.suite)
@@ -265,7 +270,7 @@ class Bench:
                 while left:
                     await play(
                         self._in_time(left),
-                        recorder=writer,
+                        recorder=self._recorder,
                         run=self.folder.name,
                         concurrency=concurrency,
                         max_steps=self.max_steps,
@@ -320,6 +325,7 @@ class Bench:
     def _check(self) -> None:
         """Raise ConfigError for what cannot be played to its end, before any of it is paid."""
         self._check_budgets()
+        check_sending(self.options)
         if self.options.memory is None:
             self._check_counts(self.options.demos)
         names = {arm.name for arm in self.arms}

@@ -195,6 +195,13 @@ class BenchOptions:
             show_default=False,
         ),
     )
+    otlp: str | None = field(
+        default=None,
+        metadata=option("URL of an OpenTelemetry collector: spans are sent there as they happen.", "no"),
+    )
+    otlp_content: bool = field(
+        default=False, metadata=option("Prompts, replies and tools' results in those spans too.", "no")
+    )
     as_json: bool = field(
         default=False,
         metadata=option("Results as JSON on standard output, progress on standard error.", "no", flags=("--json",)),

@@ -66,10 +66,11 @@ MAY_IMPORT = {
     "models": f"{BASE} asking assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
     "policies": f"{BASE} actions asking goals memory standing trust",
+    "export": f"{BASE} actions book evaluators meaning memory models tokens traces",
     # around agents that exist, and in other frameworks
     "background": BASE,
     "wire": f"{BASE} background tokens",
-    "wrap": f"{BASE} actions asking background book budget memory models policies standing traces trust wire",
+    "wrap": f"{BASE} actions asking background book budget export memory models policies standing traces trust wire",
     "serve": f"{BASE} traces wire wrap",
     "mcp": f"{BASE} memory",
     "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
@@ -77,7 +78,6 @@ MAY_IMPORT = {
     "words": "figures records redact traces",
     "tables": "figures records traces words",
     "report": f"{BASE} figures memory policies standing stats traces words",
-    "export": f"{BASE} actions evaluators meaning memory models tokens traces",
     "train": f"{BASE} assets export models traces trained",
     "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them
@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "benchmarks.suite": f"{BASE} evaluators memory",
     "benchmarks.options": f"{BASE} budget policies",
     "benchmarks.alfworld": f"{BASE} actions assets benchmarks.options benchmarks.scripted benchmarks.suite",
-    "benchmarks": f"{BASE} asking budget distil memory own policies runner stats tables traces train trust "
+    "benchmarks": f"{BASE} asking budget distil export memory own policies runner stats tables traces train trust "
     "benchmarks.alfworld benchmarks.options benchmarks.suite",
     "benchmarks.perf": f"{BASE} tables figures loop memory models policies runner traces train trained",
     "benchmarks.excytin": f"{BASE} asking assets evaluators figures loose_json memory models regrade stats tables "

@@ -20,6 +20,7 @@ _WANTED: dict[str, tuple[tuple[type, ...], str]] = {
     "success_score": _NUMBER,
     "episode_dollars": _NUMBER,
     "run_dollars": _NUMBER,
+    "otlp_content": ((bool,), "yes or no"),
 }
 """What a file may give for those that are not text."""
 
@@ -38,6 +39,8 @@ class AgentOptions:
     success_score: float = 1.0
     episode_dollars: float | None = None
     run_dollars: float | None = None
+    otlp: str | None = None
+    otlp_content: bool = False
 
     @classmethod
     def read(cls, given: Mapping[str, Any], where: str) -> AgentOptions:
@@ -47,7 +50,7 @@ class AgentOptions:
             raise ConfigError(f"{where} has {', '.join(unknown)}, which is none of {', '.join(sorted(known))}")
         for name, value in given.items():
             wanted, words = _WANTED.get(name, ((str,), "text"))
-            if not isinstance(value, wanted) or isinstance(value, bool):
+            if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
                 raise ConfigError(f"{where} has {name}: {value!r}, which is no {words}")
             if not isinstance(value, int | float):
                 continue
@@ -64,7 +67,7 @@ class AgentOptions:
         from atlas.wrap import Agent
 
         if self.agent is not None:
-            if self.student or self.teacher or self.memory or self.run:
+            if self.student or self.teacher or self.memory or self.run or self.otlp:
                 raise ConfigError(f"{self.agent} says who acts, remembers and records: leave out the other settings")
             found = load_own(self.agent)
             made = found if isinstance(found, Agent) else _called(found, tenant, self.agent)
@@ -84,6 +87,8 @@ class AgentOptions:
             success_score=self.success_score,
             budget=limits[0],
             run_budget=limits[1],
+            otlp=self.otlp,
+            otlp_content=self.otlp_content,
         )
 
 
@@ -100,6 +105,8 @@ def agent_options(command: F) -> F:
         click.option("--success-score", type=float, default=1.0, show_default=True, help="From which one succeeded."),
         click.option("--episode-dollars", type=click.FloatRange(0, min_open=True), help="Budget of an episode."),
         click.option("--run-dollars", type=click.FloatRange(0, min_open=True), help="Budget of the whole run."),
+        click.option("--otlp", help="URL of an OpenTelemetry collector: spans are sent there as they happen."),
+        click.option("--otlp-content", is_flag=True, help="Prompts, replies and tools' results in those spans too."),
     )
     for option in reversed(options):
         command = option(command)

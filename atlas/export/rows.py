@@ -154,7 +154,7 @@ def episode_rows(run: str, episode: StoredEpisode, result: Episode, rules: Permi
 
 def _row(run: str, episode: StoredEpisode, result: Episode, step: Step, last: int, rules: Permissions) -> Row:
     task, decision = episode.task, step.decision
-    model = acting_model(step, result)
+    model = acting_model(step, result.spend)
     models = dict.fromkeys([model, *(vote.model for vote in decision.votes)])
     spent = step.spend or result.spend
     reasons = {name: rules.why(name, spent) for name in models if name}
@@ -202,15 +202,15 @@ def _row(run: str, episode: StoredEpisode, result: Episode, step: Step, last: in
     )
 
 
-def acting_model(step: Step, result: Episode) -> str:
-    """The model whose reply was acted on; empty where neither the step nor its episode names one."""
+def acting_model(step: Step, spent: Sequence[Spend] = ()) -> str:
+    """The model whose reply was acted on; empty where neither the step nor what its episode ``spent`` names one."""
     decision = step.decision
     named = [v.model for v in decision.votes if v.actor == decision.actor]
     named += [s.model for s in step.spend if s.actor == decision.actor]
     if named:
         return named[0]
     # Imported runs may know only what a whole episode used.
-    models = {s.model for s in result.spend if s.actor == decision.actor}
+    models = {s.model for s in spent if s.actor == decision.actor}
     return models.pop() if len(models) == 1 else ""
 
 

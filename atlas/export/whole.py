@@ -29,28 +29,34 @@ class Whole:
 
         The last step's are never told; nor are they where the agent began another conversation or cut this one.
         """
-        if index + 1 >= len(self.steps):
-            return None
-        before, after = (self.steps[i].decision.prompt.history for i in (index, index + 1))
-        if after[: len(before)] != before or len(after) <= len(before) or after[len(before)].role != "assistant":
-            return None
-        return list(after[len(before) + 1 :])
+        return shown_between(self.steps[index], self.steps[index + 1]) if index + 1 < len(self.steps) else None
 
     def results(self, index: int) -> dict[str, str]:
         """Tool call id -> what it returned, as far as the trace tells."""
-        step = self.steps[index]
-        calls = step.decision.tool_calls
-        shown = self.shown_after(index)
-        if shown is not None:
-            known = {call.id for call in calls}
-            return {m.tool_call_id: m.content for m in shown if m.tool_call_id is not None and m.tool_call_id in known}
-        return {calls[0].id: step.outcome.text} if len(calls) == 1 and step.outcome.text else {}
+        return results_of(self.steps[index], self.shown_after(index))
 
     def user_messages(self, index: int) -> list[Message]:
         """What a user said between the reply of a step and the next one; an environment's answer is none of that."""
         if asks_for_lines(self.steps[index].decision.prompt):
             return []
         return [m for m in self.shown_after(index) or () if m.role in ("user", "system")]
+
+
+def shown_between(step: Step, following: Step) -> list[Message] | None:
+    """The messages between the reply of ``step`` and ``following``; None where that was another conversation."""
+    before, after = step.decision.prompt.history, following.decision.prompt.history
+    if after[: len(before)] != before or len(after) <= len(before) or after[len(before)].role != "assistant":
+        return None
+    return list(after[len(before) + 1 :])
+
+
+def results_of(step: Step, shown: Sequence[Message] | None) -> dict[str, str]:
+    """Tool call id -> what it returned, as far as is told by the messages ``shown`` after ``step``, None if unknown."""
+    calls = step.decision.tool_calls
+    if shown is not None:
+        known = {call.id for call in calls}
+        return {m.tool_call_id: m.content for m in shown if m.tool_call_id is not None and m.tool_call_id in known}
+    return {calls[0].id: step.outcome.text} if len(calls) == 1 and step.outcome.text else {}
 
 
 def timestamp(seconds: float) -> str:

@@ -73,6 +73,8 @@ class Agent:
         expect: float | None = 0.5,
         budget: Budget | None = None,
         run_budget: Budget | None = None,
+        otlp: str | None = None,
+        otlp_content: bool = False,
     ) -> None:
         """
         student, teacher: model objects, or names for :func:`atlas.models.load`. One of them alone acts alone.
@@ -111,6 +113,9 @@ class Agent:
             before; None at nothing.
         budget, run_budget: for each episode, and for all together. Where ``run`` is a folder, that is all of its run:
             what was used before, and what other processes with a budget use in it, counts. Else it is this agent's.
+        otlp: URL of an OpenTelemetry collector that is sent spans of all episodes as they happen, besides what ``run``
+            keeps (:mod:`atlas.export.otel_live`); keys for it are in the variable OTEL_EXPORTER_OTLP_HEADERS.
+        otlp_content: whether those say what was said: goals, prompts, replies, tools' arguments and results.
         """
         if policy is not None and (student is not None or teacher is not None):
             raise ConfigError("an agent has a policy, or a student and a teacher: give one of the two")
@@ -140,7 +145,9 @@ class Agent:
         self.success_score = success_score
         self.budget = budget
         self._closed = False
-        self._opens = isinstance(memory, str | Path) or isinstance(run, str | Path)
+        if otlp_content and otlp is None:
+            raise ConfigError("otlp_content is for spans that are sent: give the URL of a collector as otlp")
+        self._opens = isinstance(memory, str | Path) or isinstance(run, str | Path) or otlp is not None
         self._tokens: list[Token[Agent | None]] = []
         # What was opened is closed again where something further is wrong.
         with ExitStack() as opened:
@@ -160,6 +167,11 @@ class Agent:
             if ask_for:
                 self.policy = Guarded(self.policy, ask_for, given[1], max_tokens=max_tokens, actions=self.actions)
             self.recorder, self.run = self._recorder(run, permitted, expect, opened)
+            if otlp is not None:
+                from atlas.export.otel_live import OtelLive
+
+                live = OtelLive(otlp, self.recorder, run=self.run, content=otlp_content)
+                self.recorder = opened.enter_context(live)
             self.supervision = self._supervision(expect, run, teaches=both)
             self.meter = self._meter(run, run_budget, opened)
             self._owned = opened.pop_all()
