@@ -161,9 +161,8 @@ SHOWN = [
     ["score", "run", WORDS, "1"],
 ]
 ELSEWHERE = {"demo", "train", "models fetch", "models export", "traces import excytin", "trust show", "trust judge"}
-ELSEWHERE |= {"mcp", "run", "serve"}
-"""Those to which no text of others comes, or that write what another test looks at (``mcp``, ``run`` and
-``serve`` have tests of their own)."""
+ELSEWHERE |= {"mcp"}
+"""Those to which no text of others comes, or that write what another test looks at (``mcp`` has tests of its own)."""
 
 
 def _names(group: click.Command, name: str = "") -> Iterator[str]:

@@ -62,6 +62,7 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
     """
     from atlas.named import Meaning, give, meaning
     from atlas.named import undo as back
+    from atlas.traces.writer import check_run_folder
 
     if undo:
         if candidate is not None:
@@ -79,6 +80,8 @@ def command(role: str, candidate: str | None, undo: bool, **options: Any) -> Non
     against = present
     if given := spec == present.model:
         # The same command again: what was played for the role is told again, and the role is not given twice.
+        if options["out"] is not None:
+            check_run_folder(options["out"])
         before = _who_was(role, options["out"], spec)
         if before is None:
             raise ConfigError(

@@ -22,7 +22,7 @@ from typing import Any
 
 import atlas
 from atlas.errors import ConfigError, StoreError
-from atlas.folders import check_named
+from atlas.folders import check_named, check_writable
 from atlas.records import Episode, Prompt, Step, Task, content_hash
 from atlas.redact import Cleaner
 from atlas.traces.encode import encoded, step_line
@@ -202,6 +202,13 @@ def _differing(first: dict[str, Any], second: dict[str, Any]) -> str:
         if first.get(name, missing) != second.get(name, missing) and (name in first or not _empty(second[name]))
     ]
     return ", ".join(names) or "the same ones by name"
+
+
+def check_run_folder(folder: Path) -> None:
+    """Raises ConfigError where ``folder`` is no place for a run, StoreError where nothing can be written there."""
+    check_named(folder)
+    _check_own(folder)
+    check_writable(folder)
 
 
 def _check_own(folder: Path) -> None:
