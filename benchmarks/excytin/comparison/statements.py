@@ -31,7 +31,7 @@ _FOLDED = (
     "COUNT(*)", "COUNT(Num)", "COUNT(DISTINCT Name)", "COUNT(DISTINCT Name, Mix)", "SUM(Num)", "AVG(Num)", "MIN(Num)",
     "MAX(Num)", "MIN(Name)", "MAX(T)", "MIN(T)", "SUM(LENGTH(Name))", "AVG(LENGTH(Path))", "SUM(Num > 5)",
     "MAX(LENGTH(Name))", "SUM(CASE WHEN Num > 5 THEN 1 ELSE 0 END)", "SUM(1.5)", "AVG(1.5)", "STDDEV(LENGTH(Name))",
-    "VARIANCE(Num)", "MAX(DATE(T))", "MAX(D)", "BIT_OR(LENGTH(Name))", "COUNT(DISTINCT DATE(T))", "SUM(Num) / COUNT(*)",
+    "VARIANCE(Num)", "MAX(DATE(D))", "MAX(D)", "BIT_OR(LENGTH(Name))", "COUNT(DISTINCT DATE(T))", "SUM(Num) / COUNT(*)",
     "ROUND(AVG(Num), 2)", "VAR_SAMP(Num)", "MAX(CAST(Num AS SIGNED))", "SUM(DISTINCT LENGTH(Name))",
     "GROUP_CONCAT(Id ORDER BY CAST(Id AS SIGNED))", "GROUP_CONCAT(DISTINCT LOWER(Mix) ORDER BY Mix DESC SEPARATOR '; ')",
     "GROUP_CONCAT(Id, ':', Num ORDER BY CAST(Id AS SIGNED) DESC SEPARATOR '|')", "MAX(Num) > 5", "MIN(Num) = '07'",
