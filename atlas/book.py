@@ -105,6 +105,11 @@ class Book(Account):
         self._count = self._teacher = self._asked = 0
         self._started = self._began = 0.0
 
+    @property
+    def count(self) -> int:
+        """How many steps are known so far, kept or not."""
+        return self._count
+
     def open(self) -> None:
         """The episode begins."""
         self._started, self._began = time.time(), time.perf_counter()

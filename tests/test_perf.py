@@ -242,3 +242,45 @@ def test_the_ways_to_a_hosted_model_are_measured_side_by_side() -> None:
     found = upstream.measure(upstream.BLOCK)
     assert [row[1] for row in found.rows] == [upstream.BLOCK] * 3
     assert all(float(str(row[2])) > 0 for row in found.rows)
+
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_is_measured_between_clients_and_a_provider() -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra serve")
+    pytest.importorskip("openai", reason="needs the extra litellm")
+    from atlas.benchmarks.perf import serve
+
+    made = serve.measure(2, 10, clients=[2], place="", rounds=1)
+    assert [row[:3] for row in made.rows[:3]] == [
+        ("(direct)", 2, "no"),
+        ("atlas serve, an episode a client", 2, "no"),
+        ("atlas serve, an episode a request", 2, "no"),
+    ]
+    assert len(made.rows) == 6 and all(row[-1] == 0 for row in made.rows), "nothing failed, streamed or not"
+    assert "Not measured: litellm's proxy and Portkey's gateway" in made.note
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_clients_of_a_measurement_count_what_is_right(stream: bool) -> None:
+    from atlas.benchmarks.perf import serve
+    from atlas.benchmarks.perf.serve_load import Load
+
+    with serve.provider() as port:
+        seen = serve.load(Load(port=port, clients=3, requests=7, stream=stream))
+        paced = serve.load(Load(port=port, clients=2, requests=4, stream=stream, pace=40.0))
+    assert len(seen.seconds) == 7 and not seen.failed
+    assert len(paced.seconds) == 4 and paced.wall >= 0.05, "at a pace nobody asks before it is due"
+
+
+def test_a_peer_that_cannot_be_installed_or_started_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atlas.benchmarks.perf import serve_peers
+
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="Portkey's gateway cannot be installed"):
+        serve_peers.portkey(tmp_path)
+    with pytest.raises(ConfigError, match="x did not start"), serve_peers.running("x", [sys.executable, "-c", ""], 9):
+        raise AssertionError("it takes no connections")

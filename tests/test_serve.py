@@ -324,6 +324,9 @@ def test_bounds_are_answered_as_the_apis_do() -> None:
     with serving(atlas.Agent(ScriptedModel(says("hi"))), episodes=2) as (server, tenant):
         assert [ask(server.url, f"/e/{i}{CHAT}", chat("x"))[0] for i in range(3)] == [200, 200, 200]
         assert [opened.name for opened in tenant.episodes.opened] == ["1", "2"], "the longest idle one has ended"
+        assert [ask(server.url, f"/e/{i}{CHAT}", chat("y"))[0] for i in (1, 3)] == [200, 200]
+        assert [opened.name for opened in tenant.episodes.opened] == ["1", "3"], "not the one that was used since"
+        assert not any(opened.episode.steps for opened in tenant.episodes.opened), "no memory is to learn from them"
     with serving(atlas.Agent(ScriptedModel(says("hi"))), rate=0.1) as (server, _):
         status, headers, answer = [ask(server.url, CHAT, chat("x")) for _ in range(2)][1]
         assert (status, answer["error"]["type"], headers["retry-after"]) == (429, "rate_limit_error", "1")

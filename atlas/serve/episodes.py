@@ -50,7 +50,7 @@ class Opened:
 
     def arrived(self, messages: Sequence[Message], found: Found | None) -> None:
         """A call goes on with this episode."""
-        self.used = time.monotonic()
+        self._of.in_use(self)
         self._rewritten = found is not None and found.rewritten
         self._of.talks.asked(self.id, messages)
 
@@ -59,7 +59,7 @@ class Opened:
         try:
             told = await self.episode.act(request, call)
         finally:
-            self.used = time.monotonic()
+            self._of.in_use(self)
         self._of.talks.said(self.id, request.messages, (told.decision, *told.others))
         return replace(told, notes={**told.notes, "x-atlas-history": "rewritten"}) if rewritten else told
 
@@ -86,6 +86,8 @@ class Episodes:
         self._most = most
         self._goal, self._task = goal, task
         self._open: dict[str, Opened] = {}
+        self._by_use: OrderedDict[str, Opened] = OrderedDict()
+        """The same, who was called longest ago first."""
         self._names: dict[str, str] = {}
         self._begun: dict[str, str] = {}
         """Episodes without a name, by what was asked in them first."""
@@ -132,6 +134,12 @@ class Episodes:
     def failed(self, arrival: Arrival, error: Exception) -> None:
         """The client is told; nothing is counted here."""
 
+    def in_use(self, opened: Opened) -> None:
+        """A call of this one begins, or is over."""
+        opened.used = time.monotonic()
+        if opened.id in self._by_use:
+            self._by_use.move_to_end(opened.id)
+
     # --- how they end -------------------------------------------------------------------------------------------------
 
     async def score(self, name: str, value: float, *, end: bool = True) -> Episode | None:
@@ -171,7 +179,7 @@ class Episodes:
         """(id, its result where it is over, steps so far) of an episode, by its id or name."""
         opened = self._open.get(self._names.get(name, name))
         if opened is not None:
-            return opened.id, None, len(opened.episode.steps)
+            return opened.id, None, opened.episode.book.count
         id = self._were.get(name, name)
         if id in self._over:
             episode, _ = self._over[id]
@@ -187,16 +195,18 @@ class Episodes:
             raise ConfigError("an episode's name has at most 200 characters, all of them printable: choose another")
         goal = unquote(headers.get("x-atlas-goal", "")) or self._goal or _first_words(arrival.request.messages)
         if len(self._open) >= self._most:
-            quiet = [opened for opened in self._open.values() if not opened.calls.under_way]
-            if not quiet:
+            quiet = next((opened for opened in self._by_use.values() if not opened.calls.under_way), None)
+            if quiet is None:
                 raise Refused(429, f"{self._most} episodes are open, and all are at work: ask again later")
-            await self._end_aside(min(quiet, key=lambda opened: opened.used))
+            await self._end_aside(quiet)
             if name in self._names:
                 # Another call began it meanwhile.
                 return self._open[self._names[name]]
-        episode = self.agent.episode(goal, task=unquote(headers.get("x-atlas-task", "")) or self._task or None)
+        # Its steps, and with them its prompts, are held for the memory that learns from them, and for nothing else.
+        task = unquote(headers.get("x-atlas-task", "")) or self._task or None
+        episode = self.agent.episode(goal, task=task, keeps_steps=self.agent.memory is not None)
         episode.__enter__()
-        opened = self._open[episode.id] = Opened(episode, name, self)
+        opened = self._open[episode.id] = self._by_use[episode.id] = Opened(episode, name, self)
         if name:
             self._names[name] = episode.id
         else:
@@ -212,7 +222,7 @@ class Episodes:
             log.error("episode %s has ended, but: %s", opened.id, scrub(str(error)))
 
     async def _end(self, opened: Opened) -> Episode | None:
-        del self._open[opened.id]
+        del self._open[opened.id], self._by_use[opened.id]
         self._names.pop(opened.name, None)
         if self._begun.get(opened.first) == opened.id:
             del self._begun[opened.first]

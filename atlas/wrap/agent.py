@@ -183,13 +183,15 @@ class Agent:
         task: str | None = None,
         family: str = "",
         seed: int = 0,
+        keeps_steps: bool = True,
         closed: Callable[[], None] = lambda: None,
     ) -> WrappedEpisode:
         """A new episode, to be used as ``with`` or ``async with``.
 
         ``task`` names what is being done: a demonstration is never shown to the task it came from, and arms are
         compared by it. Without one each episode is a task of its own, so that a goal asked again profits from the
-        first time. ``closed`` is called when the episode is over, whatever happened in it.
+        first time. Without ``keeps_steps`` its steps are recorded and not held: it has none to show, and a memory
+        learns nothing from it. ``closed`` is called when the episode is over, whatever happened in it.
         """
         if self._closed and self._opens:
             raise ConfigError(
@@ -206,6 +208,7 @@ class Agent:
             budget=self.budget,
             run_meter=self.meter,
             success_at=self.success_score,
+            keeps_steps=keeps_steps,
         )
         if self.supervision is not None:
             book.lane = self.supervision.lane()

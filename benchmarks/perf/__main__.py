@@ -55,6 +55,13 @@ def _excytin() -> Table:
     return measure()
 
 
+def _serve() -> Table:
+    """Loaded when it is wanted: it starts servers."""
+    from atlas.benchmarks.perf.serve import measure
+
+    return measure()
+
+
 def _memory() -> Table:
     from atlas.benchmarks.perf.remembering import measure
 
@@ -69,6 +76,7 @@ MEASURES: dict[str, Callable[[], Table]] = {
     "excytin": _excytin,
     "watch": watch.measure,
     "upstream": _upstream,
+    "serve": _serve,
     "memory": _memory,
 }
 
