@@ -56,7 +56,7 @@ def reference_search(
 
     rows = []
     for one in demos:
-        if one.task_id == asked.task.id:
+        if asked.task.id in one.tasks:
             continue
         texts = {key: demo_texts(one, key) for key in weights}
         own = mean(TRAJECTORY_KEYS, {key: texts[key][0] for key in weights if key in TRAJECTORY_KEYS})

@@ -16,7 +16,7 @@ import pytest
 from atlas.benchmarks.excytin.engine import SqlError
 from atlas.benchmarks.excytin.load_mysql import drop, load
 from atlas.errors import DataError
-from tests.excytin_fixtures import write_database
+from tests.excytin_fixtures import PEAK, write_database
 from tests.test_excytin_sqlite import refused
 
 pytest.importorskip("pymysql", reason="the extra mysql is not installed")
@@ -196,8 +196,8 @@ def test_layers_hide_tables_from_the_schema_too(url: str) -> None:
 
 # --- the same bounds as on SQLite -------------------------------------------------------------------------------------
 
-MEMORY = """
-import resource, sys
+MEMORY = f"""{PEAK}
+import sys
 from atlas.benchmarks.excytin.engine import SqlError
 from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
 
@@ -207,7 +207,7 @@ try:
 except SqlError as error:
     print(error)
 print(engine.query("SELECT 1"))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(peak())
 """
 LONG = (
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 900) SELECT REPEAT('a', 1500000) FROM t"

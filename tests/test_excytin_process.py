@@ -19,7 +19,7 @@ from atlas.benchmarks.excytin.engine import DataError
 from atlas.benchmarks.excytin.observe import observation
 from atlas.benchmarks.excytin.sqlite_engine import Database, SqliteEngine
 from atlas.benchmarks.excytin.workers import Worker, Workers
-from tests.excytin_fixtures import write_database
+from tests.excytin_fixtures import PEAK, write_database
 from tests.test_excytin_sqlite import refused
 
 pytest.importorskip("sqlglot", reason="the extra excytin is not installed")
@@ -117,8 +117,8 @@ def test_no_process_outlives_the_program_that_asks(path: Path) -> None:
     assert gone(worker)
 
 
-MEMORY = """
-import resource, sys
+MEMORY = f"""{PEAK}
+import sys
 from atlas.benchmarks.excytin.engine import SqlError
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 
@@ -129,8 +129,8 @@ except SqlError as error:
     print(error)
 print(engine.query("SELECT 1"))
 engine.close()
-for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-    print(resource.getrusage(who).ru_maxrss // 1024)
+print(peak())
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 """
 
 

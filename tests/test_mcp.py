@@ -197,10 +197,20 @@ def test_nothing_but_the_protocol_is_on_standard_output(tmp_path: Path) -> None:
     }
     lines = [json.dumps(hello), "no json", json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/none"})]
     command = [sys.executable, "-m", "atlas", "mcp", str(tmp_path / "m.sqlite"), "--create", "--embedder", "hash"]
-    done = subprocess.run(command, input="\n".join([*lines, ""]), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {answer.get("id") for answer in answers} >= {1, 2}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as served:
+        assert served.stdin is not None and served.stdout is not None
+        served.stdin.write("\n".join([*lines, ""]))
+        served.stdin.flush()
+        answers: list[dict[str, object]] = []
+        # What is still to be answered when the input ends is the library's to say.
+        while not {answer.get("id") for answer in answers} >= {1, 2}:
+            line = served.stdout.readline()
+            assert line, "it ended before it had answered"
+            answers.append(json.loads(line))
+        served.stdin.close()
+        answers += [json.loads(line) for line in served.stdout]
+    assert served.returncode == 0
     assert all(answer["jsonrpc"] == "2.0" for answer in answers)
 
 
