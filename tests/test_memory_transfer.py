@@ -145,7 +145,12 @@ entries = st.builds(
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(demonstrations, max_size=2), st.lists(entries, max_size=2), st.booleans(), st.booleans())
+@given(
+    st.lists(demonstrations, max_size=2, unique_by=lambda d: (d.goal, d.steps)),
+    st.lists(entries, max_size=2),
+    st.booleans(),
+    st.booleans(),
+)
 def test_whatever_is_said_comes_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, demos: list[Demonstration], said: list[Entry], whole: bool, slow: bool
 ) -> None:
