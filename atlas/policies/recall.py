@@ -27,8 +27,8 @@ Every = Literal["step", "episode"]
 """How often demonstrations are looked for."""
 
 CANDIDATES = 40
-"""Demonstrations that an embedder finds likest, of which the words of the goal choose. On official ALFWorld games the
-first found is of the task's family in 78 % of episodes, and the first of 40 so reordered in all of 158."""
+"""Demonstrations that an embedder finds likest, of which the words of the goal choose: what is likest as a sentence may
+be another kind of task."""
 
 _REMEMBERED = 4096
 """Episodes whose demonstrations are kept. Of one that is forgotten they are looked for again."""
