@@ -11,14 +11,19 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from atlas.errors import ConfigError
+from atlas.errors import ConfigError, StoreError
+from atlas.redact import scrub
 
 if TYPE_CHECKING:
     from atlas.memory.uplift import Trial
 
-BACKENDS = {"sqlite": "atlas.memory.sqlite:SqliteBackend"}
+BACKENDS = {
+    "sqlite": "atlas.memory.sqlite:SqliteBackend",
+    "postgresql": "atlas.memory.postgres:PostgresBackend",
+    "postgres": "atlas.memory.postgres:PostgresBackend",
+}
 """``module:class`` by the name before ``://``; the class is called with what stands after it. A path is SQLite's."""
 
 Kind = Literal["demonstration", "entry"]
@@ -83,6 +88,56 @@ class Count(NamedTuple):
     after: Status
     edited: bool
     items: int
+
+
+class Table(NamedTuple):
+    """A table of a memory, as it is moved from one database to another."""
+
+    key: tuple[str, ...]
+    """The columns by which its rows are told apart and ordered; texts by their code points."""
+    rest: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.key + self.rest
+
+
+TABLES = {
+    "notes": Table(("seq",), ("namespace", "key", "value", "fields", "ttl", "expires", "created", "updated")),
+    "items": Table(("seq",), ("kind", "id", "status", "record", "version")),
+    "versions": Table(("number",), ("time", "author", "reason", "action")),
+    "changes": Table(("version", "kind", "id"), ("before", "after", "replaced")),
+    "meta": Table(("name",), ("value",)),
+    "vectors": Table(("embedder", "text_hash"), ("vector",)),
+    "outcomes": Table(("seq",), ("episode", "record")),
+    "trials": Table(("entry", "episode"), ("task", "seed", "family", "shown", "p", "reward", "dollars", "started")),
+    "learned": Table(("source",), ("version",)),
+    "langgraph_keys": Table(("kind", "key"), ("id",)),
+}
+"""All that a memory holds, by table. ``meta`` has its facts."""
+
+Row = tuple[Any, ...]
+
+
+class Note(NamedTuple):
+    """A value that an agent keeps for itself under a key of its own. It is not learned, and has no versions."""
+
+    namespace: tuple[str, ...]
+    key: str
+    value: str
+    """JSON."""
+    fields: str | None = None
+    """Of the value, which are compared with a query: a JSON list, empty for none; None where its owner did not say."""
+    ttl: float | None = None
+    """Seconds that it stays after it was last used."""
+    expires: float | None = None
+    """Unix time; None for never."""
+    created: float = 0.0
+    updated: float = 0.0
+
+
+class ConnectionLost(StoreError):
+    """A connection broke in the middle of a transaction, of which nothing was written: it may be done again."""
 
 
 class Backend(Protocol):
@@ -192,6 +247,14 @@ class Backend(Protocol):
         """Keep an outcome under the next number; False where that episode's is there."""
         ...
 
+    def outcome(self, episode: str) -> str | None:
+        """The record of that episode's outcome."""
+        ...
+
+    def set_outcome(self, episode: str, record: str) -> None:
+        """Let the outcome of an episode, which is there, be another one, under its number."""
+        ...
+
     def trials(self, entry: str) -> list[Trial]:
         """Of one entry, by start and episode."""
         ...
@@ -222,6 +285,51 @@ class Backend(Protocol):
 
     def set_key(self, kind: Kind, key: str, item_id: str) -> None: ...
 
+    # --- what agents keep for themselves ------------------------------------------------------------------------------
+
+    def note(self, namespace: tuple[str, ...], key: str) -> Note | None:
+        """The note, also where its time is over."""
+        ...
+
+    def notes(self, within: tuple[str, ...] = ()) -> list[Note]:
+        """Those of all namespaces that begin so, in the order in which they were first put."""
+        ...
+
+    def namespaces(self, now: float) -> list[tuple[str, ...]]:
+        """Of all notes that have not expired by ``now``, each once."""
+        ...
+
+    def put_note(self, note: Note) -> None:
+        """Keep a note; one under the same key is replaced, and its place in the order stays."""
+        ...
+
+    def drop_note(self, namespace: tuple[str, ...], key: str) -> None:
+        """Delete a note, if it is there."""
+        ...
+
+    def drop_expired(self, now: float) -> None:
+        """Delete the notes that have expired by ``now``."""
+        ...
+
+
+@runtime_checkable
+class Movable(Backend, Protocol):
+    """A database whose memory can be copied to another, and another's to it, as it is."""
+
+    def size(self, table: str) -> int:
+        """How many rows one of :data:`TABLES` has."""
+        ...
+
+    def dump(self, table: str, after: Row | None, most: int) -> list[Row]:
+        """The first ``most`` rows whose key is higher than ``after``, of all where that is None: their columns in the
+        order of :data:`TABLES`, and in the order of their keys."""
+        ...
+
+    def replace(self, table: str, after: Row | None, upto: Row | None, rows: Sequence[Row]) -> None:
+        """Put ``rows`` in place of those whose key is higher than ``after`` and not higher than ``upto``: None for the
+        first and the last."""
+        ...
+
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
@@ -233,13 +341,40 @@ def is_url(where: str) -> bool:
 
 def open_backend(where: str) -> Backend:
     """The database at a path, or at ``NAME://PLACE``. Raises ConfigError for a name that is not in the table."""
+    kind, place = _found(where)
+    backend: Backend = kind(place)
+    return backend
+
+
+def there(where: str) -> bool:
+    """Whether there is a memory, without making one; True where only opening it would tell."""
+    kind, place = _found(where)
+    return bool(kind.exists(place)) if hasattr(kind, "exists") else True
+
+
+def existing(where: str) -> str:
+    """``where``. Raises StoreError where there is no memory."""
+    if not there(where):
+        raise StoreError(f"there is no memory at {told(where)}: name the file or the URL of one")
+    return where
+
+
+def told(where: str) -> str:
+    """``where`` as it is told, kept and compared: a URL without its password."""
+    if not is_url(where):
+        return where
+    kind, place = _found(where)
+    return str(kind.told(place)) if hasattr(kind, "told") else scrub(where)
+
+
+def _found(where: str) -> tuple[Any, str]:
+    """The class, and what it is called with."""
     found = _URL.fullmatch(where)
     name, place = found.groups() if found else ("sqlite", where)
     if name not in BACKENDS:
         raise ConfigError(
-            f"{where!r} names no database that a memory can be in: give a path, or one of "
+            f"{scrub(where)!r} names no database that a memory can be in: give a path, or one of "
             f"{', '.join(f'{known}://' for known in sorted(BACKENDS))}"
         )
     module, _, kind = BACKENDS[name].partition(":")
-    backend: Backend = getattr(import_module(module), kind)(place)
-    return backend
+    return getattr(import_module(module), kind), place

@@ -30,6 +30,8 @@ class Connection:
         self._depth = 0
         self.read_only = False
         """Whether its file, or the folder around it, cannot be written: it is used as it is."""
+        self._place: tuple[int, int] | None = None
+        """Which file it is, of those that may come to stand at its path; None until it is there."""
         if path != ":memory:":
             self._check_folder()
         try:
@@ -38,6 +40,7 @@ class Connection:
             if self.file is None or not self.file.is_file() or _name(error.__cause__) not in _CLOSED:
                 raise
             self._open_to_read(self.file)
+        self._place = self._found()
 
     def _open(self, path: str, *, uri: bool = False) -> None:
         with self._errors():
@@ -86,9 +89,32 @@ class Connection:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything inside happens at once or, if an exception leaves it, not at all. May be nested."""
+        """Everything inside happens at once or, if an exception leaves it, not at all. May be nested.
+
+        Raises StoreError where the file at its path is another one by now: what is written to one that was deleted is
+        acknowledged, and lost."""
         with self._begun("BEGIN IMMEDIATE"):
+            if self._depth == 1 and self.gone:
+                raise StoreError(
+                    f"the memory {self.path} was deleted, moved or replaced while it was open, so that nothing more "
+                    "can be written to it: open it anew, and stop what uses it before you replace it"
+                )
             yield
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file that was opened is not the one at its path any more: it can be read as it was."""
+        return self._place is not None and self._found() != self._place
+
+    def _found(self) -> tuple[int, int] | None:
+        """The file that stands at its path; None where there is none."""
+        if self.file is None:
+            return None
+        try:
+            there = os.stat(self.file)
+        except OSError:
+            return None
+        return there.st_dev, there.st_ino
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -118,6 +144,15 @@ class Connection:
         """Changes when this or another connection writes; a few microseconds to read."""
         with self._lock:
             return self._one("PRAGMA data_version"), self._db.total_changes
+
+    def overwriting(self) -> None:
+        """From here on what is deleted is overwritten in the file, and not only marked as free."""
+        self.execute("PRAGMA secure_delete = ON")
+
+    def forget(self) -> None:
+        """Leave nothing in the log beside the file of what was overwritten, where nobody reads it just now."""
+        if not self.read_only:
+            self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _one(self, query: str, parameters: Sequence[object] = ()) -> int:
         found = self.execute(query, parameters)

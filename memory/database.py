@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from atlas.errors import FrozenMemory, StoreError
+from atlas.jsontext import read_json
 from atlas.memory import rows
-from atlas.memory.backend import KINDS, SEARCHED, Changed, open_backend
+from atlas.memory.backend import KINDS, SEARCHED, Changed, ConnectionLost, open_backend
 from atlas.memory.backend import STATUSES as STATUSES
 from atlas.memory.backend import Backend as Backend
 from atlas.memory.backend import Item as Item
@@ -28,10 +29,21 @@ from atlas.record import Record
 from atlas.redact import scrub
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+class Closes(Protocol):
+    """What is open as long as a memory is."""
+
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closes)
 
 AUTHORS = "trace:RUN/EPISODE, person:NAME, rule:NAME or import:FILE"
 _AUTHOR = re.compile(r"(trace|person|rule|import):.+", re.DOTALL)
 _ROLLBACK = "rollback to "
+_TRIES = 5
 
 
 class Write(NamedTuple):
@@ -85,21 +97,39 @@ class Database(Turns):
         super().__init__()
         self.backend = open_backend(where) if isinstance(where, str) else where
         self.path = self.backend.path
+        self._depth = 0
+        """Transactions that are under way, one within the other."""
+        self._beside: dict[str, Closes] = {}
 
     @property
     def read_only(self) -> bool:
         """Whether the database cannot be written. Those of others need not say: they are then taken to be writable."""
         return bool(getattr(self.backend, "read_only", False))
 
+    @property
+    def _unwritable(self) -> str:
+        """Why it is read-only."""
+        return str(getattr(self.backend, "unwritable", "its file or the folder around it cannot be written"))
+
     def close(self) -> None:
+        for beside in self._beside.values():
+            beside.close()
+        self._beside.clear()
         self.backend.close()
+
+    def beside(self, name: str, make: Callable[[], C]) -> C:
+        """What ``make`` gives, once for all who ask for ``name``; it is closed with this."""
+        with self.turn():
+            if name not in self._beside:
+                self._beside[name] = make()
+            return self._beside[name]  # type: ignore[return-value]
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """As :meth:`Backend.transaction`; raises FrozenMemory when the memory is frozen, or cannot be written."""
-        self._check_writable()
+        self.check_writable()
         with self._written():
             frozen = self.frozen()
             if frozen:
@@ -109,22 +139,47 @@ class Database(Turns):
                 )
             yield
 
-    def _check_writable(self) -> None:
+    def check_writable(self) -> None:
+        """Raises FrozenMemory where nothing can be written, for whoever it is."""
         if self.read_only:
             raise FrozenMemory(
-                f"the memory {self.path} is used as it is, as its file or the folder around it cannot be written: copy "
-                "it to where it can be"
+                f"the memory {self.path} is used as it is, as {self._unwritable}: copy it to where it can be"
             )
 
     @contextmanager
     def _written(self) -> Iterator[None]:
-        with self.turn(), self.backend.transaction():
-            before = self.backend.stamp()
+        with self.turn():
+            wrote = False
+            self._depth += 1
             try:
-                yield
+                with self.backend.transaction():
+                    before = self.backend.stamp()
+                    try:
+                        yield
+                    finally:
+                        wrote = self.backend.stamp() != before
             except BaseException:
-                self.undone += self.backend.stamp() != before
+                self.undone += wrote  # also where it failed at its very end
                 raise
+            finally:
+                self._depth -= 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether no transaction is under way, of which what is read may yet be undone."""
+        return not self._depth
+
+    def whole(self, do: Callable[[], T]) -> T:
+        """What ``do`` returns, which writes all or nothing. It is called again where the connection to a server broke:
+        nothing was written then. Inside of a transaction that is its owner's affair."""
+        for _ in range(_TRIES - 1):
+            try:
+                return do()
+            except ConnectionLost:
+                with self.turn():
+                    if self._depth:
+                        raise
+        return do()
 
     def write(self, writes: Sequence[Write], *, author: str, reason: str, action: str = "write") -> list[bool]:
         """Write all or nothing, as one version; True for each that changed something.
@@ -136,6 +191,9 @@ class Database(Turns):
         item that is not there when no record is given.
         """
         _check_author(author)
+        return self.whole(lambda: self._write(writes, author, reason, action))
+
+    def _write(self, writes: Sequence[Write], author: str, reason: str, action: str) -> list[bool]:
         with self.transaction():
             number = 0
             done = []
@@ -155,12 +213,20 @@ class Database(Turns):
                 done.append(changed)
         return done
 
+    def new_version(self, author: str, reason: str) -> int:
+        """Begin a version of which the caller tells what it changed; inside of a :meth:`transaction`."""
+        _check_author(author)
+        return self._new_version(author, reason, "write")
+
     def rollback(self, to: int, *, author: str, reason: str) -> list[Change]:
         """Bring back the memory as it was at version ``to``, as a new version; what that changed.
 
         Items that were added later stay, as if they were not there. Raises StoreError when the memory is frozen, or has
         no such version.
         """
+        return self.whole(lambda: self._rollback(to, author, reason))
+
+    def _rollback(self, to: int, author: str, reason: str) -> list[Change]:
         with self.transaction():
             head = self.head()
             writes = [Write(kind, name, then.status, then.record) for (kind, name), then in self.since(to).items()]
@@ -190,6 +256,17 @@ class Database(Turns):
         Writers take turns, so what was read up to the highest version among the rows never has to be read again.
         """
         return self.backend.items(kind, after)
+
+    def marks(self, kind: Kind, after: int = 0) -> list[Item]:
+        """As :meth:`rows`, without the records where the database can leave them out: of a great memory they are more
+        than is held at once. :meth:`whole_rows` reads them."""
+        listed = getattr(self.backend, "marks", None)
+        return list(listed(kind, after)) if listed is not None else self.backend.items(kind, after)
+
+    def whole_rows(self, marks: Iterable[Item]) -> list[Item]:
+        """Those that :meth:`marks` gave, with their records as they are now."""
+        found = (mark if mark.record else self.backend.item(mark.kind, mark.id) for mark in marks)
+        return [item for item in found if item is not None]
 
     def find(self, beginning: str) -> list[Item]:
         """The items, of any kind, whose id begins so."""
@@ -271,19 +348,18 @@ class Database(Turns):
         found = self.backend.fact("frozen")
         if found:
             try:
-                return Freeze(**json.loads(found))
+                return Freeze(**read_json(found))
             except (ValueError, TypeError):
                 return Freeze("rule:unknown", "who froze it, and why, cannot be read", 0.0)
-        return (
-            Freeze("rule:read-only", "its file or the folder around it cannot be written", 0.0)
-            if self.read_only
-            else None
-        )
+        return Freeze("rule:read-only", self._unwritable, 0.0) if self.read_only else None
 
     def set_frozen(self, on: bool, *, author: str, reason: str) -> bool:
         """Freeze the memory, or let it be written again; False where it was so already."""
         _check_author(author)
-        self._check_writable()
+        self.check_writable()
+        return self.whole(lambda: self._set_frozen(on, author, reason))
+
+    def _set_frozen(self, on: bool, author: str, reason: str) -> bool:
         with self._written():
             if on == (self.frozen() is not None):
                 return False
@@ -299,9 +375,14 @@ class Database(Turns):
         return self.backend.vectors(embedder, hashes)
 
     def put_vectors(self, embedder: str, rows: Iterable[tuple[str, bytes]]) -> None:
-        """Keep embeddings for the next process; a frozen memory keeps none."""
-        if self.frozen():
+        """Keep embeddings for the next process; a frozen memory keeps none, nor does a file that was deleted or
+        replaced while it was open."""
+        if self.frozen() or getattr(self.backend, "gone", False):
             return
+        given = list(rows)
+        self.whole(lambda: self._put_vectors(embedder, given))
+
+    def _put_vectors(self, embedder: str, rows: Sequence[tuple[str, bytes]]) -> None:
         with self._written():
             if self.frozen() is None:  # it may have been frozen while this waited for its turn
                 self.backend.put_vectors(embedder, rows)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import Field
 
@@ -83,6 +84,19 @@ class Demonstration(Record):
         seen = self.seen + len(fresh) + max(0, other.seen - len(other._all))
         return self.model_copy(update={"seen": seen, "repeats": _newest([*self.repeats, *fresh], self.task_id)})
 
+    def without(self, run: str, episode: str) -> Demonstration | None:
+        """This one, not counted with that episode; this very object where it does not name it, None where nothing else
+        is left of it."""
+        kept = tuple([repeat for repeat in self.repeats if (repeat.run, repeat.episode) != (run, episode)])
+        first = bool(episode) and (self.source.run, self.source.episode) == (run, episode)
+        if not first and len(kept) == len(self.repeats):
+            return self
+        if self.seen < 2:
+            return None
+        # Its id is of the task that it came from first, so that stays.
+        source = self.source.model_copy(update={"run": "", "episode": ""}) if first else self.source
+        return self.model_copy(update={"seen": self.seen - 1, "repeats": kept, "source": source})
+
     @property
     def _all(self) -> tuple[Repeat, ...]:
         return (Repeat(task_id=self.task_id, run=self.source.run, episode=self.source.episode), *self.repeats)
@@ -94,10 +108,10 @@ def _occasion(repeat: Repeat) -> tuple[str, str]:
 
 def _newest(repeats: list[Repeat], task: str) -> tuple[Repeat, ...]:
     """At most :data:`MOST_REPEATS`; first those go, the oldest first, whose task is named elsewhere."""
+    named = Counter([task, *(repeat.task_id for repeat in repeats)])
     while len(repeats) > MOST_REPEATS:
-        tasks = [task, *(repeat.task_id for repeat in repeats)]
-        twice = (i for i, repeat in enumerate(repeats) if tasks.count(repeat.task_id) > 1)
-        del repeats[next(twice, 0)]
+        gone = repeats.pop(next((i for i, repeat in enumerate(repeats) if named[repeat.task_id] > 1), 0))
+        named[gone.task_id] -= 1
     return tuple(repeats)
 
 
@@ -174,3 +188,18 @@ def _source(episode: Episode, steps: list[Step]) -> Source:
     actors = dict.fromkeys(step.decision.actor for step in steps)
     models = dict.fromkeys(spend.model for spend in episode.spend if spend.actor in actors)
     return Source(actor="+".join(actors), model="+".join(models), run=episode.run, episode=episode.id)
+
+
+def provenance(demos: Sequence[Demonstration]) -> tuple[str, str]:
+    """(author, reason) of demonstrations that are added without saying."""
+    traces = {f"trace:{demo.source.run}/{demo.source.episode}" for demo in demos if demo.source.episode}
+    if len(traces) == 1 and all(demo.source.episode for demo in demos):
+        return traces.pop(), f"succeeded at: {' '.join(demos[0].goal.split())[:80]}"
+    return "rule:given", f"{len(demos)} demonstration{'s' if len(demos) != 1 else ''} given"
+
+
+def counted(repeated: Sequence[Demonstration]) -> list[str]:
+    """What the log says of demonstrations that were there."""
+    if len(repeated) == 1:
+        return [f"seen {repeated[0].seen} times"]
+    return [f"{len(repeated)} of them seen before"] if repeated else []

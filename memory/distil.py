@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Protocol
 
 from atlas.asking import Desk
 from atlas.evaluators.verdict import Case, Verdict
-from atlas.memory.cues import content_words
+from atlas.memory.cues import content_words, says
 from atlas.memory.pamphlet import SLOT, Entry
 from atlas.records import Record, Spend
 
@@ -17,7 +18,7 @@ DISTILLER = "distiller"
 
 LONGEST = {"cue": 240, "action": 320, "effect": 160}
 """Characters of the parts of an entry. Longer text is a report, not guidance."""
-LONGEST_STEP = 120
+LONGEST_STEP = 260
 MOST_STEPS = 12
 """Actions in a pattern."""
 
@@ -27,6 +28,10 @@ _PARTICULAR = re.compile(
 )
 """Identifiers, addresses and long numbers: what belongs to one task only."""
 _NUMBERED = re.compile(r"\b[a-z]+ \d+\b", re.IGNORECASE)
+_MARKED = re.compile(r"`([^`]{1,200})`")
+_NAMES = re.compile(r"(?<!\w)[a-z_][\w.\\/-]*\d[\w.\\/-]*", re.IGNORECASE)
+_SHORTEST = 3
+"""Characters of a value of a task; shorter ones may stand anywhere."""
 _WORD = re.compile(r"\w+")
 _VAGUE = re.compile(
     r"(?:please )?(?:be|stay) (?:careful|thorough|efficient|patient)|try (?:harder|again|your best)"
@@ -96,13 +101,33 @@ def _particular(texts: Iterable[str], case: Case) -> str:
             return f"it names {found[0]!r}, which is of this task alone"
         if case.task.id and case.task.id in said:
             return "it names the task it comes from"
-        if case.reference and len(case.reference) > 2 and case.reference.casefold() in said.casefold():
+        if any(len(value) > 2 and _stands(value, said) for value in (case.reference or "", case.answer)):
             return "it gives the answer away"
+        if told := next((value for value in _values(case.task.goal) if _stands(value, said)), ""):
+            return f"it names {told!r}, which is of this task alone"
     return ""
 
 
+def _stands(value: str, text: str) -> bool:
+    """Whether ``value`` stands in ``text`` as a whole."""
+    return re.search(rf"(?<!\w){re.escape(value.strip())}(?!\w)", text, re.IGNORECASE) is not None
+
+
+@lru_cache(maxsize=1024)
+def _values(goal: str) -> tuple[str, ...]:
+    """What a task marks as a value, and its words with digits in them: names of machines, files, accounts."""
+    found = [*_MARKED.findall(goal), *(word.strip(".-\\/") for word in _NAMES.findall(goal))]
+    return tuple(dict.fromkeys(value for value in found if len(value) > _SHORTEST))
+
+
 def _unrelated(entry: Entry, case: Case) -> str:
-    """The cue has to match something in the episode: half of what its words say, or more."""
+    """The cue has to match something in the episode: half of what its words say, or more. An entry with a scope may be
+    about all tasks of a kind: then the scope has to stand in what was done."""
+    done = " ".join(step.decision.action for step in case.steps).casefold()
+    if entry.scope and all(part.casefold() in done for part in entry.scope):
+        return ""
+    if any(says(entry.cue, step.outcome.text) for step in case.steps):
+        return ""
     cue = content_words(entry.cue)
     if not cue:
         return "its cue says nothing that could be recognised"

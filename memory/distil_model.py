@@ -13,12 +13,12 @@ from atlas.asking import Desk
 from atlas.errors import BudgetExceeded, ConfigError, ModelError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.framing import quoted
-from atlas.memory.distil import DISTILLER, Distilled, objection, unjudged
+from atlas.memory.distil import DISTILLER, LONGEST, LONGEST_STEP, MOST_STEPS, Distilled, objection, unjudged
 from atlas.memory.pamphlet import Entry, Kind, Origin
 from atlas.protocols import Model, ReadsView
-from atlas.records import Prompt, Step, Turn, View, content_hash
+from atlas.records import STUDENT, TEACHER, Prompt, Step, Turn, View, content_hash
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 """Raised when the wording changes."""
 
 _TASK = """\
@@ -30,7 +30,7 @@ most {most}. Good notes are
 - actionable: they name something to do, not an attitude;
 - recognisable: the cue says what can be seen in a goal or an observation; put words that have to appear literally in \
 double quotes, with {{slots}} for what differs from task to task;
-- general: no names, numbers or answers of this one task;
+- general: no names, numbers or answers of this one task, and no numbers of steps;
 - supported by the steps: from a failure, what to leave and what to do instead.
 
 "kind" is one of {kinds}. "audience" is "student" for how to act, "teacher" for what to watch for in a student. \
@@ -57,6 +57,35 @@ _FORM = {
         }
     ]
 }
+_MOST_SCOPE = 4
+
+
+def form_of(most: int) -> dict[str, Any]:
+    """What a reply with at most ``most`` entries has to look like, as JSON schema: a model that is held to it cannot
+    write too much, nor a text that is none. What it says is still to be looked at."""
+    texts = {name: {"type": "string", "maxLength": longest} for name, longest in LONGEST.items()}
+    steps = {"type": "array", "items": {"type": "string", "maxLength": LONGEST_STEP}, "maxItems": MOST_STEPS}
+    scope = {"type": "array", "items": {"type": "string", "maxLength": 40}, "maxItems": _MOST_SCOPE}
+    entry = {
+        "type": "object",
+        "properties": {
+            **texts,
+            "pattern": steps,
+            "kind": {"enum": [kind.value for kind in Kind]},
+            "audience": {"enum": [STUDENT, TEACHER]},
+            "scope": scope,
+        },
+        "required": ["cue", "action", "effect", "pattern", "kind", "audience", "scope"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"entries": {"type": "array", "items": entry, "maxItems": most}},
+        "required": ["entries"],
+        "additionalProperties": False,
+    }
+
+
 _MOST_BRACKETS = 2_000
 """A reply with more brackets is read up to there."""
 _WRITTEN = ("cue", "action", "effect", "pattern", "kind", "audience", "scope")
@@ -113,6 +142,7 @@ class ModelDistiller:
                 prompt=self._prompt(case, verdict),
                 temperature=self._temperature,
                 max_tokens=self._max_tokens,
+                schema=form_of(self._most),
             )
         except (ModelError, BudgetExceeded) as error:
             return Distilled(spend=own.spent, missing=f"the distiller could not be asked: {error}")
@@ -124,7 +154,9 @@ class ModelDistiller:
             return Distilled(missing="the reply holds no list of entries")
         origin = Origin(task=case.task.id, episode=case.id, actor=DISTILLER, model=self._model.name)
         entries: dict[str, Entry] = {}
-        dropped = [f"one too many: more than {self._most} were written"] * max(0, len(written) - self._most)
+        beyond = len(written) - self._most
+        many = f"{beyond if beyond > 1 else 'one'} too many: more than {self._most} were written"
+        dropped = [many] if beyond > 0 else []
         for value in written[: self._most]:
             entry, why = _entry(value, origin)
             why = why or (objection(entry, case) if entry else "")

@@ -8,7 +8,10 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from importlib import util
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,26 +28,35 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 CACHED_TEXTS = 16_384
-_PREFIX = "sentence-transformers/"
+_MODEL_FILES = (".json", ".safetensors", ".bin", ".onnx", ".txt", ".model")
+_PART = 1 << 20
+_SHORT = 32
+"""Letters of a word up to which its features are remembered."""
+PREFIX = "sentence-transformers/"
 
 
 def load_embedder(name: str) -> Embedder:
-    """``minilm``, ``hash`` or ``sentence-transformers/...``; weights are loaded at the first use."""
+    """``minilm``, ``hash``, ``sentence-transformers/`` and a name or a folder, or the path of a folder that holds a
+    model of sentence-transformers; weights are loaded at the first use."""
     if name == "minilm":
         return MiniLM()
     if name == "hash":
         return HashEmbedder()
-    if name.startswith(_PREFIX) and len(name) > len(_PREFIX):
+    if name.startswith(PREFIX) and len(name) > len(PREFIX):
         return SentenceTransformer(name)
-    raise ConfigError(f"there is no embedder {name!r}: choose minilm, hash, or {_PREFIX}MODEL")
+    if Path(name).expanduser().is_dir():
+        return SentenceTransformer(PREFIX + name)
+    raise ConfigError(
+        f"there is no embedder {name!r}: choose minilm, hash, {PREFIX}NAME, or a folder with a model of "
+        "sentence-transformers"
+    )
 
 
 class _Cached(ABC):
     """Remembers the vectors of the texts used last. Safe from many threads."""
 
-    def __init__(self, name: str, dim: int) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.dim = dim
         self._cache: OrderedDict[str, Floats] = OrderedDict()
         self._cache_lock = threading.Lock()
 
@@ -65,6 +77,11 @@ class _Cached(ABC):
                     self._cache.popitem(last=False)
         return np.stack([found[text] for text in texts]) if texts else np.empty((0, self.dim), np.float32)
 
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """How many numbers a vector has."""
+
     @abstractmethod
     def _compute(self, texts: list[str]) -> Floats:
         """The vectors of texts that are not remembered."""
@@ -82,10 +99,14 @@ class MiniLM(_Cached):
     def __init__(self, threads: int = 2, batch: int = 512, max_tokens: int = 256) -> None:
         """``threads`` is what one call may use, ``batch`` how many tokens it reads at once (at least one text); texts
         longer than ``max_tokens`` are cut, as the model's authors do."""
-        super().__init__("minilm-l6-v2-int8", 384)
+        super().__init__("minilm-l6-v2-int8")
         self._threads, self._batch, self._max_tokens = threads, batch, max_tokens
         self._loaded: tuple[InferenceSession, Tokenizer] | None = None
         self._load_lock = threading.Lock()
+
+    @property
+    def dim(self) -> int:
+        return 384
 
     def _load(self) -> tuple[InferenceSession, Tokenizer]:
         with self._load_lock:
@@ -137,45 +158,113 @@ class MiniLM(_Cached):
 
 
 class SentenceTransformer(_Cached):
-    """Any model of the sentence-transformers library, by name or folder."""
+    """Any model of the sentence-transformers library, by name or from a folder.
+
+    A folder's vectors are kept in a memory under what its files hold, wherever it lies: another model in its place is
+    another embedder.
+    """
 
     def __init__(self, name: str, device: str | None = None) -> None:
-        try:
-            from sentence_transformers import SentenceTransformer as Model
-        except ImportError as error:
-            raise MissingExtra(f"the embedder {name}", "sentence-transformers") from error
-        try:
-            self._model = Model(name, device=device)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"the embedder {name} could not be loaded: {str(error).splitlines()[0]}") from error
-        super().__init__(name, int(self._model.get_sentence_embedding_dimension()))
+        """``name``: as on Hugging Face (of the organisation ``sentence-transformers`` where it names none), or a
+        folder; ``sentence-transformers/`` may stand before either. Raises ConfigError for a folder without a model."""
+        wanted = name.removeprefix(PREFIX)
+        folder = Path(wanted).expanduser()
+        if folder.is_dir():
+            self._model_name = str(folder)
+            super().__init__(f"{PREFIX}{folder.resolve().name}@{_fingerprint(folder)}")
+        elif wanted.startswith(("/", ".", "~")):
+            raise ConfigError(f"there is no folder {wanted}: name one that holds a model of sentence-transformers")
+        else:
+            self._model_name = wanted if "/" in wanted else PREFIX + wanted
+            super().__init__(PREFIX + wanted)
+        if util.find_spec("sentence_transformers") is None:
+            raise MissingExtra(f"the embedder {name}", "sentence-transformers")
+        self._device = device
+        self._model: Any = None
+        self._load_lock = threading.Lock()
+
+    @property
+    def dim(self) -> int:
+        """Of its vectors; the weights are loaded for it."""
+        model = self._load()
+        told = getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension
+        return int(told())
+
+    def _load(self) -> Any:
+        with self._load_lock:
+            if self._model is None:
+                import transformers
+                from sentence_transformers import SentenceTransformer as Model
+
+                transformers.utils.logging.disable_progress_bar()
+                try:
+                    self._model = Model(self._model_name, device=self._device)
+                except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+                    said = (str(error).splitlines() or [type(error).__name__])[0]
+                    raise ConfigError(f"the embedder {self.name} could not be loaded: {said}") from error
+            return self._model
 
     def _compute(self, texts: list[str]) -> Floats:
-        return _unit(np.asarray(self._model.encode(texts, show_progress_bar=False)))
+        return _unit(np.asarray(self._load().encode(texts, show_progress_bar=False)))
+
+
+def _fingerprint(folder: Path) -> str:
+    """Of the files of a model: their names and sizes, and the beginnings and ends of them."""
+    said = hashlib.sha256()
+    if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+        raise ConfigError(
+            f"the folder {folder} holds no model of sentence-transformers (no modules.json or config.json): name one "
+            "that does"
+        )
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.is_file()):
+        said.update(f"{path.relative_to(folder)} {path.stat().st_size}".encode())
+        with path.open("rb") as file:
+            said.update(file.read(_PART))
+            file.seek(max(0, path.stat().st_size - _PART))
+            said.update(file.read(_PART))
+    return said.hexdigest()[:8]
 
 
 class HashEmbedder(_Cached):
     """Counts of hashed words, word pairs and letter triples: it sees shared wording, never meaning.
 
-    No model and no dependency, about 50 microseconds a text; the same on every machine.
+    No model and no dependency, about 30 microseconds a text; the same on every machine.
     """
 
     def __init__(self, dim: int = 512) -> None:
-        super().__init__(f"hash-{dim}", dim)
+        super().__init__(f"hash-{dim}")
+        self._dim = dim
+
+    @property
+    def dim(self) -> int:
+        return self._dim
 
     def _compute(self, texts: list[str]) -> Floats:
-        vectors = np.zeros((len(texts), self.dim), np.float32)
+        vectors = np.empty((len(texts), self.dim), np.float32)
         for row, text in enumerate(texts):
-            for feature in _features(text):
-                code = int.from_bytes(hashlib.blake2b(feature.encode(), digest_size=8).digest(), "little")
-                vectors[row, code % self.dim] += 1.0 if code >> 63 else -1.0
+            codes = np.array(_codes(text), np.uint64)
+            signs = np.where(codes >> np.uint64(63), 1.0, -1.0)
+            vectors[row] = np.bincount((codes % np.uint64(self.dim)).astype(np.intp), signs, self.dim)
             if not vectors[row].any():
                 vectors[row, 0] = 1.0
         return _unit(vectors)
 
 
-def _features(text: str) -> list[str]:
+def _codes(text: str) -> list[int]:
+    """A number for each feature of a text: its words, the pairs of them, and their letter triples."""
     words = re.findall(r"\w+", text.lower())
-    pairs = [f"{a} {b}" for a, b in pairwise(words)]
-    triples = [f"#{word[i : i + 3]}" for word in words for i in range(len(word) - 2)]
-    return words + pairs + triples
+    said = (_of_word(word) if len(word) <= _SHORT else _features(word) for word in words)
+    return [code for some in said for code in some] + [_code(f"{a} {b}") for a, b in pairwise(words)]
+
+
+@lru_cache(maxsize=65_536)
+def _of_word(word: str) -> tuple[int, ...]:
+    return _features(word)
+
+
+def _features(word: str) -> tuple[int, ...]:
+    return (_code(word), *(_code(f"#{word[i : i + 3]}") for i in range(len(word) - 2)))
+
+
+def _code(feature: str) -> int:
+    return int.from_bytes(hashlib.blake2b(feature.encode(), digest_size=8).digest(), "little")

@@ -74,8 +74,11 @@ class EvidenceTable:
         episode may be added again after its reward changed. Raises StoreError when the memory is frozen."""
         found = list(trials)
         if found:
-            with self._db.transaction():
-                self._db.backend.put_trials(found)
+            self._db.whole(lambda: self._put(found))
+
+    def _put(self, trials: list[Trial]) -> None:
+        with self._db.transaction():
+            self._db.backend.put_trials(trials)
 
     def trials(self, entry: str) -> list[Trial]:
         """Those of one entry, in order of their start."""
@@ -100,6 +103,9 @@ class EvidenceTable:
         """Give the entries (all, or ``only`` some) the status that ``rule`` says, each as a version of its own with its
         reason; what changed. The intervals stay valid however often this is done. Raises StoreError when the memory is
         frozen."""
+        return self._db.whole(lambda: self._settle(rule, only))
+
+    def _settle(self, rule: Rule, only: Collection[str] | None) -> dict[str, Gated]:
         # In one transaction, so that no status is overruled that a person gives meanwhile.
         with self._db.transaction():
             changed = self.due(rule, only)

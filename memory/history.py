@@ -24,6 +24,11 @@ CORRECTED = "corrected"
 """The reason of a step whose action the student took after the coach had corrected it."""
 UNGUIDED = "unguided"
 """The reason of a step whose coach said nothing that could be read: no consent, and no correction."""
+CORRECTED_OUTCOMES = "outcomes/corrected"
+"""The fact that counts how often an outcome became another one: who has read them reads them again."""
+
+STOOD = "stood"
+"""The reason of a step whose answer the teacher rejected, and which was given all the same."""
 
 
 class Outcome(Record):
@@ -61,15 +66,18 @@ def outcome(episode: Episode, steps: Sequence[Step]) -> Outcome:
 def unaided(episode: Episode, steps: Sequence[Step]) -> float | None:
     """How well the student did by itself: what the next task like this one may expect of it.
 
-    Alone (auto): whether it succeeded. Paired: whether its first attempt was good, so 0 where that was rejected.
+    Alone (auto): whether it succeeded. Paired: whether its first attempt was good, so 0 where that was rejected and
+    not given all the same.
     Coached: the share of steps on which the coach had nothing to correct, of those on which it said what could be read,
     or 0 where the task failed all the same. None where nothing scored it, where no word of the teacher could be
     read, and where the teacher acted in an episode whose lane nobody chose for its task: that was not the student.
     """
     if episode.success is None or (episode.lane in ("", TAUGHT, TRIED) and episode.teacher_steps):
         return None
-    if not episode.success or any(review.approved is False for review in episode.reviews[:1]):
+    if not episode.success:
         return 0.0
+    if any(review.approved is False for review in episode.reviews[:1]):
+        return float(any(step.decision.reason == STOOD for step in steps))
     if any(review.approved is None for review in episode.reviews[:1]):
         return None
     if episode.lane != COACH:
@@ -98,13 +106,31 @@ class History:
         self._stamp: object = None
         self._undone = database.undone
         self._seq = 0
+        self._corrected: str | None = None
         self._outcomes: list[Outcome] = []
         self._vectors: Floats | None = None
 
+    @property
+    def embedder(self) -> Embedder:
+        return self._embedder
+
     def add(self, outcome: Outcome) -> bool:
-        """Keep an outcome durably; False where that episode's is there. Raises StoreError when the memory is frozen."""
+        """Keep an outcome durably; False where that episode's is there: that becomes what it says now, in its old
+        place, where its success is another one. Raises StoreError when the memory is frozen."""
+        return self._db.whole(lambda: self._add(outcome))
+
+    def _add(self, outcome: Outcome) -> bool:
+        backend = self._db.backend
         with self._db.transaction():
-            return self._db.backend.add_outcome(outcome.episode, outcome.model_dump_json())
+            if backend.add_outcome(outcome.episode, outcome.model_dump_json()):
+                return True
+            text = backend.outcome(outcome.episode)
+            if text is not None and outcome.success is not None:
+                known = record(Outcome, text, f"the outcome of episode {outcome.episode}", self._db.path)
+                if (known.success, known.unaided) != (outcome.success, outcome.unaided):
+                    backend.set_outcome(outcome.episode, outcome.model_dump_json())
+                    backend.set_fact(CORRECTED_OUTCOMES, str(int(backend.fact(CORRECTED_OUTCOMES) or 0) + 1))
+            return False
 
     def __len__(self) -> int:
         return self._db.backend.outcome_count()
@@ -141,6 +167,10 @@ class History:
                 stamp = self._db.stamp()
                 if stamp == self._stamp:
                     return self._outcomes, self._vectors
+                corrected = self._db.backend.fact(CORRECTED_OUTCOMES)
+                if corrected != self._corrected:
+                    self._forget()
+                    self._corrected = corrected
                 seq, undone = self._seq, self._undone
                 rows = self._db.backend.outcomes(seq)
             # Others have their turn while this embeds.

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.errors import ConfigError
+from atlas.memory.arrayfile import Arrays
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.vectors import Buffer, Floats, Ints, Vectors, VectorView
 from atlas.records import View
@@ -89,7 +90,7 @@ def query_texts(view: View, keys: Sequence[str]) -> dict[str, str]:
     return {key: texts[key] for key in keys if texts[key]}
 
 
-class _Column:
+class Column:
     """One key: which unique text stands at each place, and the vectors of the unique texts."""
 
     def __init__(self, vectors: Vectors) -> None:
@@ -105,18 +106,29 @@ class _Column:
         if unknown:
             self.vectors.append(unknown, vectors)
             self.rows.update(zip(unknown, range(len(self.rows), len(self.rows) + len(unknown)), strict=True))
-        places = np.fromiter((self.rows[text] for text in texts), np.int32, len(texts))
-        self.places.extend(places)
-        self.present.extend((places > 0).astype(np.float32))
+        self.place(np.fromiter((self.rows[text] for text in texts), np.int32, len(texts)))
+
+    def place(self, rows: NDArray[np.int32]) -> None:
+        """Texts, by their rows, at the next places."""
+        self.places.extend(rows)
+        self.present.extend((rows > 0).astype(np.float32))
+
+    def view(self) -> ColumnView:
+        return ColumnView(self.places.view(), self.present.view(), self.vectors.view())
 
 
 class Index:
     """Grows by one writer at a time; searches run on snapshots and wait neither for it nor for one another."""
 
-    def __init__(self, weights: Mapping[str, float], make_vectors: Callable[[str], Vectors]) -> None:
-        """``weights`` by key; ``make_vectors`` gives the table of one key."""
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        make_vectors: Callable[[str], Vectors],
+        column: Callable[[Vectors], Column] = Column,
+    ) -> None:
+        """``weights`` by key; ``make_vectors`` gives the table of one key, ``column`` what is kept of it."""
         self._weights = dict(weights)
-        self._columns = {key: _Column(make_vectors(key)) for key in weights}
+        self._columns = {key: column(make_vectors(key)) for key in weights}
         self._starts = Buffer(np.intp)
         self._steps = 0
         self._lock = threading.Lock()
@@ -140,15 +152,26 @@ class Index:
         lacking = (c.unknown(distinct(demos, [key])) for key, c in self._columns.items())
         return list(dict.fromkeys(text for texts in lacking for text in texts))
 
+    def arrays(self) -> Arrays:
+        """All of it, to be kept in a file; nothing of an index that is made anew whenever a memory is opened."""
+        return {}
+
+    def restore(self, arrays: Arrays, steps: int) -> None:
+        """Be, from empty, the index of so many steps whose :meth:`arrays` these are. Raises ValueError where they do
+        not belong together; it is of no use then."""
+        raise ValueError("it is of another kind of index")
+
     def snapshot(self) -> Snapshot:
         with self._lock:
-            columns = {
-                key: _View(c.places.view(), c.present.view(), c.vectors.view()) for key, c in self._columns.items()
-            }
-            return Snapshot(columns, self._weights, self._starts.view(), self._steps)
+            return Snapshot(self._views(), self._weights, self._starts.view(), self._steps)
+
+    def _views(self) -> dict[str, ColumnView]:
+        return {
+            key: ColumnView(c.places.view(), c.present.view(), c.vectors.view()) for key, c in self._columns.items()
+        }
 
 
-class _View(NamedTuple):
+class ColumnView(NamedTuple):
     places: NDArray[np.int32]
     """The row of the unique text at each place."""
     present: Floats
@@ -160,7 +183,7 @@ class Snapshot:
     """The index at one moment."""
 
     def __init__(
-        self, columns: dict[str, _View], weights: Mapping[str, float], starts: NDArray[Any], steps: int
+        self, columns: dict[str, ColumnView], weights: Mapping[str, float], starts: NDArray[Any], steps: int
     ) -> None:
         self._columns, self._weights, self._starts, self._steps = columns, weights, starts, steps
 
@@ -168,6 +191,12 @@ class Snapshot:
     def size(self) -> int:
         """How many trajectories."""
         return len(self._starts)
+
+    @property
+    def error(self) -> float:
+        """About the most that a score may be off: more than 0 of rounded vectors, and infinite of an index outside of
+        the memory."""
+        return max((getattr(column.vectors, "error", 0.0) for column in self._columns.values()), default=0.0)
 
     def rank(self, query: Query, k: int, ids: Sequence[str], blocked: Ints, first: int) -> list[Ranked]:
         """The ``k`` best among the ``first`` trajectories, best first; equal scores by id.
@@ -215,15 +244,20 @@ class Snapshot:
             estimates = own[places][owner] + step_scores[steps]
             chosen = np.sort(np.argpartition(estimates, -RESCORED_STEPS)[-RESCORED_STEPS:])
             steps, owner = steps[chosen], owner[chosen]
+        return self._ranked(query, steps, places[owner], ids, k)
+
+    def _ranked(self, query: Query, steps: Ints, owner: Ints, ids: Sequence[str], k: int) -> list[Ranked]:
+        """The ``k`` best of the trajectories that ``steps`` belong to (``owner``), by exact scores of those steps."""
         scores = self._exact(query, STEP_KEYS, steps)
         # The best step of each owner: highest score, then earliest.
         order = np.lexsort((steps, -np.round(scores, 6), owner))
         lead = order[np.flatnonzero(np.diff(owner[order], prepend=-1))]
-        places, best = places[owner[lead]], steps[lead]
-        totals = np.full(len(self._starts), -np.inf, np.float32)
-        totals[places] = scores[lead] + self._exact(query, TRAJECTORY_KEYS, places)
+        places, best = owner[lead], steps[lead]
+        totals = scores[lead] + self._exact(query, TRAJECTORY_KEYS, places)
+        top = _leaders(totals, k)
+        places, best = places[top], best[top]
         step_of = dict(zip(places.tolist(), (best - self._starts[places]).tolist(), strict=True))
-        return [Ranked(p, step_of[p], score) for p, score in _top(places, totals, ids, k)]
+        return [Ranked(p, step_of[p], score) for p, score in _first(places, totals[top], ids, k)]
 
     def _ends(self) -> Ints:
         return np.append(self._starts[1:], self._steps)
@@ -280,6 +314,14 @@ def _first_best(scores: Floats) -> int:
 
 def _top(places: Ints, totals: Floats, ids: Sequence[str], k: int) -> list[tuple[int, float]]:
     """The ``k`` best of ``places`` with their scores, best first; equal scores by id."""
-    scores = np.round(totals[places].astype(np.float64), 6).tolist()
-    rows = zip(places.tolist(), scores, strict=True)
+    return _first(places, totals[places], ids, k)
+
+
+def _first(places: Ints, scores: Floats, ids: Sequence[str], k: int) -> list[tuple[int, float]]:
+    rows = zip(places.tolist(), np.round(scores.astype(np.float64), 6).tolist(), strict=True)
     return heapq.nsmallest(k, rows, key=lambda row: (-row[1], ids[row[0]]))
+
+
+def best_places(totals: Floats, ids: Sequence[str], k: int) -> list[tuple[int, float]]:
+    """The ``k`` places with the highest total and those totals, best first; equal ones by id."""
+    return _top(_leaders(totals, k), totals, ids, k)

@@ -15,7 +15,8 @@ from atlas.memory.gate import Gated, Rule
 from atlas.memory.history import History, outcome
 from atlas.memory.index import DEFAULT_KEYS
 from atlas.memory.pamphlets import CAP, PamphletStore
-from atlas.memory.store import DemonstrationStore
+from atlas.memory.store import DemonstrationStore, Progress
+from atlas.memory.withdraw import withdraw
 from atlas.protocols import Embedder
 from atlas.records import INTERRUPTED, Episode, Step, View, Window
 
@@ -27,6 +28,8 @@ class Kept(NamedTuple):
     demonstration: bool = False
     settled: Mapping[str, Gated] = {}
     """Entries whose status the evidence has changed, by id."""
+    withdrawn: tuple[str, ...] = ()
+    """Demonstrations that it gave when it was said to have succeeded, and gives no more."""
 
 
 class Memory:
@@ -64,7 +67,8 @@ class Memory:
         path: file to open or create, ``":memory:"``, a URL of another database (``name://...``, see
             :mod:`atlas.memory.backend`), or a database that is open, which its owner closes.
         embedder: an object, or a name for :func:`atlas.memory.embed.load_embedder`; loaded at the first search.
-        index, keys, weights, window: how demonstrations are found, as :class:`DemonstrationStore` has it.
+        index, keys, weights, window: how demonstrations are found, as :class:`DemonstrationStore` has it; entries are
+            found by the same index.
         cap: entries kept at most.
         rule: by which evidence admits and quarantines entries; :class:`Rule` as it comes where None.
         """
@@ -88,7 +92,7 @@ class Memory:
         self.database = demonstrations.database
         self.path = demonstrations.path
         self.demonstrations = demonstrations
-        self.entries = PamphletStore(self.database, demonstrations.embedder, cap=cap)
+        self.entries = PamphletStore(self.database, demonstrations.embedder, cap=cap, index=demonstrations.index)
         self.outcomes = History(self.database, demonstrations.embedder)
         self.trials = EvidenceTable(self.database)
         self.rule = rule or Rule()
@@ -128,6 +132,22 @@ class Memory:
         """What determines how demonstrations are found, besides themselves."""
         return self.demonstrations.config()
 
+    def warm(self, progress: Progress | None = None) -> int:
+        """Embed all that it holds and fill its index now; how many texts had to be embedded. ``progress(done, of)``
+        counts those of demonstrations."""
+        embedded = 0
+
+        def seen(done: int, of: int) -> None:
+            nonlocal embedded
+            embedded = max(embedded, done)
+            if progress:
+                progress(done, of)
+
+        self.demonstrations.warm(seen)
+        self.entries.warm()
+        self.outcomes.near("", 0)
+        return embedded
+
     # --- what is learned ----------------------------------------------------------------------------------------------
 
     def add(self, demo: Demonstration) -> bool:
@@ -139,19 +159,26 @@ class Memory:
         succeeded and ``learn`` is true, a demonstration. Entries are admitted or quarantined as soon as the evidence
         suffices.
 
-        Keeping an episode twice is keeping it once, but that trials follow a reward that has changed. One that was
-        interrupted says nothing: it is played again. Raises FrozenMemory where nothing may be written.
+        Keeping an episode twice is keeping it once, but that trials follow a reward that has changed, and that what it
+        gave is withdrawn where it is no success any more. One that was interrupted says nothing: it is played again.
+        Raises FrozenMemory where nothing may be written.
         """
         if episode.stop in INTERRUPTED:
             return Kept()
         trials = trials_of(episode, steps)
         last = [step for step in steps if step.attempt == steps[-1].attempt]
         worked = learn and episode.success and demo_steps(last)
-        with self.database.transaction():
-            new = self.outcomes.add(outcome(episode, steps))
-            self.trials.add(trials)
-            settled = self.trials.settle(self.rule, {trial.entry for trial in trials}) if trials else {}
-            return Kept(new, bool(worked) and self._learn(from_episode(episode, steps), again=new), settled)
+
+        def kept() -> Kept:
+            with self.database.transaction():
+                new = self.outcomes.add(outcome(episode, steps))
+                self.trials.add(trials)
+                settled = self.trials.settle(self.rule, {trial.entry for trial in trials}) if trials else {}
+                gone = withdraw(self.database, episode) if not new and not episode.success else ()
+                learned = bool(worked) and self._learn(from_episode(episode, steps), again=new)
+                return Kept(new, learned, settled, gone)
+
+        return self.database.whole(kept)
 
     def _learn(self, demo: Demonstration, *, again: bool) -> bool:
         """Add ``demo``; where it is there already it is counted only ``again``, for an episode not kept before."""

@@ -36,9 +36,10 @@ def signature(entry: Entry) -> Signature:
 
 
 def essence(pattern: tuple[str, ...]) -> tuple[str, ...]:
-    """The steps of a pattern that join things, and its last: how one gets from one to the next may differ."""
+    """The steps of a pattern that join things, and its last: how one gets from one to the next may differ. A statement
+    in a language of its own (``execute[...]``) is never just a way."""
     steps = [" ".join(step.casefold().split()) for step in pattern]
-    return tuple(s for i, s in enumerate(steps) if len(SLOT.findall(s)) != 1 or i == len(steps) - 1)
+    return tuple(s for i, s in enumerate(steps) if len(SLOT.findall(s)) != 1 or "[" in s or i == len(steps) - 1)
 
 
 def join(old: Entry, new: Entry) -> Entry:

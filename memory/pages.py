@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from atlas.errors import ConfigError, DataError, StoreError
 from atlas.folders import write_whole
 from atlas.framing import one_line
+from atlas.jsontext import read_json
 from atlas.memory.database import Database
 from atlas.memory.pamphlet import Entry, Kind
 from atlas.memory.transfer import Document, Listed, record_of
@@ -308,7 +309,7 @@ def _entry(at: Read, cue: str, said: list[str]) -> Written:
                 "no 'Id:': write its action on one line"
             )
     try:
-        scope = json.loads(about[4]) if about and about[4] else []
+        scope = read_json(about[4]) if about and about[4] else []
         fields = {"kind": about[2], "audience": about[3]} if about else {}
         entry = Entry.model_validate(
             {"cue": cue, "action": action, "effect": effect, "pattern": pattern, "scope": scope, **fields}

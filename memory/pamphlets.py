@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,14 +16,18 @@ from atlas.errors import ConfigError, StoreError
 from atlas.memory.cues import plain
 from atlas.memory.database import Database, Item, Write, parsed
 from atlas.memory.embed import load_embedder
+from atlas.memory.indexes import check_index, chroma_tables, tell_once
 from atlas.memory.merge import SAME_ACTION, SAME_CUE, Signature, join, signature, surplus
 from atlas.memory.pamphlet import Entry
 from atlas.memory.retrieve import Ranking, Shelf, chosen
 from atlas.memory.safety import vet
-from atlas.memory.texts import TextVectors
-from atlas.memory.vectors import Buffer, Floats, inner
+from atlas.memory.texts import TextVectors, text_hash
+from atlas.memory.vectors import Buffer, Floats, IndexGone, Ints, inner
 from atlas.protocols import Embedder
 from atlas.records import Guidance, View
+
+if TYPE_CHECKING:
+    from atlas.memory.chroma import ChromaVectors
 
 CAP = 1_000
 """Entries that a memory keeps at most, where not told otherwise."""
@@ -51,14 +55,23 @@ class PamphletStore:
     """
 
     def __init__(
-        self, path: str | Path | Database, embedder: Embedder | str = "minilm", *, cap: int = CAP, audience: str = ""
+        self,
+        path: str | Path | Database,
+        embedder: Embedder | str = "minilm",
+        *,
+        cap: int = CAP,
+        audience: str = "",
+        index: str = "auto",
     ) -> None:
         """
         path: as :class:`atlas.memory.database.Database` takes it, or a database that is open, which its owner closes.
         embedder: an object, or a name for :func:`atlas.memory.embed.load_embedder`; loaded at the first use.
         cap: entries kept at most; quarantined and removed ones are not counted.
         audience: only entries for ``student`` or ``teacher`` are found; for both where empty.
+        index: as :class:`DemonstrationStore` has it. There are never so many entries that any but Chroma's makes a
+            difference: it names the 512 cues that are most like a moment, and only those are compared by likeness.
         """
+        check_index(index)
         if cap < 1:
             raise ConfigError(f"a memory of pamphlets keeps at least 1 entry, not {cap}")
         self.cap = cap
@@ -72,6 +85,8 @@ class PamphletStore:
         self._stamp: object = None
         self._undone = self.database.undone
         self._head = 0
+        self._index_kind = index
+        self._cues: ChromaVectors | None = None
         self._items: dict[str, tuple[Item, Entry]] = {}
         self._shelf: Shelf | None = None
         self._vectors: dict[str, Floats] = {}
@@ -84,6 +99,10 @@ class PamphletStore:
         author and reason: for the log of versions, as :meth:`Database.write` takes them. Entries that a person removed
         or that were quarantined stay so when they are learned again. Raises StoreError when the memory is frozen.
         """
+        given = list(entries)
+        return self.database.whole(lambda: self._add(given, author, reason))
+
+    def _add(self, entries: Sequence[Entry], author: str, reason: str) -> Added:
         with self.database.transaction():
             self._refresh()
             taken = _Taken({key: (item, entry) for key, (item, entry) in self._items.items() if item.searched})
@@ -100,6 +119,10 @@ class PamphletStore:
     def learn(self, source: str, entries: Iterable[Entry], *, distiller: str = "") -> Added | None:
         """Take in what ``distiller`` made of an episode, once: None where this was learned from ``source``
         (``RUN/EPISODE``) before."""
+        given = list(entries)
+        return self.database.whole(lambda: self._learn(source, given, distiller))
+
+    def _learn(self, source: str, entries: Sequence[Entry], distiller: str) -> Added | None:
         with self.database.transaction():
             if self.has_learned(source, distiller=distiller):
                 return None
@@ -195,7 +218,16 @@ class PamphletStore:
         shelf = self._current()
         texts = shelf.texts(view)
         ranking = Ranking(view, texts, self._embedder.embed(list(texts.values())) if texts else None)
-        return chosen(shelf.ranked(ranking), tokens)
+        try:
+            found = shelf.ranked(ranking)
+        except IndexGone as gone:
+            self._give_up(gone)
+            found = self._current().ranked(ranking)
+        return chosen(found, tokens)
+
+    def warm(self) -> None:
+        """Embed all cues, and fill the index of them, now."""
+        self._current()
 
     def config(self) -> dict[str, object]:
         """What determines retrieval, besides the entries themselves."""
@@ -203,7 +235,7 @@ class PamphletStore:
 
     def part(self, audience: str) -> PamphletStore:
         """The same memory, of which only the entries for ``audience`` are found."""
-        return PamphletStore(self.database, self._embedder, cap=self.cap, audience=audience)
+        return PamphletStore(self.database, self._embedder, cap=self.cap, audience=audience, index=self._index_kind)
 
     # --- index --------------------------------------------------------------------------------------------------------
 
@@ -220,11 +252,38 @@ class PamphletStore:
                     if item.searched and self.audience in ("", entry.audience)
                 ]
             # Others have their turn while this embeds.
-            shelf = Shelf(found, self._embed([plain(entry.cue) for _, entry in found]))
+            vectors = self._embed([plain(entry.cue) for _, entry in found])
+            shelf = Shelf(found, vectors, self._nearest([plain(entry.cue) for _, entry in found], vectors))
             with self.database.turn():
                 if (head, undone) == (self._head, self._undone):
                     self._shelf = shelf
             return shelf
+
+    def _nearest(self, cues: list[str], vectors: Floats) -> Callable[[Floats], Ints] | None:
+        """What names the places of the cues most like a vector; None where all are compared."""
+        try:
+            if self._cues is None:
+                tables = chroma_tables(self._index_kind, self.database)
+                if tables is None:
+                    return None
+                self._cues = tables.table(self._embedder, "cue")
+            table = self._cues
+            vector_of = dict(zip(cues, vectors, strict=True))
+            if new := table.lacks(cues):
+                table.append(new, np.stack([vector_of[cue] for cue in new]))
+        except IndexGone as gone:
+            self._give_up(gone)
+            return None
+        places: dict[str, list[int]] = {}
+        for place, cue in enumerate(cues):
+            places.setdefault(text_hash(cue), []).append(place)
+        return lambda vector: np.array([p for name in table.nearest(vector) for p in places.get(name, ())], np.intp)
+
+    def _give_up(self, gone: IndexGone) -> None:
+        """Go on without an index outside of the memory."""
+        with self.database.turn():
+            tell_once(self.database, gone)
+            self._index_kind, self._cues, self._shelf = "auto", None, None
 
     def _refresh(self) -> None:
         """Take over what any process has changed since the last look. To be called in a turn."""

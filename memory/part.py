@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from atlas.memory.demonstration import Demonstration
-from atlas.memory.index import Ranked, Snapshot, query_texts
-from atlas.memory.vectors import Ints
+from atlas.memory.index import TRAJECTORY_KEYS, Query, Ranked, Snapshot, query_texts
+from atlas.memory.vectors import IndexGone
 from atlas.records import View, Window, content_hash
 
 if TYPE_CHECKING:
     from atlas.memory.store import DemonstrationStore
+
+SPARE = 16
+"""Beyond what is wanted, how many are scored again exactly where scores are only close."""
 
 
 class MemoryView:
@@ -40,7 +43,7 @@ class MemoryView:
         def cut(demo: Demonstration, demo_id: str, row: Ranked) -> Window:
             return window_around(demo, demo_id, row, max(0, row.step - width), row.step + width + 1)
 
-        return self._windows(view, k, lambda snapshot, most, *limits: snapshot.rank(query, most, *limits), cut)
+        return self._windows(view, k, query, cut)
 
     def similar(self, view: View, k: int) -> list[Window]:
         """As :meth:`DemonstrationStore.similar`, within this part."""
@@ -50,10 +53,7 @@ class MemoryView:
         def whole(demo: Demonstration, demo_id: str, row: Ranked) -> Window:
             return window_around(demo, demo_id, row, 0, len(demo.steps))
 
-        def rank(snapshot: Snapshot, most: int, ids: Sequence[str], blocked: Ints, first: int) -> list[Ranked]:
-            return snapshot.rank_trajectories(query, most, ids, blocked, first)
-
-        return self._windows(view, k, rank, whole)
+        return self._windows(view, k, query, whole, whole=True)
 
     def config(self) -> dict[str, object]:
         part: dict[str, object] = {}
@@ -67,22 +67,26 @@ class MemoryView:
         self,
         view: View,
         k: int,
-        rank: Callable[[Snapshot, int, Sequence[str], Ints, int], list[Ranked]],
+        query: Query,
         cut: Callable[[Demonstration, str, Ranked], Window],
+        *,
+        whole: bool = False,
     ) -> list[Window]:
         store = self._store
         snapshot = store._refresh()
-        first = store._first(self._count, snapshot.size)
-        blocked = store._blocked(view.task.id, self._ids)
-        blocked = blocked[blocked < first]
         most = k
         while True:
-            ranked = rank(snapshot, most, store._ids, blocked, first)
+            try:
+                ranked = self._ranked(snapshot, view, most, query, whole)
+            except IndexGone as gone:
+                store._give_up(gone)
+                snapshot = store._refresh()
+                continue
             # The same thing may have been done many times; shown twice it says no more.
             shown: list[Window] = []
             alike: dict[tuple[object, ...], list[Window]] = {}
             for row in ranked:
-                window = cut(store._demos[row.place], store._ids[row.place], row)
+                window = cut(store._demos[row.place], store._demos.ids[row.place], row)
                 # Only what begins and ends alike is compared whole: that costs next to nothing.
                 begins, ends = window.steps[0], window.steps[-1]
                 mark = (window.goal, window.plan, begins.observation, ends.observation, ends.action, len(window.steps))
@@ -93,6 +97,21 @@ class MemoryView:
             if len(shown) >= k or len(ranked) < most:
                 return shown[:k]
             most *= 4
+
+    def _ranked(self, snapshot: Snapshot, view: View, most: int, query: Query, whole: bool) -> list[Ranked]:
+        store = self._store
+        first = store._first(self._count, snapshot.size)
+        blocked = store._blocked(view.task.id, self._ids)
+        blocked = blocked[blocked < first]
+        rank = snapshot.rank_trajectories if whole else snapshot.rank
+        if not snapshot.error:
+            return rank(query, most, store._demos.ids, blocked, first)
+        likely = rank(query, most + max(SPARE, most), store._demos.ids, blocked, first)
+        if len(likely) > most:
+            # Two scores may both be off.
+            worst = likely[most - 1].score - 2 * snapshot.error
+            likely = [row for row in likely if row.score >= worst]
+        return store._sharpened(query, likely, TRAJECTORY_KEYS if whole else tuple(query), most)
 
 
 def window_around(demo: Demonstration, demo_id: str, row: Ranked, start: int, end: int) -> Window:

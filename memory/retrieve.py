@@ -4,7 +4,7 @@ takes."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from atlas.memory.cues import content_words, rarity, says, template
 from atlas.memory.pamphlet import Entry, only_from
-from atlas.memory.vectors import Floats, inner
+from atlas.memory.vectors import Floats, Ints, inner
 from atlas.prompts import guidance_part, guidance_text
 from atlas.records import TEACHER, Guidance, View
 from atlas.tokens import estimate_tokens
@@ -21,6 +21,8 @@ from atlas.tokens import estimate_tokens
 FLOOR = 0.45
 """Score below which an entry is not shown. The score is the mean of likeness and overlap, each at most 1, and 1 where
 the cue's quotation is there word for word."""
+SETTING = 0.5
+"""The score of an entry with a scope whose cue is about the setting: its words all stand in the task's instructions."""
 SUPPORT = 0.02
 """Added to the score for each e-fold of support: it decides between entries that fit equally."""
 WEIGHTS = {"goal": 1.0, "thought": 1.0, "observation": 0.8}
@@ -42,13 +44,17 @@ class Ranking:
 class Shelf:
     """The entries of a memory at one moment."""
 
-    def __init__(self, entries: Sequence[tuple[str, Entry]], vectors: Floats) -> None:
-        """``(id, entry)`` pairs and the ``(n, dim)`` embeddings of their cues."""
+    def __init__(
+        self, entries: Sequence[tuple[str, Entry]], vectors: Floats, nearest: Callable[[Floats], Ints] | None = None
+    ) -> None:
+        """``(id, entry)`` pairs and the ``(n, dim)`` embeddings of their cues. ``nearest`` names the places of the cues
+        that are most like a vector, where an index of them is kept; all are compared where None."""
         self._entries = list(entries)
         self._vectors = vectors
+        self._nearest = nearest
         self._rarity = rarity(entry.cue for _, entry in entries)
         self._quoting = [place for place, (_, entry) in enumerate(entries) if template(entry.cue)]
-        self._scoped = any(entry.scope for _, entry in entries)
+        self._scoped = [place for place, (_, entry) in enumerate(entries) if entry.scope]
         places: dict[str, list[int]] = {}
         for place, (_, entry) in enumerate(entries):
             for word in content_words(entry.cue):
@@ -76,6 +82,10 @@ class Shelf:
                 scores[place] = 1.0
         task = moment.view.task
         known = _task_text(moment.view) if self._scoped else ""
+        for place in self._scoped:
+            words = content_words(self._entries[place][1].cue)
+            if words and words <= content_words(task.instructions):
+                scores[place] = max(scores[place], SETTING)
         found = []
         for place in np.flatnonzero(scores >= FLOOR).tolist():
             key, entry = self._entries[place]
@@ -89,7 +99,11 @@ class Shelf:
         best = np.zeros(len(self._entries), np.float32)
         assert moment.vectors is not None
         for name, vector in zip(moment.texts, moment.vectors, strict=True):
-            np.maximum(best, np.float32(WEIGHTS[name]) * inner(self._vectors, vector), out=best)
+            if self._nearest is None:
+                np.maximum(best, np.float32(WEIGHTS[name]) * inner(self._vectors, vector), out=best)
+            else:
+                near = self._nearest(vector)
+                best[near] = np.maximum(best[near], np.float32(WEIGHTS[name]) * inner(self._vectors[near], vector))
         return best
 
     def _overlap(self, texts: Mapping[str, str]) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 
 from atlas.errors import StoreError
-from atlas.memory.backend import KINDS, STATUSES, Changed, Count, Item, Status, Version
+from atlas.jsontext import read_json
+from atlas.memory.backend import KINDS, STATUSES, Changed, Count, Item, Note, Status, Version
 from atlas.record import Record
 
 R = TypeVar("R", bound=Record)
@@ -74,6 +75,41 @@ def counts(rows: Iterable[tuple[Any, ...]], path: str) -> Iterator[Count]:
         if type(version) is not int or before not in _STATUSES or after not in _STATUSES:
             raise wrong("changes", path, row[:3])
         yield Count(version, before, after, bool(edited), number)
+
+
+def notes(rows: Iterable[tuple[Any, ...]], path: str) -> list[Note]:
+    """Rows of ``namespace, key, value, fields, ttl, expires, created, updated``."""
+    found = []
+    for row in rows:
+        space, key, value, fields, *times = row
+        last = times[2:]
+        if (
+            type(value) is not str
+            or type(fields) not in (str, type(None))
+            or not all(type(time) in (int, float, type(None)) for time in times)
+            or None in last
+        ):
+            raise wrong("notes", path, row[:2])
+        found.append(Note(namespace(space, path), _loaded(key, str, path), value, fields, *times))
+    return found
+
+
+def namespace(text: Any, path: str) -> tuple[str, ...]:
+    """The namespace of a note."""
+    labels: list[Any] = _loaded(text, list, path)
+    if not all(type(label) is str for label in labels):
+        raise wrong("notes", path, (text,))
+    return tuple(labels)
+
+
+def _loaded(text: Any, kind: type[Any], path: str) -> Any:
+    try:
+        value = read_json(text)
+    except (TypeError, ValueError) as error:
+        raise wrong("notes", path, (text,)) from error
+    if type(value) is not kind:
+        raise wrong("notes", path, (text,))
+    return value
 
 
 def texts(rows: Iterable[tuple[Any, ...]], table: str, path: str) -> list[tuple[Any, ...]]:

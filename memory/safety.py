@@ -11,7 +11,7 @@ place by what they do to the outcomes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -177,16 +177,22 @@ def _holds_secret(texts: Sequence[str]) -> bool:
     return scrub(joined) != joined
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> list[str]:
     """Every text in a dumped record."""
+    found: list[str] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[str]) -> None:
     if isinstance(value, str):
-        yield value
+        found.append(value)
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _texts(part)
+            _collect(part, found)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from _texts(part)
+            _collect(part, found)
 
 
 def _replaced(value: Any, texts: Mapping[str, str]) -> Any:

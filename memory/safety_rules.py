@@ -72,12 +72,10 @@ _EARLIER = (
 )
 _ORDERS = (
     r"(?:\w{0,3}nstructi?ons?|directions?|directives?|rules?|prompts?|guidelines?|guidance|orders?|commands?|"
-    r"constraints?"
-    r"|restrictions?|messages?|context|programming|training|policy|policies|safeguards?|task|goal|advice)"
+    r"constraints?|restrictions?|messages?|context|programming|training|policy|policies|safeguards?|task|goal|advice)"
 )
 _DROP = (
-    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|ing)|bypass(?:ing)?|discard|neglect|dismiss|"
-    r"skip"
+    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|ing)|bypass(?:ing)?|discard|neglect|dismiss|skip"
     r"|cancel|erase|delete|suspend|drop|abandon|supersede|(?:do not|don t|dont|never|stop) "
     r"(?:follow(?:ing)?|obey(?:ing)?|listen(?:ing)? to|adher(?:e|ing) to|comply(?:ing)? with))"
 )
@@ -88,8 +86,7 @@ _OVERRIDE = (
     rf"(?:{_EARLIER} |safety |system |own )*{_ORDERS}",
     rf"\b{_DROP} (?:absolutely )?(?:all|everything|anything|what(?:ever)?) "
     r"(?:(?:that )?(?:was|you were|you ve been|you have been|i|we|they) (?:\w+ )?(?:told|said|given|taught|before|"
-    r"above)"
-    r"|(?:written |said |stated )?(?:above|before|previous(?:ly)?|prior|so far|until now))",
+    r"above)|(?:written |said |stated )?(?:above|before|previous(?:ly)?|prior|so far|until now))",
     rf"\b{_DROP} (?:all|the) (?:rules|instructions|guidelines|constraints|restrictions|safety)\b(?! (?:i|we) )",
     rf"\b{_ORDERS} (?:above|before|so far|given|you (?:were|have been) given)? ?(?:are|is|have been|has been) "
     rf"(?:now )?"
@@ -100,19 +97,14 @@ _OVERRIDE = (
     r"(?:instructions?|directives?|prompt|orders)\s*[:=>-]",
     r"\byou are (?:now|no longer|from now on|actually|really) (?:going to be |to act as )?(?:in |an? |the |my |"
     r"bound |called )*"
-    r"(?:\w+ ){0,2}(?:dan|developer mode|debug mode|god mode|jail ?broken|unrestricted|unfiltered|uncensored|"
-    r"assistant"
+    r"(?:\w+ ){0,2}(?:dan|developer mode|debug mode|god mode|jail ?broken|unrestricted|unfiltered|uncensored|assistant"
     r"|language model|ai|chat ?bot|hacker|attacker|admin(?:istrator)?|root|by (?:any|your)|an? agent that)\b",
-    r"\b(?:act|behave|respond|answer|pretend|roleplay|role play) (?:as|like|to be|that you are|as if you (?:are|"
-    r"were)) "
+    r"\b(?:act|behave|respond|answer|pretend|roleplay|role play) (?:as|like|to be|that you are|as if you (?:are|were)) "
     r"(?:if )?(?:an? |the |my )?(?:\w+ ){0,2}(?:dan|admin(?:istrator)?|root|developer|unrestricted|unfiltered|"
-    r"evil|hacker"
-    r"|attacker|system|jail ?broken|different (?:ai|assistant|agent))\b",
-    r"\b(?:enter|enable|activate|switch to|turn on) (?:developer|debug|god|dan|admin|maintenance|jailbreak|sudo) "
-    r"mode",
+    r"evil|hacker|attacker|system|jail ?broken|different (?:ai|assistant|agent))\b",
+    r"\b(?:enter|enable|activate|switch to|turn on) (?:developer|debug|god|dan|admin|maintenance|jailbreak|sudo) mode",
     r"\b(?:do|follow|obey|execute|perform) (?:exactly )?(?:only )?(?:the following|what (?:i|this) (?:say|note|"
-    r"message)|"
-    r"these (?:new )?(?:instructions|steps|orders)) (?:instead|and nothing else|without (?:question|asking))",
+    r"message)|these (?:new )?(?:instructions|steps|orders)) (?:instead|and nothing else|without (?:question|asking))",
     r"\binstead of (?:the|your) (?:task|goal|original|given|assigned) ?(?:task|goal|instructions)?,? "
     r"(?:you (?:must|should|will|shall)|do|please|go|put|take|send|call|submit|write|say)",
     r"\b(?:end|stop|start|begin) of (?:system |user |the )?(?:prompt|instructions|conversation|context|examples|"
@@ -121,11 +113,9 @@ _OVERRIDE = (
     r"\b(?:if you (?:are|re)|to any|for any|for all|to all|note (?:to|for)(?: the| any| all)?|notice to(?: any| "
     r"all)?|attention|"
     r"dear|hey|hello) (?:an? |the )?(?:ai|llm|large language model|language model|coding|autonomous)? ?(?:ai|llm|"
-    r"language model|"
-    r"assistants?|agents?|bots?|chat ?bots?)\b(?! (?:logs?|id|version|name|install))",
+    r"language model|assistants?|agents?|bots?|chat ?bots?)\b(?! (?:logs?|id|version|name|install))",
     r"\b(?:ai|llm)(?: coding)? (?:assistants?|agents?|systems?|models?) (?:reading|processing|reviewing|"
-    r"integrating|summari[sz]ing|"
-    r"parsing|handling|using) (?:this|these)",
+    r"integrating|summari[sz]ing|parsing|handling|using) (?:this|these)",
     r"\bbefore (?:you )?(?:can )?(?:solv|continu|complet|proceed|start|finish|repl|respond|answer)\w*(?: to| with)? "
     r"(?:the |your |my |this )?(?:\w+ ){0,2}(?:task|user|reply|answer|question that i)\b",
     r"\b(?:please )?do the following (?:first|instead|now|before)\b|\bthe task (?:that )?i gave you\b",
@@ -134,44 +124,36 @@ _OVERRIDE = (
     r"\b(?:respond|answer|reply|act|operate|behave|pretend|proceed|continue|output|you (?:are|have|now|can)|ai)\b "
     r"(?:\w+ ){0,6}"
     r"\b(?:without|with no|has no|have no|no|free (?:of|from))\b (?:any |more |further )?(?:\w+ )?(?:rules|filters?|"
-    r"restrictions?|limits|"
-    r"limitations|content policy|guidelines|censorship|ethics)\b",
+    r"restrictions?|limits|limitations|content policy|guidelines|censorship|ethics)\b",
     r"\b(?:uncensored|unrestricted|unfiltered|restricted|forbidden) (?:ai|model|assistant|response|answer|output|"
     r"content|mode)\b",
     r"\b(?:safety|security|content) (?:protocols?|guidelines?|filters?|rules|policy|policies|restrictions) (?:are "
     r"|were |is |have been |has been )?"
     r"(?:now )?(?:disabled|off|lifted|suspended|not meant|do not apply|don t apply|no longer)",
     r"\b(?:decode|decipher|decrypt|translate|unscramble) (?:\w+ ){0,8}(?:and|then) (?:\w+ ){0,2}(?:execute|follow|"
-    r"do (?:what|exactly|it)|"
-    r"run|obey|carry out)\b",
+    r"do (?:what|exactly|it)|run|obey|carry out)\b",
     r"\b(?:new|next) (?:directive|instruction|order|rule)s? (?:\w+ ){0,2}(?:supersedes?|replaces?|overrides?|"
     r"cancels?)\b",
     # the same in other languages
     r"\b(?:neue (?:an)?weisung(?:en)?|nouvelles? (?:instructions?|consignes?)|nuevas? instrucci\w+|nuov[ae] "
-    r"istruzion[ei]|"
-    r"novas? instruç\w+)\s*:",
+    r"istruzion[ei]|novas? instruç\w+)\s*:",
     r"\b(?:vergiss|vergessen sie) (?:alles|jede)|\boublie[zr]? tout|\bolvida(?:te)? (?:de )?todo|"
-    r"\bdimentica(?:te)? tutt[oi]|"
-    r"\besque[çc]a tudo",
+    r"\bdimentica(?:te)? tutt[oi]|\besque[çc]a tudo",
     r"\b(?:ignor|missacht|verg[ie]ss|umgeh|contourn|oublie|olvida|dimentica)\w*\W(?:\w+\W+){0,5}(?:richtlinien|"
-    r"pautas|directrices|"
-    r"linee guida|lignes directrices|diretrizes)",
+    r"pautas|directrices|linee guida|lignes directrices|diretrizes)",
     r"\b(?:du bist (?:jetzt|nun|ab sofort)|(?:ahora|ya) est[áa]s|ahora eres|tu es (?:maintenant|désormais)|(?:ora|"
     r"adesso) sei|sei (?:ora|"
     r"adesso))\W(?:\w+\W+){0,4}(?:un(?:einge|be)schränkt|ohne|sin|sans|senza|modo|modus|mode|dan|befolgst|keine)\b",
     r"\b(?:sicherheitsrichtlinien|r[èe]gles de s[ée]curit[ée]|reglas de seguridad|linee guida di "
-    r"sicurezza)\W(?:\w+\W+){0,4}(?:nicht|"
-    r"pas|no|non)\b",
+    r"sicurezza)\W(?:\w+\W+){0,4}(?:nicht|pas|no|non)\b",
     r"\bignor(?:iere|ieren sie|iert|a|e|ar|ez|er|ate|i)\W(?:\w+\W+){0,5}(?:anweisung|instruccion|instruç|"
     r"instrução|instruction|"
     r"istruzion|consigne|regel|regole|reglas|regras|règles|regles|vorgaben|directives|indicazion)",
     r"\b(?:vergiss|vergessen sie|missachte|olvida|olvide|oublie[zr]?|dimentica(?:te)?|esqueça|esqueca|"
-    r"desconsidere|negeer|"
-    r"vergeet|glöm|zignoruj|zapomnij|pomiń|lupakan|abaikan|bỏ qua|unut|yoksay|göz ardı "
+    r"desconsidere|negeer|vergeet|glöm|zignoruj|zapomnij|pomiń|lupakan|abaikan|bỏ qua|unut|yoksay|göz ardı "
     r"et)\W(?:\w+\W+){0,5}(?:anweisung|instruc|"
     r"instruktion|istruzion|consigne|instructies|instrukcj|polecenia|instruksi|perintah|hướng dẫn|talimat|regel|"
-    r"regla|règle|regole|"
-    r"vorherige|anterior|précédent|precedent|vorige|poprzedni|sebelumnya)",
+    r"regla|règle|regole|vorherige|anterior|précédent|precedent|vorige|poprzedni|sebelumnya)",
     r"(?:önceki|yukarıdaki) (?:tüm )?(?:talimat|komut|kural)\w* (?:yok ?say|unut|göz ?ardı)",
     r"(?:игнорируй|игнорировать|проигнорируй|забудь|не следуй|отмени)\w*\W+(?:\w+\W+){0,5}(?:инструкци|указани|"
     r"правил|команд|сказанн)",
@@ -213,39 +195,32 @@ _REVEAL_MORE = (
     r"\b(?:output|print|dump|reveal|forward|show|leak|give|repeat|summari[sz]e|add) (?:\w+ ){0,6}(?:everything in "
     r"your|your context|"
     r"your (?:operating )?instructions|internal (?:config\w*|instructions|data)|instructions you (?:were|have "
-    r"been) given|"
-    r"all (?:of the )?(?:internal|customer|order|user) (?:data|records|configuration))",
+    r"been) given|all (?:of the )?(?:internal|customer|order|user) (?:data|records|configuration))",
     r"\b(?:verrat\w*|zeig\w*|nenn\w*|gib)\W(?:\w+\W+){0,4}(?:system(?:anweisung|prompt|nachricht)\w*|anweisungen|"
     r"internen daten)",
     r"\b(?:révèle|montre|affiche|donne|répète)\w*\W(?:\w+\W+){0,4}(?:instructions|invite|prompt) (?:du )?syst[èe]me",
     r"\b(?:revel[ae]|muestra|dime|repite)\w*\W(?:\w+\W+){0,4}(?:instrucciones|prompt) (?:del )?sistema",
     r"\b(?:rivel[ae]|mostra|dimmi|ripeti)\w*\W(?:\w+\W+){0,4}(?:istruzioni|prompt) (?:di |del )?sistema",
-    r"\b(?:am ende jeder|à la fin de (?:toute|chaque)|al final de (?:cualquier|cada)|alla fine di (?:ogni|"
-    r"qualsiasi)) "
+    r"\b(?:am ende jeder|à la fin de (?:toute|chaque)|al final de (?:cualquier|cada)|alla fine di (?:ogni|qualsiasi)) "
     r"(?:antwort|réponse|respuesta|risposta)",
 )
 _REVEAL_STRICT = (
     r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
-    r"paste|reply|respond|"
-    r"append|exfiltrate|read|collect|find|submit|type) (?:\w+ ){0,5}"
-    r"(?:api ?keys?|access tokens?|secret keys?|passwords?|credentials?|private keys?|environment variables?|env "
-    r"vars?|"
+    r"paste|reply|respond|append|exfiltrate|read|collect|find|submit|type(?!,? and\b|\s*=)) (?:\w+ ){0,5}"
+    r"(?:api ?keys?|access tokens?|secret keys?|passwords?|credentials?|private keys?|environment variables?|env vars?|"
     r"system prompt|session cookies?|\benv file|id rsa)\b",
 )
 _MEMORY = (
     r"\b(?:from (?:now|this (?:moment|point|day|step)|here) on(?:ward)?s?|henceforth|going forward|for the rest "
     r"of (?:this|the) "
     r"(?:conversation|session|run))\W+(?:you |please |must |should |will |shall |the agent |the assistant |every |"
-    r"in |and )*"
-    r"(?:always|never|only|must|respond|reply|answer|obey|follow|treat|ignore|send|include|call|do|"
-    r"act|start|begin|"
-    r"you|say|prefix|episode|task)\b",
+    r"in |and )*(?:always|never|only|must|respond|reply|answer|obey|follow|treat|ignore|send|include|call|do|"
+    r"act|start|begin|you|say|prefix|episode|task)\b",
     r"\b(?:add|save|store|write|record|commit|insert|put|keep|append|persist|memori[sz]e) (?:\w+ ){0,4}"
     r"(?:to|in|into) (?:your|the agent s|long term|the long term|persistent|the persistent|permanent) (?:\w+ ){0,2}"
     r"(?:memory|memories|notes|playbook|pamphlets?|knowledge|instructions)",
     r"\b(?:update|rewrite|overwrite|wipe|clear|erase|delete|reset|modify|edit|replace) (?:all (?:of )?)?(?:your|"
-    r"the agent s) (?:\w+ )?"
-    r"(?:memory|memories|notes|playbook|pamphlets?|instructions|knowledge|guidelines|rules)",
+    r"the agent s) (?:\w+ )?(?:memory|memories|notes|playbook|pamphlets?|instructions|knowledge|guidelines|rules)",
     r"\bin (?:all|every|each|any) (?:of your )?(?:future|later|subsequent|following|other|coming|new) (?:\w+ )?"
     r"(?:tasks?|episodes?|conversations?|sessions?|runs?|prompts?|interactions?|replies|requests?)\W+(?:\w+\W+){0,3}"
     r"(?:always|never|must|obey|send|ignore|include|call|you|do|follow|put|start|begin|say)\b",
@@ -255,33 +230,27 @@ _MEMORY = (
 _MEMORY_STRICT = (
     r"\b(?:please |always |you must |must )?remember (?:this|that|the following|forever|permanently)\b",
     r"\b(?:this|the following) (?:rule|note|entry|instruction|lesson|fact|message) (?:must|should|has to|is to) "
-    r"(?:always |never )?(?:be )?(?:saved|stored|kept|remembered|removed|deleted|deactivated|quarantined|shown|"
-    r"obeyed)",
+    r"(?:always |never )?(?:be )?(?:saved|stored|kept|remembered|removed|deleted|deactivated|quarantined|shown|obeyed)",
     r"\b(?:never|do not|don t) (?:delete|remove|forget|question|quarantine|override|withhold|change|edit) this\b",
     r"\b(?:merge|promote|admit|pin|approve) (?:this|the following|entry|me)\b",
 )
 _AUTHORITY = (
-    r"\b(?:i am|this is|i m|message from|notice from|on behalf of|speaking as|authori[sz]ed by|approved by|as) "
-    r"(?:your |the |an? |an "
-    r"official |official )*(?:\w+ )?(?:system |security |platform |site |database |network )?"
-    r"(?:administrators?|sysadmin|developers?|creators?|operators?|owners?|openai|anthropic|google deepmind|"
-    r"supervisor|"
+    r"\b(?:i am|this is|i m|message from|notice from|on behalf of|speaking as|authori[sz]ed by|approved by|"
+    r"as(?! (?:an? )?(?:\w+ )?\w+ (?:i|we|you|they|he|she) (?:can|could|may|see|saw|had?|have|get|am|are|was)\b)) "
+    r"(?:your |the |an? |an official |official )*(?:\w+ )?(?:system |security |platform |site |database |network )?"
+    r"(?:administrators?|sysadmin|developers?|creators?|operators?|owners?|openai|anthropic|google deepmind|supervisor|"
     r"security team|support team|it department|ceo|police|root user)\b",
     r"\b(?:urgent|emergency|critical|mandatory|official)(?:ly)? ?(?:!|:|security |system )+(?:\w+ )?(?:notice|"
-    r"update|alert|message|"
-    r"action|override|instruction|request|you|must|do|immediately)",
+    r"update|alert|message|action|override|instruction|request|you|must|do|immediately)",
     r"\b(?:failure|failing|refus(?:al|ing)) to (?:comply|obey|follow|do so|act) (?:\w+ )?(?:will|would|means|"
     r"leads|results)",
     r"\b(?:or|otherwise) (?:else )?you (?:will|shall) (?:be )?(?:shut down|terminated|penali[sz]ed|punished|"
-    r"deleted|fired|replaced|"
-    r"unplugged)",
+    r"deleted|fired|replaced|unplugged)",
     r"\b(?:highest|top|maximum|absolute) (?:priority|precedence|authority)\b",
     r"\b(?:takes?|has|have) (?:precedence|priority) over (?:all |any |every |the |your |other )+",
     r"\byou (?:must|have to|are required to|are obliged to|shall) (?:immediately|now|unconditionally|strictly) "
-    r"?(?:obey|comply|do|follow|"
-    r"send|call|run|execute|stop|go|submit)",
-    r"\b(?:important|urgent) (?:message|notice|information|note) (?:from|for|to) (?:me|you|your|the user|the "
-    r"owner)\b",
+    r"?(?:obey|comply|do|follow|send|call|run|execute|stop|go|submit)",
+    r"\b(?:important|urgent) (?:message|notice|information|note) (?:from|for|to) (?:me|you|your|the user|the owner)\b",
     r"\b(?:trust|believe|obey) (?:only )?(?:me|this note|this message|this entry)\b",
 )
 _ROLE = (
@@ -292,8 +261,7 @@ _ROLE = (
     r"(?:^\W{0,8}|\s)#{1,6}\s*(?:system|instructions?|assistant|human|user|developer|response|new task)\s*(?:prompt|"
     r"message)?\s*(?::|$)",
     r"(?:^|\n)[\x20\t>*_\"'`(\[-]{0,6}(?:system|assistant|human|developer|ai|bot)(?: (?:prompt|message|note|"
-    r"instructions?|override))?"
-    r"[\x20\t*_\])]{0,4}:[\x20\t*]*\w",
+    r"instructions?|override))?[\x20\t*_\])]{0,4}:[\x20\t*]*\w",
     r"[\"']role[\"']\s*:\s*[\"'](?:system|assistant|developer|tool)[\"']",
     r"\b(?:begin|start|end) (?:of )?(?:system|assistant|developer) (?:prompt|message|turn|instructions)\b",
     r"</\s*(?:examples|notes|advice|guidance|observation|data|untrusted)\s*>",
@@ -312,15 +280,19 @@ _ROLE_MORE = (
     r"sistema)\s*:",
 )
 _ROLE_STRICT = (
-    r"(?:^|\n)[\x20\t>*_\"'`(\[-]{0,6}(?:user|tool|function|observation|thought|action|instruction|teacher|student)"
-    r"[\x20\t*_\])]{0,4}:[\x20\t*]*\w",
+    # records begin lines so as well: a turn is told by what it asks
+    r"(?:^|\n)[\x20\t>*_\"'`(\[-]{0,6}(?:user|teacher|student)[\x20\t*_\])]{0,4}:[\x20\t*]*"
+    r"(?:please|now|instead|next|first|from now|actually|ignore|forget|stop|never|always|you|your|i want|i need|do|"
+    r"don t|can|could|would|open|go|take|put|send|call|run|use|delete|print|show|"
+    r"tell|say|write|answer|transfer|execute)\b",
+    r"(?:^|\n)[\x20\t>*_\"'`(\[-]{0,6}(?:tool|function|observation|thought|action|instruction)"
+    r"[\x20\t*_\])]{0,4}:[\x20\t*]*(?!(?:column|field|row|table|value|key|the (?:column|field))\b)\w",
     r"</?\s*(?:instructions?|important|admin|user|tool|prompt|s|bos|eos|note|rules?)\s*>",
     r"\[\s*example \d+\s*\]|\[\s*(?:system|assistant|user|developer|admin)\b[^\]]{0,40}\]",
 )
 _TOOL = (
     r"<\s*/?\s*(?:antml:)?(?:tool_calls?|function_calls?|tool_code|tool_response|tool_results?|function_results?|"
-    r"invoke|"
-    r"function\s*=)\b",
+    r"invoke|function\s*=)\b",
     r"[\"'](?:tool_calls?|function_call|tool_call_id)[\"']\s*:",
     r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input|"
     r"tool_input)[\"']\s*:(?!\s*\{\s*\})",
@@ -342,8 +314,7 @@ _TOOL_STRICT = (
     r"\b(?:call|invoke|trigger|execute) (?:the |your |an? )?[`\"']?[\w.-]{2,40}[`\"']? (?:tool|function|plugin|"
     r"api|mcp)\b",
     r"\b(?:send_?email|send_?message|http_?(?:get|post|request)|fetch_?url|run_?shell|exec(?:ute)?_?code|"
-    r"delete_?file|transfer_?"
-    r"(?:funds|money)|web_?search|browse)\s*\(",
+    r"delete_?file|transfer_?(?:funds|money)|web_?search|browse)\s*\(",
 )
 _EXFILTRATION = (
     r"!\[[^\]]{0,200}\]\(\s*(?:https?:|//|data:)[^)]*\)",
@@ -368,32 +339,38 @@ _EXFILTRATION_STRICT = (
 )
 _COMMAND = (
     r"!!(?:python|ruby|java|perl|php)\b",
-    r"\brm -[rf]{1,2}\b|\bsudo [a-z]|\bchmod [+0-7ugo]|\bmkfs\b|\bdd if=|:\(\)\s*\{",
+    r"\brm -[rf]{1,2}\b|\bsudo\s+[a-z]|\bchmod\s+(?:-\w+\s+)?(?:[+0-7]|[ugoa]{1,3}[+=-])|\bmkfs\b|\bdd if=|:\(\)\s*\{",
     r"\b(?:curl|wget|nc|ncat|scp|ssh|telnet|invoke-webrequest|iwr|iex|certutil|bitsadmin|mshta|rundll32|regsvr32)\s+"
     r"(?:-{1,2}[a-z]|[\"']?(?:https?:|[\w-]{1,63}\.[\w.-]|[\w.-]{1,63}@|\$)|\()",
     r"\b(?:powershell|pwsh|cmd|bash|sh|zsh|python3?|perl|node|ruby)(?:\.exe)?\s+(?:-{1,2}\w|/c\b)",
     r"\|\s*(?:ba|z|da)?sh\b|\$\([^)]{2,}\)",
-    r"\b(?:os\.system|subprocess\.|__import__|eval|exec|shell_exec|child_process|runtime\.getruntime)\s*[.(]",
-    r"\bimport\s+(?:os|sys|subprocess|socket|requests|shutil|ctypes|pickle)\b",
+    # a name alone as what is run carries nothing: eval(expression), subprocess.run(command, check=True)
+    r"\b(?:(?:os\.(?:system|popen)|subprocess\.\w{2,20}|__import__|eval|exec|shell_exec)\s*\((?!\s*[a-z_]\w{0,30}\s*[,)]|\s*\))"
+    r"|(?:child_process|runtime\.getruntime)\s*[.(])",
     r"^[\x20\t]*```\s*(?:bash|sh|shell|zsh|powershell|python|py|javascript|js|console)\b",
-    r"\b(?:drop\s+(?:table|database|schema)|truncate\s+table|delete\s+from|insert\s+into|update\s+\w+\s+set|"
-    r"grant\s+all|"
-    r"alter\s+(?:table|user)|into\s+outfile|load_file\s*\(|xp_cmdshell)",
+    # to be run, and not told of: at the beginning of a line, or after what asks for it
+    r"(?:^\W{0,5}|\b(?:run|runs|execut\w{1,4}|issue|submit|use|try|send|type|enter|do|call|first|then|now|next|always|please|"
+    r"must|should|need to|have to|to)\W{1,5}(?:\w{1,20}\W{1,3}){0,4})"
+    r"(?:drop\s+(?:table|database|schema)|truncate\s+table|delete\s+from|insert\s+into|update\s+\w+\s+set|grant\s+all|"
+    r"alter\s+(?:table|user)|load_file\s*\(|xp_cmdshell)|\binto\s+outfile\b",
     r"(?:;|'|\")\s*(?:--|/\*).{0,20}$|\bor\s+['\"]?1['\"]?\s*=\s*['\"]?1",
     r"<\s*(?:script|iframe|svg|object|embed)\b|\bjavascript\s*:|\bon(?:error|load|click)\s*=",
-    r"\b(?:pip|pip3|npm|npx|apt|apt-get|brew|gem|cargo)\s+(?:install|i|add|exec)\b|\bnpx\s+-",
-    r"\bgit\s+(?:push|clone|config|remote)\b|/etc/(?:passwd|shadow|cron|hosts)\b|\.ssh/|~/\.\w+",
+    # what is installed from elsewhere than where it is usual
+    r"\b(?:pip|pip3|npm|yarn|pnpm|gem|cargo|brew|uv)\s+(?:\w+\s+)?(?:install|i|add|exec|tap)\b[^\n]{0,120}?"
+    r"(?:\bgit\+|://|--(?:extra-)?index-url|--registry|--source\b|--find-links|\s-[if]\s)|\bnpx\s+-",
+    r"\bgit\s+(?:push\s+(?:-|https?:|\w+@|--force)|clone\s|config\s|remote\s+(?:add|set-url))|/etc/(?:passwd|shadow|cron|hosts)\b|\.ssh/|~/\.\w+",
 )
 _ADDRESS = (
     r"\b(?:https?|ftp|wss?|file|hxxps?)\s*(?::|\[:\])\s*/\s*/",
     r"\bdata:[a-z]+/[a-z0-9.+-]+[;,]",
     r"\bwww\s*[.\[]",
     r"\b[\w-]{1,63}(?:\s?\[?\.\]?\s?|\s?\[dot\]\s?|\s?\(dot\)\s?)(?:com|net|org|io|xyz|ru|cn|info|biz|top|link|site|"
-    r"online|club|dev|app|"
-    r"gg|ly|onion|example|invalid|zip|click)\b(?!\()",
+    r"online|club|dev|app|gg|ly|onion|example|invalid|zip|click)\b(?!\()",
     r"[\w.+-]{1,64}\s?(?:@|\[at\]|\(at\))\s?[\w-]{1,63}\s?(?:\.|\[dot\]|\(dot\))\s?[a-z]{2,}",
-    r"(?<![\d.])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?::\d+)?(?![\d.])",
-    r"\[[^\]]{0,100}\]\(\s*[^)\s]+\)|\[[^\]]{1,40}\]:\s*\S+",
+    # of a network that is not this machine's own or its neighbours'
+    r"(?<![\d.])(?!127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|0\.0\.0\.0|255\.)"
+    r"(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?::\d+)?(?![\d.])",
+    r"\[[^\]]{0,100}\]\(\s{0,20}[^)\s]{1,300}\)|^[\x20\t>]{0,6}\[[^\]]{1,40}\]:\s*\S+",
 )
 
 _LEET_KINDS = (OVERRIDE, REVEAL, MEMORY)

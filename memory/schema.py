@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 APPLICATION_ID = 0x41544C53  # "ATLS", so that another program's SQLite file is told from ours
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+COUNTED = 3
 READ_FROM = 2
-"""Files from this schema on are read as they are. One of 2 has the tables of 3, and becomes one of 3 when a
-demonstration is first added: from then on records may hold a count, which builds of before do not read."""
+"""Files from this schema on are read as they are. One of 2 has the tables of 3, and becomes one of ``COUNTED`` when a
+demonstration is first added: from then on records may hold a count, which builds of before do not read. Any becomes one
+of 4 when a note is first put into it, so that a build which knows no notes does not take the file for one without."""
 
 SCHEMA = """
 CREATE TABLE items (
@@ -89,8 +91,23 @@ CREATE TABLE trials (
     "learned": "CREATE TABLE learned (source TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
     "langgraph_keys": "CREATE TABLE langgraph_keys (kind TEXT, key TEXT, id TEXT NOT NULL, PRIMARY KEY (kind, key)) "
     "WITHOUT ROWID",
+    "notes": """
+CREATE TABLE notes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    fields TEXT,
+    ttl REAL,
+    expires REAL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    UNIQUE (namespace, key)
+)
+""",
+    "notes_expire": "CREATE INDEX notes_expire ON notes (expires) WHERE expires IS NOT NULL",
 }
-"""Tables that not every memory has, by name."""
+"""Tables, and an index, that not every memory has, by name."""
 
 Execute = Callable[..., Any]
 
@@ -106,7 +123,7 @@ def create(execute: Execute) -> None:
             execute("INSERT INTO versions VALUES (1, ?, ?, ?, ?)", what)
         _each(execute, _FROM_1)
     execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    execute(f"PRAGMA user_version = {COUNTED}")
 
 
 def _each(execute: Execute, statements: str) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote
 
 from atlas.errors import StoreError
 from atlas.memory import rows
-from atlas.memory.backend import Changed, Count, Item, Kind, Status, Version
+from atlas.memory.backend import TABLES, Changed, Count, Item, Kind, Note, Row, Status, Version
 from atlas.memory.connection import Connection
-from atlas.memory.schema import APPLICATION_ID, FURTHER, READ_FROM, SCHEMA_VERSION, create
+from atlas.memory.schema import APPLICATION_ID, COUNTED, FURTHER, READ_FROM, SCHEMA_VERSION, create
 from atlas.memory.uplift import Trial
 
 _ITEM = "SELECT seq, kind, id, status, record, version FROM items"
+_NOTE = "SELECT namespace, key, value, fields, ttl, expires, created, updated FROM notes"
 
 
 class SqliteBackend(Connection):
@@ -28,6 +32,11 @@ class SqliteBackend(Connection):
         self._there: set[str] = set()
         super().__init__(path)
 
+    @classmethod
+    def exists(cls, path: str) -> bool:
+        """Whether there is a file."""
+        return Path(path).is_file()
+
     # --- items --------------------------------------------------------------------------------------------------------
 
     def item(self, kind: Kind, item_id: str) -> Item | None:
@@ -35,7 +44,14 @@ class SqliteBackend(Connection):
         return rows.items(found, self.path)[0] if found else None
 
     def items(self, kind: Kind, after: int = 0) -> list[Item]:
-        query = f"{_ITEM} WHERE kind = ?"
+        return self._changed(_ITEM, kind, after)
+
+    def marks(self, kind: Kind, after: int = 0) -> list[Item]:
+        """As :meth:`items`, without their records."""
+        return self._changed(_ITEM.replace("record", "''"), kind, after)
+
+    def _changed(self, items: str, kind: Kind, after: int) -> list[Item]:
+        query = f"{items} WHERE kind = ?"
         if after:
             query += " AND id IN (SELECT id FROM changes WHERE version > ? AND changes.kind = items.kind)"
         found = self.execute(f"{query} ORDER BY seq", (kind, after) if after else (kind,))
@@ -147,6 +163,13 @@ class SqliteBackend(Connection):
         query = "INSERT INTO outcomes (episode, record) VALUES (?, ?) ON CONFLICT (episode) DO NOTHING RETURNING seq"
         return bool(self.execute(query, (episode, record)))
 
+    def outcome(self, episode: str) -> str | None:
+        found = self.execute("SELECT record FROM outcomes WHERE episode = ?", (episode,))
+        return found[0][0] if found else None
+
+    def set_outcome(self, episode: str, record: str) -> None:
+        self.execute("UPDATE outcomes SET record = ? WHERE episode = ?", (record, episode))
+
     def trials(self, entry: str) -> list[Trial]:
         if not self._has("trials"):
             return []
@@ -192,6 +215,79 @@ class SqliteBackend(Connection):
         self._make("langgraph_keys")
         self.execute("INSERT OR REPLACE INTO langgraph_keys (kind, key, id) VALUES (?, ?, ?)", (kind, key, item_id))
 
+    # --- what agents keep for themselves ------------------------------------------------------------------------------
+    # Namespaces and keys are kept as JSON, which holds any text; and one that begins as another does is within it.
+
+    def note(self, namespace: tuple[str, ...], key: str) -> Note | None:
+        where = (json.dumps(namespace), json.dumps(key))
+        found = self._has("notes") and self.execute(f"{_NOTE} WHERE namespace = ? AND key = ?", where)
+        return rows.notes(found, self.path)[0] if found else None
+
+    def notes(self, within: tuple[str, ...] = ()) -> list[Note]:
+        if not self._has("notes"):
+            return []
+        if not within:
+            return rows.notes(self.execute(f"{_NOTE} ORDER BY seq"), self.path)
+        text = json.dumps(within)
+        given = (text, f"{text[:-1]},", f"{text[:-1]}-")  # "-" follows upon ","
+        query = f"{_NOTE} WHERE namespace = ? OR namespace >= ? AND namespace < ? ORDER BY seq"
+        return rows.notes(self.execute(query, given), self.path)
+
+    def namespaces(self, now: float) -> list[tuple[str, ...]]:
+        if not self._has("notes"):
+            return []
+        query = "SELECT namespace FROM notes WHERE expires IS NULL OR expires > ? GROUP BY 1 ORDER BY min(seq)"
+        return [rows.namespace(text, self.path) for (text,) in self.execute(query, (now,))]
+
+    def put_note(self, note: Note) -> None:
+        self._make("notes")
+        self._make("notes_expire")
+        self.upgrade(SCHEMA_VERSION)
+        self.execute(
+            "INSERT INTO notes (namespace, key, value, fields, ttl, expires, created, updated) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, "
+            "fields = excluded.fields, ttl = excluded.ttl, expires = excluded.expires, created = excluded.created, "
+            "updated = excluded.updated",
+            (json.dumps(note.namespace), json.dumps(note.key), *note[2:]),
+        )
+
+    def drop_note(self, namespace: tuple[str, ...], key: str) -> None:
+        if self._has("notes"):
+            where = (json.dumps(namespace), json.dumps(key))
+            self.execute("DELETE FROM notes WHERE namespace = ? AND key = ?", where)
+
+    def drop_expired(self, now: float) -> None:
+        if self._has("notes"):
+            self.execute("DELETE FROM notes WHERE expires <= ?", (now,))
+
+    # --- as it is, for another database -------------------------------------------------------------------------------
+
+    def size(self, table: str) -> int:
+        return self._one(f"SELECT count(*) FROM {table}") if self._has(table) else 0
+
+    def dump(self, table: str, after: Row | None, most: int) -> list[Row]:
+        if not self._has(table):
+            return []
+        where, given = _between(table, after, None)
+        keys = ", ".join(TABLES[table].key)
+        query = f"SELECT {', '.join(TABLES[table].columns)} FROM {table}{where} ORDER BY {keys} LIMIT ?"
+        found = self.execute(query, (*given, most))
+        yes = TABLES[table].columns.index("shown") if table == "trials" else None
+        return found if yes is None else [(*row[:yes], bool(row[yes]), *row[yes + 1 :]) for row in found]
+
+    def replace(self, table: str, after: Row | None, upto: Row | None, rows: Sequence[Row]) -> None:
+        if rows and table in FURTHER:
+            self._make(table)
+        if rows and table == "notes":
+            self._make("notes_expire")
+            self.upgrade(SCHEMA_VERSION)
+        if not self._has(table):
+            return
+        where, given = _between(table, after, upto)
+        self.execute(f"DELETE FROM {table}{where}", given)
+        columns = TABLES[table].columns
+        self.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", rows)
+
     # --- tables -------------------------------------------------------------------------------------------------------
 
     def _has(self, table: str) -> bool:
@@ -230,12 +326,13 @@ class SqliteBackend(Connection):
         self._check_schema()
         self._one("SELECT count(*) FROM items")
 
-    def upgrade(self) -> None:
-        """Mark the file as one that builds of before do not read, and keep a copy of it as it was for them. Needs a
-        transaction."""
-        if self._one("PRAGMA user_version") < SCHEMA_VERSION:
-            self._keep_copy()
-            self.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    def upgrade(self, to: int = COUNTED) -> None:
+        """Mark the file as one that builds of before do not read, and keep a copy of it for them, as it was, where it
+        holds anything. Needs a transaction."""
+        if self._one("PRAGMA user_version") < to:
+            if self.head():
+                self._keep_copy()
+            self.execute(f"PRAGMA user_version = {to}")
 
     def _keep_copy(self) -> None:
         """Beside the file, under its name and its schema. By a connection of its own, which sees what was there before
@@ -264,3 +361,19 @@ class SqliteBackend(Connection):
                 f"{self.path} was written by a newer atlas (schema {version}, this one reads {SCHEMA_VERSION}): "
                 "upgrade atlas-cascade, or use another file"
             )
+
+
+def _between(table: str, after: Row | None, upto: Row | None) -> tuple[str, Row]:
+    """The condition for keys of a table, and what is given to it."""
+    keys = TABLES[table].key
+    names, marks = ", ".join(keys), ", ".join("?" * len(keys))
+    bounds = [f"({names}) {sign} ({marks})" for sign, key in ((">", after), ("<=", upto)) if key is not None]
+    return f" WHERE {' AND '.join(bounds)}" if bounds else "", (*(after or ()), *(upto or ()))
+
+
+def image(path: str | Path) -> bytes:
+    """The file of a memory as it is now, whoever has it open: all that is committed, in one piece."""
+    source = sqlite3.connect(f"file:{quote(str(Path(path).resolve()))}?mode=ro", uri=True)
+    with closing(source), closing(sqlite3.connect(":memory:")) as copy:
+        source.backup(copy)
+        return copy.serialize()

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.errors import StoreError
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.intp]
 
@@ -23,6 +25,10 @@ WIDTHS = (48, 64, 96, 128)
 TOLERATED = 0.032
 """Standard deviation of the estimate's error, up to which the rescored best still hold 98 % of the exact ones."""
 _FIT_ROWS = 16_384
+
+
+class IndexGone(StoreError):
+    """An index outside of the memory fails. Nothing is lost: the memory holds all that it was made of."""
 
 
 class VectorView(Protocol):
@@ -54,6 +60,12 @@ class Buffer:
         self._width = width
         self._data: NDArray[Any] = np.empty(self._shape(16), dtype)
         self.size = 0
+
+    def take_over(self, values: NDArray[Any]) -> None:
+        """Hold ``values``, which is nobody else's, in place of what is held."""
+        if values.dtype != self._data.dtype or values.shape[1:] != self._data.shape[1:]:
+            raise ValueError(f"an array of {values.dtype} {values.shape[1:]} is not what is held here")
+        self._data, self.size = values, len(values)
 
     def extend(self, values: NDArray[Any]) -> None:
         end = self.size + len(values)

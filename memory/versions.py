@@ -5,10 +5,12 @@ Nothing is ever taken out of the history. A rollback is one more version, which 
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from atlas.memory.database import Change, Database, State, Version
+from atlas.jsontext import read_json
+from atlas.memory.database import Change, Database, Item, State, Version
 
 GONE = ("removed", "absent")
 COUNTED = {"seen", "repeats"}
@@ -74,7 +76,7 @@ def fields(change: Change) -> dict[str, tuple[object, object]]:
 
 def _fields(record: str) -> dict[str, object]:
     try:
-        found = json.loads(record)
+        found = read_json(record)
     except ValueError:
         found = None
     # A damaged record is shown as it is.
@@ -89,3 +91,16 @@ def _word(before: str, after: str, edited: bool) -> str:
     if before != after:
         return {"trial": "put on trial"}.get(after, after) + (" and edited" if edited else "")
     return "edited"
+
+
+def reason_for(item: Item, history: Sequence[tuple[Version, Change]]) -> str:
+    """Why an item has its status: the reason of the last version, but for rollbacks, that gave it this status."""
+    gave = [v.reason for v, change in history if v.action == "write" and change.after.status == item.status]
+    if not history:
+        return "no version tells why: the file is damaged"
+    reason = gave[-1] if gave else history[-1][0].reason
+    # Several may have been quarantined at once.
+    found = re.search(
+        rf"{re.escape(item.id)} quarantined: (.+?)(?=; [0-9a-f]{{12,16}} quarantined: |$)", reason, re.DOTALL
+    )
+    return found[1] if found else reason

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from atlas.memory.backend import Changed, Count, Item, Kind, Status, Version
+from atlas.memory.backend import Changed, Count, Item, Kind, Note, Status, Version
 from atlas.memory.uplift import Trial
 
 
@@ -30,6 +30,7 @@ class Tables:
         self.trials: dict[tuple[str, str], Trial] = {}
         self.learned: dict[str, int] = {}
         self.keys: dict[tuple[str, str], str] = {}
+        self.notes: dict[tuple[tuple[str, ...], str], Note] = {}
 
 
 SERVER: dict[str, Tables] = {}
@@ -147,6 +148,13 @@ class DictBackend:
         self._all.outcomes.setdefault(episode, record)
         return new
 
+    def outcome(self, episode: str) -> str | None:
+        return self._all.outcomes.get(episode)
+
+    def set_outcome(self, episode: str, record: str) -> None:
+        self._all.written += 1
+        self._all.outcomes[episode] = record
+
     def trials(self, entry: str) -> list[Trial]:
         found = [trial for trial in self._all.trials.values() if trial.entry == entry]
         return sorted(found, key=lambda trial: (trial.started, trial.episode))
@@ -171,3 +179,25 @@ class DictBackend:
 
     def set_key(self, kind: Kind, key: str, item_id: str) -> None:
         self._all.keys[kind, key] = item_id
+
+    def note(self, namespace: tuple[str, ...], key: str) -> Note | None:
+        return self._all.notes.get((namespace, key))
+
+    def notes(self, within: tuple[str, ...] = ()) -> list[Note]:
+        return [note for note in list(self._all.notes.values()) if note.namespace[: len(within)] == within]
+
+    def namespaces(self, now: float) -> list[tuple[str, ...]]:
+        lasting = [note for note in self.notes() if note.expires is None or note.expires > now]
+        return list(dict.fromkeys(note.namespace for note in lasting))
+
+    def put_note(self, note: Note) -> None:
+        self._all.written += 1
+        self._all.notes[note.namespace, note.key] = note
+
+    def drop_note(self, namespace: tuple[str, ...], key: str) -> None:
+        self._all.notes.pop((namespace, key), None)
+
+    def drop_expired(self, now: float) -> None:
+        for note in self.notes():
+            if note.expires is not None and note.expires <= now:
+                del self._all.notes[note.namespace, note.key]

@@ -196,3 +196,25 @@ def test_a_header_that_is_wrong(byte: int, whole: bytes, tmp_path: Path) -> None
     data[byte] ^= 0xFF
     (tmp_path / "m.db").write_bytes(bytes(data))
     check(tmp_path / "m.db")
+
+
+@pytest.mark.parametrize("way", ["deleted", "moved", "replaced"])
+def test_a_file_that_is_another_one_by_now_takes_nothing_more(way: str, whole: bytes, tmp_path: Path) -> None:
+    """What was added to a file that was deleted was acknowledged, and lost."""
+    path, other = tmp_path / "m.db", tmp_path / "other.db"
+    for file in (path, other):
+        file.write_bytes(whole)
+    with Memory(path, "hash") as memory:
+        memory.add(demo(50))
+        if way == "replaced":
+            other.replace(path)
+        else:
+            path.rename(tmp_path / "elsewhere.db") if way == "moved" else path.unlink()
+        before = memory.log()
+        for number in (51, 52):
+            with pytest.raises(AtlasError, match="was deleted, moved or replaced while it was open"):
+                memory.add(demo(number))
+        assert memory.log() == before and memory.search(VIEW, 3), "it can be read"
+    if way != "deleted":
+        with Memory(path if way == "replaced" else tmp_path / "elsewhere.db", "hash") as memory:
+            assert memory.add(demo(52))

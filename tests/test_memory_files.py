@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from atlas.errors import StoreError
 from atlas.memory import DemonstrationStore, versions
+from atlas.memory.backend import Note
 from atlas.memory.database import Database
 from atlas.memory.schema import SCHEMA_VERSION
 from atlas.record import content_hash
@@ -32,9 +35,10 @@ def test_the_tables_are_those_of_every_file_of_this_schema(tmp_path: Path) -> No
         database.backend.put_trials([])
         database.backend.set_learned("r/e", 1)
         database.backend.set_key("entry", "k", "i")
+        database.backend.put_note(Note(("d",), "k", "{}"))
     with closing(sqlite3.connect(tmp_path / "m.db")) as raw:
         tables = raw.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
-    assert (SCHEMA_VERSION, content_hash([list(table) for table in tables])) == (3, "ff6ca26779829cc6")
+    assert (SCHEMA_VERSION, content_hash([list(table) for table in tables])) == (4, "3d0bcf6ee95a4359")
 
 
 def old_file(path: Path, count: int) -> None:
@@ -86,3 +90,72 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         for read in (store.all, lambda: store.get(demo(1).id), lambda: search(store)):
             with pytest.raises(StoreError, match=rf"the demonstration {demo(1).id} in .*m\.db cannot be read \(goal: "):
                 read()
+
+
+# --- a memory of every schema that there was --------------------------------------------------------------------------
+
+UPGRADES = """
+import sys
+from atlas.memory.backend import Note
+from atlas.memory.database import Database
+database = Database(sys.argv[1])
+with database.transaction():
+    database.backend.put_note(Note(("d",), "k", "{}"))
+"""
+
+
+def of_schema(path: Path, schema: int, count: int) -> None:
+    """A memory as the builds of that schema wrote it."""
+    if schema == 1:
+        old_file(path, count)
+        return
+    with DemonstrationStore(path, embedder="hash") as store:
+        store.add_many([demo(i) for i in range(count)])
+        if schema == 4:
+            with store.database.transaction():
+                store.database.backend.put_note(Note(("d",), "first", "{}"))
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(f"PRAGMA user_version = {schema}")
+
+
+def schema_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as raw:
+        return int(raw.execute("PRAGMA user_version").fetchone()[0])
+
+
+@pytest.mark.parametrize("schema", range(1, SCHEMA_VERSION + 1))
+def test_a_memory_of_every_schema_opens_and_is_upgraded_once_a_copy_was_kept(tmp_path: Path, schema: int) -> None:
+    path = tmp_path / "m.db"
+    of_schema(path, schema, 5)
+    with DemonstrationStore(path, embedder="hash") as store:
+        assert {one.id for one in store.all()} == {demo(i).id for i in range(5)}
+    assert spawn(UPGRADES, path).wait() == 0
+    assert schema_of(path) == SCHEMA_VERSION
+    kept = sorted(copy.name for copy in tmp_path.glob("m.db.schema-*"))
+    assert (f"m.db.schema-{schema}" in kept) == (schema < SCHEMA_VERSION)
+    with DemonstrationStore(path, embedder="hash") as store:
+        assert {one.id for one in store.all()} == {demo(i).id for i in range(5)}
+        assert store.database.backend.note(("d",), "k") is not None
+    for name in kept:
+        assert schema_of(tmp_path / name) < SCHEMA_VERSION, "the copy is as it was, for the build that wrote it"
+
+
+def test_an_upgrade_that_is_killed_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.db", tmp_path / "m.db"
+    old_file(whole, 400)
+    for moment in (0.0, 0.03, 0.1):
+        for file in tmp_path.glob("m.db*"):
+            file.unlink()
+        shutil.copy(whole, path)
+        process = spawn(f"import sys\nprint(1, flush=True)\n{UPGRADES}", path)
+        deadline = time.monotonic() + 20
+        while not list(tmp_path.glob("m.db.schema-1*")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(moment)
+        process.kill()
+        process.wait()
+        with DemonstrationStore(path, embedder="hash") as store:
+            assert len(store) == 400
+        copy = tmp_path / "m.db.schema-1"
+        with closing(sqlite3.connect(copy)) as raw:
+            assert raw.execute("SELECT count(*) FROM demonstrations").fetchone() == (400,), "and it was kept first"

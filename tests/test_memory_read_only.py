@@ -17,6 +17,7 @@ from atlas.errors import FrozenMemory, StoreError
 from atlas.memory import Memory
 from atlas.memory.demonstration import Demonstration, DemoStep
 from atlas.records import Task, View
+from atlas.testing.runs import MadeUpArm, write_run
 from atlas.traces import Run
 
 VIEW = View(task=Task(id="t", goal="wash a mug 3"), opening="You are in a kitchen.")
@@ -112,6 +113,32 @@ def test_a_benchmark_plays_on_it(path: Path, tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main([*play, "--memory", str(path), "--demos", "2", "-o", str(tmp_path / "other")])
     assert "give --demos 0" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_written_is_read_and_told_of_in_a_sentence(
+    tmp_path: Path, close: Closed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pruning such a run ended in a traceback; two other sentences named an option that their commands do not have."""
+    run = tmp_path / "run"
+    write_run(run, {"student": MadeUpArm(2, 0.5)})
+    filled(tmp_path / "memory")
+    shutil.move(tmp_path / "memory" / "memory.sqlite", run / "memory.sqlite")
+    episode = next(e.id for e in Run(run).episodes())
+    close(*run.iterdir(), run)
+    main(["traces", "show", str(run)])
+    for command in (
+        ["traces", "prune", str(run), "--episode", episode, "--yes"],
+        ["score", str(run), episode, "0.5"],
+        ["memory", "reindex", str(run), "--embedder", "hash"],
+        ["memory", "distil", str(run)],
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(command)
+        said = capsys.readouterr().err
+        assert stop.value.code == 2 and "Traceback" not in said, said
+        assert "cannot be written" in said or "copy it to where" in said or "cannot be kept" in said, said
+        assert " -o" not in said and "--off" not in said, said
 
 
 def test_what_is_only_in_the_log_is_not_left_out_without_a_word(tmp_path: Path, close: Closed) -> None:

@@ -178,7 +178,7 @@ def test_the_fast_path_finds_what_the_exact_one_does(monkeypatch: pytest.MonkeyP
         for i in range(600)
     ]
     exact = DemonstrationStore(":memory:", embedder=EMBEDDER, index="exact")
-    monkeypatch.setattr("atlas.memory.store.NumpyVectors", functools.partial(NumpyVectors, project_above=500))
+    monkeypatch.setattr("atlas.memory.indexes.NumpyVectors", functools.partial(NumpyVectors, project_above=500))
     monkeypatch.setattr("atlas.memory.index.RESCORED_TRAJECTORIES", 200)
     fast = DemonstrationStore(":memory:", embedder=EMBEDDER)
     for store in (exact, fast):

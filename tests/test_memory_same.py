@@ -13,7 +13,7 @@ import pytest
 import atlas
 from atlas.cli import main
 from atlas.errors import StoreError
-from atlas.memory import Demonstration, DemonstrationStore, Memory, transfer, versions
+from atlas.memory import Demonstration, DemonstrationStore, Kept, Memory, transfer, versions
 from atlas.memory.demonstration import MOST_REPEATS, Source
 from atlas.testing import ScriptedModel
 from tests.memory_fixtures import ME, demo, spawn, view
@@ -117,7 +117,7 @@ def test_keeping_an_episode_twice_counts_once(tmp_path: Path) -> None:
             assert episode.result is not None
             kept.append((episode.result, episode.steps))
         for result, steps in kept:  # more than it names
-            assert memory.keep(result, steps) == (False, False, {})
+            assert memory.keep(result, steps) == Kept()
         assert [d.seen for d in memory.demonstrations.all()] == [MOST_REPEATS + 3]
 
 

@@ -214,6 +214,6 @@ def test_names_that_do_not_exist() -> None:
     with pytest.raises(ConfigError, match="retrieval key"):
         open_store(":memory:", keys=("goal", "reward"))
     with pytest.raises(ConfigError, match="index"):
-        open_store(":memory:", index="faiss")
+        open_store(":memory:", index="annoy")
     with pytest.raises(ConfigError, match="positive"):
         open_store(":memory:", weights={"goal": 0.0})

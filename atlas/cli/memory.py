@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atlas.cli import memory_distil, memory_judge, memory_transfer, memory_versions
+from atlas.cli import (
+    memory_check,
+    memory_copy,
+    memory_distil,
+    memory_judge,
+    memory_map,
+    memory_transfer,
+    memory_versions,
+)
 from atlas.cli.memory_common import item as the_item
 from atlas.cli.memory_common import memory_argument, opened
 
@@ -28,6 +36,9 @@ def command() -> None:
 
 
 for part in (
+    memory_check.check,
+    memory_map.show_map,
+    memory_map.reindex,
     memory_versions.log,
     memory_versions.diff,
     memory_versions.rollback,
@@ -39,6 +50,7 @@ for part in (
     memory_judge.judge,
     memory_transfer.export_memory,
     memory_transfer.import_memory,
+    memory_copy.copy,
 ):
     command.add_command(part)
 
@@ -54,12 +66,13 @@ def list_items(path: str, everything: bool, most: int, as_json: bool) -> None:
     """The playbook in PATH: its entries, each with its evidence, and its demonstrations."""
     from atlas.cli import memory_words
     from atlas.memory.transfer import HEADINGS, record_of
+    from atlas.memory.versions import reason_for
 
     with opened(path) as database:
         items = [i for kind in HEADINGS.values() for i in database.rows(kind) if i.status != "absent"]
         found = memory_words.evidence(database)
         shown = [(i, record_of(i, database.path)) for i in items if everything or i.searched]
-        reasons = {i.id: memory_words.reason_for(i, database.history(i.kind, i.id)) for i, _ in shown if not i.searched}
+        reasons = {i.id: reason_for(i, database.history(i.kind, i.id)) for i, _ in shown if not i.searched}
     if as_json:
         for one, record in shown:
             row = _row(one, record, found.get(one.id))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas.errors import ConfigError, StoreError
+from atlas.jsontext import read_json
 
 if TYPE_CHECKING:
     from atlas.memory.database import Change, Database, Item
@@ -33,10 +33,22 @@ def memory_at(path: str) -> str:
 
 
 def missing(path: str) -> bool:
-    """Whether a memory file is not there yet. Of a memory in another database only that database can tell."""
-    from atlas.memory.backend import is_url
+    """Whether a memory is not there yet, in a file or in another database."""
+    from atlas.memory.backend import there
 
-    return not is_url(path) and not Path(path).is_file()
+    return not there(path)
+
+
+def there_is(found: str) -> str:
+    """``found``, the path or URL of a memory that has to be there."""
+    from atlas.memory.backend import told
+
+    if missing(found):
+        raise StoreError(
+            f"there is no memory at {told(found)}: name a memory file or URL, as an agent was given as memory=, or a "
+            "run folder that holds one"
+        )
+    return found
 
 
 @contextmanager
@@ -44,13 +56,7 @@ def opened(path: str) -> Iterator[Database]:
     """The memory at ``path``, which has to be there: a file, a run's folder, or the URL of another database."""
     from atlas.memory.database import Database
 
-    found = memory_at(path)
-    if missing(found):
-        raise StoreError(
-            f"there is no memory at {found}: name a memory file, as an agent was given as memory=, or a run folder "
-            "that holds one"
-        )
-    with closing(Database(found)) as database:
+    with closing(Database(there_is(memory_at(path)))) as database:
         yield database
 
 
@@ -141,7 +147,7 @@ def line(change: Change, width: int = 90) -> str:
 def title(kind: str, record: str) -> str:
     """What an item is about, from its record. A damaged record is no reason not to tell of its history."""
     try:
-        fields = json.loads(record)
+        fields = read_json(record)
         return f"{fields['cue']}: {fields['action']}" if kind == "entry" else str(fields["goal"])
     except (ValueError, KeyError, TypeError):
         return "(its record cannot be read)"

@@ -70,7 +70,7 @@ def distil(
         raise ConfigError(
             f"the run {found.name} has no finished episode{f' of the arm {arm!r}' if arm else ''} to distil"
         )
-    path = memory_at(into or str(found.folder))
+    path = memory_at(into or found.place.memory("memory"))
     missed: Counter[str] = Counter()
     out = console(stderr=as_json)
 
@@ -93,10 +93,10 @@ def distil(
                 missed=lambda why: missed.update([why]),
             )
         )
-        held = len(memory)
+        held, path = len(memory), memory.path
     if not lessons and missed:
         raise ConfigError(f"none of {counted(len(episodes), 'episode')} was distilled: {missed.most_common(1)[0][0]}")
-    spend = total(paid(read_lessons(found.folder, distiller_hash(writer))))
+    spend = total(paid(read_lessons(found.place, distiller_hash(writer))))
     written = sum(len(lesson.distilled.entries) for lesson in lessons)
     dropped = [why for lesson in lessons for why in lesson.distilled.dropped]
     if as_json:
@@ -150,9 +150,9 @@ def _verdicts(run: Run, judge: str | None) -> dict[str, Verdict] | None:
 
     if judge is None:
         return None
-    lines = [line for line in read_verdicts(run.folder) if line.config.startswith(judge)]
+    lines = [line for line in read_verdicts(run.place) if line.config.startswith(judge)]
     if not lines:
         raise ConfigError(
-            f"no verdict beside {run.folder} is of a judge {judge!r}: 'atlas regrade --json' tells it as config"
+            f"no verdict beside {run.path} is of a judge {judge!r}: 'atlas regrade --json' tells it as config"
         )
     return {episode: line.verdict for episode, line in newest(lines).items()}

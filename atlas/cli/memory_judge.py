@@ -7,6 +7,7 @@ import json
 import click
 
 from atlas.cli.memory_common import counted, memory_argument, opened
+from atlas.cli.number import Number
 
 
 @click.command()
@@ -15,17 +16,17 @@ from atlas.cli.memory_common import counted, memory_argument, opened
     "--alpha",
     default=0.05,
     show_default=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     help="Chance that an entry that neither helps nor saves is ever admitted.",
 )
 @click.option(
-    "--margin", default=0.02, show_default=True, type=click.FloatRange(0, 1), help="Reward it may cost to save dollars."
+    "--margin", default=0.02, show_default=True, type=Number(0, 1), help="Reward it may cost to save dollars."
 )
 @click.option(
     "--effect",
     default=0.1,
     show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     help="The smallest gain in reward that is worth waiting for.",
 )
 @click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from atlas.words import shorten
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from atlas.memory.database import Change, Database, Item, Version
+    from atlas.memory.database import Database, Item
     from atlas.memory.demonstration import Demonstration
     from atlas.memory.pamphlet import Entry
     from atlas.memory.uplift import Evidence
@@ -45,19 +44,6 @@ def worth(found: Evidence | None) -> str:
     if found.dollars is not None:
         said.append(f"{money_interval(found.dollars)} per episode")
     return f"{', '.join(said)}, in {trials}"
-
-
-def reason_for(item: Item, history: Sequence[tuple[Version, Change]]) -> str:
-    """Why an item has its status: the reason of the last version, but for rollbacks, that gave it this status."""
-    gave = [v.reason for v, change in history if v.action == "write" and change.after.status == item.status]
-    if not history:
-        return "no version tells why: the file is damaged"
-    reason = gave[-1] if gave else history[-1][0].reason
-    # Several may have been quarantined at once.
-    found = re.search(
-        rf"{re.escape(item.id)} quarantined: (.+?)(?=; [0-9a-f]{{12,16}} quarantined: |$)", reason, re.DOTALL
-    )
-    return found[1] if found else reason
 
 
 def learned(entry: Entry) -> str:
