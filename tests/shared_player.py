@@ -44,12 +44,12 @@ class Paid:
         return found.replace(usage=usage)
 
 
-def bench(folder: Path, settings: dict[str, object]) -> None:
+def bench(folder: Path | str, settings: dict[str, object], bill: Path | None = None) -> None:
     """Play the run as ``atlas bench`` does."""
     seconds = float(str(settings.pop("seconds", 0.005)))
     settings["arms"] = tuple(settings["arms"])  # type: ignore[arg-type]
     options = replace(BenchOptions(split=HOMES, embedder="hash", demos=0, concurrency=1), **settings)
-    bill = folder.with_suffix(".bill")
+    bill = bill or Path(folder).with_suffix(".bill")
     cast = Cast(Paid(Nearest(), bill, seconds), Paid(ScriptedExpert(), bill, seconds))
     of = Bench(suite=Alfworld(), cast=cast, options=options, folder=folder)
     episodes = asyncio.run(of.run())

@@ -177,7 +177,7 @@ def test_a_forked_child_counts_once(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_keep_claims_says_so(tmp_path: Path) -> None:
     (tmp_path / CLAIMS).mkdir()
-    with pytest.raises(StoreError, match="choose a folder"):
+    with pytest.raises(StoreError, match="or choose another"):
         Claims(tmp_path, nothing)
 
 

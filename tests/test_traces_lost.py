@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,66 @@ async def test_a_lost_step_is_said_and_the_episode_marked(
     assert "a step of it cannot be shown: lines of the trace are lost" in capsys.readouterr().out
     main(["traces", "show", str(folder), "--arm", "agent"])
     assert "4 (1 lost)" in capsys.readouterr().out
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "gone": lambda line: b"",
+    "cut off": lambda line: line[: len(line) // 2] + b"\n",
+    "cut off in a multiple": lambda line: line[:-40] + b"\n",
+    "zeros from a disk": lambda line: line[:90] + bytes(30) + line[120:],
+    "no text": lambda line: line.replace(b"seen", b"se\xffn"),
+    "without what came of it": lambda line: line.replace(b'"outcome":', b'"outgoing":'),
+    "its beginning": lambda line: b"#" + line[9:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("index", range(1, 4))
+def test_a_damaged_line_is_a_lost_step_and_spares_the_rest(
+    damage: str, index: int, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line that was cut off kept the whole report from being made, and check found nothing to look at."""
+    lines = (folder / "trace.jsonl").read_bytes().splitlines(keepends=True)
+    steps = [place for place, line in enumerate(lines) if json.loads(line).get("index") == index]
+    lines[steps[0]] = DAMAGES[damage](lines[steps[0]])
+    (folder / "trace.jsonl").write_bytes(b"".join(lines))
+    short, whole = Run(folder).episodes()
+    assert (short.lost, len(short.steps), whole.lost, len(whole.steps)) == (1, 3, 0, 4)
+    with pytest.raises(SystemExit) as stop:
+        main(["traces", "check", str(folder), "--json"])
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert stop.value.code == 1 and (finding["kind"], finding["episodes"]) == ("lost", [short.id])
+    main(["traces", "show", str(folder)])
+    assert f"1 step of 1 episode ({short.id}) is not in the trace" in " ".join(capsys.readouterr().out.split())
+    main(["traces", "show", str(folder), "--json"])
+    assert json.loads(capsys.readouterr().out)["lost"] == {"steps": 1, "episodes": [short.id]}
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_a_report_marks_the_episode_and_says_it_in_the_account(compared: bool, folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    if compared:  # the page of arms, and not that of an agent
+        about = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(about | {"settings": {"kind": "bench"}}))
+    main(["report", str(folder), "-o", str(page)])
+    assert "lost" not in page.read_text()
+    for place in (1, 2):
+        without(folder, "step", place)
+    main(["report", str(folder), "-o", str(page)])
+    shown, account = page.read_text().split("<h2>The account</h2>")
+    name = Run(folder).episodes()[0].id
+    assert "The trace has lost steps." in account and f"2 steps of 1 episode ({name}) are not in the trace" in account
+    assert ", 2 lost" in shown and "Steps 2 to 3 are not in the trace" in shown
+    assert ("Something to look at" in shown) is not compared
+
+
+def test_an_episode_whose_texts_are_lost_does_not_keep_a_report_from_being_made(folder: Path, tmp_path: Path) -> None:
+    lines = (folder / "trace.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["type"] != "text"]
+    assert len(kept) < len(lines)
+    (folder / "trace.jsonl").write_text("".join(kept))
+    main(["report", str(folder), "-o", str(tmp_path / "report.html")])
+    assert "does not fit the trace format" in (tmp_path / "report.html").read_text()
 
 
 async def test_nothing_is_made_of_an_episode_that_has_lost_steps(folder: Path, tmp_path: Path) -> None:

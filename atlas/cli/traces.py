@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from atlas import tables, words
-from atlas.cli import traces_check, traces_import
+from atlas.cli import traces_check, traces_copy, traces_import, traces_pack, traces_prune
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
-from atlas.traces.account import COLLECT, ArmRow, BreakEven, arm_rows, break_even, cut_off, demo_users
+from atlas.traces import place as places
+from atlas.traces.account import COLLECT, ArmRow, BreakEven, arm_rows, break_even, cut_off, demo_users, lost_steps
 from atlas.traces.events import Supervised
+from atlas.traces.place import is_server
 from atlas.traces.reader import Run, StoredEpisode, find_run
-from atlas.traces.writer import MANIFEST
 
 
 @click.group(name="traces")
@@ -26,16 +27,20 @@ def command() -> None:
 
 command.add_command(traces_import.command)
 command.add_command(traces_check.command)
+command.add_command(traces_copy.command)
+command.add_command(traces_prune.command)
+command.add_command(traces_pack.command)
 
 
 @command.command("ls")
-@click.argument("root", default="runs", type=click.Path(path_type=Path))
+@click.argument("root", default="runs")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per run, a line each.")
-def list_runs(root: Path, as_json: bool) -> None:
-    """List the runs below ROOT, newest last."""
-    if not root.is_dir():
+def list_runs(root: str, as_json: bool) -> None:
+    """List the runs below the folder ROOT, or in the schema of that URL, newest last."""
+    if not is_server(root) and not Path(root).is_dir():
         raise StoreError(f"there is no folder {root}: name the folder that holds your runs")
     found, broken = _runs(root)
+    where = places.told(root)
     summaries = [_summary(run) for run in found]
     if as_json:
         for summary in summaries:
@@ -45,17 +50,17 @@ def list_runs(root: Path, as_json: bool) -> None:
     if found:
         out.print(_runs_table(summaries))
     elif not broken:
-        out.print(tables.plain(f"no runs below {root} yet: 'atlas demo' makes one"))
+        out.print(tables.plain(f"no runs below {where} yet: 'atlas demo' makes one"))
     for message in broken:
         out.print(tables.plain(message, "yellow"))
 
 
-def _runs(root: Path) -> tuple[list[Run], list[str]]:
+def _runs(root: str) -> tuple[list[Run], list[str]]:
     """All readable runs in order of creation, and why the others are not."""
     found, broken = [], []
-    for path in sorted(root.glob(f"**/{MANIFEST}")):
+    for place in places.below(root):
         try:
-            found.append(Run(path.parent))
+            found.append(Run(place))
         except StoreError as error:
             broken.append(str(error))
     return sorted(found, key=lambda run: float(run.manifest["created"])), broken
@@ -65,15 +70,16 @@ def _summary(run: Run) -> dict[str, Any]:
     episodes = run.episodes()
     rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)
     planned = _planned(run)
+    gone = run.pruned()
     return {
         "name": run.name,
-        "folder": str(run.folder),
+        "folder": run.path,
         "created": run.manifest["created"],
         "episodes": sum(row.episodes for row in rows),
         "planned": sum(planned.values()) if planned else None,
         "open": sum(e.result is None for e in episodes),
         "arms": {row.arm: row.success.model_dump() for row in rows},
-        "dollars": total(s for e in episodes for s in e.spend).dollars,
+        "dollars": total([*(s for e in episodes for s in e.spend), *(gone.spend if gone else ())]).dollars,
     }
 
 
@@ -125,7 +131,9 @@ def show(run: str, episode: str | None, arm: str | None, failed: bool, prompts: 
     EPISODE is the beginning of an episode's id; --arm and --failed list the ids.
     """
     opened = find_run(run)
-    episodes = opened.episodes()
+    # All of them where the arms have to be known.
+    one = episode if arm is None else None
+    episodes = opened.episodes(among=None if one is None else lambda id: id.startswith(one))
     if arm is not None and arm not in {e.arm for e in episodes}:
         known = ", ".join(dict.fromkeys(e.arm for e in episodes)) or "none yet"
         raise ConfigError(f"the run {opened.name} has no arm {arm!r}: its arms are {known}")
@@ -135,7 +143,7 @@ def show(run: str, episode: str | None, arm: str | None, failed: bool, prompts: 
     elif arm is not None or failed:
         _show_episodes([e for e in chosen if not failed or not (e.result and e.result.success)], as_json=as_json)
     else:
-        _show_run(opened, as_json=as_json)
+        _show_run(opened, episodes, as_json=as_json)
 
 
 def _only(episodes: list[StoredEpisode], prefix: str) -> StoredEpisode:
@@ -162,6 +170,7 @@ def _show_episode(episode: StoredEpisode, *, prompts: bool, as_json: bool) -> No
                 "task": episode.task.model_dump(exclude={"instructions"}),
                 "result": episode.result.model_dump(mode="json", exclude={"task"}) if episode.result else None,
                 "lost": episode.lost,
+                "resumed": episode.resumed,
                 "steps": [step.model_dump(mode="json", exclude=hidden) for step in episode.steps],
             }
         )
@@ -219,18 +228,19 @@ def _episode_row(episode: StoredEpisode) -> dict[str, Any]:
     }
 
 
-def _show_run(run: Run, *, as_json: bool) -> None:
+def _show_run(run: Run, episodes: list[StoredEpisode], *, as_json: bool) -> None:
     from atlas.traces.roles import roles_of
 
-    episodes = run.episodes()
     rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)
     roles = roles_of(run, (e.arm for e in episodes))
     even = break_even(rows, roles, using=demo_users(episodes, roles))
     lost, lost_usage = cut_off(episodes)
+    short = lost_steps(episodes)
     running = sum(e.result is None for e in lost)
     interrupted = sum(e.result is not None and e.result.stop in INTERRUPTED for e in lost)
     again = sum(e.retried for e in lost)
     changes = [event for event in run.events() if isinstance(event, Supervised)]
+    gone = run.pruned()
     if as_json:
         account = {
             "name": run.name,
@@ -245,6 +255,8 @@ def _show_run(run: Run, *, as_json: bool) -> None:
                 "retried": again,
                 "usage": lost_usage.model_dump(),
             },
+            "lost": short.model_dump(),
+            "pruned": gone.model_dump(mode="json") if gone else None,
         }
         click.echo(json.dumps(account))
         return
@@ -262,13 +274,17 @@ def _show_run(run: Run, *, as_json: bool) -> None:
         said = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number)
         cost = words.dollars(lost_usage)
         out.print(tables.plain(f"attempts without a result: {said}: {cost}, in no row above", "yellow"))
+    if short.steps:
+        out.print(tables.plain(short.said(), "yellow"))
+    if gone:
+        out.print(tables.plain(words.pruned(gone)))
 
 
 def _print_head(out: Any, run: Run) -> None:
     made = datetime.fromtimestamp(run.manifest["created"]).strftime("%Y-%m-%d %H:%M")
     about = run.about
     out.print(tables.plain(str(about.get("title") or run.name), "bold"))
-    out.print(tables.plain(f"{run.folder}, made {made} with atlas {run.manifest.get('atlas', '?')}", "dim"))
+    out.print(tables.plain(f"{run.path}, made {made} with atlas {run.manifest.get('atlas', '?')}", "dim"))
     for note in about.get("notes") or ():
         out.print(tables.plain(f"  {note}", "dim"))
 

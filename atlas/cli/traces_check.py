@@ -20,8 +20,8 @@ def command(run: str, as_json: bool) -> int:
     """Look whether RUN (a folder, or a name below ./runs) needs somebody's eye.
 
     Exit code 0 where all is fine, 1 where there is something to look at: the success of a wrapped agent has dropped,
-    recent episodes ended with errors, none of them has a score, or audits found the student agreeing on something
-    wrong.
+    recent episodes ended with errors, none of them has a score, audits found the student agreeing on something wrong,
+    or the trace has lost steps or holds a packed segment that is damaged. All of the trace is read, packed or not.
     """
     from atlas.traces.check import check
 
@@ -56,8 +56,9 @@ def _print(found: Checked, run: Run) -> None:
             )
         out.print(table)
     for finding in found.findings:
-        out.print(tables.plain(f"{finding.arm}: {finding.said.removeprefix(f'{finding.arm}: ')}", "yellow"))
+        of = f"{finding.arm}: " if finding.arm else ""
+        out.print(tables.plain(f"{of}{finding.said.removeprefix(of)}", "yellow"))
         for name in finding.episodes:
-            out.print(tables.plain(f"  atlas traces show {run.folder} {name}", "dim"))
+            out.print(tables.plain(f"  atlas traces show {run.path} {name}", "dim"))
     if found.ok:
         out.print("fine: nothing to look at" if found.arms else "fine so far: no episode has ended yet")

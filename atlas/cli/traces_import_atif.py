@@ -10,6 +10,7 @@ import click
 
 from atlas.cli.stopping import goes_on
 from atlas.errors import DataError
+from atlas.jsontext import read_json
 from atlas.records import STUDENT, TEACHER
 
 
@@ -47,7 +48,7 @@ def command(files: tuple[Path, ...], out: Path, actor: str, scores: Path | None,
 
 def _scores(path: Path) -> dict[str, float]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it is not one JSON object")
         found = {str(name): float(score) for name, score in content.items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from atlas.cli.number import Number
 from atlas.cli.stopping import goes_on
 from atlas.errors import DataError
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     help="Folder of the run.",
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with questions/, by which tasks are numbered.")
-@click.option("--memory", type=click.Path(path_type=Path), help="Also put what train incidents teach into this memory.")
+@click.option("--memory", help="FILE or URL of a memory: also put what train incidents teach into it.")
 @click.option(
     "--train-incident",
     "incidents",
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--at-least",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     default=1.0,
     show_default=True,
     help="With --memory: reward.",
@@ -52,7 +53,7 @@ def command(
     files: tuple[Path, ...],
     out: Path,
     data: Path | None,
-    memory: Path | None,
+    memory: str | None,
     incidents: tuple[int, ...],
     at_least: float,
     embedder: str,

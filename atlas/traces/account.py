@@ -220,3 +220,29 @@ def cut_off(episodes: Iterable[StoredEpisode]) -> tuple[list[StoredEpisode], Usa
     shows it."""
     lost = [e for e in episodes if e.result is None or e.result.stop in INTERRUPTED or e.retried]
     return lost, total(s for e in lost for s in e.spend)
+
+
+class Lost(Record):
+    """Steps that were taken, and that the trace does not have any more, or not whole."""
+
+    steps: int = 0
+    episodes: tuple[str, ...] = ()
+    """Ids of the episodes that lost them."""
+
+    def said(self, shown: int = 5) -> str:
+        """What a reader of the run has to know of it; nothing where none is lost."""
+        if not self.steps:
+            return ""
+        names = ", ".join(self.episodes[:shown]) + (", ..." if len(self.episodes) > shown else "")
+        return (
+            f"{self.steps} step{'s' * (self.steps != 1)} of {len(self.episodes)} episode"
+            f"{'s' * (len(self.episodes) != 1)} ({names}) {'are' if self.steps != 1 else 'is'} not in the trace, whose "
+            "lines are lost or damaged: what these episodes came to and cost is counted, and nothing is learned from "
+            "them, exported or judged"
+        )
+
+
+def lost_steps(episodes: Iterable[StoredEpisode]) -> Lost:
+    """What ``episodes`` have lost."""
+    short = [episode for episode in episodes if episode.lost]
+    return Lost(steps=sum(episode.lost for episode in short), episodes=tuple(episode.id for episode in short))

@@ -1,5 +1,5 @@
 """Whether a run needs somebody's eye: success that has dropped, errors, episodes that nobody scores, audits that say
-the student agrees on something wrong. From the trace alone."""
+the student agrees on something wrong, steps that the trace has lost. From the trace alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from atlas.records import INTERRUPTED, Episode, Record, Stop
 from atlas.standing import TAUGHT, TRIED, Standing
 from atlas.stats import Interval, wilson
-from atlas.traces.account import arm_rows
+from atlas.traces.account import arm_rows, lost_steps
 from atlas.traces.audit import audit_rows
 from atlas.traces.events import Supervised
 from atlas.traces.reader import Run, StoredEpisode
@@ -30,8 +30,9 @@ class Finding(Record):
     """Something to look at."""
 
     kind: str
-    """``success``, ``errors``, ``unscored`` or ``audits``."""
+    """``success``, ``errors``, ``unscored``, ``audits``, ``lost`` or ``damaged``."""
     arm: str
+    """Empty for what is of the run as a whole."""
     said: str
     episodes: tuple[str, ...] = ()
     """Ids of some that show it, the newest first."""
@@ -62,7 +63,8 @@ class Checked(Record):
 
 def check(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Checked:
     """Look at ``run``; one without a finished episode is fine so far. ``stored`` are its episodes, where they are read
-    already."""
+    already; where they are not, closed segments of the trace are read whole, to see that they are what they were."""
+    damaged = run.damaged() if stored is None else []
     stored = run.episodes() if stored is None else stored
     ended = [e.result for e in stored if e.result is not None and not e.retried and e.result.stop not in INTERRUPTED]
     told = [event for event in run.events() if isinstance(event, Supervised)]
@@ -104,6 +106,9 @@ def check(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Checked:
                 supervision=stands,
             )
         )
+    if (lost := lost_steps(stored)).steps:
+        findings.append(Finding(kind="lost", arm="", said=lost.said(), episodes=lost.episodes[::-1][:SHOWN]))
+    findings += [Finding(kind="damaged", arm="", said=f"{said}: restore it from a copy") for said in damaged]
     return Checked(run=run.name, ok=not findings, arms=tuple(arms), findings=tuple(findings))
 
 

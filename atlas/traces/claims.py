@@ -1,7 +1,8 @@
 """What the processes that share a run tell each other: who plays which episode, and what each of them has used.
 
-It is one small file beside the trace. A claim is a lock on one byte of it, and so is a process's row in the ledger. The
-system gives both back when the process is gone, however it went: nothing has to expire, and nothing is cleaned up.
+In a folder it is one small file beside the trace. A claim is a lock on one byte of it, and so is a process's row in the
+ledger. The system gives both back when the process is gone, however it went: nothing has to expire, and nothing is
+cleaned up. On a server see :mod:`atlas.traces.server_claims`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from atlas.errors import StoreError
 from atlas.records import Usage
+from atlas.traces.place import Place, place_of
 
 CLAIMS = "claims"
 WAIT = 0.2
@@ -38,29 +40,21 @@ _GUARD, _ROWS, _KEYS = 1 << 40, 1 << 41, 1 << 62
 
 
 class Claims:
-    """This process's part in the run in ``folder``. Shared by threads; a forked child takes a row of its own.
+    """This process's part in a run. Shared by threads; a forked child takes a row of its own.
 
     ``spent`` tells what the trace says was used, and is asked where no other process is at work: the run has used that
     at the least, also where the ledger is lost. None takes no row in the ledger, and posts nothing.
     """
 
-    def __init__(self, folder: str | Path, spent: Callable[[], Usage] | None = None) -> None:
-        self._path = Path(folder) / CLAIMS
-        self._lock = threading.Lock()
-        self._ledger = spent is not None
-        self._posted = (0.0, 0)
-        self._file, self._row, self._offset = self._join(spent)
-        self._pid = os.getpid()
+    def __init__(self, folder: str | Path | Place, spent: Callable[[], Usage] | None = None) -> None:
+        self._held = place_of(folder).held(spent)
 
     def claim(self, key: object) -> bool:
         """Whether the episode ``key`` is this process's to play: nobody else is playing it."""
-        with self._lock:
-            self._forked()
-            return self._locked(self._file, _byte(key))
+        return self._held.claim(key)
 
     def release(self, key: object) -> None:
-        with self._lock:
-            self._locked(self._file, _byte(key), fcntl.F_UNLCK)
+        self._held.release(key)
 
     @asynccontextmanager
     async def turn(self, key: object) -> AsyncIterator[None]:
@@ -76,6 +70,44 @@ class Claims:
 
     def post(self, dollars: float | None, tokens: int) -> None:
         """This process has used so much so far; None where a model has no price."""
+        self._held.post(dollars, tokens)
+
+    def total(self) -> tuple[float | None, int]:
+        """Dollars and tokens that the run has used, by all of its processes."""
+        return self._held.total()
+
+    def close(self) -> None:
+        """Everything that was claimed is free. What was used stays in the ledger."""
+        self._held.close()
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class FileClaims:
+    """:class:`Claims` in the run in ``folder``."""
+
+    def __init__(self, folder: str | Path, spent: Callable[[], Usage] | None = None) -> None:
+        self._path = Path(folder) / CLAIMS
+        self._lock = threading.Lock()
+        self._ledger = spent is not None
+        self._posted = (0.0, 0)
+        self._file, self._row, self._offset = self._join(spent)
+        self._pid = os.getpid()
+
+    def claim(self, key: object) -> bool:
+        with self._lock:
+            self._forked()
+            return self._locked(self._file, _byte(key))
+
+    def release(self, key: object) -> None:
+        with self._lock:
+            self._locked(self._file, _byte(key), fcntl.F_UNLCK)
+
+    def post(self, dollars: float | None, tokens: int) -> None:
         with self._lock:
             self._forked()
             self._posted = (math.nan if dollars is None else dollars), tokens
@@ -83,19 +115,11 @@ class Claims:
             os.pwrite(self._file, _ROW.pack(*row), self._row * _ROW.size)
 
     def total(self) -> tuple[float | None, int]:
-        """Dollars and tokens that the run has used, by all of its processes."""
-        dollars, tokens = _sum(self._read(self._file))
+        dollars, tokens = summed(self._read(self._file))
         return (None if math.isnan(dollars) else dollars), tokens
 
     def close(self) -> None:
-        """Everything that was claimed is free. What was used stays in the ledger."""
         os.close(self._file)
-
-    def __enter__(self) -> Claims:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _join(self, spent: Callable[[], Usage] | None) -> tuple[int, int, tuple[float, int]]:
         """The file, the row that is ours, and what stands in it of a process that is gone."""
@@ -109,7 +133,7 @@ class Claims:
                 free = [i for i in range(1, len(rows)) if self._free(file, i)]
                 if spent is not None and len(free) == len(rows) - 1:
                     # Nobody reads it now: the rows of those that are gone become one.
-                    rows, free = [_most(_sum(rows), spent())], []
+                    rows, free = [most(summed(rows), spent())], []
                     os.ftruncate(file, 0)
                     os.pwrite(file, _ROW.pack(*rows[0]), 0)
                 mine = free[0] if free else len(rows)
@@ -122,8 +146,8 @@ class Claims:
                 raise
         except OSError as error:
             raise StoreError(
-                f"what the processes of a run share cannot be kept in {self._path} ({error.strerror}): choose a folder "
-                "on a disk that knows locks, with -o"
+                f"what the processes of a run share cannot be kept in {self._path} ({error.strerror}): make the "
+                "folder writable, or choose another, on a disk that knows locks"
             ) from error
         return file, mine, before
 
@@ -173,11 +197,11 @@ def _byte(key: object) -> int:
     return _KEYS + int.from_bytes(blake2b(repr(key).encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big")
 
 
-def _sum(rows: list[tuple[float, int]]) -> tuple[float, int]:
+def summed(rows: list[tuple[float, int]]) -> tuple[float, int]:
     return math.fsum(dollars for dollars, _ in rows), sum(tokens for _, tokens in rows)
 
 
-def _most(ledger: tuple[float, int], spent: Usage) -> tuple[float, int]:
+def most(ledger: tuple[float, int], spent: Usage) -> tuple[float, int]:
     """What was used by ``ledger`` and by the trace: a killed process may have told the one and not the other."""
     dollars = math.nan if spent.at_most is None else spent.at_most
     if not math.isnan(ledger[0]):

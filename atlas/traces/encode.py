@@ -28,6 +28,14 @@ def encoded(event: dict[str, Any]) -> bytes:
         )
 
 
+def line_of(event: dict[str, Any]) -> bytes:
+    """An event that holds records, which leave out their fields that have defaults."""
+    try:
+        return _ENCODER.encode(event)
+    except (UnicodeEncodeError, TypeError):
+        return encoded(msgspec.to_builtins(event, enc_hook=_plain, str_keys=True))
+
+
 def step_line(episode_id: str, step: Step, prompt: dict[str, Any]) -> bytes:
     """A step with its packed ``prompt``; fields that have their defaults are left out."""
     try:

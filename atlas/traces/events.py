@@ -1,12 +1,13 @@
-"""What a trace tells besides episodes: that supervision changed, and what was learned. Lines of their own, after the
-episode that brought it about; older readers pass over them."""
+"""What a trace tells besides episodes: that supervision changed, what was learned, and that an episode went on after
+its process was stopped. Lines of their own; older readers pass over them."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
+from atlas.money import Spend
 from atlas.record import Record
 from atlas.standing import Change
 
@@ -37,17 +38,36 @@ class Learned(Record):
     """Whether it became a demonstration."""
     settled: dict[str, str] = Field(default_factory=dict)
     """The status that evidence gave to entries, by id."""
+    entries: tuple[str, ...] = ()
+    """The entries that it was distilled to, new ones and those that gained support, by id."""
+    judged: float | None = None
+    """The reward that judges gave it; None where none was asked, or gave one."""
+    missing: str = ""
+    """Why there is no verdict or no lesson, where somebody was asked for it."""
+    spend: tuple[Spend, ...] = ()
+    """What judging and distilling used: a part of the episode's, whose result was recorded anew with it."""
 
 
-Event = Supervised | Learned
+class Resumed(Record):
+    """An episode whose process was stopped goes on in another: its steps from here on were taken there."""
 
-KINDS: dict[str, type[Supervised] | type[Learned]] = {"supervised": Supervised, "learned": Learned}
+    time: float
+    """Unix time."""
+    arm: str
+    episode: str
+    by: Literal["conversation", "name"]
+    """How it was found again: by its conversation, which begins as it did, or by the name that its calls gave."""
+
+
+Event = Supervised | Learned | Resumed
+
+KINDS: dict[str, type[Event]] = {"supervised": Supervised, "learned": Learned, "resumed": Resumed}
 """By the type of their lines."""
 
 
 def kind_of(event: Event) -> str:
     """The type of an event's line."""
-    return "supervised" if isinstance(event, Supervised) else "learned"
+    return next(kind for kind, known in KINDS.items() if isinstance(event, known))
 
 
 @runtime_checkable

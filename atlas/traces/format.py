@@ -10,6 +10,7 @@ back exactly.
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -17,8 +18,16 @@ from atlas.records import Message, Prompt, content_hash
 
 SCHEMA = 2
 """Raised when a reader of an older version could misread a newer file."""
-READS = (1, 2)
+GROWN = 3
+"""Of runs that an older reader would misread: episodes were taken out, or the trace is in segments."""
+READS = (1, 2, 3)
 """In 1 the prompt and the spend of a step stood with its decision."""
+
+STEP = re.compile(rb'\{"type":"step","episode":"([^"\\]+)"')
+"""How the writer begins a step's line: enough to know whose it is without parsing it."""
+TEXT = re.compile(rb'\{"type":"text","hash":"([0-9a-f]+)"')
+EVENT = re.compile(rb'\{"type":"(supervised|learned|resumed)"')
+PRUNED = re.compile(rb'\{"type":"pruned"')
 
 
 def pack_prompt(prompt: Prompt, before: Prompt) -> tuple[dict[str, Any], dict[str, str]]:

@@ -10,7 +10,7 @@ from atlas.records import Episode, Stop
 
 
 def rescored(episode: Episode, score: float, *, at_least: float) -> Episode:
-    """``episode`` with that score; it is a success from ``at_least`` on.
+    """``episode`` with that score, in place of a judge's; it is a success from ``at_least`` on.
 
     Raises ConfigError for one that was stopped from outside or ended with an error: it has no result to score.
     """
@@ -18,4 +18,4 @@ def rescored(episode: Episode, score: float, *, at_least: float) -> Episode:
         raise ConfigError(f"a score is a finite number, not {score}")
     if episode.stop in (Stop.ERROR, Stop.CANCELLED, Stop.RUN_BUDGET):
         raise ConfigError(f"episode {episode.id} stopped with {episode.stop}, which is no result that could be scored")
-    return episode.replace(score=float(score), success=success(float(score), at_least=at_least))
+    return episode.replace(score=float(score), success=success(float(score), at_least=at_least), verdict=None)

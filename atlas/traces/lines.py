@@ -1,22 +1,21 @@
-"""Appending to a file of JSON lines that several processes write and any of them may be killed at."""
+"""A file of JSON lines that several processes append to, any of which may be killed: written, read, followed."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, Self
 
 from atlas.errors import StoreError
 
 
-def append_line(path: Path, content: str) -> None:
+def append_line(path: Path, content: str | bytes, *, lasting: bool = True) -> None:
     """Append ``content`` as a line in one write under a lock; a line that a killed process left unfinished is closed
-    first. Raises StoreError where the file cannot be written."""
-    raw = content.encode() + b"\n"
+    first. It is forced to the disk where it is ``lasting``. Raises StoreError where the file cannot be written."""
+    raw = (content.encode() if isinstance(content, str) else content) + b"\n"
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -27,30 +26,15 @@ def append_line(path: Path, content: str) -> None:
             written = os.write(file, raw)
             while written < len(raw):
                 written += os.write(file, raw[written:])
-            os.fsync(file)
+            if lasting:
+                os.fsync(file)
         finally:
             os.close(file)
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error.strerror}): make it writable") from error
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """The line numbers, from 1, and values of all whole lines; none where there is no file. A line that a kill cut off
-    is left out. Raises StoreError where the file cannot be read."""
-    if not path.exists():
-        return
-    try:
-        raw = path.read_bytes().splitlines()
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}): make it readable") from error
-    for number, text in enumerate(raw, 1):
-        try:
-            yield number, json.loads(text)
-        except ValueError:
-            continue
-
-
-class Tail:
+class FileTail:
     """What is appended to ``path``, by any process: from now on, or all of it where ``whole``."""
 
     def __init__(self, path: Path, *, whole: bool = False) -> None:
@@ -69,10 +53,48 @@ class Tail:
                 self._offset += len(line)
                 yield line
 
-    def new(self) -> list[dict[str, Any]]:
-        """The records in these lines."""
-        found = []
-        for line in self.lines():
-            with suppress(ValueError):
-                found.append(json.loads(line))
-        return [value for value in found if isinstance(value, dict)]
+
+@dataclass(frozen=True)
+class Plain:
+    """A file of lines as it was when it was looked at. It is handed in open: it may have another name by then."""
+
+    path: Path
+    identity: tuple[int, int]
+    size: int
+    mtime: int
+
+    @classmethod
+    def at_path(cls, path: Path) -> Self:
+        """Raises FileNotFoundError where there is none."""
+        found = os.stat(path)
+        return cls(path, (found.st_dev, found.st_ino), found.st_size, found.st_mtime_ns)
+
+    def lines(self, file: BinaryIO, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(place, line) from ``start`` on, which is where a line begins; the last one may be cut off."""
+        file.seek(start)
+        for line in file:
+            yield start, line
+            start += len(line)
+
+    def at(self, file: BinaryIO, places: Sequence[int]) -> Iterator[bytes]:
+        """The lines at these places."""
+        for place in places:
+            file.seek(place)
+            yield file.readline()
+
+    def tail(self, file: BinaryIO) -> bytes:
+        """The end of what it held."""
+        begin = max(0, self.size - _END)
+        return os.pread(file.fileno(), self.size - begin, begin)
+
+
+_END = 4096
+
+
+def mend(path: Path) -> None:
+    """Cut off a line that a kill left unfinished. Nobody else writes. Raises OSError."""
+    end = 0
+    with path.open("rb") as file:
+        for line in file:
+            end += len(line) if line.endswith(b"\n") else 0
+    os.truncate(path, end)

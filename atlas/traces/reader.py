@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from atlas.errors import StoreError
-from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor, counted, retried
+from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor, counted, retried, total
 from atlas.traces.events import KINDS, Event
-from atlas.traces.format import unpack_prompt
-from atlas.traces.lines import Tail
-from atlas.traces.writer import MANIFEST, TRACE, read_manifest
-
-_STEP = re.compile(rb'\{"type":"step","episode":"([^"\\]+)"')
-"""How the writer begins a step's line: enough to know whose it is without parsing it."""
-_EVENT = re.compile(rb'\{"type":"(supervised|learned)"')
-_INDEX = b',"index":'
-"""What stands before the number of a step: nothing before that has such a key, and quotes within texts are escaped."""
+from atlas.traces.format import EVENT, PRUNED, STEP, unpack_prompt
+from atlas.traces.index import Among, Index, StepLines, concerns, index_of, parsed
+from atlas.traces.place import MANIFEST, TRACE, Log, Place, is_server, place_of
+from atlas.traces.pruned import Pruned
 
 log = logging.getLogger("atlas.traces")
 
@@ -31,7 +24,7 @@ log = logging.getLogger("atlas.traces")
 class StoredEpisode:
     """An episode as the trace holds it. ``result`` is None while it is running, or where its process was killed.
 
-    Its steps stay in the file until they are asked for: a run of thousands of episodes is listed in little memory.
+    Its steps stay in the trace until they are asked for: a run of thousands of episodes is listed in little memory.
     """
 
     id: str
@@ -44,30 +37,36 @@ class StoredEpisode:
     """Whether any step was shown demonstrations, or entries of pamphlets, which are learned from them."""
     retried: bool = False
     """Whether it ended with an error and was played again to a result: it is an earlier attempt, and counts in none."""
-    _trace: Path = field(default=Path(), repr=False)
-    _offsets: list[int] = field(default_factory=list, repr=False)
-    """Where the lines of its steps begin in the file."""
+    resumed: list[str] = field(default_factory=list)
+    """How it was found again, each time that its process was stopped and another went on with it."""
+    _trace: Log | None = field(default=None, repr=False)
+    _lines: list[tuple[int, StepLines]] = field(default_factory=list, repr=False)
+    """Where a part of the trace begins, and its lines that are steps of this one."""
     _texts: dict[str, str] = field(default_factory=dict, repr=False)
-    _indexes: set[int] = field(default_factory=set, repr=False)
-    """Which steps these lines say they are; fewer than lines where some do not say."""
+    _unended: Callable[[], Mapping[str, Iterable[Any]]] = field(default=dict, repr=False)
+    """See :meth:`atlas.traces.place.Place.unended`."""
 
     @property
     def lost(self) -> int:
-        """How many of its steps are not in the file though they were taken, as the numbers of the others and the result
-        tell. Whoever learns from episodes or judges them leaves out those that have lost some."""
-        there = len(self._indexes)
-        if there < len(self._offsets):  # of a build that wrote lines in another way, or written twice
-            there = len(self._offsets)
-        last = max(self._indexes, default=-1) + 1
+        """How many of its steps the file does not have, or not whole, though they were taken, as the numbers of the
+        others and the result tell. Whoever learns from episodes or judges them leaves out those that have lost some."""
+        there = sum(len(lines.places) for _, lines in self._lines)
+        last = max((max(lines.indexes, default=-1) for _, lines in self._lines), default=-1) + 1
         return max(0, last - there, (self.result.steps if self.result is not None else 0) - there)
 
-    def _has(self, offset: int, line: bytes, retrieved: bool) -> None:
-        """A line is one of its steps."""
-        self._offsets.append(offset)
-        _, _, after = line.partition(_INDEX)
-        if (index := after[:12].partition(b",")[0]).isdigit():
-            self._indexes.add(int(index))
-        self.retrieved = self.retrieved or retrieved
+    @property
+    def recorded(self) -> int:
+        """How many of its steps the trace has."""
+        return len(self._indexes())
+
+    def _has(self, lines: StepLines, base: int) -> None:
+        """These lines, of a part of the trace that begins at ``base``, are steps of it."""
+        self._lines.append((base, lines))
+        self.retrieved = self.retrieved or lines.retrieved
+
+    def _indexes(self) -> set[int]:
+        """Which steps its lines are: fewer than lines where one was written twice."""
+        return {index for _, lines in self._lines for index in lines.indexes}
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -76,7 +75,8 @@ class StoredEpisode:
         """
         steps: list[Step] = []
         before = Prompt()
-        whole = next((i for i in range(len(self._indexes)) if i not in self._indexes), len(self._offsets))
+        there = self._indexes()
+        whole = next((i for i in range(len(there)) if i not in there), len(there))
         for raw in sorted(self._raw_steps(), key=lambda line: int(line["index"])):
             body = {k: v for k, v in raw.items() if k not in ("type", "episode", "outcome_admissible", "prompt")}
             try:
@@ -97,32 +97,41 @@ class StoredEpisode:
 
     @property
     def spend(self) -> tuple[Spend, ...]:
-        """What the episode used: by its result, or by its steps where it has none."""
+        """What the episode used: by its result, or, where it has none, by its steps and what its server keeps of it."""
         if self.result is not None:
             return self.result.spend
         rows = (s for line in self._raw_steps() for s in _spent(line))
-        return by_actor(Spend.model_validate(s) for s in rows)
+        steps, kept = (
+            by_actor(Spend.model_validate(s) for s in found) for found in (rows, self._unended().get(self.id, ()))
+        )
+        # What is kept is of the steps, too, unless it could not be written any more.
+        return max(kept, steps, key=lambda spend: total(spend).calls)
 
     def _raw_steps(self) -> list[dict[str, Any]]:
-        found = []
-        with self._trace.open("rb") as file:
-            for offset in self._offsets:
-                file.seek(offset)
-                event = _parsed(file.readline())
-                if event is not None and "index" in event and "decision" in event:
-                    found.append(event)
-        return found
+        places = [base + place for base, lines in self._lines for place in lines.places]
+        if self._trace is None or not places:
+            return []
+        events = [event for event in map(parsed, self._trace.at(places)) if event is not None]
+        if any(event.get("episode") != self.id for event in events):
+            raise StoreError(f"{self._trace.path} was changed meanwhile: do it again")
+        return [event for event in events if "index" in event and "decision" in event]
 
 
 class Run:
-    """A run folder, opened for reading."""
+    """A run, in a folder or on a server, opened for reading."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.name = self.folder.name
-        if not (self.folder / MANIFEST).is_file():
-            raise StoreError(f"{self.folder} holds no run ({MANIFEST} is missing): list runs with 'atlas traces ls'")
-        self.manifest = read_manifest(self.folder / MANIFEST)
+    def __init__(self, folder: str | Path | Place) -> None:
+        self.place = place_of(folder)
+        self.name = self.place.name
+        self.path = self.place.path
+        """As a command takes it; a URL is without its password."""
+        self.manifest = self.place.manifest()
+        self._trace = self.place.log(TRACE)
+
+    @property
+    def folder(self) -> Path:
+        """Raises ConfigError for a run on a server."""
+        return self.place.folder()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -135,33 +144,46 @@ class Run:
         """The settings and all else that is told of the run, for showing: a copy."""
         return {**self.settings, **(self.manifest.get("about") or {})}
 
-    def episodes(self) -> list[StoredEpisode]:
-        """All episodes in order of their start, those without an end included."""
+    def episodes(
+        self, lines: Iterable[tuple[int, int, bytes]] | None = None, *, among: Among | None = None
+    ) -> list[StoredEpisode]:
+        """All episodes in order of their start, those without an end included; those in some ``lines`` of the trace
+        alone, where they are given, and only those whose ids are ``among`` some."""
         found: dict[str, StoredEpisode] = {}
-        texts: dict[str, str] = {}
-        strays: dict[str, list[tuple[int, bytes, bool]]] = {}
-        for number, offset, line in self._lines():
-            step = _STEP.match(line)
-            if step is not None:
-                episode = found.get(step[1].decode())
-                # Quotes within texts are escaped, so this stands nowhere but in a decision.
-                used = b'"retrieved":[{' in line or b'"guidance":[{' in line
-                if episode is None:
-                    strays.setdefault(step[1].decode(), []).append((offset, line, used))
-                else:
-                    episode._has(offset, line, used)
-            elif (event := _parsed(line)) is not None:
-                try:
-                    self._take(event, found, texts)
-                except (KeyError, ValueError) as error:
-                    raise self._damaged(number) from error
+        anew: dict[str, int] = {}
+        """Where those begin that were begun again by the same id: an import that was cut off writes them again."""
+        texts = _Texts(self._trace)
+        parts = [*self._trace.indexes()] if lines is None else [index_of(lines)]
+        for part in parts:
+            texts.add(part)
+            for (number, line), place in zip(part.told(), part.places, strict=True):
+                event = parsed(line) if concerns(line, among) else None
+                if event is not None:
+                    try:
+                        if event.get("type") == "start" and event["episode"] in found:
+                            anew[event["episode"]] = part.before[1] + place
+                        self._take(event, found, texts)
+                    except (KeyError, ValueError) as error:
+                        raise self._damaged(number) from error
         for again in retried(e.result for e in found.values() if e.result is not None):
             if again in found:
                 found[again].retried = True
-        for name, lines in strays.items():
-            for place in lines if name in found else ():  # its beginning is lost, and its end tells the same
-                found[name]._has(*place)
-        self._complain(found, sum(name not in found for name in strays))
+        if among is not None:
+            found = {name: episode for name, episode in found.items() if among(name)}
+        unknown: set[str] = set()
+        for part in parts:
+            for name, steps in part.steps.items():
+                # Where its beginning is lost its end tells the same.
+                if name in found:
+                    found[name]._has(steps.since(anew.get(name, 0) - part.before[1]), part.before[1])
+                else:
+                    unknown.add(name)
+        unended = cache(self.place.unended)
+        for episode in found.values():
+            if episode.result is None and lines is None:
+                episode._unended = unended
+        if lines is None:
+            self._complain(found, 0 if among else len(unknown))
         return list(found.values())
 
     def _complain(self, found: dict[str, StoredEpisode], unknown: int) -> None:
@@ -173,7 +195,7 @@ class Run:
             log.warning(
                 "%s has lost lines: %d steps of %d episodes (%s)%s. These episodes count in the account; nothing is "
                 "learned from them, exported or judged",
-                self.folder / TRACE,
+                self._trace.path,
                 steps,
                 len(short),
                 ", ".join(episode.id for episode in short[:5]) + (", ..." if len(short) > 5 else ""),
@@ -184,8 +206,8 @@ class Run:
         """The results of all finished episodes, in order of their end, without those that were played again after an
         error."""
         results: dict[str, Episode] = {}
-        for number, _, line in self._lines():
-            event = None if _STEP.match(line) else _parsed(line)
+        for number, line in self._told():
+            event = parsed(line) if concerns(line, None) else None
             if event is not None and event.get("type") == "end":
                 try:
                     result = _result(event)
@@ -196,11 +218,12 @@ class Run:
         return counted(results.values())
 
     def events(self) -> list[Event]:
-        """What the trace tells besides episodes, in the order it happened: changes of supervision, what was learned."""
+        """What the trace tells besides episodes, in the order it happened: changes of supervision, what was learned,
+        episodes that went on elsewhere."""
         found: list[Event] = []
-        for number, _, line in self._lines():
-            kind = _EVENT.match(line)
-            event = _parsed(line) if kind is not None else None
+        for number, line in self._told():
+            kind = EVENT.match(line)
+            event = parsed(line) if kind is not None else None
             if kind is not None and event is not None:
                 told = {name: value for name, value in event.items() if name != "type"}
                 try:
@@ -208,6 +231,28 @@ class Run:
                 except ValueError as error:
                     raise self._damaged(number) from error
         return found
+
+    def pruned(self) -> Pruned | None:
+        """What was taken out of the run, in totals; None where nothing was."""
+        found: Pruned | None = None
+        for number, line in self._told():
+            event = parsed(line) if PRUNED.match(line) else None
+            if event is not None:
+                try:
+                    found = Pruned.model_validate({name: value for name, value in event.items() if name != "type"})
+                except ValueError as error:
+                    raise self._damaged(number) from error
+        return found
+
+    def used(self) -> tuple[Spend, ...]:
+        """All that the run has used: by its episodes, also those that were cut off, and by those taken out of it."""
+        gone = self.pruned()
+        return by_actor([*(s for e in self.episodes() for s in e.spend), *(gone.spend if gone else ())])
+
+    def damaged(self) -> list[str]:
+        """What is wrong with the closed segments of its trace, reading all of them; their indexes are made anew where
+        they tell something else."""
+        return self._trace.damaged()
 
     def _take(self, event: dict[str, Any], found: dict[str, StoredEpisode], texts: dict[str, str]) -> None:
         """Add one event to the episodes ``found`` and the stable ``texts`` so far."""
@@ -221,9 +266,11 @@ class Run:
                     task=Task.model_validate(event["task"]),
                     seed=event["seed"],
                     config=event["config"],
-                    _trace=self.folder / TRACE,
+                    _trace=self._trace,
                     _texts=texts,
                 )
+            case "resumed" if event["episode"] in found:
+                found[event["episode"]].resumed.append(str(event["by"]))
             case "end":
                 result = _result(event)
                 episode = found.setdefault(
@@ -234,41 +281,60 @@ class Run:
                         task=result.task,
                         seed=result.seed,
                         config=result.config,
-                        _trace=self.folder / TRACE,
+                        _trace=self._trace,
                         _texts=texts,
                     ),
                 )
                 episode.result = result
 
     def _damaged(self, number: int) -> StoreError:
-        return StoreError(f"{self.folder / TRACE}, line {number}, does not fit the trace format: the file is damaged")
+        return StoreError(f"{self._trace.path}, line {number}, does not fit the trace format: the file is damaged")
 
-    def _lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """Line numbers, from 1, where the lines begin, and the lines."""
-        path = self.folder / TRACE
-        if not path.exists():
-            return
-        offset = 0
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield number, offset, line
-                offset += len(line)
+    def _told(self) -> Iterator[tuple[int, bytes]]:
+        """Line numbers, from 1, and the lines that are neither steps nor texts."""
+        for part in self._trace.indexes():
+            yield from part.told()
+
+
+class _Texts(dict[str, str]):
+    """The texts of a trace by hash. Those of closed segments are read when they are asked for."""
+
+    def __init__(self, trace: Log) -> None:
+        super().__init__()
+        self._trace = trace
+        self._places: dict[str, int] = {}
+
+    def add(self, part: Index) -> None:
+        for name, text in part.texts.items():
+            if isinstance(text, str):
+                self[name] = text
+            else:
+                self._places[name] = part.before[1] + text
+
+    def __missing__(self, name: str) -> str:
+        event = parsed(next(iter(self._trace.at([self._places[name]]))))
+        if event is None or event.get("hash") != name:
+            raise StoreError(f"{self._trace.path} was changed meanwhile: do it again")
+        self[name] = str(event["text"])
+        return self[name]
 
 
 class Results:
     """The results of a run as they come, whichever process writes them."""
 
-    def __init__(self, folder: str | Path, *, damaged: bool = False) -> None:
+    def __init__(self, folder: str | Path | Place, *, damaged: bool = False) -> None:
         """``damaged``: whether a result that does not fit the trace format is passed over; else it is a StoreError."""
-        self._path = Path(folder) / TRACE
+        trace = place_of(folder).log(TRACE)
+        self._path = trace.path
         self._damaged = damaged
-        self._tail = Tail(self._path, whole=True)
+        self._tail = trace.tail(whole=True, told=True)
 
     def new(self) -> list[Episode]:
-        """Those that have come since the last call, in order of their end; interrupted and retried ones too."""
+        """Those that have come since the last call, in order of their end; interrupted and retried ones too. Where a
+        server was lost meanwhile some come again."""
         found = []
         for line in self._tail.lines():
-            event = None if _STEP.match(line) else _parsed(line)
+            event = None if STEP.match(line) else parsed(line)
             if event is not None and event.get("type") == "end":
                 try:
                     found.append(_result(event))
@@ -286,15 +352,6 @@ def _spent(step: dict[str, Any]) -> Any:
     return step.get("spend") or step["decision"].get("spend") or ()
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """The event of a line; None for a line cut off by a kill, or that has no end yet because it is being written."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) else None
-
-
 def _result(event: dict[str, Any]) -> Episode:
     return Episode.model_validate({k: v for k, v in event.items() if k != "type"})
 
@@ -306,7 +363,9 @@ def runs(root: str | Path) -> list[Run]:
 
 
 def find_run(name: str | Path, root: str | Path = "runs") -> Run:
-    """The run at the path ``name``, or of that name below ``root``."""
+    """The run at the path or the URL ``name``, or of that name below ``root``."""
+    if is_server(name):
+        return Run(name)
     path = Path(name)
     if path.name == MANIFEST:
         path = path.parent

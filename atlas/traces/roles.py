@@ -68,7 +68,7 @@ def recorded(run: Run) -> dict[str, Role]:
     try:
         return {arm: Role.model_validate(role) for arm, role in told.items()}
     except (AttributeError, ValidationError) as error:
-        raise StoreError(f"the {ROLES} in {run.folder}/run.json cannot be read: mend or remove them") from error
+        raise StoreError(f"the {ROLES} in {run.path} cannot be read: mend or remove them") from error
 
 
 def roles_of(run: Run, arms: Iterable[str]) -> dict[str, Role]:

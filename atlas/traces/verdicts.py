@@ -15,7 +15,7 @@ from atlas.errors import StoreError
 from atlas.evaluators.verdict import Verdict
 from atlas.records import Record, Spend, by_actor
 from atlas.redact import Cleaner
-from atlas.traces.lines import append_line, read_lines
+from atlas.traces.place import Place, place_of, values
 
 VERDICTS = "verdicts.jsonl"
 SCHEMA = 1
@@ -35,22 +35,26 @@ class VerdictLine(Record):
     verdict: Verdict
 
 
-def append_verdict(folder: Path, line: VerdictLine) -> None:
+def append_verdict(folder: Path | Place, line: VerdictLine) -> None:
     """Append ``line`` durably; a line that a killed process left unfinished is closed first."""
-    append_line(folder / VERDICTS, Cleaner().text(line.model_dump_json(exclude_defaults=True)))
+    place_of(folder).log(VERDICTS).append(Cleaner().text(line.model_dump_json(exclude_defaults=True)).encode())
 
 
-def read_verdicts(folder: Path, config: str | None = None) -> list[VerdictLine]:
+def read_verdicts(folder: Path | Place, config: str | None = None) -> list[VerdictLine]:
     """All whole lines in order, or those of the judge with the configuration hash ``config``."""
-    path = folder / VERDICTS
+    log = place_of(folder).log(VERDICTS)
     lines = []
-    for number, value in read_lines(path):
+    for number, value in values(log):
         if not isinstance(value, dict) or value.get("schema_version", SCHEMA) != SCHEMA:
-            raise StoreError(f"{path}, line {number}, is no verdict that this atlas reads: use the atlas that wrote it")
+            raise StoreError(
+                f"{log.path}, line {number}, is no verdict that this atlas reads: use the atlas that wrote it"
+            )
         try:
             lines.append(VerdictLine.model_validate(value))
         except ValidationError as error:
-            raise StoreError(f"{path}, line {number}, does not fit the verdict format: mend or remove it") from error
+            raise StoreError(
+                f"{log.path}, line {number}, does not fit the verdict format: mend or remove it"
+            ) from error
     return [line for line in lines if config is None or line.config == config]
 
 
