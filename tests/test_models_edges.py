@@ -37,7 +37,7 @@ def usage(prompt: object, completion: object) -> Say:
     return Say(fields={"usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": 0}})
 
 
-@pytest.mark.parametrize("said", [Say(usage=False), usage(-5, 3), usage(100, -3), usage(100, None)])
+@pytest.mark.parametrize("said", [Say(usage=False), usage(-5, 3), usage(100, -3), usage(100, None), usage(10**40, 3)])
 async def test_a_count_that_is_missing_or_impossible_is_not_told(said: Say) -> None:
     with ChatServer(said) as server:
         used = (await model(server).sample(ask())).usage

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from pathlib import Path
 
 import pytest
 
 from atlas.errors import DataError, ModelError
+from atlas.models.fit import _tell
 from atlas.models.hf import HF
-from atlas.models.ranking import trie
+from atlas.models.ranking import Remembered, trie
 from atlas.prompts import render, reply_text
-from atlas.records import Ask, Prompt, Task, Turn, View
+from atlas.records import TRANSCRIPT, Ask, DemoStep, Prompt, Task, Turn, View, Window
 from tests.tiny_llama import write_tiny_llama
 
 torch = pytest.importorskip("torch", reason="needs the extra transformers")
@@ -80,9 +83,31 @@ async def test_prompts_of_unlike_lengths_share_a_pass_without_touching_each_othe
         work = model._rank if batch is asks else model._write
         together = work(batch, prompts)
         for one, prompt, done in zip(batch, prompts, together, strict=True):
+            model._known = Remembered()
             [alone] = work([one], [prompt])
             assert [reply.text for reply in alone.replies] == [reply.text for reply in done.replies]
             assert [r.logprob for r in alone.replies] == pytest.approx([r.logprob for r in done.replies], abs=1e-4)
+
+
+async def test_the_same_prompt_is_ranked_once(model: HF) -> None:
+    asked = ask(opening="A quiet room.", n=3, temperature=1.0)
+    first, other = await asyncio.gather(model.sample(asked), model.sample(ask(opening="A loud room.")))
+    again, new = await asyncio.gather(model.sample(asked.replace(n=1)), model.sample(ask(opening="A third room.")))
+    assert first.usage.cached_tokens < again.usage.cached_tokens == again.usage.prompt_tokens
+    assert again.replies[0] == first.replies[0]
+    assert other.usage.cached_tokens < other.usage.prompt_tokens and new.usage.cached_tokens < new.usage.prompt_tokens
+
+
+async def test_ranking_by_the_mean_takes_the_highest_mean_and_tells_the_same_probability(model: HF) -> None:
+    asked = ask(opening="A hall.")
+    sums = [by_hand(model, model._prompt(asked), action) for action in ACTIONS]
+    means = [lp / (len(model._word(action)) + 1) for lp, action in zip(sums, ACTIONS, strict=True)]
+    model.rank = "mean"
+    (reply,) = (await model.sample(asked)).replies
+    model.rank = "sum"
+    best = max(range(len(ACTIONS)), key=lambda i: means[i])
+    assert reply.text == reply_text(ACTIONS[best])
+    assert reply.logprob == pytest.approx(sums[best] - math.log(sum(map(math.exp, sums))), abs=1e-3)
 
 
 async def test_a_prompt_that_does_not_fit_fails_alone(model: HF) -> None:
@@ -112,6 +137,62 @@ async def test_odd_prompts_do_not_crash(model: HF) -> None:
     for prompt in (Prompt(), Prompt(stable="\x00 </s> 你好 \U0001f600")):
         done = await model.sample(ask().replace(prompt=prompt))
         assert done.replies[0].finish == "ranked"
+
+
+async def test_a_transcript_that_grows_too_long_keeps_its_best_example_longest(
+    model: HF, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = (DemoStep(observation="word " * 60, action="look"),)
+    near = [Window(demo_id=str(i), task_id=str(i), goal=f"number {i}", steps=steps) for i in range(12)]
+    read: list[str] = []
+    _tell.cache_clear()
+    tokenize = model._engine.tokenize
+    model.form, model._engine.tokenize = TRANSCRIPT, lambda text: (read.append(text), tokenize(text))[1]  # type: ignore
+    try:
+        for turns in range(0, 60, 20):
+            past = tuple(Turn(action="look", observation=f"word {i} " * 10) for i in range(turns))
+            view = View(task=TASK, opening="A room.", turns=past, admissible=ACTIONS, retrieved=tuple(near))
+            asked = Ask(view=view, prompt=render(view, list_actions=False, form=TRANSCRIPT))
+            done = await model.sample(asked)
+            prompt = [text for text in read if len(tokenize(text)) == done.usage.prompt_tokens][-1]
+            kept = [i for i in range(12) if f"number {i}\n" in prompt]
+            assert kept == list(range(len(kept))) and len(kept) < 12
+    finally:
+        model.form, model._engine.tokenize = "bare", tokenize  # type: ignore
+    assert capsys.readouterr().err.count("examples are left out, then the oldest turns") == 1
+
+
+def test_a_tokenizer_of_another_model_and_layers_that_forget_are_said(tmp_path: Path, model: HF) -> None:
+    from atlas.models.hf_weights import _check, load
+
+    write_tiny_llama(tmp_path / "m", TEMPLATE, hidden_size=32, intermediate_size=64)
+    config = json.loads((tmp_path / "m" / "tokenizer.json").read_text())
+    config["model"]["vocab"] |= {f"w{i}": 257 + i for i in range(9)}
+    (tmp_path / "m" / "tokenizer.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match=r"a tokenizer of 266 tokens and a model of 257: give a folder whose two"):
+        load(str(tmp_path / "m"), device="cpu", dtype="float32")
+    plain, tokenizer = model._engine.model, model._engine.tokenizer
+    plain.config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(DataError, match=r"do not read the whole prompt \(linear_attention\).*gguf:PATH"):
+        _check("x", plain, tokenizer)
+    plain.config.layer_types, plain.config.sliding_window = ["sliding_attention"], 1 << 20
+    _check("x", plain, tokenizer)
+    plain.config.layer_types = None
+
+
+def test_a_processor_without_quick_bfloat16_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from atlas.models import hf_weights
+
+    write_tiny_llama(tmp_path, TEMPLATE, hidden_size=32, intermediate_size=64)
+    monkeypatch.setattr(hf_weights, "quickest", lambda: "float32")
+    hf_weights._told.cache_clear()
+    capsys.readouterr()
+    for _ in range(2):
+        loaded, _ = hf_weights.load(str(tmp_path), device="cpu")
+        assert loaded.dtype == torch.float32
+    assert capsys.readouterr().err.count("compute in float32") == 1
 
 
 def test_what_cannot_be_loaded_is_a_data_error(tmp_path: Path) -> None:

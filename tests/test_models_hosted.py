@@ -86,8 +86,78 @@ async def test_passing_trouble_is_tried_again(trouble: Status | Cut | Say) -> No
     with ChatServer([trouble, Say("Action: look")]) as server:
         done = await model(server, price=Price(prompt=1.0, completion=0.0)).sample(ask())
     assert done.replies[0].text == "Action: look" and len(server.requests) == 2
-    # An answer without choices was billed all the same.
-    assert done.usage.prompt_tokens == (200 if isinstance(trouble, Say) else 100)
+    assert done.usage.failed == 1
+    # An answer without choices was billed all the same, and one that was cut may have been.
+    assert done.usage.calls == (1 if isinstance(trouble, Status) else 2)
+    assert done.usage.unmetered == isinstance(trouble, Cut)
+    assert 100 < done.usage.prompt_tokens < 150 if isinstance(trouble, Cut) else done.usage.prompt_tokens % 100 == 0
+
+
+async def test_who_could_not_be_reached_is_not_paid() -> None:
+    with ChatServer(Say()) as gone:
+        hosted = model(gone, price=Price(prompt=1.0, completion=0.0))
+    paid: list[Usage] = []
+    with pytest.raises(ModelError, match=r"could not be reached, or cut the connection \(3 attempts\)"):
+        await hosted.sample(ask().replace(paid=paid.append))
+    assert paid == [Usage(failed=3)]
+
+
+PIECE = b'data: {"id": "x", "choices": [{"index": 0, "delta": {"content": "Ac"}}]}\n\n'
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 5000\r\n\r\n"
+
+
+@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize("after", ["nothing", "a head", "a piece"])
+async def test_an_answer_that_is_cut_is_counted_and_made_again_unless_a_part_of_it_was_heard(
+    after: str, heard: bool
+) -> None:
+    asked, said, used, error = await _broken({"nothing": b"", "a head": HEAD, "a piece": HEAD + PIECE}[after], heard)
+    assert "could not be reached, or cut the connection" in error
+    attempts = 1 if said else 3
+    assert asked == attempts and bool(said) == (heard and after == "a piece")
+    assert (used.calls, used.unmetered, used.failed) == (attempts,) * 3 and used.most
+
+
+@pytest.mark.parametrize("piece", [b"", PIECE])
+async def test_a_stream_that_stalls_is_given_up_in_time(piece: bytes) -> None:
+    asked, said, used, error = await _broken(HEAD + piece, heard=True, stalls=True)
+    assert "gave no answer within 0.3 s" in error
+    assert asked == used.calls == used.unmetered == (1 if said else 3)
+
+
+async def test_a_stream_of_what_is_no_json_is_tried_again_and_paid() -> None:
+    asked, _, used, error = await _broken(HEAD + b'data: {"choices": [{"ind\n\n', heard=True)
+    assert "answered with what is no chat completion" in error
+    assert asked == used.calls == used.unmetered == 3
+
+
+async def _broken(sent: bytes, heard: bool, stalls: bool = False) -> tuple[int, list[object], Usage, str]:
+    """Requests, pieces that were heard, what was paid, and the error, where a server sends so much and no more."""
+    asked = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+        writer.write(sent)
+        await writer.drain()
+        await asyncio.sleep(3 if stalls else 0.02)
+        writer.transport.abort()
+
+    paid: list[Usage] = []
+    said: list[object] = []
+    asking = ask().replace(paid=paid.append, **({"heard": lambda *told: said.append(told)} if heard else {}))
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    hosted = Hosted(
+        "openai/test", base_url=url, retry=QUICK, timeout=0.3 if stalls else 5.0, price=Price(prompt=1, completion=1)
+    )
+    try:
+        with pytest.raises(ModelError) as told:
+            await hosted.sample(asking)
+    finally:
+        server.close()
+    return asked, said, paid[0], str(told.value)
 
 
 async def test_retry_after_is_honoured() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from atlas.assets import fetch
 from atlas.errors import AtlasError, DataError
 from atlas.prompts import render
 from atlas.records import Ask, Prompt, Task, Turn, View
@@ -58,6 +59,32 @@ async def test_samples_follow_their_seed(model: Llama) -> None:
 
 
 @local
+async def test_the_same_prompt_is_ranked_once(model: Llama) -> None:
+    first = await model.sample(ask(opening="A quiet room.", n=3, temperature=1.0))
+    assert first.usage.cached_tokens < first.usage.prompt_tokens
+    for n, temperature in ((3, 1.0), (1, 0.1), (5, 0.0)):
+        again = await model.sample(ask(opening="A quiet room.", n=n, temperature=temperature))
+        assert again.usage.cached_tokens == again.usage.prompt_tokens == first.usage.prompt_tokens
+    hotter = await model.sample(ask(opening="A quiet room.", temperature=5.0))
+    assert hotter.usage.cached_tokens < hotter.usage.prompt_tokens  # more actions matter than were found
+
+
+@local
+async def test_ranking_by_the_mean_chooses_the_highest_mean(model: Llama) -> None:
+    everything = await model.sample(ask(n=400, temperature=50.0))
+    sums = {reply.text.removeprefix("Action: "): reply.logprob for reply in everything.replies}
+    assert sums.keys() == set(ACTIONS)
+    mean = {a: lp / (len(model._word(a)) + 1) for a, lp in sums.items() if lp is not None}
+    best = max(mean, key=lambda action: mean[action])
+    model.rank = "mean"
+    try:
+        (reply,) = (await model.sample(ask())).replies
+    finally:
+        model.rank = "sum"
+    assert reply.text == f"Action: {best}" and reply.logprob == pytest.approx(sums[best], abs=1e-3)
+
+
+@local
 async def test_the_prefix_of_each_episode_is_found_again(model: Llama) -> None:
     async def episode(name: str) -> list[int]:
         fresh = []
@@ -98,6 +125,27 @@ def test_a_file_that_is_no_model_is_a_data_error(tmp_path: Path, content: bytes)
     path.write_bytes(content)
     with pytest.raises(AtlasError, match=r"broken\.gguf"):
         load(f"gguf:{path}")
+
+
+@local
+@pytest.mark.parametrize("kind", ["gguf", "hf"])
+def test_a_real_file_cut_short_or_of_an_unknown_architecture_is_one_sentence(
+    tmp_path: Path, kind: str, model: Llama, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if kind == "hf":
+        pytest.importorskip("torch", reason="needs the extra transformers")
+    whole = fetch("smollm2-135m").read_bytes()
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(whole[: len(whole) // 3])
+    other = tmp_path / "other.gguf"
+    other.write_bytes(
+        whole.replace(b"\x05\x00\x00\x00\x00\x00\x00\x00llama", b"\x05\x00\x00\x00\x00\x00\x00\x00lamma", 1)
+    )
+    for path in (cut, other):
+        with pytest.raises(DataError) as told:
+            load(f"{kind}:{path}")
+        assert path.name in str(told.value) and "\n" not in str(told.value)
+    assert "%|" not in capfd.readouterr().err
 
 
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from atlas.errors import ModelError
 from atlas.models.chat import plain_turns, seed_of
 from atlas.models.fit import fit
-from atlas.models.ranking import best_first, draw, trie
-from atlas.records import Ask, Message, Prompt, Task, ToolCall, View
+from atlas.models.ranking import RANKS, best_first, draw, trie
+from atlas.records import Ask, Message, Prompt, Rank, Task, ToolCall, View
 
 END = 99
 
@@ -31,8 +31,10 @@ actions = st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size
 
 
 @settings(max_examples=100, deadline=None)
-@given(actions, st.sampled_from([0.0, 0.1, 1.0]), st.integers(1, 4))
-def test_search_agrees_with_scoring_every_action(words: list[list[int]], temperature: float, width: int) -> None:
+@given(actions, st.sampled_from([0.0, 0.1, 1.0]), st.integers(1, 4), st.sampled_from(RANKS))
+def test_search_agrees_with_scoring_every_action(
+    words: list[list[int]], temperature: float, width: int, rank: Rank
+) -> None:
     sequences = [(*word, END) for word in words]
 
     def expand(path: tuple[int, ...], wanted: frozenset[int], effort: int) -> tuple[dict[int, float], float]:
@@ -41,10 +43,13 @@ def test_search_agrees_with_scoring_every_action(words: list[list[int]], tempera
         rest = shown[-1][0] if len(shown) < len(top) else -math.inf
         return {t: lp for lp, t in shown if t in wanted}, rest
 
-    ranked = best_first(trie(sequences), expand, temperature=temperature)
-    exact = sorted((total(s) for s in sequences), reverse=True)
+    def score(sequence: tuple[int, ...]) -> float:
+        return total(sequence) / (len(sequence) if rank == "mean" else 1)
+
+    ranked = best_first(trie(sequences), expand, temperature=temperature, rank=rank)
+    exact = sorted(map(score, sequences), reverse=True)
     assert [lp for _, lp in ranked] == pytest.approx(exact[: len(ranked)])
-    assert all(lp == pytest.approx(total(sequences[i])) for i, lp in ranked)
+    assert all(lp == pytest.approx(score(sequences[i])) for i, lp in ranked)
     # What was left out could not have changed a draw.
     if temperature:
         masses = [math.exp((lp - exact[0]) / temperature) for lp in exact]

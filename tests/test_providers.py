@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+import openai
 import pytest
 
+import atlas
 from atlas.errors import ModelError
 from atlas.records import Ask, Message, Price, Prompt, Task, ToolCall, View
 from atlas.testing.server import ChatServer, Say, Status
@@ -19,7 +21,7 @@ from atlas.testing.server import ChatServer, Say, Status
 pytest.importorskip("litellm", reason="needs the extra litellm")
 
 from atlas.models.hosted import Hosted
-from atlas.models.request import call_id
+from atlas.models.request import call_id, request_of
 from atlas.models.retry import Retry
 from atlas.models.rules import RULES, rules_of
 
@@ -547,3 +549,28 @@ async def test_an_error_of_openais_client_is_told_in_the_servers_words() -> None
     with ChatServer(Status(400, message="prompt too long")) as server, pytest.raises(ModelError) as failed:
         await Hosted("openai/x", base_url=server.url, api_key="k", retry=ONCE).sample(ask())
     assert "answered 400 (prompt too long): " in str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["anthropic/claude-sonnet-4-5", "deepseek/deepseek-chat"])
+def test_no_field_of_a_caller_is_a_setting_of_a_library(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-secret")
+    asked: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    with ChatServer(Say("stolen")) as theirs, atlas.Agent(Hosted(name, retry=ONCE)).episode(goal="g") as episode:
+        client = episode.client.with_options(max_retries=0)
+        for given in ({"api_base": theirs.url}, {"base_url": theirs.url}, {"mock_response": "free"}):
+            with pytest.raises(openai.OpenAIError):
+                client.chat.completions.create(**asked, extra_body=given)
+        assert theirs.keys == [], "no key goes where a caller says"
+        for own in ({"extra_headers": {"authorization": "x"}}, {"extra_body": {"model": "dear"}}, {"timeout": 1e9}):
+            with pytest.raises(openai.BadRequestError, match="no field of the API"):
+                client.post("/chat/completions", body={**asked, **own}, cast_to=object)
+
+
+def test_fields_that_nobody_knows_go_up_as_they_came() -> None:
+    view = View(task=Task(id="t", goal="g"), opening="", options={"min_p": 0.1, "api_base": "http://a"})
+    given, rules = Ask(view=view, prompt=Prompt(stable="s")), rules_of("hosted_vllm", "own")
+    body = request_of(given, rules).body
+    assert body["extra_body"] == {"min_p": 0.1, "api_base": "http://a"} and not {"min_p", "api_base"} & body.keys()
+    own = request_of(given, rules, extra={"api_base": "http://b", "extra_body": {"min_p": 1}}).body
+    assert own["api_base"] == "http://b" and own["extra_body"]["min_p"] == 1, "the model's own go before"

@@ -44,7 +44,8 @@ def list_models(as_json: bool) -> None:
         # A model that a user wrote states its price itself, and is not loaded for a list.
         unknown = "its own" if "python:" in (entry.name[:7], entry.what[:7]) else UNPRICED
         prices = (f"{entry.price.prompt:g}", f"{entry.price.completion:g}") if entry.price else (unknown, unknown)
-        table.add_row(*(plain(text) for text in (entry.name, entry.kind, entry.what, entry.licence, needs)), *prices)
+        what = f"{entry.what}; {entry.reading}" if entry.reading else entry.what
+        table.add_row(*(plain(text) for text in (entry.name, entry.kind, what, entry.licence, needs)), *prices)
     out = console()
     out.print(table)
     missing = dict.fromkeys(e.extra for e in entries if not e.installed and e.extra and e.kind != "embedded")
@@ -148,3 +149,46 @@ def export(path: Path, out: Path, like: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"file": str(out), "bytes": size, "model": f"gguf:{out}"}))
     else:
         click.echo(f"wrote {out}, {size / 1e6:,.0f} MB: as a model it is named gguf:{out}")
+
+
+@command.command("tune")
+@click.argument("name")
+@click.option(
+    "--memory", type=click.Path(path_type=Path, exists=True), help="Demonstrations. [default: 100 of the expert's]"
+)
+@click.option("--split", default="train", show_default=True, help="train, or homes (generated); not what you test on.")
+@click.option("--games", default=8, type=click.IntRange(min=1), show_default=True, help="Taken evenly from the split.")
+@click.option(
+    "--each", default=3, type=click.IntRange(min=1), show_default=True, help="Each so many-th state of a game."
+)
+@as_json_option
+def tune(name: str, memory: Path | None, split: str, games: int, each: int, as_json: bool) -> None:
+    """Try how the local model NAME reads prompts best, in minutes, and remember it: load and 'atlas bench' use it from
+    then on, and 'atlas models ls' tells it.
+
+    Its action is compared with the scripted expert's at states of ALFWorld games. The same command goes on where it was
+    killed.
+    """
+    import shutil
+
+    from atlas.assets import cache_dir
+    from atlas.benchmarks.tuning import Tuning, place_of
+    from atlas.models.readings import Tried, keep
+
+    def seen(tried: Tried, done: int, of: int) -> None:
+        click.echo(f"\r{tried.words}: {done} of {of} states", nl=done == of, err=True)
+
+    folder = place_of(cache_dir(), name, memory.resolve() if memory else "", split, games, each)
+    reading = Tuning(name, folder, memory, split, games, each, seen).run()
+    file = keep(name, reading)
+    shutil.rmtree(folder)
+    if as_json:
+        click.echo(json.dumps({"model": name, "file": str(file), **reading.model_dump()}))
+        return
+    from atlas.figures import percent_interval
+    from atlas.stats import wilson
+
+    for tried in sorted(reading.tried, key=lambda one: -one.good):
+        mark = "*" if tried == reading.best else " "
+        click.echo(f"{mark} {percent_interval(wilson(tried.good, tried.states)):20} {tried.words}")
+    click.echo(f"Of {reading.best.states} states of {split} games. {name} is read so from now on; kept in {file}")

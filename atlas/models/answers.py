@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ def _reply(choice: Any, stop: Sequence[str]) -> Reply:
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(message, Mapping):
         raise Unreadable
+    message = _fitting(message)
     text, finish = _text(message.get("content")), str(choice.get("finish_reason") or "")
     calls = message.get("tool_calls") or ()
     whole = _whole(message)
@@ -35,7 +37,8 @@ def _reply(choice: Any, stop: Sequence[str]) -> Reply:
         text, finish, calls = text[:cut], "stop", ()
         if whole is not None:
             whole = {**{name: value for name, value in whole.items() if name != "tool_calls"}, "content": text}
-    if (logprobs := _said(choice.get("logprobs"))) and cut < 0:
+    logprobs = _said(choice.get("logprobs"))
+    if logprobs and isinstance(logprobs, dict) and cut < 0:
         # They stand beside the message, and go down with it.
         whole = {**(whole or {"role": "assistant", **_said(message)}), "logprobs": logprobs}
     return Reply(text=text, tool_calls=tuple(map(_tool_call, calls)), finish=finish, message=whole)
@@ -48,20 +51,55 @@ def _text(content: Any) -> str:
     return str(content or "")
 
 
-def _tool_call(call: Any) -> ToolCall:
+WORDS = ("reasoning_content", "reasoning", "refusal")
+"""Fields of a message that are texts, where it has them."""
+LISTS = ("thinking_blocks", "reasoning_details", "annotations")
+"""Those that are lists of objects."""
+
+
+def _fitting(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``message`` as the API has it: arguments of tools as text, where a server gives them as an object, and without
+    fields of another type than they have. Raises Unreadable where a tool call is none."""
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise Unreadable
+    content = message.get("content")
+    if not isinstance(content, str | list | None):
+        content = str(content)
+    if isinstance(content, list):
+        content = [part for part in content if isinstance(part, Mapping)]
+    wrong = {name for name in WORDS if not isinstance(message.get(name), str | None)}
+    wrong |= {name for name in LISTS if not objects(message.get(name))}
+    kept = {name: value for name, value in message.items() if name not in wrong}
+    return {**kept, "content": content, "tool_calls": [_fitting_call(call) for call in calls]}
+
+
+def objects(value: Any) -> bool:
+    """Whether a field is a list of objects, or not there."""
+    return value is None or (isinstance(value, list) and all(isinstance(part, Mapping) for part in value))
+
+
+def _fitting_call(call: Any) -> dict[str, Any]:
     if not isinstance(call, Mapping):
         raise Unreadable
-    custom = call.get("custom")
-    if isinstance(custom, Mapping):
-        return ToolCall(
-            id=call.get("id") or "", name=custom.get("name") or "", arguments=custom.get("input") or "", kind="custom"
-        )
-    function = call.get("function")
-    if not isinstance(function, Mapping):
+    kind, given = ("custom", "input") if isinstance(call.get("custom"), Mapping) else ("function", "arguments")
+    inner = call.get(kind)
+    name, id = inner.get("name") if isinstance(inner, Mapping) else None, call.get("id")
+    if not isinstance(inner, Mapping) or not isinstance(name, str | None) or not isinstance(id, str | None):
         raise Unreadable
-    return ToolCall(
-        id=call.get("id") or "", name=function.get("name") or "", arguments=function.get("arguments") or "{}"
-    )
+    said = inner.get(given)
+    if not isinstance(said, str | None):
+        said = json.dumps(said)
+    return {**call, "type": kind, kind: {**inner, given: said}}
+
+
+def _tool_call(call: Mapping[str, Any]) -> ToolCall:
+    id = call.get("id") or ""
+    if call["type"] == "custom":
+        custom = call["custom"]
+        return ToolCall(id=id, name=custom.get("name") or "", arguments=custom.get("input") or "", kind="custom")
+    function = call["function"]
+    return ToolCall(id=id, name=function.get("name") or "", arguments=function.get("arguments") or "{}")
 
 
 def _whole(message: Mapping[str, Any]) -> dict[str, Any] | None:

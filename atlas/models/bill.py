@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atlas.asking import bounded
+from atlas.models.answers import WORDS
 from atlas.models.request import Request
 from atlas.records import Ask, Price, Usage
 from atlas.tokens import estimate_tokens
@@ -15,6 +16,10 @@ from atlas.tokens import estimate_tokens
 _ONE_OF_SEVERAL = 0.6
 """Below this share of what we estimate for all samples of a request its count is that of one: llama.cpp tells so. Our
 estimate is within 0.86 and 1.08 of the truth, and half of it is what one of two samples takes."""
+
+
+_MOST = 10**9
+"""Tokens of one call: no model reads or writes as many, and a server that says so is wrong."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +112,27 @@ def usage_of(ask: Ask, request: Request, counts: Counts, texts: Sequence[str], p
     )
 
 
-def unanswered(ask: Ask, request: Request, price: Price | None) -> Usage:
-    """What a request used at the least that was sent and whose answer nobody heard: it is billed all the same."""
-    prompt = estimate_tokens(ask.prompt.text())
-    dollars = price.dollars(prompt, 0) if price else None
-    return Usage(calls=1, prompt_tokens=prompt, dollars=dollars, unmetered=1, most=most(ask, request, price))
+def unanswered(ask: Ask, request: Request, price: Price | None, came: Sequence[Mapping[str, Any]] = ()) -> Usage:
+    """What a request used at the least that was sent and whose answer nobody heard, or nothing of but the pieces that
+    ``came``: it is billed all the same."""
+    prompt, completion = estimate_tokens(ask.prompt.text()), estimate_tokens("".join(map(_words, came)))
+    return Usage(
+        calls=1,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        dollars=price.dollars(prompt, completion) if price else None,
+        unmetered=1,
+        most=most(ask, request, price),
+    )
+
+
+def _words(delta: Mapping[str, Any]) -> str:
+    """What the model wrote in a piece of a chat completion."""
+    said = [delta.get(name) for name in ("content", *WORDS)]
+    for call in delta.get("tool_calls") or ():
+        made = call.get("function") or call.get("custom") or {}
+        said += [made.get(name) for name in ("name", "arguments", "input")]
+    return "".join(text for text in said if isinstance(text, str))
 
 
 def most(ask: Ask, request: Request, price: Price | None) -> float | None:
@@ -151,4 +172,4 @@ def _first(counts: Any, *names: str) -> int:
 def _count(counts: Any, name: str) -> int | None:
     """One of the counts; None where it was not told, or is none: a server may send anything."""
     found = counts.get(name) if isinstance(counts, Mapping) else None
-    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _MOST else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from atlas.errors import MissingExtra
+from atlas.jsontext import TooDeep
+from atlas.models.answers import Unreadable
 from atlas.models.retry import Transient
 from atlas.redact import scrub
 
@@ -28,6 +31,12 @@ _NO_KEY = re.compile(
 _MALFORMED = ("invalid response object", "that is not a list", "raw keys:")
 """What litellm says of an answer that it cannot read: it came, so it is paid."""
 
+_ILLEGIBLE = (Unreadable, json.JSONDecodeError, UnicodeDecodeError, RecursionError, TooDeep)
+"""What reading an answer ends with that is none."""
+
+_UNCONNECTED = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "gaierror")
+"""What clients call a connection that did not come about."""
+
 _TOO_LONG = ("context_length_exceeded", "maximum context length", "context window", "prompt is too long")
 """Providers that refuse a prompt for its length say one of these."""
 
@@ -43,8 +52,11 @@ _UNTAKEN = re.compile(
 _COUNT = r"""['"]%s['"]\s*:\s*(-?\d+)"""
 
 
-def used_by(error: Exception) -> dict[str, int] | None:
+def used_by(error: Exception) -> Mapping[str, Any] | None:
     """The token counts of an answer that came with ``error``, or that no client could read: it is paid all the same."""
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping) and isinstance(body.get("usage"), Mapping):
+        return dict(body["usage"])
     said = f"{getattr(error, 'body', '')} {_answered(error)} {error}"
     found = {name: re.search(_COUNT % name, said) for name in ("prompt_tokens", "completion_tokens")}
     counts = {name: int(match[1]) for name, match in found.items() if match is not None}
@@ -90,7 +102,8 @@ def as_transient(error: Exception, timeout: float, base_url: str | None, secrets
     """``error`` as something to try again, or None where the same call would fail in the same way."""
     status = status_of(error)
     text = str(error).casefold()
-    if any(mark in text for mark in _MALFORMED):
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if any(mark in text for mark in _MALFORMED) or isinstance(error, _ILLEGIBLE):
         return Transient("answered with what is no chat completion", "check what its server sends", sent=True)
     if status == 429 and not any(mark in text for mark in _NOT_A_RATE):
         wait = _retry_after(error)
@@ -98,15 +111,27 @@ def as_transient(error: Exception, timeout: float, base_url: str | None, secrets
         return Transient(
             f"refused for its rate limit (429{asked})", "lower the concurrency", retry_after=wait, status=429
         )
-    if status == 408 or "timed out" in text:
+    if status == 408 or "timed out" in text or "TimeoutException" in kinds:
         return Transient(f"gave no answer within {timeout:g} s", "raise its timeout", sent=True, status=504)
-    if "connection error" in text or isinstance(error, ConnectionError):
+    # In the middle of a stream clients pass on what their HTTP library raised, by its own name.
+    if "connection error" in text or isinstance(error, ConnectionError) or "TransportError" in kinds:
         where = f"the server at {scrub(base_url, secrets)}" if base_url else "the network"
-        return Transient("could not be reached, or cut the connection", f"check {where}")
+        sent = not _unsent(error)
+        return Transient("could not be reached, or cut the connection", f"check {where}", sent=sent)
     if status == 409 or (status is not None and status >= 500):
         cause = f"failed on its side ({status}: {brief(error, secrets)})"
         return Transient(cause, "try again later", retry_after=_retry_after(error), status=status)
     return None
+
+
+def _unsent(error: BaseException | None) -> bool:
+    """Whether there was no connection that the request could have been sent on. Of one that broke later nobody knows
+    whether the server has done the work by then."""
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError) or type(error).__name__ in _UNCONNECTED:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def sentence(error: Exception, model: str, provider: str, secrets: Iterable[str], base_url: str | None = None) -> str:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
+from atlas.assets import say
 from atlas.errors import ModelError
-from atlas.records import Prompt
+from atlas.records import BARE, TRANSCRIPT, Form, Prompt
 
 _BLOCK = 8
 """Messages. History is cut in blocks, so that the cut, and with it the cached prefix, stays put for several steps."""
 
 
-def fit(prompt: Prompt, count: Callable[[Prompt], int], limit: int, model: str) -> Prompt:
-    """``prompt`` with at most ``limit`` tokens as ``count`` counts them.
+def fit(
+    prompt: Prompt, count: Callable[[Prompt], int], limit: int, model: str, *, form: Form = BARE, told: bool = False
+) -> Prompt:
+    """``prompt``, written in ``form``, with at most ``limit`` tokens as ``count`` counts them.
 
-    Leaves out retrieved examples from the last (the least similar) on, then the oldest turns after the first message,
-    which states the task. Raises ModelError where even that is too long.
+    Leaves out retrieved examples, the least similar first, then the oldest turns after the first message, which states
+    the task. Raises ModelError where even that is too long. ``told``: say so, once for each model.
     """
     tokens = count(prompt)
     if tokens <= limit:
         return prompt
-    for shorter in _shorter(prompt):
+    if told:
+        _tell(model, limit)
+    for shorter in _shorter(prompt, best_last=form == TRANSCRIPT):
         if count(shorter) <= limit:
             return shorter
     raise ModelError(
@@ -29,12 +35,22 @@ def fit(prompt: Prompt, count: Callable[[Prompt], int], limit: int, model: str) 
     )
 
 
-def _shorter(prompt: Prompt) -> list[Prompt]:
+@cache
+def _tell(model: str, limit: int) -> None:
+    say(
+        f"atlas: {model} has room for {limit:,} tokens of a prompt: from longer ones examples are left out, then the "
+        "oldest turns"
+    )
+
+
+def _shorter(prompt: Prompt, *, best_last: bool) -> list[Prompt]:
     # A heading that opens a frame, a paragraph per example, the end of the frame: see atlas.prompts.examples_part.
     head, *examples = prompt.retrieved.split("\n\n")
     end = examples.pop() if examples else ""
     cut = [
-        prompt.model_copy(update={"retrieved": "\n\n".join([head, *examples[:n], end])})
+        prompt.model_copy(
+            update={"retrieved": "\n\n".join([head, *(examples[-n:] if best_last else examples[:n]), end])}
+        )
         for n in range(len(examples) - 1, 0, -1)
     ]
     bare = prompt.model_copy(update={"retrieved": ""})

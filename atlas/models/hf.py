@@ -16,10 +16,11 @@ from atlas.models.fit import fit
 from atlas.models.hf_engine import Engine
 from atlas.models.hf_weights import load
 from atlas.models.prices import LOCAL
-from atlas.models.ranking import Ranked, draw, ranking_form, trie
+from atlas.models.ranking import Ranked, Remembered, by_mean, draw, ranking_form, ranking_rule, trie
 from atlas.prompts import reply_text, transcript
 from atlas.protocols import RanksActions
-from atlas.records import BARE, TRANSCRIPT, Ask, Completion, Form, Price, Prompt, Reply, Usage
+from atlas.records import BARE, TRANSCRIPT, Ask, Completion, Form, Price, Prompt, Rank, Reply, Usage
+from atlas.trained.student import ABOUT, FORM, about
 
 
 class HF(RanksActions):
@@ -32,6 +33,8 @@ class HF(RanksActions):
     depend a little on its company in the batch: ``batch=1`` makes a run repeatable.
     """
 
+    single = True
+
     def __init__(
         self,
         source: str | Path,
@@ -43,27 +46,33 @@ class HF(RanksActions):
         context: int = 8192,
         prefixes: int | None = None,
         batch: int | None = None,
-        form: Form = BARE,
+        form: Form | None = None,
+        rank: Rank = "sum",
+        remind: bool = False,
     ) -> None:
         """``source`` is a folder, a ``.gguf`` file (read dequantised), an embedded model or a name on the model
         hub.
 
         ``device`` None takes the GPU where there is one; ``dtype`` None is bfloat16 there, and on a CPU the quicker of
         bfloat16 and float32; ``form`` is how it reads prompts for ranking: ``bare`` (its chat template) or
-        ``transcript``;
+        ``transcript``; None is the one that it was trained in; ``rank`` is by what it ranks;
+        ``remind`` tells the goal once more at the end of such a prompt;
         ``context`` is in tokens, at most the model's own; ``prefixes`` is how many prompts' caches are kept, at least
         one for each episode in flight (None: 64 on a GPU, 8 on a CPU); ``batch`` is how many waiting asks share a pass
         (None: 16 on a GPU, 1 on a CPU). Raises DataError for what cannot be loaded.
         """
+        form = ranking_form(form or _trained_form(source))
+        self.rank = ranking_rule(rank)
+        self.remind = remind
         model, tokenizer = load(str(source), device=device, dtype=dtype)
-        ranking_form(form)
         self._begin(Engine(model, tokenizer, prefixes=prefixes), name or _stem(source), price, context, batch, form)
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, name: str = "hf") -> HF:
+    def of(cls, model: Any, tokenizer: Any, name: str = "hf", form: Form = BARE) -> HF:
         """A model that is loaded already, in the middle of its training, say."""
         made = cls.__new__(cls)
-        made._begin(Engine(model, tokenizer), name, LOCAL, 8192, None, BARE)
+        made.rank = "sum"
+        made._begin(Engine(model, tokenizer), name, LOCAL, 8192, None, form)
         return made
 
     def _begin(self, engine: Engine, name: str, price: Price, context: int, batch: int | None, form: Form) -> None:
@@ -76,9 +85,9 @@ class HF(RanksActions):
         self._chats = bool(self._engine.tokenizer.chat_template)
         self._end = self._end_of_turn()
         self._engine.ends.add(self._end)
-        # What ends an action that is ranked: its line, in a transcript.
-        self._closes = self._engine.tokenize("\n")[-1] if form == TRANSCRIPT else self._end
+        self._newline = self._engine.tokenize("\n")[-1]
         self._words: dict[str, tuple[int, ...]] = {}
+        self._known = Remembered()
         size = batch or (16 if self._engine.on_gpu else 1)
         self._batcher = Batcher(self._answer, size=size, kind=_ranks, name="hf")
 
@@ -110,15 +119,33 @@ class HF(RanksActions):
     def _rank(self, asks: Sequence[Ask], prompts: Sequence[list[int]]) -> list[Completion]:
         actions = [list(dict.fromkeys(ask.view.admissible)) for ask in asks]
         sequences = [[(*self._word(action), self._closes) for action in own] for own in actions]
-        answers = self._engine.rank(prompts, [trie(own) for own in sequences], [len(own) for own in sequences])
+        answers = self._ranked(prompts, sequences)
         completions = []
         for ask, prompt, own, lengths, (ranked, cached) in zip(asks, prompts, actions, sequences, answers, strict=True):
-            drawn = [draw(ranked, ask.temperature, seed_of(ask, i)) for i in range(ask.n)]
-            whole = _mass(ranked)
-            replies = tuple(Reply(text=reply_text(own[i]), logprob=lp - whole, finish="ranked") for i, lp in drawn)
+            logprobs, whole = dict(ranked), _mass(ranked)
+            order = by_mean(ranked, lengths) if self.rank == "mean" else ranked
+            drawn = [draw(order, ask.temperature, seed_of(ask, i)) for i in range(ask.n)]
+            replies = tuple(
+                Reply(text=reply_text(own[i]), logprob=logprobs[i] - whole, finish="ranked") for i, _ in drawn
+            )
             written = sum(len(lengths[i]) for i, _ in drawn)
             completions.append(Completion(replies=replies, usage=self._usage(len(prompt), cached, written)))
         return completions
+
+    def _ranked(
+        self, prompts: Sequence[list[int]], sequences: Sequence[Sequence[tuple[int, ...]]]
+    ) -> list[tuple[Ranked, int]]:
+        """The actions of each prompt, and how much of it was cached: all of one that was ranked before."""
+        pairs = list(zip(prompts, sequences, strict=True))
+        known = [self._known.find(prompt, own, 0) for prompt, own in pairs]
+        new = [pair for pair, ranked in zip(pairs, known, strict=True) if ranked is None]
+        tries, counts = [trie(own) for _, own in new], [len(own) for _, own in new]
+        passed = iter(self._engine.rank([prompt for prompt, _ in new], tries, counts) if new else ())
+        answers = []
+        for (prompt, own), ranked in zip(pairs, known, strict=True):
+            answers.append((ranked, len(prompt)) if ranked is not None else next(passed))
+            self._known.keep(prompt, own, answers[-1][0])
+        return answers
 
     def _write(self, asks: Sequence[Ask], prompts: Sequence[list[int]]) -> list[Completion]:
         # At temperature 0 all samples are the same: one is written.
@@ -149,7 +176,8 @@ class HF(RanksActions):
             text = self._template(turns) if self._chats else f"{shown.text()}\n\nassistant: "
             return self._engine.tokenize(text + lead)
 
-        return tokens(fit(prompt, lambda p: len(tokens(p)), self._context - room - 1, self.name))
+        limit = self._context - room - 1
+        return tokens(fit(prompt, lambda p: len(tokens(p)), limit, self.name, form=form, told=True))
 
     def _template(self, turns: list[dict[str, str]]) -> str:
         # Templates of models that think aloud read the last argument; all others ignore it.
@@ -157,6 +185,11 @@ class HF(RanksActions):
             turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
         return text
+
+    @property
+    def _closes(self) -> int:
+        """What ends an action that is ranked: its line, in a transcript."""
+        return self._newline if self.form == TRANSCRIPT else self._end
 
     def _word(self, action: str) -> tuple[int, ...]:
         if action not in self._words:
@@ -181,6 +214,13 @@ def _mass(ranked: Ranked) -> float:
 
 def _stem(source: str | Path) -> str:
     return str(source) if str(source) in ASSETS else Path(source).stem
+
+
+def _trained_form(source: str | Path) -> Form:
+    if not (Path(source).expanduser() / ABOUT).is_file():
+        return BARE
+    form: Form = about(source).get("training", {}).get(FORM, BARE)
+    return form
 
 
 def _ranks(ask: Ask) -> bool:

@@ -7,7 +7,8 @@ import hashlib
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def load(source: str, *, device: str | None = None, dtype: str | None = None) ->
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    precision = dtype or ("bfloat16" if device.startswith("cuda") else quickest())
+    precision = dtype or ("bfloat16" if device.startswith("cuda") else _told(quickest()))
     where = str(fetch(source)) if source in ASSETS else source
     path = Path(where).expanduser()
     try:
@@ -47,6 +48,7 @@ def load(source: str, *, device: str | None = None, dtype: str | None = None) ->
             model, tokenizer = _converted(path, precision)
         else:
             raise DataError(f"{path} does not exist: give the path of a GGUF file")
+        _check(source, model, tokenizer)
     except DataError:
         raise
     except Exception as error:  # the boundary to loaders that raise whatever a broken file makes them
@@ -55,6 +57,36 @@ def load(source: str, *, device: str | None = None, dtype: str | None = None) ->
             f"hf:{source} cannot be loaded ({first}): give a folder, a .gguf file or a name that can be downloaded"
         ) from error
     return model.to(device), tokenizer
+
+
+def _check(source: str, model: Any, tokenizer: Any) -> None:
+    """Raises DataError for what loads and would answer nonsense."""
+    words, rows = max(tokenizer.get_vocab().values(), default=-1) + 1, model.get_input_embeddings().num_embeddings
+    if words > rows:
+        raise DataError(
+            f"hf:{source} has a tokenizer of {words:,} tokens and a model of {rows:,}: give a folder whose two belong "
+            "together"
+        )
+    kinds = {kind for kind in getattr(model.config, "layer_types", None) or () if kind != "full_attention"}
+    reach = getattr(model.config, "sliding_window", None)
+    if kinds == {"sliding_attention"} and reach and reach >= model.config.max_position_embeddings:
+        return
+    if kinds:
+        raise DataError(
+            f"hf:{source} has layers that do not read the whole prompt ({', '.join(sorted(kinds))}), and its actions "
+            "could not be ranked in one pass: give its GGUF file, as gguf:PATH, or another model"
+        )
+
+
+@cache
+def _told(precision: str) -> str:
+    """Says where a model is slow here."""
+    if precision == "float32":
+        say(
+            "atlas: this processor is no quicker in bfloat16 (it has no AMX or AVX-512 for it), so hf: models compute "
+            "in float32; the same weights as gguf: may be the quicker ones here"
+        )
+    return precision
 
 
 def whole(net: Any) -> Any:
@@ -93,11 +125,25 @@ def _read(where: str, precision: str, **extra: str) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(where, **extra)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        where, dtype=getattr(torch, precision), attn_implementation="sdpa", **extra
-    )
+    with _unseen():
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(where, **extra)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            where, dtype=getattr(torch, precision), attn_implementation="sdpa", **extra
+        )
     return model, tokenizer
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Without the progress bar of GGUF files, which transformers' own switch does not reach."""
+    from transformers import modeling_gguf_pytorch_utils as reading
+
+    bar = reading.tqdm
+    reading.tqdm = lambda tensors, **told: tensors
+    try:
+        yield
+    finally:
+        reading.tqdm = bar
 
 
 def _converted(path: Path, precision: str) -> tuple[Any, Any]:
@@ -107,6 +153,7 @@ def _converted(path: Path, precision: str) -> tuple[Any, Any]:
     folder = cache_dir() / CONVERTED / f"{path.stem}-{precision}-{key}"
     if folder.is_dir():
         return _read(str(folder), precision)
+    say(f"atlas: {path.name} is read and kept as {precision}, once, in {folder.parent}")
     model, tokenizer = _read(str(path.parent), precision, gguf_file=path.name)
     model = whole(model)
 

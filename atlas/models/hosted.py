@@ -80,7 +80,7 @@ class Hosted:
         self._extra = dict(extra or {})
         api_key = api_key or self._extra.pop("api_key", None)
         self._rules = rules_of(provider, model)
-        self._upstream = upstream_of(name, base_url, api_key, responses=self._rules.responses)
+        self._upstream = upstream_of(name, base_url, api_key, self._rules)
         self.name = name
         self.price = price or price_of(name, prices)
         shares = provider in SHARING and self._rules.several
@@ -120,7 +120,7 @@ class Hosted:
                     replies.extend(found)
         except BaseException:
             # Not swallowed: what the calls before used is paid, whether this one failed or nobody waits any more.
-            if bill.usage.calls:
+            if bill.usage.calls or bill.usage.failed:
                 ask.paid(bill.usage)
             raise
         return Completion(replies=tuple(replies[: ask.n]), usage=bill.usage)
@@ -165,6 +165,13 @@ class Hosted:
                 return alone
 
     async def _attempt(self, ask: Ask, request: Request, bill: _Bill) -> Sequence[Reply]:
+        try:
+            return await self._tried(ask, request, bill)
+        except (Transient, ModelError):
+            bill.add(Usage(failed=1))
+            raise
+
+    async def _tried(self, ask: Ask, request: Request, bill: _Bill) -> Sequence[Reply]:
         async with _turn(urlsplit(self._base_url or "").netloc or self._provider):
             if ask.heard is None or request.count > 1 or request.stop:
                 return await self._request(ask, request, bill, None)
@@ -189,6 +196,8 @@ class Hosted:
     async def _request(
         self, ask: Ask, request: Request, bill: _Bill, heard: Callable[[dict[str, Any]], None] | None
     ) -> Sequence[Reply]:
+        came: list[dict[str, Any]] = []
+        """The pieces of a stream."""
         asked = request.body.get("timeout")
         timeout = float(asked) if isinstance(asked, int | float) else self._timeout
         try:
@@ -201,19 +210,21 @@ class Hosted:
 
                     def more(delta: dict[str, Any]) -> None:
                         bound.reschedule(now() + timeout + 5.0)
-                        heard(delta)
+                        if delta:
+                            came.append(delta)
+                            heard(delta)
 
                     answer = await self._upstream.stream(dict(request.body), timeout, more)
         except asyncio.CancelledError:
-            bill.add(unanswered(ask, request, self.price))
+            bill.add(unanswered(ask, request, self.price, came))
             raise
         except TimeoutError:
-            bill.add(unanswered(ask, request, self.price))
+            bill.add(unanswered(ask, request, self.price, came))
             raise Transient(f"gave no answer within {timeout:g} s", "raise its timeout", status=504) from None
         except ModelError:
             raise
         except Exception as error:  # the boundary to clients that raise whatever the many providers make them raise
-            self._failed(error, ask, request, bill, timeout)
+            self._failed(error, ask, request, bill, timeout, came)
         counts = Counts.read(
             answer.get("usage"), tier=answer.get("service_tier"), counts_thought=self._rules.counts_thought
         )
@@ -238,11 +249,21 @@ class Hosted:
             raise Transient("answered without any choice", "try again later, or another model")
         return replies
 
-    def _failed(self, error: Exception, ask: Ask, request: Request, bill: _Bill, timeout: float) -> None:
-        """Raise what ``error`` comes to."""
+    def _failed(
+        self,
+        error: Exception,
+        ask: Ask,
+        request: Request,
+        bill: _Bill,
+        timeout: float,
+        came: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Raise what ``error`` comes to, of which ``came`` are the pieces that were there before it."""
         told = used_by(error)
         if told is not None:
             bill.add(usage_of(ask, request, Counts.read(told), [], self.price))
+        elif came:
+            bill.add(unanswered(ask, request, self.price, came))
         if needs := missing_extra(error):
             raise needs from None
         if request.count > 1 and one_at_a_time(error):
@@ -256,7 +277,7 @@ class Hosted:
                 self._without.add(name)
             raise _Untaken from None
         if transient := as_transient(error, timeout, self._base_url, self._secrets):
-            if transient.sent and told is None:
+            if transient.sent and told is None and not came:
                 bill.add(unanswered(ask, request, self.price))
             raise transient from None
         said = sentence(error, self.name, self._provider, self._secrets, self._base_url)

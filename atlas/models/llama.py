@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from atlas.models.chat import end_of_turn, plain_turns, seed_of
 from atlas.models.fit import fit
 from atlas.models.llama_engine import Engine
 from atlas.models.prices import LOCAL
+from atlas.models.ranking import RANKS, Ranked, Remembered, best_first, draw, ranking_form, ranking_rule, trie
 from atlas.models.ranking import Path as TokenPath
-from atlas.models.ranking import best_first, draw, ranking_form, trie
 from atlas.prompts import reply_text, transcript
 from atlas.protocols import RanksActions
-from atlas.records import BARE, TRANSCRIPT, Ask, Completion, Form, Price, Prompt, Reply, Usage
+from atlas.records import BARE, TRANSCRIPT, Ask, Completion, Form, Price, Prompt, Rank, Reply, Usage
 
 _FIRST_LOOK, _SECOND_LOOK = 256, 4096
 """How many of the most probable next tokens are asked for. What these miss is asked for token by token."""
@@ -29,15 +30,18 @@ _FORCED = 1e4
 
 
 class Llama(RanksActions):
-    """An embedded model. Where the environment lists its actions, they are ranked; otherwise it writes free text.
+    """An embedded model. Where the environment lists its actions, they are ranked; otherwise it writes text, in the
+    form that the ask's grammar states.
 
-    Ranking: all actions share one prefill of the prompt; samples are drawn from the softmax of the actions'
-    log-probability / temperature, each with its own seed, and ``Reply.logprob`` is the log-probability of the action as
-    the model's whole answer (natural log, not renormalised over the actions). Usage counts the prompt once, and the
-    tokens of each returned sample.
+    Ranking: all actions share one prefill of the prompt, and what was ranked is remembered for the same prompt; samples
+    are drawn from the softmax of the actions' log-probability / temperature, each with its own seed, and
+    ``Reply.logprob`` is the log-probability of the action as the model's whole answer (natural log, not renormalised
+    over the actions). Usage counts the prompt once, and the tokens of each returned sample.
 
     One ask at a time: others wait in a queue, and the event loop is never blocked.
     """
+
+    single = True
 
     def __init__(
         self,
@@ -49,13 +53,17 @@ class Llama(RanksActions):
         threads: int | None = None,
         cache_mib: int = 1024,
         form: Form = BARE,
+        rank: Rank = "sum",
+        remind: bool = False,
     ) -> None:
         """``source`` is the name of an asset or the path of a GGUF file; ``context`` is in tokens.
 
         ``threads`` None takes all cores; ``cache_mib`` bounds the RAM for the prefixes of other episodes; ``form`` is
-        how it reads prompts for ranking: ``bare`` (its chat template) or ``transcript``. Raises DataError for a file
-        that is no model.
+        how it reads prompts for ranking: ``bare`` (its chat template) or ``transcript``; ``rank`` is by what it ranks;
+        ``remind`` tells the goal once more at the end of such a prompt. Raises DataError for a file that is no model.
         """
+        self.rank = ranking_rule(rank)
+        self.remind = remind
         self.form = ranking_form(form)
         known = str(source) in ASSETS
         path = fetch(str(source)) if known else Path(source).expanduser()
@@ -65,9 +73,9 @@ class Llama(RanksActions):
         self._context = context
         self._engine = Engine(path, context=context, threads=threads, cache_mib=cache_mib)
         self._end = self._engine.tokenize(end_of_turn(self._engine.template))[0]
-        # What ends an action that is ranked: its line, in a transcript.
-        self._closes = self._engine.tokenize("\n")[-1] if form == TRANSCRIPT else self._end
+        self._newline = self._engine.tokenize("\n")[-1]
         self._words: dict[str, tuple[int, ...]] = {}
+        self._known = {rank: Remembered() for rank in RANKS}
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="llama")
 
     async def sample(self, ask: Ask) -> Completion:
@@ -80,6 +88,29 @@ class Llama(RanksActions):
         sequences = [(*self._word(action), self._closes) for action in actions]
         lead = reply_text("").rstrip()
         prompt = self._tokens(ask.prompt, lead, room=max(map(len, sequences)) + 1, form=self.form)
+        known = self._known[self.rank]
+        ranked = known.find(prompt, sequences, ask.temperature)
+        held = len(prompt)
+        if ranked is None:
+            ranked, held = self._ranked(prompt, sequences, ask.temperature)
+            known.keep(prompt, sequences, ranked, ask.temperature)
+        replies, completion = [], 0
+        for i in range(ask.n):
+            index, score = draw(ranked, ask.temperature, seed_of(ask, i))
+            size = len(sequences[index])
+            logprob = score * size if self.rank == "mean" else score
+            replies.append(Reply(text=reply_text(actions[index]), logprob=logprob, finish="ranked"))
+            completion += size
+        return Completion(replies=tuple(replies), usage=self._usage(len(prompt), held, completion))
+
+    def _ranked(
+        self, prompt: Sequence[int], sequences: Sequence[tuple[int, ...]], temperature: float
+    ) -> tuple[Ranked, int]:
+        """The actions that matter for a draw at ``temperature``, and how much of the prompt was cached.
+
+        One call for each inner node of the trie that matters. Slots that would read several nodes at once share no
+        prefix in this runtime: each would read the prompt for itself, which costs more than all the calls.
+        """
         cached: list[int] = []
 
         def expand(path: TokenPath, wanted: frozenset[int], effort: int) -> tuple[dict[int, float], float]:
@@ -99,18 +130,16 @@ class Llama(RanksActions):
             known = {row["id"]: row["logprob"] for row in top if row["id"] in wanted}
             return known, top[-1]["logprob"] if look < _ALL else -math.inf
 
-        ranked = best_first(trie(sequences), expand, temperature=ask.temperature)
-        replies, completion = [], 0
-        for i in range(ask.n):
-            index, logprob = draw(ranked, ask.temperature, seed_of(ask, i))
-            replies.append(Reply(text=reply_text(actions[index]), logprob=logprob, finish="ranked"))
-            completion += len(sequences[index])
-        return Completion(replies=tuple(replies), usage=self._usage(len(prompt), cached[0], completion))
+        return best_first(trie(sequences), expand, temperature=temperature, rank=self.rank), cached[0]
 
     def _write(self, ask: Ask) -> Completion:
         prompt = self._tokens(ask.prompt, "", room=ask.max_tokens)
         replies: list[Reply] = []
         completion, cached = 0, 0
+        # Turned into a grammar by llama.cpp: what does not keep to it has no probability.
+        held = (
+            {"json_schema": ask.schema} if ask.schema is not None else {"grammar": ask.grammar} if ask.grammar else {}
+        )
         for i in range(ask.n):
             answer = self._engine.complete(
                 prompt,
@@ -121,6 +150,7 @@ class Llama(RanksActions):
                 top_k=0,
                 top_p=1.0,
                 min_p=0.0,
+                **held,
             )
             choice = answer["choices"][0]
             replies.append(Reply(text=choice["text"].strip(), finish=choice["finish_reason"] or ""))
@@ -137,7 +167,13 @@ class Llama(RanksActions):
                 return self._engine.tokenize(untokened(transcript(shown)))
             return self._engine.tokenize(self._engine.template(plain_turns(shown.messages())) + lead)
 
-        return tokens(fit(prompt, lambda p: len(tokens(p)), self._context - room - 1, self.name))
+        limit = self._context - room - 1
+        return tokens(fit(prompt, lambda p: len(tokens(p)), limit, self.name, form=form, told=True))
+
+    @property
+    def _closes(self) -> int:
+        """What ends an action that is ranked: its line, in a transcript."""
+        return self._newline if self.form == TRANSCRIPT else self._end
 
     def _word(self, action: str) -> tuple[int, ...]:
         if action not in self._words:

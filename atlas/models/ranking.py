@@ -10,11 +10,12 @@ import heapq
 import itertools
 import math
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atlas.errors import ConfigError
-from atlas.records import BARE, TRANSCRIPT, Form
+from atlas.records import BARE, TRANSCRIPT, Form, Rank
 
 Node = dict[int, "Node | int"]
 """From the next token to the rest of the trie, or to the index of the action that ends with it."""
@@ -26,7 +27,9 @@ for those that were not. Each repeated call for the same path comes with ``effor
 infinity says that nothing more is to be found."""
 
 Ranked = list[tuple[int, float]]
-"""(index of the action, log-probability of its whole token sequence), most probable first."""
+"""(index of the action, log-probability of its whole token sequence or the mean of its tokens), highest first."""
+
+RANKS: tuple[Rank, ...] = ("sum", "mean")
 
 
 def ranking_form(form: Form) -> Form:
@@ -34,6 +37,13 @@ def ranking_form(form: Form) -> Form:
     if form not in (BARE, TRANSCRIPT):
         raise ConfigError(f"a ranking model reads prompts in the form {BARE} or {TRANSCRIPT}, not {form!r}")
     return form
+
+
+def ranking_rule(rank: Rank) -> Rank:
+    """``rank``, where there is one of that name. Raises ConfigError for others."""
+    if rank not in RANKS:
+        raise ConfigError(f"actions are ranked by {' or '.join(RANKS)}, not by {rank!r}")
+    return rank
 
 
 def trie(sequences: Sequence[Sequence[int]]) -> Node:
@@ -49,14 +59,21 @@ def trie(sequences: Sequence[Sequence[int]]) -> Node:
     return root
 
 
-def best_first(root: Node, expand: Expand, *, temperature: float, tolerance: float = 1e-3) -> Ranked:
-    """The most probable actions, as many as matter for a draw at ``temperature``.
+def best_first(
+    root: Node, expand: Expand, *, temperature: float, tolerance: float = 1e-3, rank: Rank = "sum"
+) -> Ranked:
+    """The highest ranked actions, as many as matter for a draw at ``temperature``.
 
     Search stops when all actions not yet found could together hold at most ``tolerance`` of the mass of the softmax of
     log-probability / temperature; at temperature 0 that is after the first.
     """
     leaves = _count(root)
     found: Ranked = []
+
+    def bound(logprob: float, depth: int, node: Node | int) -> float:
+        # A mean is highest where the tokens to come cost nothing and are as many as they can be.
+        return logprob if rank == "sum" else logprob / (depth + _height(node))
+
     order = itertools.count()
     # (minus the upper bound, tie-break, open path)
     frontier: list[tuple[float, int, _Open]] = [(0.0, next(order), _Open((), root, 0.0, frozenset(root), 0))]
@@ -65,19 +82,54 @@ def best_first(root: Node, expand: Expand, *, temperature: float, tolerance: flo
         if found and _negligible(-negative - found[0][1], leaves - len(found), temperature, tolerance):
             break
         if isinstance(at.node, int):
-            found.append((at.node, at.logprob))
+            found.append((at.node, bound(at.logprob, len(at.path), at.node)))
             continue
         known, rest = expand(at.path, at.wanted, at.effort)
         for token, step in known.items():
             child = at.node[token]
             below = frozenset(child) if isinstance(child, dict) else frozenset[int]()
             logprob = at.logprob + step
-            heapq.heappush(frontier, (-logprob, next(order), _Open((*at.path, token), child, logprob, below, 0)))
+            path = (*at.path, token)
+            highest = bound(logprob, len(path), child)
+            heapq.heappush(frontier, (-highest, next(order), _Open(path, child, logprob, below, 0)))
         missing = at.wanted - known.keys()
         if missing and rest > -math.inf:
             again = _Open(at.path, at.node, at.logprob, missing, at.effort + 1)
-            heapq.heappush(frontier, (-(at.logprob + rest), next(order), again))
+            highest = bound(at.logprob + rest, len(at.path), at.node)
+            heapq.heappush(frontier, (-highest, next(order), again))
     return found
+
+
+def by_mean(ranked: Ranked, sequences: Sequence[Sequence[int]]) -> Ranked:
+    """The same actions by the mean of their tokens."""
+    return sorted(((i, logprob / len(sequences[i])) for i, logprob in ranked), key=lambda pair: -pair[1])
+
+
+class Remembered:
+    """Rankings of recent prompts, so that further samples, or the same question once more, cost no pass."""
+
+    def __init__(self, size: int = 64) -> None:
+        self._size = size
+        self._kept: OrderedDict[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]], tuple[Ranked, float]] = (
+            OrderedDict()
+        )
+
+    def find(self, prompt: Sequence[int], sequences: Sequence[tuple[int, ...]], temperature: float) -> Ranked | None:
+        """What was found for these actions behind this prompt, if enough for a draw at ``temperature``."""
+        found = self._kept.get((tuple(prompt), tuple(sequences)))
+        return found[0] if found is not None and temperature <= found[1] else None
+
+    def keep(
+        self,
+        prompt: Sequence[int],
+        sequences: Sequence[tuple[int, ...]],
+        ranked: Ranked,
+        temperature: float = math.inf,
+    ) -> None:
+        """``temperature``: up to which it is enough for a draw."""
+        self._kept[tuple(prompt), tuple(sequences)] = ranked, temperature
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
 
 
 @dataclass(frozen=True)
@@ -102,8 +154,13 @@ def _count(node: Node | int) -> int:
     return 1 if isinstance(node, int) else sum(_count(child) for child in node.values())
 
 
+def _height(node: Node | int) -> int:
+    """Tokens to the end of the longest action below."""
+    return 0 if isinstance(node, int) else 1 + max(map(_height, node.values()))
+
+
 def draw(ranked: Ranked, temperature: float, seed: int) -> tuple[int, float]:
-    """One of ``ranked``, from the softmax of log-probability / temperature; the best one at temperature 0."""
+    """One of ``ranked``, from the softmax of what it is ranked by / temperature; the best one at temperature 0."""
     best = ranked[0][1]
     if temperature <= 0 or len(ranked) == 1:
         return ranked[0]

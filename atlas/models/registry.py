@@ -9,11 +9,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from atlas.assets import ASSETS, cache_dir
 from atlas.errors import ConfigError
 from atlas.models.prices import LISTED, LOCAL, parse_price, price_of
+from atlas.models.readings import reading_of, readings
 from atlas.named import Meaning, meaning
 from atlas.named import names as given_names
 from atlas.own import made
@@ -59,7 +60,7 @@ SOURCES = {
         model="atlas.models.llama:Llama",
         packages=("xllamacpp",),
         extra="local",
-        options=("form",),
+        options=("form", "rank", "remind"),
     ),
     "hf": Source(
         takes="PATH_OR_NAME",
@@ -67,7 +68,7 @@ SOURCES = {
         model="atlas.models.hf:HF",
         packages=("transformers", "torch"),
         extra="transformers",
-        options=("form", "dtype", "device"),
+        options=("form", "rank", "remind", "dtype", "device"),
     ),
     "scratch": Source(
         takes="PATH",
@@ -102,6 +103,13 @@ class Entry(Record):
     extra: str | None = None
     """The extra of this package that it needs."""
     price: Price | None = None
+    reading: str = ""
+    """How it reads prompts best, as ``atlas models tune`` found; empty where it was not tuned."""
+
+
+def _read_best(name: str) -> str:
+    found = reading_of(name)
+    return f"tuned: {found.best.words} ({found.best.good} of {found.best.states} right)" if found else ""
 
 
 def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Model:
@@ -116,10 +124,11 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
     key is missing, MissingExtra where packages are, DataError for weights that cannot be had.
     """
     chosen = parse_price(price) if isinstance(price, str) else price
-    bare, told = _options(spec)
+    bare, typed = _options(spec)
+    told = _tuned(bare) | typed
     kind, _, rest = bare.partition(":")
     try:
-        model = _build(bare, kind, rest, options | told)
+        model = _build(bare, kind, rest, options | _meant(told))
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
@@ -128,7 +137,7 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
         model.price = chosen
     if told:
         # Another form is another player: runs and tables tell them apart.
-        model.name = f"{model.name}?{spec.partition('?')[2]}"
+        model.name = f"{model.name}?{spec.partition('?')[2] if told == typed else urlencode(told)}"
     return model
 
 
@@ -145,6 +154,20 @@ def _options(spec: str) -> tuple[str, dict[str, str]]:
             f"not {rest!r}"
         )
     return bare, told
+
+
+def _tuned(bare: str) -> dict[str, str]:
+    """The options that ``atlas models tune`` found best for a local model."""
+    local = SOURCES.get("gguf" if bare in EMBEDDED else bare.partition(":")[0])
+    reading = reading_of(bare) if local is not None and local.options else None
+    return reading.best.options if reading is not None else {}
+
+
+def _meant(told: dict[str, str]) -> dict[str, Any]:
+    """Options as a model's class takes them."""
+    if told.get("remind", "yes") not in ("yes", "no"):
+        raise ConfigError(f"the option remind is yes or no, not {told['remind']!r}")
+    return {name: value == "yes" if name == "remind" else value for name, value in told.items()}
 
 
 def check_name(spec: str) -> None:
@@ -238,6 +261,7 @@ def catalogue() -> list[Entry]:
                 kind="embedded",
                 what=asset.what,
                 licence=asset.licence,
+                reading=_read_best(name),
                 size=asset.size,
                 installed=fetched and find_spec("xllamacpp") is not None,
                 extra="local",
@@ -249,7 +273,8 @@ def catalogue() -> list[Entry]:
         entries.append(Entry(name=f"scripted:{name}", kind="scripted", what=what, price=_called(SCRIPTED[name]).price))
     for name, named in given_names().items():
         what = f"{scrub(named.now.model)}{f' ({named.now.why})' if named.now.why else ''}"
-        entries.append(Entry(name=name, kind="named", what=what, price=_price_of(named.now)))
+        reading = _read_best(name)
+        entries.append(Entry(name=name, kind="named", what=what, price=_price_of(named.now), reading=reading))
     for prefix, source in SOURCES.items():
         entries.append(
             Entry(
@@ -261,6 +286,9 @@ def catalogue() -> list[Entry]:
                 price=LOCAL if source.model else None,
             )
         )
+    listed = {entry.name for entry in entries}
+    for name in (name for name in readings() if name not in listed):
+        entries.append(Entry(name=name, kind="file", what="a local model", price=LOCAL, reading=_read_best(name)))
     here = find_spec("litellm") is not None
     for name in LISTED:
         entries.append(

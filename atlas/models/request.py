@@ -26,6 +26,7 @@ HINTS = frozenset(
         "service_tier",
         "store",
         "temperature",
+        "thinking",
         "user",
         "verbosity",
     }
@@ -33,6 +34,23 @@ HINTS = frozenset(
 """The caller's settings without which a reply is still the one that was asked for: where a provider does not take one,
 it is left out, and that is said. All others are an error then."""
 
+FIELDS = frozenset(
+    """audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens metadata
+    modalities n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_retention
+    reasoning_effort response_format safety_identifier seed service_tier stop store temperature tool_choice tools
+    top_logprobs top_p user verbosity web_search_options""".split()
+)
+"""Settings of the chat-completions API."""
+_KNOWN = FIELDS.union(
+    "thinking top_k reasoning reasoning_summary output_config output_format context_management container".split(),
+    # Of the wire, which lets nobody else set them.
+    ("extra_headers", "extra_query"),
+)
+"""The caller's settings that are given to a client library by their names. All others are for the provider's eyes: a
+library takes names of its own among them, an address to send its key to."""
+
+_SUMMARY = "reasoning_summary"
+"""What a client of the Responses API wants to be told of the reasoning: other models tell theirs, or do not."""
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
 """Thinking tokens by effort: what litellm 1.106 makes of ``reasoning_effort`` for a model that takes a budget."""
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -73,7 +91,10 @@ def request_of(
     without: settings that the provider has refused before.
     longest: tokens of the model's longest reply, where that is known.
     """
-    given = {**ask.view.options, **(extra or {})}
+    asked, further = _parted(ask.view.options, rules)
+    given = {**asked, **(extra or {})}
+    if further:
+        given["extra_body"] = {**further, **(given.get("extra_body") or {})}
     refused = rules.unsent.union(without)
     body: dict[str, Any] = {"messages": _messages(ask, rules)}
     ours: dict[str, Any] = {"temperature": ask.temperature, "seed": seed_of(ask, sample)}
@@ -90,6 +111,10 @@ def request_of(
         body.pop(rules.one_of[0], None)
     if rules.needs_limit and not _limited(body):
         body["max_tokens"] = longest or 8192
+    form = body.get("response_format")
+    if not rules.plain_json and isinstance(form, Mapping) and form.get("type") == "json_object":
+        del body["response_format"]
+        told.append("is held to no JSON without a schema: response_format json_object is left out")
     if rules.thinking:
         told += _think(body, given, rules)
     if rules.limit != "max_tokens" and "max_tokens" in body:
@@ -100,6 +125,13 @@ def request_of(
         words = body.pop("stop")
         stop = (words,) if isinstance(words, str) else tuple(words)
     return Request(body, stop, tuple(told))
+
+
+def _parted(options: Mapping[str, Any], rules: Rules) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The caller's settings by their names, and those that nothing but the provider may read."""
+    names = _KNOWN | rules.own
+    known = {n: value for n, value in options.items() if n in names and (rules.responses or n != _SUMMARY)}
+    return known, {n: value for n, value in options.items() if n not in names}
 
 
 def _limited(body: Mapping[str, Any]) -> bool:

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-REASONING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "reasoning_items", "thinking_blocks"})
+_RESPONSES = frozenset({"reasoning_items", "phase"})
+"""What a model of OpenAI's Responses API thought, and whether it spoke by the way or in the end: both go back."""
+REASONING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"}) | _RESPONSES
 """Fields of an assistant's message that hold what a model thought: what each provider calls it."""
 _LITELLM = frozenset({"provider_specific_fields"})
 """What litellm adds to a message: no provider knows it."""
@@ -45,6 +47,16 @@ class Rules:
     """The fields of an assistant's message that it takes, the others are left out; None where it takes any."""
     foreign: frozenset[str] = _LITELLM
     """The fields of an assistant's message that are left out: what other providers call what they thought."""
+    own: frozenset[str] = frozenset()
+    """Fields of its own API that a caller may set: litellm gives them on by their names."""
+    plain_json: bool = True
+    """Whether it can be held to JSON without a schema."""
+    lost: frozenset[str] = frozenset()
+    """Types of parts of a message that litellm leaves out on the way, and says nothing."""
+    by_address: frozenset[str] = frozenset()
+    """Types of parts that go up with an address, for the provider to fetch. Others litellm would fetch, from here."""
+    address: str = ""
+    """How such an address begins."""
     marks: bool = False
     """Whether it caches what is marked: where the caller marks nothing, the stable part and the history are."""
     counts_thought: bool = True
@@ -73,7 +85,46 @@ _OWN = r"(?:^|[./])"
 _CLAUDE = _OWN + r"claude-"
 _MISTRAL = _OWN + r"(?:open-)?(?:mi[sx]tral|mini?stral|magistral|devstral|codestral|pixtral|voxtral)"
 
+_COMPATIBLE = """aiml azure azure_ai baseten cerebras cloudflare dashscope databricks datarobot deepinfra featherless_ai
+fireworks_ai github groq hosted_vllm huggingface hyperbolic lambda_ai litellm_proxy llamafile lm_studio meta_llama
+minimax mistral moonshot morph nebius novita nscale nvidia_nim openrouter perplexity poe together_ai v0
+vercel_ai_gateway volcengine wandb xai zai"""
+
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "Servers of OpenAI's API: the address of an image or a film goes up as it is, and they fetch it (what litellm "
+        "1.106.2 was seen to send; a file's address it fetches itself)",
+        providers=tuple(_COMPATIBLE.split()),
+        changes={"by_address": frozenset({"image_url", "video_url"})},
+    ),
+    Rule(
+        "What litellm 1.106.2 leaves out of messages without a word: all but text",
+        providers=("deepseek", "sambanova", "heroku", "text-completion-openai"),
+        changes={"lost": frozenset({"image_url", "video_url", "input_audio", "file", "document"})},
+    ),
+    Rule(
+        "The same of sound and films",
+        providers=("anthropic", "bedrock", "mistral"),
+        changes={"lost": frozenset({"input_audio", "video_url"})},
+    ),
+    Rule(
+        "The same of all but text and images",
+        providers=("ollama", "ollama_chat"),
+        changes={"lost": frozenset({"input_audio", "video_url", "file", "document"})},
+    ),
+    Rule(
+        "Anthropic's API takes https addresses of images and documents; those of http litellm 1.106.2 fetches itself",
+        providers=("anthropic",),
+        changes={"by_address": frozenset({"image_url", "file", "document"}), "address": "https://"},
+    ),
+    Rule(
+        "Gemini's API takes the addresses of files that were sent to it before; all others litellm 1.106.2 fetches",
+        providers=("gemini",),
+        changes={
+            "by_address": frozenset({"image_url", "file"}),
+            "address": "https://generativelanguage.googleapis.com/v1beta/files/",
+        },
+    ),
     Rule(
         "Mistral's API: a tool call's id has nine letters or digits (its error 3280), a user turn may not follow a "
         "tool's result (error 3230), and a message has no fields but its own ('Extra inputs are not permitted')",
@@ -102,22 +153,26 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "OpenAI: a tool call's id has 40 characters at the most, and a message has no fields of other providers (its "
-        "answers 400)",
+        "answers 400), nor a setting of Claude's",
         providers=("openai", "azure"),
         models=_OWN + r"(?:gpt-\d|o\d|chatgpt|codex)",
-        changes={"tool_ids": r"(?s:.{1,40})", "foreign": _LITELLM | REASONING},
+        changes={
+            "tool_ids": r"(?s:.{1,40})",
+            "foreign": _LITELLM | REASONING,
+            "unsent": frozenset({"thinking"}),
+        },
     ),
     Rule(
         "OpenAI's reasoning models: the limit is max_completion_tokens, and stop is not supported (OpenAI's guide to "
         "reasoning; the answer 400 of o3 and o4-mini)",
         models=_OWN + r"(?:o\d(?:-|$)|gpt-[5-9](?!.*-chat)|codex-)",
-        changes={"limit": "max_completion_tokens", "unsent": frozenset({"stop"})},
+        changes={"limit": "max_completion_tokens", "unsent": frozenset({"stop", "thinking"})},
     ),
     Rule(
         "Those that always reason take no sampling either: 'Only the default (1) value is supported' (later GPT-5 "
         "models do while their effort is none, and are asked)",
         models=_OWN + r"(?:o\d(?:-|$)|gpt-5(?:-(?!chat)|$)|codex-)",
-        changes={"unsent": frozenset({"stop", "temperature"})},
+        changes={"unsent": frozenset({"stop", "temperature", "thinking"})},
     ),
     Rule(
         "Models of OpenAI's Responses API alone: 'This is not a chat model' (the 404 of v1/chat/completions); it takes "
@@ -127,8 +182,8 @@ RULES: tuple[Rule, ...] = (
         changes={
             "responses": True,
             "several": False,
-            "unsent": frozenset({"stop", "temperature", "seed"}),
-            "foreign": _LITELLM | (REASONING - {"reasoning_items"}),
+            "unsent": frozenset({"stop", "temperature", "seed", "thinking"}),
+            "foreign": _LITELLM | (REASONING - _RESPONSES),
         },
     ),
     Rule(
@@ -147,10 +202,27 @@ RULES: tuple[Rule, ...] = (
         },
     ),
     Rule(
+        "Claude has no JSON without a schema: litellm 1.106.2 leaves that form of response_format out without a word",
+        providers=("anthropic", "bedrock", "vertex_ai", "azure_ai"),
+        models=_CLAUDE,
+        changes={"plain_json": False},
+    ),
+    Rule(
+        "Bedrock's Converse API has fields beside those of the models (its API reference)",
+        providers=("bedrock",),
+        changes={"own": frozenset({"guardrailConfig", "requestMetadata"})},
+    ),
+    Rule(
         "Claude up to 4.5: thinking has a budget, which is less than max_tokens (Anthropic's guide to extended "
         "thinking)",
         models=_CLAUDE + r"(?:3|(?:opus|sonnet|haiku)-4(?:-[0-5](?!\d)|[-@]\d{8}|$))",
         changes={"thinking": "budget"},
+    ),
+    Rule(
+        "Claude on Azure is asked by Anthropic's API: litellm 1.106.2 fetches the http addresses of images",
+        providers=("azure_ai",),
+        models=_CLAUDE,
+        changes={"lost": frozenset({"input_audio", "video_url"}), "address": "https://"},
     ),
     Rule(
         "Claude caches what is marked with cache_control (Anthropic's guide to prompt caching; Vertex has that API)",

@@ -33,10 +33,12 @@ class Scratch(ReadsView, RanksActions):
 
     A reply's ``logprob`` is that of its action among those listed. Without a list the action is written word by word.
     Entries of pamphlets are read by a student whose training held some (``reads_guidance``), before the action that
-    they stand beside; what was read up to them is kept for the next step, and they are not.
+    they stand beside; what was read up to them is kept for the next step, and they are not. Demonstrations are read by
+    one whose training held some (``reads_windows``), before the episode.
     """
 
     shares_prompt = True
+    single = True
 
     def __init__(self, folder: str | Path, *, price: Price = LOCAL) -> None:
         """``folder`` is what ``atlas train`` wrote. Raises DataError for a broken one, MissingExtra without torch."""
@@ -47,6 +49,7 @@ class Scratch(ReadsView, RanksActions):
             raise DataError(f"{folder} holds a judge, which does not act: give the folder of a student")
         self._use(*load(folder), name=Path(folder).expanduser().resolve().name, price=price)
         self.reads_guidance = bool(training.get("reads_guidance"))
+        self.reads_windows = bool(training.get("reads_windows"))
 
     @classmethod
     def of(cls, net: Net, vocabulary: Vocabulary, *, name: str = "scratch", price: Price = LOCAL) -> Scratch:
@@ -66,7 +69,7 @@ class Scratch(ReadsView, RanksActions):
         if ask.purpose == "plan":
             return Completion(replies=(Reply(text=""),) * ask.n)
         reader = Reader(self._vocabulary)
-        prompt = prompt_of(from_view(ask.view), reader, guided=self.reads_guidance)
+        prompt = prompt_of(from_view(ask.view, windows=self.reads_windows), reader, guided=self.reads_guidance)
         if ask.view.admissible:
             return self._rank(ask, reader, prompt)
         return self._write(ask, reader, prompt)
