@@ -127,7 +127,9 @@ def test_idle_episodes_end_unscored_and_may_be_scored_late_and_again(tmp_path: P
         assert (ended.id, ended.stop, ended.score) == (id, Stop.DONE, None)
         assert ask(server.url, f"/v1/atlas/episodes/{id}/score", {"score": 1.0})[2]["success"] is True
         assert len(memory.demonstrations) == 1
+        assert [row.success for row in memory.outcomes.all()] == [True]
         assert ask(server.url, f"/v1/atlas/episodes/{id}/score", {"score": 0.5})[2]["score"] == 0.5
+        assert [(row.success, row.unaided) for row in memory.outcomes.all()] == [(False, 0.0)]
     (stored,) = Run(tmp_path / "run").episodes()
     assert stored.result is not None and stored.result.score == 0.5
     assert [r.score for r in Run(tmp_path / "run").results()] == [0.5]

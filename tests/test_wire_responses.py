@@ -116,6 +116,7 @@ def test_options_have_their_chat_names() -> None:
         },
         "verbosity": "low",
         "reasoning_effort": "high",
+        "reasoning_summary": "auto",
         "max_tokens": 99,
         "temperature": 0.5,
         "top_logprobs": 2,

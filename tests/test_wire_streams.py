@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from atlas.records import Price
 from atlas.testing import ChatServer, Say
 from atlas.testing.server import Behaviour
 from atlas.traces import Run
-from tests.wrap_fixtures import TOOLS, user
+from tests.wrap_fixtures import user
 
 WORDS = "one two three four five"
 
@@ -46,23 +47,6 @@ def test_words_come_as_they_are_said_and_the_first_ones_time_is_in_the_trace(tmp
     (step,) = stored.steps
     assert step.decision.text == WORDS and 0 < step.decision.seconds["first_token"] < step.decision.seconds["student"]
     assert step.spend[0].usage.prompt_tokens == 100 and step.spend[0].usage.unmetered == 0
-
-
-def test_tool_calls_come_whole_and_once() -> None:
-    said = Say("let me see", tool_calls=[("look_up", '{"q": 1}'), ("refund", "{}")])
-    with alone(said, Say("done")) as (episode, _):
-        stream: Any = episode.client.chat.completions.create(model="m", messages=user(), tools=TOOLS, stream=True)
-        made: list[Any] = []
-        text = ""
-        for chunk in stream:
-            text += chunk.choices[0].delta.content or ""
-            made += chunk.choices[0].delta.tool_calls or ()
-        assert [(c.index, c.id, c.function.name, c.function.arguments) for c in made] == [
-            (0, "call_0", "look_up", '{"q": 1}'),
-            (1, "call_1", "refund", "{}"),
-        ]
-        assert text == "let me see" and chunk.choices[0].finish_reason == "tool_calls"
-    assert episode.steps[0].decision.action.startswith("look_up")
 
 
 def test_the_responses_api_is_told_word_by_word() -> None:
@@ -104,6 +88,45 @@ def test_an_answer_that_breaks_off_is_told_in_the_stream_and_not_asked_for_again
             with pytest.raises(openai.APIError):
                 list(create(model="m", messages=user(), stream=True))
     assert episode.result is not None and episode.result.failure is not None
+
+
+def test_a_chat_stream_that_ends_before_its_answer_is_told_and_charged() -> None:
+    half = {"choices": [{"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": None}]}
+    with alone(Say(WORDS, fields=half, usage=False)) as (episode, sent):
+        create = episode.client.with_options(max_retries=0).chat.completions.create
+        with pytest.raises(openai.APIError, match="in the middle of its answer"):
+            list(create(model="m", messages=user(), stream=True))
+    used = episode.result.spend[0].usage
+    assert len(sent) == 1 and used.failed == 1 and used.completion_tokens > 3 and used.dollars > 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_litellm_counts_itself_is_no_count_of_the_providers(told: bool) -> None:
+    pytest.importorskip("litellm")
+    with ChatServer(Say(WORDS, usage=told)) as server:
+        model = atlas.load("hosted_vllm/own", base_url=server.url, api_key="x", price=Price(prompt=1, completion=1))
+        with atlas.Agent(model) as agent, agent.episode(goal="g") as episode:
+            list(episode.client.chat.completions.create(model="m", messages=user(), stream=True))
+    assert episode.result is not None
+    used = episode.result.spend[0].usage
+    assert (used.unmetered, used.prompt_tokens == 100, used.dollars is None) == (
+        (0, True, False) if told else (1, False, True)
+    )
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_litellms_worker_is_not_forgotten_while_it_waits(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("litellm")
+    with ChatServer(Say(WORDS)) as server:
+        model = atlas.load("hosted_vllm/own", base_url=server.url, api_key="x")
+        agents = atlas.Agent(model), atlas.Agent(model)  # an event loop each
+        with agents[0] as one, agents[1] as two, one.episode(goal="g") as first, two.episode(goal="g") as second:
+            for episode in (first, second) * 3:
+                told: Any = episode.client.chat.completions.create(model="m", messages=user(), stream=stream)
+                assert list(told)
+                gc.collect()
+    gc.collect()
+    assert "Task was destroyed" not in caplog.text
 
 
 def test_pieces_make_the_answer_whole() -> None:

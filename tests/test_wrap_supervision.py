@@ -102,7 +102,7 @@ def test_with_a_memory_the_student_learns_from_it_and_acts_again(
     assert played.startswith("uuuuuuuTTTTS") and "s" not in played and played.endswith("U" * 10)
     told = Run(tmp_path / "run").events()
     assert [event.change.turned for event in told if isinstance(event, Supervised)] == ["dropped", "recovered"]
-    learned = [event.episode for event in told if isinstance(event, Learned)]
+    learned = [event.episode for event in told if isinstance(event, Learned) and event.demonstration]
     assert learned == [e.id for e in Run(tmp_path / "run").episodes() if e.result and e.result.lane == "teacher"]
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert looked(tmp_path / "run") == (0, looked(tmp_path / "run")[1]) and "fine" in looked(tmp_path / "run")[1]
@@ -343,7 +343,7 @@ def test_trust_is_an_object_a_file_or_a_share(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("told", [{"trust": 0.6}, {"watch": True}, {"audit": 0.1}])
 def test_what_needs_a_teacher_is_refused_without_one(told: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(told))} are for an agent that has a student and a teacher"):
+    with pytest.raises(ConfigError, match=f"{next(iter(told))} is for an agent that has a student and a teacher"):
         agent(wrong, teacher=False, **told)
     with pytest.raises(ConfigError, match="no lanes"), Memory(":memory:", "hash") as memory:
         agent(wrong, memory=memory, lanes=True, **told)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas.cli.agent_options import AgentOptions, agent_options, shared
+from atlas.cli.number import Number
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0 takes a free one.")
 @click.option("--key-env", default="ATLAS_SERVE_KEY", show_default=True, help="VARIABLE that holds the callers' key.")
 @click.option("--tenants", type=click.Path(path_type=Path, dir_okay=False), help="YAML: tenants with their own keys.")
-@click.option("--idle", type=click.FloatRange(1), default=900.0, show_default=True, help="Seconds until episodes end.")
+@click.option("--idle", type=Number(1), default=900.0, show_default=True, help="Seconds until episodes end.")
 @click.option("--episodes", type=click.IntRange(1), default=1000, show_default=True, help="Open ones per tenant.")
 @click.option("--calls", type=click.IntRange(1), default=256, show_default=True, help="Under way per tenant.")
-@click.option("--rate", type=click.FloatRange(0), default=0.0, help="Calls a second per tenant.  [default: no bound]")
+@click.option("--rate", type=Number(0), default=0.0, help="Calls a second per tenant.  [default: no bound]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the port.")
 @click.option("--body-mb", type=click.IntRange(1), default=64, show_default=True, help="Largest request.")
 def command(
     host: str,
@@ -35,37 +37,55 @@ def command(
     episodes: int,
     calls: int,
     rate: float,
+    workers: int,
     body_mb: int,
     **settings: Any,
 ) -> None:
     """Serve an agent over Chat Completions, Responses and Anthropic Messages.
 
     Point a client at http://HOST:PORT/v1 (OpenAI) or http://HOST:PORT (Anthropic); /e/NAME before /v1 names its
-    episode. Keys are read from the environment. Without any, only programs of this machine are answered.
+    episode. Keys are read from the environment. Without any, only programs of this machine are answered. Where the run
+    is on a server (--run postgresql://...&run=NAME) other processes of it, --workers or servers, go on with an episode.
     """
     from atlas.serve import Limits, Tenants, serve
 
     limits = Limits(idle=idle, episodes=episodes, calls=calls, rate=rate, body=body_mb << 20)
     options = AgentOptions(**settings)
-    found = Tenants(_tenants(tenants, options, limits) if tenants else [_only(options, key_env, limits)])
+
+    def made() -> Tenants:
+        return Tenants(
+            _tenants(tenants, options, limits, workers) if tenants else [_only(options, key_env, limits, workers)]
+        )
+
     serve(
-        found,
+        made,
         host=host,
         port=port,
+        workers=workers,
         metrics_key=os.environ.get("ATLAS_METRICS_KEY", ""),
         ready=lambda url: click.echo(f"atlas serves at {url}/v1 (OpenAI) and {url} (Anthropic); Ctrl-C ends it"),
     )
 
 
-def _only(options: AgentOptions, key_env: str, limits: Limits) -> Tenant:
+def _moves(agent: Any, workers: int) -> bool:
+    """Whether its open episodes are kept where other processes find them: always where they must, else where they can
+    be."""
+    from atlas.traces import RunWriter
+
+    kept = agent.place is not None and agent.folder is None and isinstance(agent.recorder, RunWriter)
+    return workers > 1 or kept
+
+
+def _only(options: AgentOptions, key_env: str, limits: Limits, workers: int) -> Tenant:
     from atlas.serve import Tenant
     from atlas.serve.tenants import read_keys
 
     keys = read_keys([key_env], os.environ) if os.environ.get(key_env) else []
-    return Tenant("default", options.make(), keys, limits)
+    agent = options.make()
+    return Tenant("default", agent, keys, limits, moves=_moves(agent, workers))
 
 
-def _tenants(path: Path, usual: AgentOptions, limits: Limits) -> list[Tenant]:
+def _tenants(path: Path, usual: AgentOptions, limits: Limits, workers: int = 1) -> list[Tenant]:
     """The tenants of a file: a mapping from names to the variables of their keys and the settings of their agents."""
     from atlas.serve import Tenant
     from atlas.serve.tenants import read_keys
@@ -84,7 +104,8 @@ def _tenants(path: Path, usual: AgentOptions, limits: Limits) -> list[Tenant]:
     every = [key for some in keys.values() for key in some]
     if len(set(every)) < len(every):
         raise ConfigError(f"two keys in {path} are the same: give each tenant its own")
-    return [Tenant(name, options[name].make(name), keys[name], limits) for name in options]
+    agents = {name: options[name].make(name) for name in options}
+    return [Tenant(name, agent, keys[name], limits, moves=_moves(agent, workers)) for name, agent in agents.items()]
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

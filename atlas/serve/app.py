@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import ipaddress
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -16,7 +17,8 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.requests import Request as Asked
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from atlas.records import Episode
 from atlas.serve.metrics import Metrics
@@ -88,7 +90,7 @@ class Server:
             if not isinstance(value, int | float) or not isinstance(end, bool):
                 raise Refused(400, 'the body is {"score": NUMBER}, and "end": false where the episode goes on')
             name = asked.path_params["name"]
-            id, _, steps = tenant.episodes.named(name)
+            id, _, steps = await tenant.episodes.named(name)
             try:
                 score = float(value)
             except OverflowError:
@@ -101,7 +103,7 @@ class Server:
     async def episode(self, asked: Asked) -> Response:
         async def answer() -> dict[str, Any]:
             tenant = self._admitted(_headers(asked.scope))
-            return _told(*tenant.episodes.named(asked.path_params["name"]))
+            return _told(*await tenant.episodes.named(asked.path_params["name"]))
 
         return await _answered(answer)
 
@@ -130,6 +132,7 @@ class Server:
             sweeping.cancel()
             for tenant in self.tenants.all:
                 await tenant.episodes.close()
+                tenant.wire.close()
                 await asyncio.to_thread(tenant.agent.close)
 
     async def _sweep(self) -> None:
@@ -140,7 +143,7 @@ class Server:
                 await tenant.episodes.sweep()
 
 
-def application(tenants: Tenants, *, metrics_key: str = "", began: Began = lambda loop: None) -> Starlette:
+def application(tenants: Tenants, *, metrics_key: str = "", began: Began = lambda loop: None) -> ASGIApp:
     """The ASGI application of a server. Its lifespan ends all episodes and closes the agents.
 
     metrics_key: who asks for ``/metrics`` has to have it, where callers have keys.
@@ -150,22 +153,27 @@ def application(tenants: Tenants, *, metrics_key: str = "", began: Began = lambd
     for tenant in tenants.all:
         tenant.episodes.ended = partial(server.ended, tenant.name)
 
-    class Wires:
-        """A class, so that Starlette takes it for an application and not for a function of a request."""
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await server.call(scope, receive, send)
-
-    return Starlette(
+    beside = Starlette(
         routes=[
             Route("/health", server.health),
             Route("/metrics", server.read_metrics),
             Route("/v1/atlas/episodes/{name}", server.episode),
             Route("/v1/atlas/episodes/{name}/score", server.score, methods=["POST"]),
-            Mount("/", app=Wires()),
         ],
         lifespan=server.lifespan,
     )
+
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        # Calls of agents have a way of their own: the wire is its own boundary and knows its paths.
+        if scope["type"] == "http" and not _BESIDE.fullmatch(scope["path"]):
+            await server.call(scope, receive, send)
+        else:
+            await beside(scope, receive, send)
+
+    return routed
+
+
+_BESIDE = re.compile(r"/health|/metrics|/v1/atlas/episodes/[^/]+(?:/score)?")
 
 
 def _told(id: str, episode: Episode | None, steps: int) -> dict[str, Any]:

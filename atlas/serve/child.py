@@ -52,7 +52,7 @@ def run_command(
     """
     key = secrets.token_hex(16)
     # It has one episode, which ends when the command does and not before.
-    tenant = Tenant("run", agent, [key], Limits(idle=float("inf")), goal=goal, task=task)
+    tenant = Tenant("run", agent, [key], Limits(idle=float("inf")), goal=goal, task=task, lasting=False)
     given = dict(os.environ if environment is None else environment)
     with Serving(Tenants([tenant])) as server:
         given |= told(server.url, key)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from atlas.errors import ConfigError, MissingExtra
 from atlas.serve.tenants import Tenants
+from atlas.serve.workers import in_workers
 
 if TYPE_CHECKING:
     import uvicorn
@@ -26,23 +27,37 @@ GRACE = 30
 
 
 def serve(
-    tenants: Tenants,
+    tenants: Tenants | Callable[[], Tenants],
     *,
     host: str = "127.0.0.1",
     port: int = 8400,
+    workers: int = 1,
     metrics_key: str = "",
     ready: Callable[[str], object] = lambda url: None,
 ) -> None:
     """Serve until the process is told to stop (Ctrl-C, SIGTERM): then calls under way are finished, and episodes ended.
 
+    tenants: or what makes them, once in each process.
+    workers: processes that share the port; their tenants' runs are on a server.
     ready: told of the URL once connections are taken.
     Raises ConfigError where others than this machine could call and no key is asked for, or the port is taken.
     """
-    with listening(tenants, host, port) as listener:
+    if workers > 1 and isinstance(tenants, Tenants):
+        raise ConfigError("each process of a server has tenants of its own: give what makes them")
+    with listen(host, port) as listener:
         url = _url(host, listener)
-        server = _server(tenants, metrics_key, lambda loop: ready(url))
-        with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn, once all is ended
-            server.run(sockets=[listener])
+
+        def work(begun: Callable[[], object]) -> None:
+            made = tenants if isinstance(tenants, Tenants) else tenants()
+            _checked(made, host)
+            server = _server(made, metrics_key, lambda loop: begun())
+            with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn, once all is ended
+                server.run(sockets=[listener])
+
+        if workers == 1:
+            work(lambda: ready(url))
+        else:
+            in_workers(workers, work, lambda: ready(url))
 
 
 class Serving:
@@ -82,11 +97,20 @@ class Serving:
 
 def listening(tenants: Tenants, host: str, port: int) -> socket.socket:
     """A socket at that address, open for connections."""
-    if tenants.open and not _loopback(host):
+    _checked(tenants, host)
+    return listen(host, port)
+
+
+def _checked(tenants: Tenants, host: str) -> None:
+    if tenants.open and not loopback(host):
         raise ConfigError(
             f"a server at {host} could be called from other machines, and no key is asked for: give keys, or serve at "
             "127.0.0.1"
         )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at that address, whoever may call. Raises ConfigError where it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -107,9 +131,18 @@ def _server(
     tenants: Tenants, metrics_key: str, began: Callable[[asyncio.AbstractEventLoop], object] = lambda loop: None
 ) -> uvicorn.Server:
     try:
+        from atlas.serve.app import application
+    except ImportError:
+        raise MissingExtra("a server", "serve") from None
+    return server_of(application(tenants, metrics_key=metrics_key, began=began))
+
+
+def server_of(app: Any) -> uvicorn.Server:
+    """uvicorn around an ASGI application, as a server of ours has it."""
+    try:
         import uvicorn
 
-        from atlas.serve.app import application
+        from atlas.serve.patience import Patient
     except ImportError:
         raise MissingExtra("a server", "serve") from None
     _more_files()
@@ -119,10 +152,13 @@ def _server(
         "access_log": False,
         "log_level": "warning",
         "server_header": False,
+        # Nobody asks where a call came from.
+        "proxy_headers": False,
         "ws": "none",
+        "http": Patient,
         "timeout_graceful_shutdown": GRACE,
     }
-    return uvicorn.Server(uvicorn.Config(application(tenants, metrics_key=metrics_key, began=began), **settings))
+    return uvicorn.Server(uvicorn.Config(app, **settings))
 
 
 def _more_files() -> None:
@@ -132,7 +168,8 @@ def _more_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether only this machine can call an address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

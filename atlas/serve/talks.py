@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 from atlas.records import Decision, Message
 
@@ -27,6 +28,14 @@ class Found:
     id: str
     rewritten: bool = False
     """Whether its past is another than it was."""
+
+
+class Heard(NamedTuple):
+    """What tells a conversation: digests of moments of it, and the ids of calls and the long texts that were said."""
+
+    moments: Sequence[str] = ()
+    calls: Sequence[str] = ()
+    texts: Sequence[str] = ()
 
 
 @dataclass
@@ -74,27 +83,43 @@ class Talks:
                 return Found(found, rewritten=place < len(chain) and chain[place - 1] != newest)
             return self._by_words(messages)
 
-    def asked(self, id: str, messages: Sequence[Message]) -> None:
+    def asked(self, id: str, messages: Sequence[Message]) -> Heard:
         """An episode was asked with these messages."""
-        chain = list(_chain(messages))
-        if chain:  # else nothing but system messages, which tell no conversation
-            with self._lock:
-                self._remember(id, chain[-1])
+        # Nothing but system messages tells no conversation.
+        heard = Heard(moments=[digest.hex() for digest in list(_chain(messages))[-1:]])
+        self.learn(id, heard)
+        return heard
 
-    def said(self, id: str, messages: Sequence[Message], decisions: Iterable[Decision]) -> None:
+    def said(self, id: str, messages: Sequence[Message], decisions: Iterable[Decision]) -> Heard:
         """What an episode answered to these messages."""
         answers = [Message(role="assistant", content=d.text, tool_calls=d.tool_calls) for d in decisions]
+        heard = Heard(
+            moments=[list(_chain([*messages, answer]))[-1].hex() for answer in answers],
+            calls=[call.id for answer in answers for call in answer.tool_calls],
+            texts=[answer.content for answer in answers if len(answer.content) >= _WORDS],
+        )
+        self.learn(id, heard)
+        return heard
+
+    def recall(self, id: str, moments: Iterable[bytes]) -> None:
+        """An episode of a server before this one was at these moments, the newest last."""
+        with self._lock:
+            for moment in moments:
+                self._remember(id, moment)
+
+    def learn(self, id: str, heard: Heard) -> None:
+        """What was heard of an episode, here or by another server."""
         with self._lock:
             known = self._known.setdefault(id, _Known())
-            for answer in answers:
-                *_, last = _chain([*messages, answer])
-                self._remember(id, last)
-                for call in answer.tool_calls:
-                    known.calls.add(call.id)
-                    self._calls[call.id] = id
-                if len(answer.content) >= _WORDS and answer.content not in known.texts:
-                    known.texts[answer.content] = None
-                    self._texts.setdefault(answer.content[:_WORDS], []).append((id, answer.content))
+            for moment in heard.moments:
+                self._remember(id, bytes.fromhex(moment))
+            for call in heard.calls:
+                known.calls.add(call)
+                self._calls[call] = id
+            for text in heard.texts:
+                if text not in known.texts:
+                    known.texts[text] = None
+                    self._texts.setdefault(text[:_WORDS], []).append((id, text))
                     if len(known.texts) > _KEPT:
                         self._unsay(id, known.texts.popitem(last=False)[0])
 

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from atlas.errors import ConfigError
 from atlas.redact import scrub
 from atlas.serve.episodes import Episodes
+from atlas.serve.kept import Kept
+from atlas.serve.moving import Moving
+from atlas.traces.server import ServerRun
+from atlas.traces.server_open import ServerResponses
 from atlas.wire.app import Wire
+from atlas.wire.kept import LARGEST, MOST
 from atlas.wire.refusals import Refused
 from atlas.wrap import Agent
 
@@ -51,17 +56,26 @@ class Tenant:
         *,
         goal: str = "",
         task: str = "",
+        lasting: bool = True,
+        moves: bool = False,
     ) -> None:
         """
         keys: any of which is asked for; kept as their digests. Without one no key is asked for.
         goal, task: of episodes whose calls name none.
+        lasting: whether the episodes that are open when the server stops go on when it is started again.
+        moves: whether open episodes are kept in its run, which is on a server, for other processes to go on with.
         """
         limits = limits or Limits()
         self.name = name
         self.agent = agent
         self.limits = limits
-        self.episodes = Episodes(agent, idle=limits.idle, most=limits.episodes, goal=goal, task=task)
-        self.wire = Wire(self.episodes, largest=limits.body)
+        kept = Kept(agent.folder, name) if lasting and agent.folder is not None else None
+        moving = Moving(agent) if moves else None
+        self.episodes = Episodes(
+            agent, idle=limits.idle, most=limits.episodes, goal=goal, task=task, kept=kept, moving=moving
+        )
+        responses = ServerResponses(agent.place, MOST, LARGEST) if isinstance(agent.place, ServerRun) else None
+        self.wire = Wire(self.episodes, largest=limits.body, folder=agent.folder, elsewhere=responses)
         self.under_way = 0
         self._digests = [_digest(key) for key in keys]
         self._tokens = self._most = 10.0 * limits.rate

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from atlas.records import Decision, Usage
+from atlas.records import Decision, ToolCall, Usage
 from atlas.wire.blocks import input_of
+from atlas.wire.calling import Calling, Heard
 from atlas.wire.chat import message_of
-from atlas.wire.opaque import beyond, packed, reasoning_of
+from atlas.wire.opaque import beyond, owed, packed, put_together, reasoning_of, unite
 from atlas.wire.request import Told
 from atlas.wire.responses_out import text_of
 
@@ -29,27 +30,69 @@ class Writer:
 
     def __init__(self, id: str, model: str, *, asked: bool, display: str | None) -> None:
         self._id, self._model, self._asked, self._shown = id, model, asked, display != "omitted"
+        self._called = False
+        """Whether a call of a tool was begun: nothing is said after that but calls, until the end."""
         self._blocks = 0
         """How many are done."""
         self._thought = ""
         self._spoken = ""
         self._open = ""
         """The type of the block that is being told."""
-        self._signature = ""
-        """What the provider signed the thought with that is being told."""
+        self._more: dict[str, Any] = {}
+        """What was heard of the answer that this API has no place for, its reasoning above all."""
+        self._back: dict[str, Any] = {}
+        """What of that the client was told, to be sent back."""
+        # What is no object is told whole: it has to be wrapped into one.
+        self._calling = Calling(lambda call: call.kind == "function" and call.written.lstrip().startswith("{"))
 
     def begin(self, usage: Usage | None = None) -> Iterator[Event]:
         """To be sent before anything else; ``usage`` where it is known by then."""
         yield _event("message_start", message=self._message([], None, tokens(usage or Usage())))
 
     def part(self, delta: Mapping[str, Any]) -> Iterator[Event]:
-        """A piece of the answer, as a delta of the chat-completions API. Calls of tools are told at the end, whole."""
-        for block in delta.get("thinking_blocks") or ():
-            self._signature = str(block.get("signature") or "") or self._signature
+        """A piece of the answer, as a delta of the chat-completions API."""
+        put_together(self._more, delta)
         if delta.get("reasoning_content"):
             yield from self._reason(str(delta["reasoning_content"]))
-        if delta.get("content"):
+        if delta.get("content") and not self._called:
             yield from self._text(str(delta["content"]))
+        for what, call, text in self._calling.heard(delta.get("tool_calls") or ()):
+            yield from self._move(what, call, text)
+
+    def _move(self, what: str, call: Heard, text: str) -> Iterator[Event]:
+        """A call of a tool begins, goes on or ends."""
+        if what == "begin":
+            yield from self._before_calls(self._known())
+            yield from self._start("tool_use", id=call.id, name=call.name, input={})
+            self._called = True
+        elif what == "write":
+            yield self._delta("input_json_delta", partial_json=text)
+        else:
+            yield self._stop()
+
+    def _before_calls(self, more: dict[str, Any]) -> Iterator[Event]:
+        """End what comes before a call, and tell what the model thought: it has to come back with the call."""
+        if self._open == "text":
+            yield self._stop()
+        if self._blocks:
+            yield from self._owed(more)
+            return
+        for block in self._thinking(True, more):
+            yield from self._think(block)
+        if self._open:
+            yield self._stop()
+        unite(self._back, more)
+
+    def _known(self) -> dict[str, Any]:
+        """What was heard so far that has to come back."""
+        return owed({**self._more, "tool_calls": self._calling.marks}, {})
+
+    def _owed(self, more: dict[str, Any]) -> Iterator[Event]:
+        """What has to come back and was not told yet, after a part of the answer."""
+        if rest := owed(more, self._back):
+            yield from self._start("redacted_thinking", data=packed(rest, goes_on=True))
+            yield self._stop()
+            unite(self._back, rest)
 
     def _reason(self, text: str) -> Iterator[Event]:
         """A piece of the model's reasoning, before its first word; not told to a client that did not ask."""
@@ -63,9 +106,14 @@ class Writer:
     def _text(self, text: str) -> Iterator[Event]:
         """A piece of what the model says."""
         if self._open == "thinking":
-            signature = self._signature or packed({"reasoning_content": self._thought})
-            yield self._delta("signature_delta", signature=signature)
+            signed = next((b["signature"] for b in self._more.get("thinking_blocks", ()) if b.get("signature")), "")
+            # What is known by now comes back with it: all but what is heard later.
+            told = {n: value for n, value in self._more.items() if n != "thinking_blocks"}
+            if signed:
+                told = {n: self._more[n] for n in ("reasoning_content", "thinking_blocks") if n in self._more}
+            yield self._delta("signature_delta", signature=signed or packed(told))
             yield self._stop()
+            self._back |= told
         if not self._open:
             yield from self._start("text", text="")
         self._spoken += text
@@ -75,24 +123,38 @@ class Writer:
         """The rest of the answer."""
         message = message_of(told.decision)
         began = self._blocks or self._open == "text"
+        more = beyond(message)
         blocks = self._content(told.decision, message)
-        thinking = [block for block in blocks if block["type"].endswith("thinking")]
-        for block in thinking if not began else []:
-            yield from self._think(block)
+        if self._called:
+            yield from self._rest(told.decision, more)
+        for block in blocks:
+            if block["type"].endswith("thinking") and not began and not self._called:
+                yield from self._think(block)
         words = "".join(block["text"] for block in blocks if block["type"] == "text").removeprefix(self._spoken)
         if words or (not self._spoken and any(block["type"] == "text" for block in blocks)):
             yield from self._text(words)
         if self._open:
             yield self._stop()
-        for block in blocks:
-            if block["type"] == "tool_use":
-                yield from self._start("tool_use", id=block["id"], name=block["name"], input={})
-                written = json.dumps(block["input"], ensure_ascii=False)
-                yield self._delta("input_json_delta", partial_json=written)
-                yield self._stop()
+        if not self._called:
+            unite(self._back, {} if began else more)
+            yield from self._rest(told.decision, more)
         delta = {"stop_reason": stop_of(told.decision, message), "stop_sequence": None, "stop_details": None}
         yield _event("message_delta", delta=delta, usage=tokens(told.usage, cumulative=True))
         yield _event("message_stop")
+
+    def _rest(self, decided: Decision, more: dict[str, Any]) -> Iterator[Event]:
+        """The calls of tools that were not told yet, or not whole, and what comes back with them."""
+        for left in self._calling.rest(decided.tool_calls):
+            if isinstance(left, ToolCall):
+                yield from self._before_calls(more)
+                block = _use(left)
+                yield from self._start("tool_use", id=block["id"], name=block["name"], input={})
+                yield self._delta("input_json_delta", partial_json=json.dumps(block["input"], ensure_ascii=False))
+                yield self._stop()
+            else:
+                yield from self._move(*left)
+        if decided.tool_calls:
+            yield from self._owed(more)
 
     def whole(self, told: Told) -> dict[str, Any]:
         """The answer as one object."""
@@ -107,23 +169,19 @@ class Writer:
     # --- blocks -------------------------------------------------------------------------------------------------------
 
     def _content(self, decided: Decision, message: dict[str, Any]) -> list[dict[str, Any]]:
-        blocks = self._thinking(decided, message)
+        blocks = self._thinking(bool(decided.tool_calls), beyond(message))
         words = text_of(message.get("content")) or str(message.get("refusal") or "")
         if words or not decided.tool_calls:
             blocks.append({"type": "text", "text": words})
-        for call in decided.tool_calls:
-            given = {"input": call.arguments} if call.kind == "custom" else input_of(call.arguments)
-            blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": given})
-        return blocks
+        return [*blocks, *map(_use, decided.tool_calls)]
 
-    def _thinking(self, decided: Decision, message: dict[str, Any]) -> list[dict[str, Any]]:
-        """What the model thought: in its provider's own blocks where it signed them, else in one that is signed by what
-        else has to come back."""
-        if not (self._asked or decided.tool_calls):
+    def _thinking(self, called: bool, more: dict[str, Any]) -> list[dict[str, Any]]:
+        """What the model thought, and ``more`` that has to come back: in its provider's own blocks where it signed
+        them, else in one that is signed by what else has to come back."""
+        if not (self._asked or called):
             return []
-        more = beyond(message)
         blocks = [dict(block) for block in _signed(more.get("thinking_blocks"))]
-        text = reasoning_of(message)
+        text = reasoning_of(more)
         if not blocks:
             if not more:
                 return []
@@ -179,6 +237,11 @@ class Writer:
         self._open = ""
         self._blocks += 1
         return _event("content_block_stop", index=self._blocks - 1)
+
+
+def _use(call: ToolCall) -> dict[str, Any]:
+    given = {"input": call.arguments} if call.kind == "custom" else input_of(call.arguments)
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": given}
 
 
 def _event(event: str, **data: Any) -> Event:

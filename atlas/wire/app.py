@@ -12,8 +12,9 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -21,9 +22,11 @@ from pydantic_core import PydanticSerializationError, to_json
 from atlas.errors import ConfigError
 from atlas.wire import anthropic, chat, responses
 from atlas.wire.calls import Call, Calls
-from atlas.wire.kept import Kept, Shelf
+from atlas.wire.kept import Kept, KeptElsewhere, Shelf
 from atlas.wire.refusals import Refusal, Refused, refusal_of
 from atlas.wire.request import CHAT, Request, Told
+
+T = TypeVar("T")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -117,12 +120,23 @@ class Gone(Exception):
 
 
 class Wire:
-    """The application. ``largest`` is in bytes of a body; a larger one is refused before it is read as JSON."""
+    """The application. ``largest`` is in bytes of a body; a larger one is refused before it is read as JSON. ``folder``
+    is where responses are kept that clients may go on from, or ``elsewhere``; else they are gone with this process."""
 
-    def __init__(self, host: Host, *, largest: int = LARGEST) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        largest: int = LARGEST,
+        folder: Path | None = None,
+        elsewhere: KeptElsewhere | None = None,
+    ) -> None:
         self._host = host
         self._largest = largest
-        self._kept = Kept()
+        self._kept = Kept(folder=folder, elsewhere=elsewhere)
+
+    def close(self) -> None:
+        self._kept.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
@@ -142,7 +156,7 @@ class Wire:
             body = await _body(receive, headers, self._largest)
             if what == _COUNT:
                 await self._host.models(arrival)  # who may not ask for these may not ask for anything
-                await answer.json(200, anthropic.count(_object(body)))
+                await answer.json(200, _fitting(lambda: anthropic.count(_object(body))))
                 return
             shelf = self._kept.shelf(_key_of(headers))
             arrival = replace(
@@ -193,7 +207,7 @@ class Wire:
                 await answer.more(b"data: [DONE]\n\n" if api is chat else b"", last=True)
             else:
                 await answer.json(200, whole)
-            call.delivered = True
+            call.deliver()
         except asyncio.CancelledError:
             # Somebody stops this very client, which will not ask again.
             await call.cancel()
@@ -315,12 +329,17 @@ def _key_of(headers: Mapping[str, str]) -> str:
     return blake2b(key.encode(), digest_size=16).hexdigest()
 
 
-def _request(api: ModuleType, body: bytes, scope: Scope, headers: Mapping[str, str], shelf: Shelf) -> Request:
-    given = _object(body)
+def _fitting(read: Callable[[], T]) -> T:
+    """What is read of a request. Raises ConfigError where that has not the form of its API."""
     try:
-        request: Request = responses.read(given, shelf) if api is responses else api.read(given)
+        return read()
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ConfigError(f"the request does not fit the API ({type(error).__name__}): see its reference") from error
+
+
+def _request(api: ModuleType, body: bytes, scope: Scope, headers: Mapping[str, str], shelf: Shelf) -> Request:
+    given = _object(body)
+    request: Request = _fitting(lambda: responses.read(given, shelf) if api is responses else api.read(given))
     more = _carried(scope, headers, request)
     return replace(request, options={**request.options, **more}) if more else request
 

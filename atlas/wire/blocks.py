@@ -8,7 +8,7 @@ from typing import Any
 
 from atlas.errors import ConfigError
 from atlas.wire.fields import field, need, objects
-from atlas.wire.opaque import restored, unpacked
+from atlas.wire.opaque import goes_on, restored, unite, unpacked
 
 _HOSTED = ("server_tool_use", "container_upload", "fallback", "compaction")
 """Blocks of what Anthropic's own service did, with those whose type ends in ``_tool_result``."""
@@ -85,13 +85,15 @@ class Turns:
                     if ours is None:
                         thinking.append(dict(block))
                     else:
-                        more.update(ours)
+                        goes_on(ours)
+                        unite(more, ours)
                 case "tool_use":
                     said.setdefault("tool_calls", []).append(_call(block, here))
                 case _:
                     parts += self._parts(block, here)
         if thinking:
-            more["thinking_blocks"] = thinking
+            # Those that were told later are whole.
+            more.setdefault("thinking_blocks", thinking)
             text = "\n".join(block["thinking"] for block in thinking if isinstance(block.get("thinking"), str))
             more.setdefault("reasoning_content", text)
         if len(parts) == 1 and parts[0].keys() == {"type", "text"}:

@@ -21,13 +21,26 @@ KEPT = 32
 class Call:
     """A step that is being decided or was, and who waits for it. Belongs to the event loop it was begun in."""
 
-    def __init__(self, decide: Callable[[Call], Coroutine[Any, Any, Told]], number: int = 0) -> None:
+    def __init__(
+        self,
+        decide: Callable[[Call], Coroutine[Any, Any, Told]],
+        number: int = 0,
+        *,
+        key: str = "",
+        retry: bool = False,
+    ) -> None:
         self.id = uuid.uuid4().hex
+        self.key = key
+        """Of what is asked."""
+        self.retry = retry
+        """Whether its client says that it has asked before."""
         self.number = number
         """How many calls of the same content came before this one."""
         self.created = int(time.time())
         self.delivered = False
         """Whether somebody has had the whole answer."""
+        self.had: Callable[[], object] = lambda: None
+        """Told when that is so first."""
         self.parts: list[tuple[str, dict[str, Any]]] = []
         """What was heard of the answer so far: the model, and a delta as the chat-completions API has it."""
         self.first = 0.0
@@ -47,6 +60,12 @@ class Call:
         news, self.news = self.news, self.loop.create_future()
         if not news.done():
             news.set_result(None)
+
+    def deliver(self) -> None:
+        """Somebody has had the whole answer."""
+        if not self.delivered:
+            self.delivered = True
+            self.had()
 
     def leave(self) -> None:
         """One who waited goes: the step is given up in a while, unless others come."""
@@ -84,7 +103,8 @@ class Calls:
         with self._lock:
             call = self._calls.get(key)
             if call is None or not _goes_on(call, retry):
-                call = self._calls[key] = Call(decide, 0 if call is None else call.number + 1)
+                number = 0 if call is None else call.number + 1
+                call = self._calls[key] = Call(decide, number, key=key, retry=retry)
                 self._calls.move_to_end(key)
                 while len(self._calls) > KEPT and next(iter(self._calls.values())).task.done():
                     self._calls.popitem(last=False)

@@ -18,6 +18,8 @@ _ROLES = {
     "function": "tool",
 }
 _APART = frozenset({"model", "messages", "tools", "stream", "stream_options"})
+_LIBRARYS = frozenset({"extra_body", "extra_headers", "extra_query", "timeout"})
+"""What client libraries take beside the fields of the API. A model's library would act on them."""
 _CHOICES = 128
 """The most answers to one call, as OpenAI bounds them: each is decided for itself."""
 _CHUNK = "chat.completion.chunk"
@@ -31,6 +33,11 @@ _LOGPROBS = "logprobs"
 def read(body: Mapping[str, Any]) -> Request:
     """A request's JSON object. Raises ConfigError for what is no such request."""
     options = {name: value for name, value in body.items() if name not in _APART and value is not None}
+    if (own := _LIBRARYS & options.keys()) and any(options[name] for name in own):
+        told = ", ".join(sorted(own))
+        raise ConfigError(f"{told} is a setting of a client library and no field of the API: leave it out")
+    for name in own:
+        del options[name]
     limit = options.pop("max_completion_tokens", None)
     if limit is not None:
         options["max_tokens"] = limit
@@ -152,10 +159,12 @@ def writer_of(request: Request, id: str, model: str, created: int) -> Writer:
 
 class Writer:
     """Writes an answer as it is made: each :meth:`part` as it comes, then :meth:`end`, which adds all that was not told
-    yet. Calls of tools are told at the end, whole: their ids have to be new to the conversation."""
+    yet."""
 
     def __init__(self, request: Request, id: str, model: str, created: int) -> None:
         self._request, self._told_so_far = request, dict[str, str]()
+        self._calls: dict[int, dict[str, Any]] = {}
+        """Calls of tools as far as they were told, by their places."""
         self._head = {"id": f"chatcmpl-{id}", "object": _CHUNK, "created": created, "model": model}
 
     def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -165,25 +174,45 @@ class Writer:
         said = {name: text for name, text in delta.items() if name != "role" and isinstance(text, str) and text}
         for name, text in said.items():
             self._told_so_far[name] = self._told_so_far.get(name, "") + text
-        if said:
-            yield "", self._chunk(said)
+        calls = [dict(call) for call in delta.get("tool_calls") or ()]
+        for call in calls:
+            so_far = self._calls.setdefault(call["index"], {"id": call.get("id"), "told": ""})
+            so_far["told"] += _written(call)
+        if said or calls:
+            yield "", self._chunk({**said, **({"tool_calls": calls} if calls else {})})
 
     def end(self, told: Told) -> Iterator[tuple[str, dict[str, Any]]]:
         message = message_of(told.decision)
         logprobs = message.pop(_LOGPROBS, None)
         finish = finish_of(told.decision, message)
-        rest = {}
+        rest: dict[str, Any] = {}
         for name, value in message.items():
             before = self._told_so_far.get(name)
             left = value.removeprefix(before) if before is not None and isinstance(value, str) else value
             if name != "role" and left not in (None, "", []):
                 rest[name] = left
-        if "tool_calls" in rest:
-            rest["tool_calls"] = [{"index": i, **call} for i, call in enumerate(rest["tool_calls"])]
+        if calls := self._rest(rest.pop("tool_calls", ())):
+            rest["tool_calls"] = calls
         if rest or logprobs:
             yield "", self._chunk(rest, logprobs=logprobs)
         yield "", self._chunk({}, finish)
         yield from ending(told, self._request)
+
+    def _rest(self, calls: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What is left to tell of the calls."""
+        places = {so_far["id"]: place for place, so_far in self._calls.items()}
+        left: list[dict[str, Any]] = []
+        for call in calls:
+            place = places.get(call["id"])
+            if place is None:
+                left.append({"index": len(places), **call})
+                places[call["id"]] = left[-1]["index"]
+                continue
+            told, written = self._calls[place]["told"], _written(call)
+            if written != told and written.startswith(told):
+                kind, name = ("custom", "input") if "custom" in call else ("function", "arguments")
+                left.append({"index": place, kind: {name: written[len(told) :]}})
+        return left
 
     def broken(self, message: str, code: str | None) -> tuple[str, dict[str, Any]]:
         return "", failed(500, message, "server_error", code)
@@ -191,6 +220,12 @@ class Writer:
     def _chunk(self, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return {**self._head, "choices": [choice]}
+
+
+def _written(call: Mapping[str, Any]) -> str:
+    """The arguments in a call of a tool, or in a piece of one."""
+    made = call.get("function") or call.get("custom") or {}
+    return str(made.get("arguments") or made.get("input") or "")
 
 
 def ending(told: Told, request: Request) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from atlas.errors import ConfigError
 from atlas.wire.fields import need, objects
-from atlas.wire.opaque import restored, unpacked
+from atlas.wire.opaque import goes_on, restored, unite, unpacked
 from atlas.wire.toolbox import joined
 
 _ROLES = ("user", "assistant", "system", "developer")
@@ -91,14 +91,17 @@ class Talk:
         else:
             said["content"] = content
         said.update(more)
+        if item.get("phase") is not None:
+            said["phase"] = need(item, "phase", str, where)
 
     def _reasoned(self, item: Mapping[str, Any], where: str) -> None:
-        if self._said is not None and "content" in self._said and "tool_calls" not in self._said:
+        ours = unpacked(item.get("encrypted_content"))
+        same = ours is not None and goes_on(ours)
+        if self._said is not None and "content" in self._said and "tool_calls" not in self._said and not same:
             self._close()
         self._open()
-        ours = unpacked(item.get("encrypted_content"))
         if ours is not None:
-            self._more.update(ours)
+            unite(self._more, ours)
         elif item.get("encrypted_content") is not None:
             kept = {name: item[name] for name in ("type", "summary", "content", "encrypted_content") if item.get(name)}
             self._more.setdefault("reasoning_items", []).append({"summary": [], **kept})

@@ -6,11 +6,28 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from atlas.errors import ConfigError
+from atlas.wire.kept_file import NAME, KeptFile
 
 Item = Mapping[str, Any]
+
+MOST = 1000
+LARGEST = 64 << 20
+
+
+class KeptElsewhere(Protocol):
+    """Where responses are that outlive this process."""
+
+    def put(self, owner: str, id: str, talk: Sequence[Item], own: Iterable[str], size: int) -> None: ...
+
+    def talk(self, owner: str, id: str) -> tuple[Item, ...] | None: ...
+
+    def item(self, owner: str, id: str) -> Item | None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -25,11 +42,23 @@ class _Response:
 class Kept:
     """The last ``most`` responses, of ``largest`` bytes in all at the most. Safe from many threads.
 
-    A response is found by who was given it alone. What one went on from is shared with it, not copied.
+    A response is found by who was given it alone. What one went on from is shared with it, not copied. Where there is a
+    ``folder`` they are kept there too, with the same bounds, for a server that is started again; or ``elsewhere``, for
+    several servers.
     """
 
-    def __init__(self, most: int = 1000, largest: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        most: int = MOST,
+        largest: int = LARGEST,
+        folder: Path | None = None,
+        elsewhere: KeptElsewhere | None = None,
+    ) -> None:
         self._most, self._largest = most, largest
+        self._folder = folder
+        self._file: KeptElsewhere | None = elsewhere
+        if folder is not None and (folder / NAME).exists():
+            self._file = KeptFile(folder / NAME, most, largest)
         self._lock = threading.Lock()
         self._responses: OrderedDict[tuple[str, str], _Response] = OrderedDict()
         self._items: dict[tuple[str, str], Item] = {}
@@ -42,6 +71,8 @@ class Kept:
     def put(self, owner: str, id: str, items: Iterable[Item], output: Sequence[Item], size: int) -> None:
         """Keep a response: the items it was asked with, whole, and its output. ``size`` is in bytes: of the request."""
         mine = {str(item["id"]): item for item in output if item.get("id")}
+        if (file := self._opened()) is not None:
+            file.put(owner, id, (*items, *output), mine, size)
         with self._lock:
             self._drop((owner, id))
             self._responses[owner, id] = _Response((*items, *output), tuple(mine), size)
@@ -54,21 +85,37 @@ class Kept:
         """The conversation up to a response and with it."""
         with self._lock:
             found = self._responses.get((owner, id))
-            if found is None:
-                raise ConfigError(
-                    f"no response {id!r} is kept here (it had store=false, or was forgotten): send the whole "
-                    "conversation as 'input'"
-                )
-            self._responses.move_to_end((owner, id))
-            return found.talk
+            if found is not None:
+                self._responses.move_to_end((owner, id))
+                return found.talk
+        before = self._file.talk(owner, id) if self._file is not None else None
+        if before is None:
+            raise ConfigError(
+                f"no response {id!r} is kept here (it had store=false, or was forgotten): send the whole "
+                "conversation as 'input'"
+            )
+        return before
 
     def item(self, owner: str, id: str) -> Item:
         """An item of a response's output."""
         with self._lock:
             found = self._items.get((owner, id))
+        if found is None and self._file is not None:
+            found = self._file.item(owner, id)
         if found is None:
             raise ConfigError(f"no item {id!r} is kept here: send the item itself, not a reference to it")
         return found
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _opened(self) -> KeptElsewhere | None:
+        """The file, made by the first response that is kept: most servers are never asked for any."""
+        with self._lock:
+            if self._file is None and self._folder is not None:
+                self._file = KeptFile(self._folder / NAME, self._most, self._largest)
+            return self._file
 
     def _drop(self, key: tuple[str, str]) -> None:
         gone = self._responses.pop(key, None)

@@ -21,14 +21,74 @@ _LARGEST = 16 * 1024 * 1024
 TOLD = frozenset({"role", "content", "tool_calls", "function_call", "refusal", "annotations", "logprobs"})
 """Fields of an assistant message that every API has a place for, or that are no part of the conversation."""
 
+OF_CALLS = frozenset({"id", "type", "function", "custom", "index"})
+"""Fields of a tool call that every API has a place for."""
+
+_GOES_ON = "goes_on"
+"""Of what was packed: that it belongs to the answer before it, of which a part was told by then."""
+
+
+def put_together(so_far: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    """Add to what is known of a message beyond those fields what a piece of it holds."""
+    for name, value in delta.items():
+        known = so_far.get(name)
+        if name in TOLD or value in (None, "", [], {}):
+            continue
+        if name == "thinking_blocks" and isinstance(value, list):
+            so_far[name] = _blocks([*(known or ()), *value])
+        elif isinstance(known, str) and isinstance(value, str):
+            so_far[name] = known + value
+        elif isinstance(known, list) and isinstance(value, list):
+            so_far[name] = [*known, *value]
+        else:
+            so_far[name] = value
+
+
+def _blocks(pieces: list[Any]) -> list[Any]:
+    """Blocks of thinking, of which each goes on until it is signed."""
+    made: list[Any] = []
+    for piece in pieces:
+        last = made[-1] if made else None
+        if last is not None and _goes_on(last, piece):
+            made[-1] = {**last, **piece, "thinking": f"{last.get('thinking') or ''}{piece.get('thinking') or ''}"}
+        else:
+            made.append(piece)
+    return made
+
+
+def _goes_on(last: Any, piece: Any) -> bool:
+    both = [block for block in (last, piece) if isinstance(block, dict) and block.get("type") == "thinking"]
+    return len(both) == 2 and not last.get("signature")
+
 
 def beyond(message: Mapping[str, Any]) -> dict[str, Any]:
     """What an assistant message of the chat-completions API holds beyond those fields: reasoning, above all."""
     more = {name: value for name, value in message.items() if name not in TOLD and value not in (None, "", [], {})}
     calls = message.get("tool_calls") or ()
-    known = {"id", "type", "function", "custom", "index"}
-    signed = {call["id"]: rest for call in calls if (rest := {k: v for k, v in call.items() if k not in known and v})}
+    own = ((call["id"], {k: v for k, v in call.items() if k not in OF_CALLS and v}) for call in calls)
+    signed = {id: rest for id, rest in own if rest}
     return {**more, "tool_calls": signed} if signed else more
+
+
+def owed(more: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """What of ``more`` was not ``told``, field by field: each is whole."""
+    rest = {name: value for name, value in more.items() if name != "tool_calls" and told.get(name) != value}
+    before = told.get("tool_calls") or {}
+    calls = {id: marks for id, marks in (more.get("tool_calls") or {}).items() if before.get(id) != marks}
+    return {**rest, "tool_calls": calls} if calls else rest
+
+
+def unite(more: dict[str, Any], further: Mapping[str, Any]) -> None:
+    """Add what was told later of the same answer."""
+    calls = {**(more.get("tool_calls") or {}), **(further.get("tool_calls") or {})}
+    more.update(further)
+    if calls:
+        more["tool_calls"] = calls
+
+
+def goes_on(ours: dict[str, Any]) -> bool:
+    """Whether what was unpacked belongs to the answer before it; the mark is taken out."""
+    return bool(ours.pop(_GOES_ON, False))
 
 
 def restored(message: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +100,10 @@ def restored(message: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     return whole
 
 
-def packed(more: Mapping[str, Any]) -> str:
+def packed(more: Mapping[str, Any], *, goes_on: bool = False) -> str:
+    """``goes_on``: it belongs to the answer of which a part was told already."""
+    if goes_on:
+        more = {**more, _GOES_ON: True}
     text = json.dumps(more, ensure_ascii=True, separators=(",", ":"))
     return _MARK + base64.b64encode(zlib.compress(text.encode())).decode()
 

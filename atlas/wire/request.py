@@ -78,6 +78,7 @@ class Told:
             "completion_tokens": usage.completion_tokens,
             "total_tokens": usage.tokens,
             "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         }
 
     def usage_chunks(self, request: Request) -> list[dict[str, Any]]:

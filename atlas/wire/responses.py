@@ -32,7 +32,7 @@ _OURS = frozenset(
 that OpenAI's own service runs, ``stream_options`` pads its streams."""
 
 _READ = {"reasoning": {"effort", "summary", "generate_summary"}, "text": {"format", "verbosity"}}
-"""What is read of fields that are objects; a summary is what the answer tells of its reasoning in any case."""
+"""What is read of fields that are objects."""
 
 _HERS = {
     "background": "an answer in the background: wait for it, or stream it",
@@ -165,9 +165,12 @@ def _options(body: Mapping[str, Any], box: Toolbox) -> dict[str, Any]:
         options["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif form is not None and form.get("type") != "text":
         options["response_format"] = dict(form)
-    effort = (field(body, "reasoning", dict) or {}).get("effort")
-    if effort is not None:
-        options["reasoning_effort"] = effort
+    reasoning = field(body, "reasoning", dict) or {}
+    if reasoning.get("effort") is not None:
+        options["reasoning_effort"] = reasoning["effort"]
+    summary = reasoning.get("summary") or reasoning.get("generate_summary")
+    if summary is not None:
+        options["reasoning_summary"] = summary  # for models of this API, and no other's concern
     if body.get("top_logprobs") is not None:
         options["top_logprobs"] = body["top_logprobs"]
     if body.get("top_logprobs") or "message.output_text.logprobs" in (field(body, "include", list) or ()):

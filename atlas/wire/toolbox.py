@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from atlas.errors import ConfigError
 from atlas.records import ToolCall
 from atlas.wire.fields import need, objects
+from atlas.wire.free_text import FreeText
 
 _LONGEST = 64
 """Letters in the name of a function."""
@@ -81,15 +81,9 @@ class Toolbox:
 
 
 def _free(call: ToolCall) -> str:
-    """The text of a call to a custom tool: models without such tools are offered a function with one text in it."""
-    if call.kind == "custom":
-        return call.arguments
-    try:
-        given = json.loads(call.arguments)
-    except (ValueError, RecursionError):
-        return call.arguments
-    alone = isinstance(given, dict) and given.keys() == {"input"} and isinstance(given["input"], str)
-    return str(given["input"]) if alone else call.arguments
+    """The text of a call to a custom tool, as far as it was written; its arguments where they are of another form."""
+    free = FreeText()
+    return free.text if call.kind == "function" and free.read(call.arguments) else call.arguments
 
 
 def _function(tool: Mapping[str, Any]) -> dict[str, Any]:

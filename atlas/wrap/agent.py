@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from contextvars import ContextVar, Token
+from contextvars import Token
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,26 @@ from atlas.background import Background
 from atlas.book import Book, Unrecorded
 from atlas.budget import Budget, Meter
 from atlas.errors import ConfigError, FrozenMemory
+from atlas.evaluators.verdict import Judge
+from atlas.learning import informed
 from atlas.memory import DemonstrationStore, Memory, from_episode
-from atlas.policies import Guarded, LaneRules
+from atlas.memory.distil import Distiller
+from atlas.memory.memory import Kept
+from atlas.policies import Guarded
 from atlas.policies.triggers import Trigger
 from atlas.protocols import Embedder, Model, Policy, Recorder
-from atlas.records import TEACHER, Episode, Step, Stop, Task, Usage, content_hash, total
-from atlas.traces.audit import CASCADED
+from atlas.records import INTERRUPTED, Episode, Step, Stop, Task, Usage, content_hash, total
 from atlas.traces.events import Event, Learned, Supervised, Tells
+from atlas.traces.folder import FolderRun
+from atlas.traces.place import Place
+from atlas.traces.writer import RunWriter
 from atlas.trust import Trust
-from atlas.wrap.compose import Composer, Learns, signs, trusted
+from atlas.wrap.afterwards import Afterwards, learning_of
+from atlas.wrap.compose import Composer, LanesBy, Learns, model_of, signs, trusted
+from atlas.wrap.current import current
 from atlas.wrap.decorate import Wrap
+from atlas.wrap.due import Due
+from atlas.wrap.numbers import check_numbers
 from atlas.wrap.supervision import InMemory, InProcess, InTrace, Supervision
 from atlas.wrap.wrapped import WrappedEpisode
 
@@ -54,6 +64,7 @@ class Agent:
         policy: Policy | None = None,
         memory: Memory | DemonstrationStore | Learns | str | Path | None = None,
         embedder: Embedder | str | None = None,
+        index: str | None = None,
         run: Recorder | str | Path | None = None,
         permitted: Sequence[str] = (),
         arm: str = "agent",
@@ -62,7 +73,10 @@ class Agent:
         max_tokens: int | None = None,
         actions: Actions | None = None,
         learn: bool = True,
-        lanes: bool | LaneRules = False,
+        distil: bool | Model | Distiller = True,
+        judge: Judge | None = None,
+        graph: bool = False,
+        lanes: LanesBy = False,
         ask_for: Sequence[str] = (),
         guidance: int = 300,
         trials: float = 0.2,
@@ -83,7 +97,9 @@ class Agent:
             part of. Of your own it is what is shown and learned, without entries, evidence and lanes.
         embedder: by which a memory that is given as a path finds things, an object or a name for
             :func:`atlas.memory.load_embedder`; ``minilm`` where None.
-        run: the folder to record in, or a recorder; None records nothing.
+        index: what such a memory is searched by, as :class:`atlas.Memory` has it; ``auto`` where None.
+        run: the folder to record in, or the URL of a run on a server (postgresql://...?schema=NAME&run=NAME), or a
+            recorder; None records nothing.
         permitted: models whose terms allow training on their words, by name or pattern (``openai/*``): kept in the
             run's folder, for exports and training.
         arm: the name its episodes are compared under.
@@ -92,9 +108,16 @@ class Agent:
         actions: when two replies are the same; tool calls by content, texts by their words.
         learn: whether successful episodes become demonstrations. Where there is a teacher, only those in which it acted
             do: the others repeat what the memory holds.
+        distil: whether what episodes teach becomes entries of the memory: those in which the teacher acted, and those
+            that failed, once they are scored, one call of the teacher each, in the background. A model or a distiller
+            of your own does it in its place. Nothing is distilled without a memory, or by a teacher that cannot write.
+        judge: scores the episodes that nobody scored, in the background: an :class:`atlas.evaluators.EnsembleJudge`,
+            say. No verdict is no score.
+        graph: whether what follows an episode is done by the LangGraph graph (:mod:`atlas.graph.loop`): the same is
+            learned. Your own loop stands in place of the nodes before.
         lanes: choose the supervision of each episode (auto, paired, coach) by how tasks like it went: the student with
             what is recalled alone, with its answer validated, or with every step looked at by the teacher. Needs a
-            student, a teacher and a memory; rules say which lanes are forced, forbidden or budgeted.
+            student, a teacher and a memory; LaneRules force, forbid or budget lanes, a Foresight is where they begin.
         ask_for: actions that always need the teacher's word, whatever the student's samples agree on: names of tools,
             calls, arguments or texts, ``*`` for anything (:class:`atlas.policies.Guarded`). Refused without a teacher.
         guidance: how many tokens of a prompt the entries of pamphlets in the memory may take; 0 shows none.
@@ -121,21 +144,15 @@ class Agent:
             raise ConfigError("an agent has a policy, or a student and a teacher: give one of the two")
         if policy is not None and lanes:
             raise ConfigError("lanes are a policy: give lanes with a student and a teacher, or a policy of your own")
-        for name, number in (("samples", samples), ("k", k), ("max_tokens", max_tokens)):
-            if number is not None and number < 1:
-                raise ConfigError(f"an agent's {name} is 1 or more, not {number}")
-        if guidance < 0 or not 0.0 <= trials <= 1.0:
-            raise ConfigError(
-                f"an agent's guidance is 0 tokens or more, its trials a share from 0 to 1, not {guidance} and {trials}"
-            )
-        if expect is not None and not 0.0 <= expect < 1.0:
-            raise ConfigError(f"what an agent is expected to succeed in is a share from 0 to less than 1, not {expect}")
+        check_numbers(samples, k, max_tokens, guidance, trials, expect, success_score)
+        if not arm:
+            raise ConfigError("an agent's arm is the name its episodes are compared under: give one, or leave it out")
         both = student is not None and teacher is not None and not lanes
         told = [name for name, on in (("trust", trust is not None), ("watch", watch), ("audit", audit)) if on]
         if told and not both:
             raise ConfigError(
-                f"{' and '.join(told)} are for an agent that has a student and a teacher, and no lanes: give both "
-                "models, or leave it out"
+                f"{' and '.join(told)} {'are' if len(told) > 1 else 'is'} for an agent that has a student and a "
+                "teacher, and no lanes: give both models, or leave it out"
             )
         self.background = Background()
         self.actions = actions or ChatActions()
@@ -151,9 +168,9 @@ class Agent:
         self._tokens: list[Token[Agent | None]] = []
         # What was opened is closed again where something further is wrong.
         with ExitStack() as opened:
-            self.memory = self._memory(memory, embedder, opened)
+            self.memory = self._memory(memory, embedder, index, opened)
             self.policy: Policy
-            given = _model(student), _model(teacher)
+            given = model_of(student), model_of(teacher)
             if policy is None:
                 usual = AUDIT if audit is None else audit
                 composer = Composer(
@@ -167,14 +184,22 @@ class Agent:
             if ask_for:
                 self.policy = Guarded(self.policy, ask_for, given[1], max_tokens=max_tokens, actions=self.actions)
             self.recorder, self.run = self._recorder(run, permitted, expect, opened)
+            # One place, so that the recorder, the budget and what is claimed are of one member of the run.
+            self.place: Place | None = self.recorder.place if isinstance(self.recorder, RunWriter) else None
+            """Where its run is recorded; None where that is its recorder's affair."""
+            of_path = self.place if isinstance(run, str | Path) else None
             if otlp is not None:
                 from atlas.export.otel_live import OtelLive
 
                 live = OtelLive(otlp, self.recorder, run=self.run, content=otlp_content)
                 self.recorder = opened.enter_context(live)
-            self.supervision = self._supervision(expect, run, teaches=both)
-            self.meter = self._meter(run, run_budget, opened)
+            self.supervision = self._supervision(expect, of_path, teaches=both)
+            self.meter = self._meter(of_path, run_budget, opened)
+            self._due = Due(self.place, arm) if self.place is not None and isinstance(self.memory, Memory) else None
+            self._afterwards = self._following(given[1], distil, judge, of_path, graph)
             self._owned = opened.pop_all()
+        if self._due is not None:
+            self._due.catch_up(self.background, self._ended)
 
     def episode(
         self,
@@ -198,8 +223,22 @@ class Agent:
                 "this agent is closed, with the memory or the run that it had opened: begin its episodes inside its "
                 "with block, or before close()"
             )
+        made = self._episode(
+            Task(id=task or uuid.uuid4().hex[:12], goal=goal, family=family), seed, keeps_steps, closed
+        )
+        if self.supervision is not None:
+            made.book.lane = self.supervision.lane()
+        return made
+
+    def restored(self, state: Mapping[str, Any], stored: Sequence[Step] | None, keeps_steps: bool) -> WrappedEpisode:
+        """The open episode of :meth:`WrappedEpisode.state`, which another process of this run began."""
+        made = self._episode(Task.model_validate(state["task"]), state["seed"], keeps_steps, lambda: None)
+        made.restore(state, stored)
+        return made
+
+    def _episode(self, task: Task, seed: int, keeps_steps: bool, closed: Callable[[], None]) -> WrappedEpisode:
         book = Book(
-            Task(id=task or uuid.uuid4().hex[:12], goal=goal, family=family),
+            task,
             arm=self.arm,
             run=self.run,
             seed=seed,
@@ -210,9 +249,14 @@ class Agent:
             success_at=self.success_score,
             keeps_steps=keeps_steps,
         )
-        if self.supervision is not None:
-            book.lane = self.supervision.lane()
-        return WrappedEpisode(book, self.policy, self.actions, self.background, ended=self.learn_from, closed=closed)
+        return WrappedEpisode(
+            book, self.policy, self.actions, self.background, ending=self._ending, ended=self._ended, closed=closed
+        )
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of its run; None where it has none."""
+        return self.place.folder() if isinstance(self.place, FolderRun) else None
 
     def wrap(self, goal: str | Callable[..., str], *, score: Callable[[Any], float | None] | None = None) -> Wrap:
         """Decorate a function, sync or async, so that every call of it is an episode.
@@ -235,15 +279,13 @@ class Agent:
         """
         if episode.stop is Stop.DONE and episode.score is None:
             return False  # it may be scored late
-        learn = self.learn and (not self.taught or _informed(episode, steps))
+        learn = self.learn and (not self.taught or informed(episode, steps))
         kept, settled = False, {}
         events: list[Event] = []
         try:
             if isinstance(self.memory, Memory):
-                # In one transaction, so that each episode is counted once, whoever keeps it again.
-                with self.memory.database.transaction():
-                    found = self.memory.keep(episode, steps, learn=learn)
-                    events += self._standing(episode) if found.outcome else []
+                memory = self.memory
+                found, events = memory.database.whole(lambda: self._kept_in(memory, episode, steps, learn))
                 kept, settled = found.demonstration, {entry: said.status for entry, said in found.settled.items()}
             elif learn and self.memory is not None and episode.success and steps:
                 kept = self.memory.add(from_episode(episode, steps))
@@ -253,6 +295,43 @@ class Agent:
             events += [] if isinstance(self.memory, Memory) else self._standing(episode)
         self._tell(events, episode, kept, settled)
         return kept
+
+    def _kept_in(
+        self, memory: Memory, episode: Episode, steps: Sequence[Step], learn: bool
+    ) -> tuple[Kept, list[Event]]:
+        """In one transaction, so that each episode is counted once, whoever keeps it again."""
+        with memory.database.transaction():
+            found = memory.keep(episode, steps, learn=learn)
+            return found, self._standing(episode) if found.outcome else []
+
+    def _ending(self, episode: str, stop: Stop, score: float | None) -> None:
+        """One is about to be recorded as over."""
+        says = score is not None or stop is not Stop.DONE or (self._afterwards is not None and self._afterwards.judges)
+        if self._due is not None and says and stop not in INTERRUPTED:
+            self._due.mark(episode)
+
+    def _ended(self, episode: Episode, steps: Sequence[Step]) -> None:
+        self.learn_from(episode, steps)
+        follows = self._afterwards is not None and self._afterwards.put(episode, steps)
+        if self._due is not None and not follows:
+            self._due.over(episode.id)
+
+    def scored(self, episode: Episode, steps: Sequence[Step]) -> None:
+        """An episode of this agent got its score, or another one, when it was over: it is recorded so, and learned
+        from."""
+        self._ending(episode.id, episode.stop, episode.score)
+        if self._afterwards is None:
+            self.recorder.end(episode)
+        else:
+            episode = self._afterwards.scored(episode)
+        self._ended(episode, steps)
+
+    def flush(self) -> None:
+        """Wait until what is learned in the background is learned."""
+        if self._due is not None:
+            self._due.flush()
+        if self._afterwards is not None:
+            self._afterwards.flush()
 
     def _standing(self, episode: Episode) -> list[Event]:
         return list(self.supervision.after(episode)) if self.supervision is not None else []
@@ -267,57 +346,81 @@ class Agent:
                 self.supervision.say(event)
 
     def close(self) -> None:
-        """End the background thread, and close what was opened from a path."""
+        """Learn what is left to be learned, end the background threads, and close what was opened from a path."""
         self._closed = True
-        self.background.close()
-        self._owned.close()
+        try:
+            self.flush()
+        finally:
+            for part in (self._afterwards, self.background, self._due, self._owned):
+                if part is not None:
+                    part.close()
 
     def __enter__(self) -> Agent:
         """Close the agent at the block's end; inside the block it is the one that :func:`episode` uses."""
-        self._tokens.append(_current.set(self))
+        self._tokens.append(current.set(self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        _current.reset(self._tokens.pop())
+        current.reset(self._tokens.pop())
         self.close()
 
     def _memory(
         self,
         given: Memory | DemonstrationStore | Learns | str | Path | None,
         embedder: Embedder | str | None,
+        index: str | None,
         opened: ExitStack,
     ) -> Memory | Learns | None:
         if embedder is not None and not isinstance(given, str | Path):
             raise ConfigError("an embedder is for a memory that is given as a path: give the path, or leave it out")
+        if index is not None and not isinstance(given, str | Path):
+            raise ConfigError("an index is for a memory that is given as a path: give the path, or leave it out")
         if isinstance(given, DemonstrationStore):
             return Memory.around(given)
         if not isinstance(given, str | Path):
             return given
-        return opened.enter_context(Memory(given, embedder or "minilm"))
+        return opened.enter_context(Memory(given, embedder or "minilm", index=index or "auto"))
 
-    def _meter(self, run: Recorder | str | Path | None, budget: Budget | None, opened: ExitStack) -> Meter:
-        if budget is None or not isinstance(run, str | Path):
+    def _meter(self, run: Place | None, budget: Budget | None, opened: ExitStack) -> Meter:
+        if budget is None or run is None:
             return Meter(budget, what="run")
-        from atlas.traces import Run
         from atlas.traces.claims import Claims
+        from atlas.traces.reader import Run
 
         def spent() -> Usage:
-            return total(s for e in Run(run).episodes() for s in e.spend)
+            return total(Run(run).used())
 
         return Meter(budget, what="run", ledger=opened.enter_context(Claims(run, spent)))
 
-    def _supervision(
-        self, expect: float | None, run: Recorder | str | Path | None, *, teaches: bool
-    ) -> Supervision | None:
+    def _following(
+        self,
+        teacher: Model | None,
+        distil: bool | Model | Distiller,
+        judge: Judge | None,
+        run: Place | None,
+        graph: bool,
+    ) -> Afterwards | None:
+        learning = learning_of(self.memory, teacher, distil, judge, run, self.run)
+        if learning is None:
+            if graph:
+                raise ConfigError(
+                    "the graph is for what an agent learns after its episodes: give it a memory, and a teacher that "
+                    "can write, a distiller or a judge, or leave graph out"
+                )
+            return None
+        kept = self.learn_from
+        over = self._due.over if self._due is not None else lambda episode: None
+        return Afterwards(learning, self.arm, self.recorder, self.meter, kept, over, learn=self.learn, graph=graph)
+
+    def _supervision(self, expect: float | None, run: Place | None, *, teaches: bool) -> Supervision | None:
         if expect is None:
             return None
-        folder = Path(run) if isinstance(run, str | Path) else None
         place: InProcess
-        if isinstance(self.memory, Memory) and (self.memory.frozen is None or folder is None):
+        if isinstance(self.memory, Memory) and (self.memory.frozen is None or run is None):
             place = InMemory(self.arm, expect, self.memory)
         else:
-            place = InTrace(self.arm, expect, folder) if folder is not None else InProcess(self.arm, expect)
-        return Supervision(self.arm, place, teaches=teaches, run="" if folder is None else str(folder))
+            place = InTrace(self.arm, expect, run) if run is not None else InProcess(self.arm, expect)
+        return Supervision(self.arm, place, teaches=teaches, run="" if run is None else run.path)
 
     def _recorder(
         self, given: Recorder | str | Path | None, permitted: Sequence[str], expect: float | None, opened: ExitStack
@@ -333,8 +436,6 @@ class Agent:
             return Unrecorded(), ""
         if not isinstance(given, str | Path):
             return given, str(getattr(given, "name", ""))
-        from atlas.traces.writer import RunWriter
-
         # The policy is no setting of the run: several agents may share one, each under an arm of its own.
         about: dict[str, Any] = {"arm": self.arm, "policy": self.policy.config(), "expect": expect}
         if isinstance(self.memory, Memory) and self.memory.path != ":memory:":
@@ -342,45 +443,3 @@ class Agent:
         told = {**about, "permitted": list(permitted)} if permitted else about
         writer = opened.enter_context(RunWriter(given, {"kind": "wrapped"}, about=told))
         return writer, writer.name
-
-
-_current: ContextVar[Agent | None] = ContextVar("atlas_agent", default=None)
-"""The agent of the ``with agent:`` block that this thread or task is in."""
-
-
-def episode(
-    goal: str, *, agent: Agent | None = None, task: str | None = None, family: str = "", seed: int = 0, **settings: Any
-) -> WrappedEpisode:
-    """An episode of ``agent``; of the agent whose ``with agent:`` block this is called in; or of one made here from
-    ``settings`` (the arguments of :class:`Agent`) and closed with the episode.
-
-    Tasks started inside of a ``with agent:`` block know that agent, new threads do not: pass it to them.
-    """
-    if settings:
-        if agent is not None:
-            raise ConfigError(
-                f"atlas.episode() was given an agent and settings for one ({', '.join(sorted(settings))})"
-            )
-        agent = Agent(**settings)
-    owner = agent or _current.get()
-    if owner is None:
-        raise ConfigError(
-            "atlas.episode() knows no agent here: call it inside 'with atlas.Agent(...):', or give it agent=, or "
-            "student= and teacher="
-        )
-    return owner.episode(goal, task=task, family=family, seed=seed, closed=owner.close if settings else lambda: None)
-
-
-def _informed(episode: Episode, steps: Sequence[Step]) -> bool:
-    """Whether the teacher had a part in what was done. An audit only looks: what the student then did all the same
-    repeats what the memory holds."""
-    asked = (step for step in steps if any(spend.actor == TEACHER for spend in step.spend))
-    return episode.teacher_steps > 0 or any(step.decision.reason not in CASCADED for step in asked)
-
-
-def _model(given: Model | str | None) -> Model | None:
-    if not isinstance(given, str):
-        return given
-    from atlas.models import load
-
-    return load(given)

@@ -10,6 +10,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from atlas.actions import Actions
+from atlas.chances import Foresight
 from atlas.errors import ConfigError
 from atlas.memory import Demonstration, Memory
 from atlas.policies import (
@@ -31,6 +32,9 @@ from atlas.protocols import Demonstrations, Model, Policy
 from atlas.records import TEACHER
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.given import trust_for
+
+LanesBy = bool | LaneRules | Foresight
+"""Whether lanes are chosen for each episode, by which rules, or by what was learned of the student elsewhere."""
 
 
 class Learns(Demonstrations, Protocol):
@@ -84,15 +88,16 @@ class Composer:
             return self._alone(teacher)
         raise ConfigError("an agent needs someone who acts: a student, a teacher, or a policy")
 
-    def lanes(self, student: Model | None, teacher: Model | None, rules: bool | LaneRules) -> Policy:
+    def lanes(self, student: Model | None, teacher: Model | None, rules: LanesBy) -> Policy:
         """The student under the supervision that each task needs."""
         if student is None or teacher is None or not isinstance(self.memory, Memory):
             raise ConfigError("lanes need a student, a teacher and a memory (a path, or an atlas.Memory)")
         auto = self._reminded(Solo(student, max_tokens=self.max_tokens, actions=self.actions))
+        foresight = rules if isinstance(rules, Foresight) else None
         return Lanes(
             auto,
             Coach(auto, teacher, max_tokens=self.max_tokens),
-            Probe(self.memory.outcomes),
+            Probe(self.memory.outcomes, foresight=foresight, student=student.name),
             paired=Paired(auto, TeacherReview(teacher)),
             rules=rules if isinstance(rules, LaneRules) else None,
         )
@@ -144,3 +149,12 @@ def trusted(given: Trust | float | str | Path | None, student: Model | str | Non
             f"the trust {found.name} asks a judge of steps, which no agent has: give a policy, Cascade(..., critic=...)"
         )
     return found
+
+
+def model_of(given: Model | str | None) -> Model | None:
+    """A model, or the one of that name."""
+    if not isinstance(given, str):
+        return given
+    from atlas.models import load
+
+    return load(given)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from atlas.actions import Actions
 from atlas.book import Book
@@ -15,7 +16,7 @@ from atlas.wrap.talk import action_of, after_last_turn
 
 
 @dataclass
-class _Pending:
+class Pending:
     """A decision whose outcome has not been shown yet."""
 
     messages: tuple[Message, ...]
@@ -56,7 +57,7 @@ class Steps:
         self._actions = actions
         self._book = book
         self._lock = threading.Lock()
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[Pending] = deque()
 
     def begin(
         self,
@@ -68,7 +69,7 @@ class Steps:
     ) -> None:
         """A decision was handed to the agent, or several to choose from."""
         with self._lock:
-            self._pending.append(_Pending(messages, observation, choices, spend, began))
+            self._pending.append(Pending(messages, observation, choices, spend, began))
 
     def settle(self, messages: Sequence[Message]) -> None:
         """The agent asks again: what ``messages`` show after its last turn is the outcome of the decision behind it."""
@@ -82,6 +83,46 @@ class Steps:
             while self._pending and self._pending[0].outcome is not None:
                 self._record(self._pending.popleft())
 
+    @property
+    def waiting(self) -> tuple[Pending, ...]:
+        """What is not written yet, in order: that of the first has the book's count for its place."""
+        with self._lock:
+            return tuple(self._pending)
+
+    def state(self) -> list[dict[str, Any]]:
+        """What is not written yet, as plain values."""
+        with self._lock:
+            return [
+                {
+                    "messages": [message.model_dump(mode="json", exclude_defaults=True) for message in p.messages],
+                    "observation": p.observation,
+                    "choices": [choice.model_dump(mode="json") for choice in p.choices],
+                    "spend": [spend.model_dump(mode="json") for spend in p.spend],
+                    "age": time.perf_counter() - p.began,
+                    "outcome": None if p.outcome is None else p.outcome.model_dump(mode="json"),
+                    "seconds": p.seconds,
+                    "chosen": p.chosen,
+                }
+                for p in self._pending
+            ]
+
+    def restore(self, state: Sequence[dict[str, Any]]) -> None:
+        """Go on from there."""
+        with self._lock:
+            self._pending = deque(
+                Pending(
+                    messages=tuple(Message.model_validate(message) for message in p["messages"]),
+                    observation=p["observation"],
+                    choices=tuple(Decision.model_validate(choice) for choice in p["choices"]),
+                    spend=tuple(Spend.model_validate(spend) for spend in p["spend"]),
+                    began=time.perf_counter() - p["age"],
+                    outcome=None if p["outcome"] is None else Observation.model_validate(p["outcome"]),
+                    seconds=p["seconds"],
+                    chosen=p["chosen"],
+                )
+                for p in state
+            )
+
     def finish(self, score: float | None) -> None:
         """No more will be shown: write what is left, the last step with the score."""
         with self._lock:
@@ -94,7 +135,7 @@ class Steps:
                     pending.settle(Observation(text=""))
                 self._record(pending)
 
-    def _behind(self, said: Message, messages: Sequence[Message]) -> _Pending | None:
+    def _behind(self, said: Message, messages: Sequence[Message]) -> Pending | None:
         """The open decision that the agent's last turn carried out."""
         waiting = [p for p in self._pending if p.outcome is None]
         ids = {call.id for call in said.tool_calls}
@@ -113,7 +154,7 @@ class Steps:
                 return pending
         return None
 
-    def _record(self, pending: _Pending) -> None:
+    def _record(self, pending: Pending) -> None:
         assert pending.outcome is not None
         seen = Observation(text=pending.observation)
         self._book.step(seen, pending.decision, pending.outcome, pending.spend, pending.seconds)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from pathlib import Path
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -19,6 +18,7 @@ from atlas.memory import Memory
 from atlas.records import Episode
 from atlas.standing import TAUGHT, TRIED, Change, Standing
 from atlas.traces.events import Supervised, Tells
+from atlas.traces.place import Place as RunPlace
 from atlas.traces.reader import Results, Run
 
 log = logging.getLogger("atlas.wrap")
@@ -66,12 +66,12 @@ class InProcess:
 
 
 class InTrace(InProcess):
-    """In a run's folder, whose episodes tell it, whichever process played them."""
+    """In a run, whose episodes tell it, whichever process played them."""
 
-    def __init__(self, arm: str, expected: float, folder: Path) -> None:
+    def __init__(self, arm: str, expected: float, run: RunPlace) -> None:
         super().__init__(arm, expected)
         # A damaged line is told of where the run is read: it keeps nobody from serving.
-        self._results = Results(folder, damaged=True)
+        self._results = Results(run, damaged=True)
         self._said: list[tuple[str, Standing, Change]] = []
         self._follow()
 
@@ -139,7 +139,7 @@ class Supervision:
     def __init__(self, arm: str, place: Place, *, teaches: bool, run: str) -> None:
         """
         teaches: whether its policy has the lane in which the teacher acts.
-        run: the folder that it is recorded in, as a command takes it; empty where it is not.
+        run: where it is recorded, as a command takes it; empty where it is not.
         """
         self._arm = arm
         self._place = place
@@ -209,11 +209,8 @@ def scored_late(run: Run, episode: Episode, memory: Memory | None, recorder: Tel
     if not isinstance(expected, int | float):
         return
     place: InProcess
-    if memory is not None:
-        place = InMemory(episode.arm, expected, memory)
-    else:
-        place = InTrace(episode.arm, expected, run.folder)
-    supervision = Supervision(episode.arm, place, teaches=_teaches(run.about.get("policy")), run=str(run.folder))
+    place = InTrace(episode.arm, expected, run.place) if memory is None else InMemory(episode.arm, expected, memory)
+    supervision = Supervision(episode.arm, place, teaches=_teaches(run.about.get("policy")), run=run.path)
     for event in supervision.after(episode):
         recorder.tell(event)
         supervision.say(event)

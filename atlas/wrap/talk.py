@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from atlas.actions import Actions
 from atlas.records import Decision, Message, Reply, Task, Turn, View
@@ -46,15 +47,50 @@ def action_of(message: Message, actions: Actions) -> tuple[str, str]:
     return parsed.action or "", parsed.thought
 
 
-def with_ids(decided: Decision, used: set[str]) -> Decision:
-    """``decided`` with an id for each tool call that is not among those ``used``, to which it is added; the provider's
-    own where it is new."""
-    calls = []
-    for call in decided.tool_calls:
-        fresh = call if call.id and call.id not in used else call.replace(id=f"call_{uuid.uuid4().hex}")
-        used.add(fresh.id)
-        calls.append(fresh)
-    return decided.replace(tool_calls=tuple(calls), message=with_calls(decided.message, calls))
+class CallIds:
+    """The ids of the tool calls of an answer: new to the conversation, and the provider's own where those are so. Calls
+    that are told while they are made keep the ids that they were told with."""
+
+    def __init__(self, used: Iterable[str]) -> None:
+        self._used = set(used)
+        self._heard: dict[Any, str] = {}
+        self._named: set[str] = set()
+
+    def heard(self, delta: dict[str, Any]) -> dict[str, Any]:
+        """A piece of an answer, whose calls have their places and, in their first pieces, their ids and names."""
+        calls = delta.get("tool_calls")
+        if not calls:
+            return delta
+        return {**delta, "tool_calls": [self._piece(call) for call in calls]}
+
+    def _piece(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        place = call.get("index", len(self._heard))
+        known = place in self._heard
+        if not known:
+            self._heard[place] = self._fresh(str(call.get("id") or ""))
+        id = self._heard[place]
+        # Some servers tell again with each piece what it is called: who puts pieces together would have it twice.
+        piece: dict[str, Any] = {name: value for name, value in call.items() if name not in ("id", "type", "index")}
+        for kind in ("function", "custom"):
+            if isinstance(made := piece.get(kind), Mapping):
+                piece[kind] = {k: v for k, v in made.items() if k != "name" or id not in self._named}
+                self._named |= {id} if made.get("name") else set()
+        first = {} if known else {"id": id, "type": call.get("type") or "function"}
+        return {"index": list(self._heard).index(place), **first, **piece}
+
+    def _fresh(self, id: str) -> str:
+        fresh = id if id and id not in self._used else f"call_{uuid.uuid4().hex}"
+        self._used.add(fresh)
+        return fresh
+
+    def given(self, decided: Decision) -> Decision:
+        """``decided`` with such ids."""
+        told = [self._heard[place] for place in sorted(self._heard)]
+        self._heard = {}
+        calls = []
+        for number, call in enumerate(decided.tool_calls):
+            calls.append(call.replace(id=told[number] if number < len(told) else self._fresh(call.id)))
+        return decided.replace(tool_calls=tuple(calls), message=with_calls(decided.message, calls))
 
 
 class Talks:

@@ -6,11 +6,11 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from atlas.actions import Actions
 from atlas.asking import Desk
@@ -25,8 +25,8 @@ from atlas.wire import clients
 from atlas.wire.app import Arrival, Wire
 from atlas.wire.calls import Call, Calls
 from atlas.wire.request import Request, Told
-from atlas.wrap.steps import Steps
-from atlas.wrap.talk import Talks, opening_of, turns_of, with_ids
+from atlas.wrap.steps import Pending, Steps
+from atlas.wrap.talk import CallIds, Talks, opening_of, turns_of
 
 if TYPE_CHECKING:
     from anthropic import Anthropic, AsyncAnthropic
@@ -52,11 +52,13 @@ class WrappedEpisode:
         actions: Actions,
         background: Background,
         *,
+        ending: Callable[[str, Stop, float | None], object] = lambda episode, stop, score: None,
         ended: Callable[[Episode, Sequence[Step]], object] = lambda episode, steps: None,
         closed: Callable[[], None] = lambda: None,
     ) -> None:
         """
         book: of this episode, not opened.
+        ending: called with its id, why it ends and where it stands, before its end is recorded.
         ended: called with the record and the steps, once the block has ended: what is learned is learned there.
         closed: called after that, whatever happened.
         """
@@ -66,6 +68,7 @@ class WrappedEpisode:
         self._policy = policy
         self._actions = actions
         self._background = background
+        self._ending = ending
         self._ended = ended
         self._closed = closed
         self._alone = speaks_alone(policy)
@@ -77,6 +80,8 @@ class WrappedEpisode:
         self._pid = 0
         self.calls = Calls()
         """Those of its clients."""
+        self.ends_at_once = False
+        """Whether nothing at its end waits for a memory or a thread, so that it may end within an event loop."""
 
     # --- for the code inside the block --------------------------------------------------------------------------------
 
@@ -156,12 +161,13 @@ class WrappedEpisode:
         request = replace(request, messages=self._talks.same(request.messages))
         self._steps.settle(request.messages)
         desk = self.book.desk()
+        ids = CallIds({c.id for m in request.messages for c in m.tool_calls})
         if request.stream and self._alone and request.options.get("n", 1) == 1:
-            desk.heard = call.heard
+            desk.heard = lambda model, delta: call.heard(model, ids.heard(delta))
         try:
             self.book.check()
             views = [self._view(request, call, i) for i in range(request.options.get("n") or 1)]
-            choices = await self._decide(views, desk, {c.id for m in request.messages for c in m.tool_calls})
+            choices = await self._decide(views, desk, ids)
         except Exception as error:
             # Noted and passed on: it is our failure, not one of the loop that it now travels through.
             self._raised.append(error)
@@ -183,16 +189,44 @@ class WrappedEpisode:
             notes=_notes(request, decided),
         )
 
-    async def _decide(self, views: Sequence[View], desk: Desk, used: set[str]) -> tuple[Decision, ...]:
-        """A decision for each of ``views``, which are the same but for chance; ``used`` are the ids of tool calls that
-        the conversation has."""
+    async def _decide(self, views: Sequence[View], desk: Desk, ids: CallIds) -> tuple[Decision, ...]:
+        """A decision for each of ``views``, which are the same but for chance."""
         if len(views) == 1:
-            return (with_ids(await self._policy.decide(views[0], desk), used),)
+            return (ids.given(await self._policy.decide(views[0], desk)),)
         found = await asyncio.gather(*(self._policy.decide(view, desk) for view in views), return_exceptions=True)
         for decided in found:
             if isinstance(decided, BaseException):
                 raise decided
-        return tuple(with_ids(d, used) for d in found if isinstance(d, Decision))
+        return tuple(ids.given(d) for d in found if isinstance(d, Decision))
+
+    # --- from one process to another ----------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """The open episode as plain values, from which another process goes on."""
+        return {**self.standing(), **self.book.state(), "pending": self._steps.state()}
+
+    def standing(self) -> dict[str, Any]:
+        """What of it changes with each call, but for its steps: those that are recorded, and those :attr:`waiting`."""
+        raised = [[e.what, str(e)] if isinstance(e, BudgetExceeded) else _failed(e) for e in self._raised[-8:]]
+        return {**self.book.standing(), "score": self._score, "raised": raised}
+
+    @property
+    def waiting(self) -> tuple[Pending, ...]:
+        """What was decided and is not recorded yet, as its outcome is not known, or that of one before it is not."""
+        return self._steps.waiting
+
+    def restore(self, state: Mapping[str, Any], stored: Sequence[Step] | None = None) -> None:
+        """Be the episode of that state, which another process began. ``stored`` are the steps that the trace has,
+        where that process may have written more of them than it told."""
+        self._entered = self._open = True
+        self._pid = os.getpid()
+        self.book.restore(state, stored)
+        self._score = state["score"]
+        self._raised = [
+            BudgetExceeded(one[1], one[0]) if isinstance(one, list) else _Elsewhere(one["kind"], one["message"])
+            for one in state["raised"]
+        ]
+        self._steps.restore(state["pending"][max(0, self.book.count - state["count"]) :])
 
     # --- the block ----------------------------------------------------------------------------------------------------
 
@@ -213,6 +247,7 @@ class WrappedEpisode:
             self._background.finish(self.calls.end)
             stop, failure = self._why(error)
             self._steps.finish(self._score)
+            self._ending(self.id, stop, self._score)
             self.result = self.book.close(stop, self._score, failure)
             self._ended(self.result, self.steps)
         finally:
@@ -226,6 +261,9 @@ class WrappedEpisode:
     ) -> None:
         self._open = False
         await self.calls.end()
+        if self.ends_at_once:
+            self.__exit__(kind, error, trace)
+            return
         # Writing to the memory waits for the disk: off the loop, so that other episodes go on.
         await asyncio.to_thread(self.__exit__, kind, error, trace)
 
@@ -304,7 +342,21 @@ def _notes(request: Request, decided: Decision) -> dict[str, str]:
     return {"x-atlas-set-aside": ", ".join(aside)} if aside else {}
 
 
+class _Elsewhere(Exception):
+    """What another process was refused."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def _failed(error: Exception) -> dict[str, str]:
+    return {"kind": getattr(error, "kind", type(error).__name__), "message": scrub(str(error))}
+
+
 def _failure(error: Exception, where: str) -> Failure:
+    if isinstance(error, _Elsewhere):
+        return Failure(kind=error.kind, message=str(error), where=where)
     return Failure(kind=type(error).__name__, message=scrub(str(error)), where=where)
 
 

@@ -1,0 +1,241 @@
+"""What a server's open episodes have beyond their traces is kept in the run's folder before a client has its answer:
+what was decided and has no outcome yet, what was used, and what was answered.
+
+A decision is written once, its prompt and its conversation as what they add to those before in the episode, as in a
+trace. Of these lines :func:`states` makes what :meth:`atlas.wrap.WrappedEpisode.restore` goes on from.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from atlas.jsontext import read_json
+from atlas.records import Message, Prompt, Spend, total
+from atlas.traces.encode import line_of
+from atlas.traces.format import pack_prompt, unpack_prompt
+from atlas.traces.open_log import OPEN, OpenLog, open_lines
+from atlas.wire.calls import Call
+from atlas.wire.request import Told
+from atlas.wrap import WrappedEpisode
+from atlas.wrap.steps import Pending
+
+log = logging.getLogger("atlas.serve")
+
+State = dict[str, Any]
+
+
+@dataclass
+class _Written:
+    """What stands in the file of an episode."""
+
+    count: int = 0
+    """Its decisions so far."""
+    prompt: Prompt = field(default_factory=Prompt)
+    messages: tuple[Message, ...] = ()
+    texts: set[str] = field(default_factory=set)
+
+
+class KeptOpen:
+    """Those of one tenant. Where nothing can be written, clients are answered all the same, and that is said once."""
+
+    def __init__(self, folder: Path, owner: str, *, takes: bool) -> None:
+        """``owner`` is the tenant's name. ``takes``: whether what a server before this one left is this one's."""
+        self._path = folder / OPEN
+        self._owner = owner
+        self._written: dict[str, _Written] = {}
+        self._log: OpenLog | None = None
+        self._broken = False
+        self.left: dict[str, State] = {}
+        """What was left, by episode; the newest last."""
+        if self._path.exists():
+            self._open()
+            if takes and not self._broken:
+                found = ((id, state_of(lines, owner)) for id, lines in open_lines(self._path).items())
+                self.left = {id: state for id, state in found if state is not None}
+
+    def keep(self, episode: WrappedEpisode, call: Call, told: Told | None) -> None:
+        """A call of it is over; ``told`` is what is answered, None where it came to nothing."""
+        written = self._written.setdefault(episode.id, _Written())
+        count, waiting = episode.book.count, episode.waiting
+        new = [
+            _packed(count + place, pending, written)
+            for place, pending in enumerate(waiting)
+            if count + place >= written.count
+        ]
+        held = [
+            (count + place, pending.outcome, pending.seconds, pending.chosen)
+            for place, pending in enumerate(waiting)
+            if pending.outcome is not None
+        ]
+        written.count = count + len(waiting)
+        line: dict[str, Any] = {
+            "type": "open",
+            "episode": episode.id,
+            "owner": self._owner,
+            "state": episode.standing(),
+            "waiting": len(waiting),
+            "new": new,
+            "held": held,
+        }
+        if told is not None:
+            line["answer"] = {
+                "key": call.key,
+                "number": call.number,
+                "id": told.id,
+                "created": told.created,
+                "notes": told.notes,
+                "index": written.count - 1,
+            }
+        self._append(line)
+
+    def had(self, id: str, key: str) -> None:
+        """The client has the whole answer to a call of that key."""
+        self._append({"type": "had", "episode": id, "key": key})
+
+    def over(self, id: str) -> None:
+        """All of it is in the trace."""
+        self._written.pop(id, None)
+        self._append({"type": "over", "episode": id})
+
+    def sync(self) -> None:
+        """Force it to the disk. It may take a while."""
+        if self._log is not None:
+            try:
+                self._log.sync()
+            except OSError as error:
+                self._fail(error)
+
+    def close(self) -> None:
+        if self._log is not None:
+            self.sync()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self._open()
+        if self._log is not None:
+            try:
+                self._log.append(line_of(line))
+            except OSError as error:
+                self._fail(error)
+
+    def _open(self) -> None:
+        if self._log is None and not self._broken:
+            try:
+                self._log = OpenLog(self._path)
+            except OSError as error:
+                self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self._broken, found, self._log = True, self._log, None
+        if found is not None:
+            found.close()
+        log.warning(
+            "%s cannot be written (%s): a server that is killed loses the newest answer of each open conversation",
+            self._path,
+            error.strerror,
+        )
+
+
+def _packed(index: int, pending: Pending, written: _Written) -> State:
+    """A decision, as what it adds."""
+    prompts, texts = [], {}
+    for choice in pending.choices:
+        packed, named = pack_prompt(choice.prompt, written.prompt)
+        prompts.append(packed)
+        texts.update({key: text for key, text in named.items() if key not in written.texts})
+        written.texts.update(named)
+        written.prompt = choice.prompt
+    kept = _shared(pending.messages, written.messages)
+    written.messages = pending.messages
+    return {
+        "index": index,
+        "kept": kept,
+        "messages": pending.messages[kept:],
+        "observation": pending.observation,
+        "choices": [choice.replace(prompt=Prompt()) for choice in pending.choices],
+        "prompts": prompts,
+        "texts": texts,
+        "spend": pending.spend,
+        "age": time.perf_counter() - pending.began,
+    }
+
+
+def _shared(new: tuple[Message, ...], old: tuple[Message, ...]) -> int:
+    """Length of the common beginning."""
+    if new[: len(old)] == old:  # the same objects mostly
+        return len(old)
+    return next((i for i, (a, b) in enumerate(zip(new, old, strict=False)) if a != b), min(len(new), len(old)))
+
+
+def state_of(lines: Iterable[bytes], owner: str) -> State | None:
+    """What the lines of an open episode of ``owner`` say, as :meth:`WrappedEpisode.state` has it but for what stands at
+    its beginning in the trace; and its answers that clients may ask for again, by what was asked. None where it is
+    another's, or lines are missing."""
+    last: State = {}
+    decided: dict[int, State] = {}
+    answers: dict[str, State] = {}
+    had: set[str] = set()
+    before = Prompt()
+    messages: list[Any] = []
+    texts: dict[str, str] = {}
+    try:
+        for told in map(read_json, lines):
+            if told["type"] == "had":
+                had.add(told["key"])
+                continue
+            if told["owner"] != owner:
+                return None
+            last = told
+            for new in told["new"]:
+                texts.update(new["texts"])
+                messages = [*_first(messages, new["kept"]), *new["messages"]]
+                choices = []
+                for choice, packed in zip(new["choices"], new["prompts"], strict=True):
+                    before = unpack_prompt(packed, before, texts)
+                    choices.append({**choice, "prompt": before})
+                decided[new["index"]] = {**new, "choices": choices, "messages": messages, **_OPEN}
+            for index, outcome, seconds, chosen in told["held"]:
+                decided[index] |= {"outcome": outcome, "seconds": seconds, "chosen": chosen}
+            if (answer := told.get("answer")) is not None:
+                answers[answer["key"]] = answer
+                had.discard(answer["key"])
+        count = last["state"]["count"]
+        pending = [decided[index] for index in range(count, count + last["waiting"])]
+        kept = {
+            key: {**_answer(answer, decided[answer["index"]]), "lost": key not in had}
+            for key, answer in answers.items()
+            if answer["index"] >= count
+        }
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+    return {**last["state"], "pending": pending, "answers": kept}
+
+
+_OPEN: State = {"outcome": None, "seconds": 0.0, "chosen": 0}
+
+
+def _first(messages: Sequence[Any], kept: int) -> Sequence[Any]:
+    if kept > len(messages):
+        raise ValueError("the line before is missing")
+    return messages[:kept]
+
+
+def _answer(answer: State, decided: State) -> State:
+    """As :func:`atlas.serve.moving.kept_answer` has it."""
+    first, *others = decided["choices"]
+    spend = [Spend.model_validate(spent) for spent in decided["spend"]]
+    model = next((spent.model for spent in spend if spent.actor == first["actor"]), first["actor"])
+    return {
+        **answer,
+        "decision": first,
+        "others": others,
+        "usage": total(spend).model_dump(mode="json"),
+        "model": model,
+    }

@@ -1,0 +1,36 @@
+"""The numbers an agent is made with: whether each can be one."""
+
+from __future__ import annotations
+
+import math
+
+from atlas.errors import ConfigError
+
+
+def check_numbers(
+    samples: int,
+    k: int,
+    max_tokens: int | None,
+    guidance: int,
+    trials: float,
+    expect: float | None,
+    success_score: float,
+) -> None:
+    """Raises:
+    ConfigError: one is out of its bounds, or none at all.
+    """
+    for name, number in (("samples", samples), ("k", k), ("max_tokens", max_tokens)):
+        if number is not None and not (_whole(number) and number >= 1):
+            raise ConfigError(f"an agent's {name} is a whole number from 1 on, not {number}")
+    if not math.isfinite(success_score):
+        raise ConfigError(f"an agent's success_score is a finite number, not {success_score}")
+    if not _whole(guidance) or guidance < 0 or not 0.0 <= trials <= 1.0:
+        raise ConfigError(
+            f"an agent's guidance is 0 tokens or more, its trials a share from 0 to 1, not {guidance} and {trials}"
+        )
+    if expect is not None and not 0.0 <= expect < 1.0:
+        raise ConfigError(f"what an agent is expected to succeed in is a share from 0 to less than 1, not {expect}")
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
