@@ -331,7 +331,6 @@ def test_a_store_on_a_memory_that_is_frozen_already(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("namespace", "given", "message"),
     [
-        (("notes",), {"a": 1}, r"no namespace \('notes',\)"),
         (("pamphlets",), {"cue": "x"}, "is no entry: action: Field required"),
         (("pamphlets",), {**value(ENTRY), "colour": 1}, "is no entry: colour"),
         (("demonstrations",), {"goal": "x"}, "is no demonstration: task_id"),

@@ -23,7 +23,7 @@ from atlas.policies.coach import Coach, read_word
 from atlas.policies.lanes import InLane, LaneRules, Lanes
 from atlas.policies.probe import Probe, outcome, unaided
 from atlas.policies.review import TeacherReview
-from atlas.records import Message, Observation, Reply, Stop, Task, ToolCall, Turn, View
+from atlas.records import Message, Observation, Reply, Review, Stop, Task, ToolCall, Turn, View
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
 from atlas.wrap.agent import Agent
@@ -90,6 +90,33 @@ async def test_supervision_falls_with_success_and_rises_when_success_drops() -> 
     assert lanes[8:13] == ["auto"] * 5
     assert lanes[-1] == "coach"
     assert lanes.index("coach", 13) - 13 <= 6
+
+
+async def test_where_supervised_tasks_fail_too_the_student_is_let_alone_sooner() -> None:
+    def known(won: int) -> History:
+        """Coached tasks of which so many in four succeed, and the student by itself in half of them."""
+        coached = [past(i, 0.5 if i % 4 < won else 0.0, lane="coach") for i in range(24)]
+        return history(*coached, *(past(30 + i, float(i % 2), lane="auto") for i in range(6)))
+
+    assert (await Probe(known(4), auto_at=0.8).choose(view(), Desk())).lane != "auto"
+    choice = await Probe(known(1), auto_at=0.8).choose(view(), Desk())
+    assert choice.lane == "auto" and "24 tasks; let alone" not in choice.reason
+
+
+async def test_as_often_as_supervised_tasks_fail_the_student_is_let_alone_to_learn_how_it_does() -> None:
+    async def tries(*outcomes: Outcome) -> int:
+        probe = Probe(history(*outcomes))
+        tasks = [view().replace(task=Task(id=f"t{n}", goal="open the box")) for n in range(200)]
+        chosen = [await probe.choose(task, Desk()) for task in tasks]
+        assert all((choice.lane == "auto") == ("let alone" in choice.reason) for choice in chosen)
+        return sum(choice.lane == "auto" for choice in chosen)
+
+    won = [past(i, 0.2, lane="coach") for i in range(20)]
+    mixed = [past(i, 0.2 * (i % 2), lane="coach") for i in range(20)]
+    assert await tries() == await tries(*won) == 0
+    assert 60 < await tries(*mixed) < 110
+    # Alone it failed as well: that is known, and looked at less often.
+    assert 5 < await tries(*mixed, *(past(30 + i, 0.0, lane="auto") for i in range(12))) < 40
 
 
 async def test_an_unscored_episode_is_no_evidence() -> None:
@@ -374,6 +401,15 @@ async def test_an_outcome_says_what_an_episode_was() -> None:
     row = outcome(await played.play(), played.steps)
     assert (row.lane, row.success, row.unaided) == ("coach", True, 0.0)
     assert row.dollars is not None and row.dollars > 0
+
+
+async def test_what_came_of_a_rejected_answer_that_was_given_is_known() -> None:
+    played = rollout(ScriptedModel(lambda ask: "Action: open"), lane="paired")
+    episode = await played.play()
+    rejected = episode.replace(reviews=(Review(attempt=0, approved=False),), success=True)
+    assert unaided(rejected, played.steps) == 0.0
+    stood = [step.replace(decision=step.decision.replace(reason="stood")) for step in played.steps]
+    assert unaided(rejected, stood) == 1.0 and unaided(rejected.replace(success=False), stood) == 0.0
 
 
 # --- an answer is validated before it is given ------------------------------------------------------------------------

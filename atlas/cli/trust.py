@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.number import Number
+from atlas.cli.trust_chances import foresee, select
 from atlas.cli.trust_judge import judge
 
 if TYPE_CHECKING:
@@ -32,13 +34,17 @@ def command() -> None:
 
 
 command.add_command(judge)
+command.add_command(select)
+command.add_command(foresee)
 
 
 @command.command("calibrate")
 @click.argument("run")
-@click.option("--within", type=float, help="Target: success at most this share below the teacher's; 0.02 is 2 points.")
-@click.option("--at-most-dollars", type=float, help="Target: at most so many dollars per episode on average.")
-@click.option("--delta", default=0.1, show_default=True, help="Chance that the target is missed.")
+@click.option(
+    "--within", type=Number(), help="Target: success at most this share below the teacher's; 0.02 is 2 points."
+)
+@click.option("--at-most-dollars", type=Number(), help="Target: at most so many dollars per episode on average.")
+@click.option("--delta", type=Number(), default=0.1, show_default=True, help="Chance that the target is missed.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the trust here, as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 def calibrate(
@@ -140,7 +146,7 @@ def agreement(runs: tuple[str, ...], as_json: bool) -> None:
     rows = [
         row
         for run in opened
-        for row in agreement_rows(run.name if names.count(run.name) == 1 else str(run.folder), run.episodes())
+        for row in agreement_rows(run.name if names.count(run.name) == 1 else run.path, run.episodes())
     ]
     if as_json:
         click.echo(json.dumps([row.model_dump(mode="json") for row in rows]))

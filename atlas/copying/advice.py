@@ -12,12 +12,14 @@ _AHEAD = 2
 
 
 def advised(view: View) -> str | None:
-    """The action that the advice names next; None where it names none that is possible now.
+    """The action that the advice names next; None where it names none that is possible now. Where the environment
+    lists no actions, any may be possible.
 
     Advice lists actions as ``Action: ...`` lines, in order. Those that were taken, in that order, are done.
     """
-    listed = [line.casefold() for line in _ACTION.findall(view.advice)]
-    if not listed:
+    written = _ACTION.findall(view.advice)
+    listed = [line.casefold() for line in written]
+    if not listed or view.tools or view.messages:
         return None
     done = 0
     for turn in view.turns:
@@ -25,5 +27,7 @@ def advised(view: View) -> str | None:
             done += 1
     if len(listed) == 1:
         done = 0  # one line is about this step, whatever was done before
+    if not view.admissible:
+        return written[done] if done < len(written) else None
     possible = {action.casefold(): action for action in view.admissible}
     return next((possible[line] for line in listed[done : done + _AHEAD] if line in possible), None)

@@ -8,12 +8,13 @@ in it: what came from the demonstration's task or from an observation in it is r
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from atlas.copying.proposal import Proposal
-from atlas.copying.values import Leaf, Shown, Told, kind_of, ranks, sentences, shown, stems, told
+from atlas.copying.values import Leaf, Told, kind_of, ranks, sentences, shown, stems, told
 from atlas.records import DemoStep, Turn, View, Window
 
 # What a match is worth, in nats of vote weight. Set by hand on generated train incidents; see docs/results.md.
@@ -28,6 +29,8 @@ AROUND = 0.5
 NOT_SO = 2.0
 """What a value costs that plays its part only loosely."""
 AGAIN = 6.0
+SAME_WORDS = 0.5
+"""From how much likeness on the sentences of two tasks point to the same row."""
 _OCCURRENCES = 20
 """Places of a value in an observation that are looked at."""
 MOMENTS = 4
@@ -73,8 +76,19 @@ def form_of(action: str, spans: Sequence[tuple[int, int, Source]]) -> str:
     return _SPACE.sub(" ", "".join([*parts, action[at:]])).casefold()
 
 
-def copied(view: View, window: Window) -> Proposal | None:
-    """What the demonstration in ``window`` would have us do now, if it has anything to say."""
+Pointed = Sequence[tuple[frozenset[str], frozenset[str]]]
+"""Of each demonstration the words by which its task points to a row, and what that row says."""
+
+
+def pointed(view: View) -> Pointed:
+    """What the demonstrations that are shown say of which rows are meant: for :func:`copied`."""
+    found = (_pointed(window.goal, window.steps) for window in view.retrieved)
+    return [pair for pair in found if pair is not None]
+
+
+def copied(view: View, window: Window, pairs: Pointed = ()) -> Proposal | None:
+    """What the demonstration in ``window`` would have us do now, if it has anything to say. ``pairs`` are what
+    :func:`pointed` found."""
     theirs = moments(window.goal, window.steps)
     ours = _present(view)
     fit = window.score + ASKED * _likeness(_asked(window.goal), _asked(view.task.goal))
@@ -82,7 +96,7 @@ def copied(view: View, window: Window) -> Proposal | None:
     taken = {_SPACE.sub(" ", turn.action).casefold() for turn in view.turns}
     best: Proposal | None = None
     for index in ranked:
-        carried = _carry(view, window, theirs, index)
+        carried = _carry(view, window, theirs, index, pairs)
         if carried is None:
             continue
         again = _SPACE.sub(" ", carried.action).casefold() in taken
@@ -98,6 +112,13 @@ def _retold(thought: str, renamed: Mapping[str, str]) -> str:
     if not known:
         return thought
     return re.sub("|".join(map(re.escape, known)), lambda found: renamed[found[0]], thought)
+
+
+def retold(text: str, theirs: str, ours: str) -> str:
+    """``text``, which was written for the task ``theirs``, with the values of that task replaced by those of ``ours``
+    that play the same part."""
+    found = {value.text: _same_told(value.text, theirs, ours) for value in told(theirs)}
+    return _retold(text, {value: carried.action for value, carried in found.items() if carried is not None})
 
 
 def _present(view: View) -> Moment:
@@ -179,7 +200,7 @@ class Carried:
     """Their things, and what they are here."""
 
 
-def _carry(view: View, window: Window, theirs: Sequence[Moment], index: int) -> Carried | None:
+def _carry(view: View, window: Window, theirs: Sequence[Moment], index: int, pairs: Pointed) -> Carried | None:
     """The action of a moment about our things; None where a part has nobody to play it."""
     moment, at, parts, loss = theirs[index], 0, list[str](), 0.0
     renamed: dict[str, str] = {}
@@ -187,7 +208,7 @@ def _carry(view: View, window: Window, theirs: Sequence[Moment], index: int) -> 
         if source.step < 0:
             found = _same_told(source.value, window.goal, view.task.goal)
         else:
-            found = _same_shown(view, window, theirs, source)
+            found = _same_shown(view, window, theirs, source, pairs)
         if found is None:
             return None
         loss += found.loss
@@ -220,7 +241,7 @@ def _same_told(value: str, theirs: str, ours: str) -> Carried | None:
     return Carried(text, 0.0 if best.kind == then.kind else NOT_SO, {value: text})
 
 
-def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: Source) -> Carried | None:
+def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: Source, pairs: Pointed) -> Carried | None:
     """The value of the corresponding observation that plays the part there which ``source`` played in theirs."""
     seen = _corresponding(view, theirs, source.step)
     if seen is None:
@@ -230,7 +251,7 @@ def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: So
     best: tuple[int, int, Leaf] | None = None
     for leaf in there.by_text.get(source.value, ())[:_OCCURRENCES]:
         for number, (words, _) in enumerate(_readings(window.goal, view.task.goal)):
-            place = _places(there, leaf, words)[leaf.row]
+            place = _places(window.steps[source.step].observation, leaf.path, leaf.marks, words)[leaf.row]
             if best is None or (place, number) < best[:2]:
                 best = (place, number, leaf)
     if best is None:
@@ -238,9 +259,12 @@ def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: So
     place, number, then = best
     words = _readings(window.goal, view.task.goal)[number][1]
     new = source.value.casefold() not in window.goal.casefold()
-    places = _places(here, then, words)
+    places = _places(seen, then.path, then.marks, words)
+    # Where demonstrations have shown which row is meant by such words, that row; else the one of the same rank.
+    meant = _meant_rows(view.task.goal, seen, pairs)
+    far = {row: 0 if row in meant else abs(at - place) + bool(meant) for row, at in places.items()}
     candidates = [
-        (abs(places[leaf.row] - place), -like, order, leaf)
+        (far[leaf.row], -like, order, leaf)
         for order, leaf in enumerate(here.by_path.get(then.path, ()))
         if (like := leaf.alike(then)) and not (new and leaf.text.casefold() in view.task.goal.casefold())
     ]
@@ -249,14 +273,92 @@ def _same_shown(view: View, window: Window, theirs: Sequence[Moment], source: So
     off, _, _, leaf = min(candidates, key=lambda one: one[:3])
     loose = off > 0 or kind_of(leaf.text) != kind_of(source.value)
     ours = {(one.path, one.marks): one.text for one in here.leaves if one.row == leaf.row}
-    pairs = ((one.text, ours.get((one.path, one.marks))) for one in there.leaves if one.row == then.row)
-    renamed = {text: name for text, name in pairs if name is not None}
+    named = ((one.text, ours.get((one.path, one.marks))) for one in there.leaves if one.row == then.row)
+    renamed = {text: name for text, name in named if name is not None}
     return Carried(leaf.text, NOT_SO if loose else 0.0, {**renamed, source.value: leaf.text})
 
 
-def _places(seen: Shown, part: Leaf, words: frozenset[str]) -> dict[int, int]:
-    """The rows that have something to play ``part``, and the place of each by what it says of ``words``."""
-    rows = sorted({one.row for one in seen.by_path.get(part.path, ()) if one.alike(part)})
+def _meant_rows(goal: str, observation: str, pairs: Pointed) -> frozenset[int]:
+    """The rows of an observation that say what the rows said which demonstrations took for words like the task's; of
+    several, those nearest to what the task tells."""
+    here = shown(observation)
+    pointing = _pointing(goal)
+    if not pointing or not pairs:
+        return frozenset()
+    common = Counter(word for said, _ in pairs for word in said)
+    votes: dict[frozenset[str], float] = {}
+    for said, row in pairs:
+        like = _weighed(said, pointing, common)
+        if like >= SAME_WORDS:
+            votes[row] = votes.get(row, 0.0) + like
+    best = max((votes[row] for row in here.rows if row in votes), default=0.0)
+    rows = [n for n, row in enumerate(here.rows) if best and votes.get(row) == best]
+    if len(rows) < 2:
+        return frozenset(rows)
+    near = _nearness(goal, observation)
+    nearest = max(near[n] for n in rows)
+    return frozenset(n for n in rows if near[n] == nearest)
+
+
+@lru_cache(maxsize=4096)
+def _nearness(goal: str, observation: str) -> tuple[float, ...]:
+    """How much each row of an observation has to do with what the task tells: values in common with the task, and with
+    the rows that have most in common with it; values that few rows have count more."""
+    here = shown(observation)
+    values: list[set[str]] = [set() for _ in here.rows]
+    for leaf in here.leaves:
+        values[leaf.row].add(leaf.text.casefold())
+    common = Counter(value for row in values for value in row)
+    named = {one.text.casefold() for one in told(goal)}
+    direct = [sum(1.0 / common[value] for value in sorted(row & named)) for row in values]
+    most = max(direct, default=0.0)
+    about = set[str]().union(*(row for row, score in zip(values, direct, strict=True) if most and score == most))
+    return tuple(
+        score + sum(1.0 / common[value] for value in sorted(row & about)) / (1 + len(row))
+        for row, score in zip(values, direct, strict=True)
+    )
+
+
+def _weighed(one: frozenset[str], other: frozenset[str], common: Mapping[str, int]) -> float:
+    """How alike two sentences are, from 0 to 1; words that few tasks have count more."""
+    weight = {word: 1.0 / (1 + common.get(word, 0)) for word in sorted(one | other)}
+    return sum(weight[word] for word in sorted(one & other)) / sum(weight.values()) if weight else 0.0
+
+
+@lru_cache(maxsize=16_384)
+def _pointing(goal: str) -> frozenset[str]:
+    """The words by which a task says which of several rows it means: its last sentence but one, where there is one."""
+    said = sentences(goal)
+    return stems(said[-2]) if len(said) > 1 else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _pointed(goal: str, steps: tuple[DemoStep, ...]) -> tuple[frozenset[str], frozenset[str]] | None:
+    """The words by which a demonstration's task points to a row, and what the row says that its last value came from;
+    None where it came from no row, or its task does not say which."""
+    pointing = _pointing(goal)
+    for moment in reversed(moments(goal, steps)) if pointing else ():
+        for *_, source in moment.spans:
+            if source.step < 0:
+                continue
+            there = shown(steps[source.step].observation)
+            if len(there.rows) < 2:
+                continue
+            rows = sorted({leaf.row for leaf in there.by_text.get(source.value, ())[:_OCCURRENCES]})
+            places = ranks(stems(sentences(goal)[-2]), there.rows)
+            row = there.rows[min(rows, key=lambda n: places[n])]
+            return (pointing, row) if row else None
+    return None
+
+
+@lru_cache(maxsize=65_536)
+def _places(
+    observation: str, path: tuple[str | int, ...], marks: frozenset[str], words: frozenset[str]
+) -> Mapping[int, int]:
+    """The rows of an observation that have something to play a part, and the place of each by what it says of
+    ``words``."""
+    seen, part = shown(observation), Leaf("", path, marks, 0)
+    rows = sorted({one.row for one in seen.by_path.get(path, ()) if one.alike(part)})
     return dict(zip(rows, ranks(words, [seen.rows[row] for row in rows]), strict=True))
 
 

@@ -21,10 +21,12 @@ from functools import lru_cache
 from itertools import pairwise
 
 from atlas.copying.advice import advised
-from atlas.copying.free_text import copied
+from atlas.copying.free_text import copied, pointed, retold
 from atlas.copying.grounding import Situation, Slot, purposes, states
 from atlas.copying.playbook import follow
+from atlas.copying.procedures import proceed
 from atlas.copying.proposal import Proposal
+from atlas.copying.values import told
 from atlas.entities import entities, natural, skeleton
 from atlas.goals import align, classes
 from atlas.prompts import reply_text
@@ -119,7 +121,8 @@ def proposals(view: View) -> list[Proposal]:
     if view.admissible or view.tools or view.messages:
         found = [p for w in view.retrieved if (p := _propose(view, w, present)) is not None]
     else:
-        found = [p for w in view.retrieved if (p := copied(view, w)) is not None]
+        pairs = pointed(view)
+        found = [p for w in view.retrieved if (p := copied(view, w, pairs)) is not None] + proceed(view)
     found += follow(view)
     return sorted(found, key=lambda p: (-p.fit, p.action))
 
@@ -244,6 +247,8 @@ def _retell(text: str, things: Mapping[str, str], names: Mapping[str, str]) -> s
 def _plan(view: View) -> str:
     """The plan of the most similar task, told of ours."""
     for window in view.retrieved:
+        if window.plan and not view.admissible and told(window.goal):
+            return retold(window.plan, window.goal, view.task.goal)
         if window.plan:
             pairs, _ = align(window.goal, view.task.goal, classes(window.steps))
             return _retell(window.plan, {}, {theirs: ours for theirs, ours in pairs if ours})

@@ -1,4 +1,4 @@
-"""The phases of an episode as a LangGraph graph, and the memory as a LangGraph store.
+"""The loop, and the phases of an episode, as LangGraph graphs, and the memory as a LangGraph store.
 
 Nothing here is imported until it is asked for: LangGraph takes a second to load.
 """
@@ -12,16 +12,33 @@ from atlas.lazy import lazily
 
 if TYPE_CHECKING:
     from atlas.graph.journal import Journal
+    from atlas.graph.loop import LoopContext, LoopState, loop_graph, looped, streamed
     from atlas.graph.phases import Context, State, advance, episode_graph
+    from atlas.graph.saver import checkpoints
     from atlas.graph.store import MemoryStore
 
-__all__ = ["Context", "Journal", "MemoryStore", "State", "advance", "episode_graph"]
+__all__ = [
+    "Context",
+    "Journal",
+    "LoopContext",
+    "LoopState",
+    "MemoryStore",
+    "State",
+    "advance",
+    "checkpoints",
+    "episode_graph",
+    "loop_graph",
+    "looped",
+    "streamed",
+]
 
 _get, __dir__ = lazily(
     __name__,
     {
         "atlas.graph.journal": "Journal",
+        "atlas.graph.loop": "LoopContext LoopState loop_graph looped streamed",
         "atlas.graph.phases": "Context State advance episode_graph",
+        "atlas.graph.saver": "checkpoints",
         "atlas.graph.store": "MemoryStore",
     },
 )

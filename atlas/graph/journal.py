@@ -16,7 +16,7 @@ from atlas.asking import ACT, Account, Desk, Desks
 from atlas.errors import StoreError
 from atlas.protocols import Model, ReadsView
 from atlas.records import Ask, Completion, Record, Usage, content_hash
-from atlas.traces.lines import append_line, read_lines
+from atlas.traces.place import Place, place_of, values
 
 CALLS = "calls.jsonl"
 SCHEMA = 1
@@ -36,18 +36,19 @@ class Call(Record):
 
 
 class Journal:
-    """The replies of the models of one arm of a run, in ``calls.jsonl`` in its folder.
+    """The replies of the models of one arm of a run, in ``calls.jsonl`` beside its trace.
 
     A reply that is read back carries what it used, as it is paid once and counted once. That is, unless the trace of
     the attempt that was cut off counts it already: see :meth:`counted`.
     """
 
-    def __init__(self, folder: str | Path, arm: str = "") -> None:
-        self.path = Path(folder) / CALLS
+    def __init__(self, folder: str | Path | Place, arm: str = "") -> None:
+        self._log = place_of(folder).log(CALLS)
+        self.path = self._log.path
         self.arm = arm
         self._counted: dict[tuple[str, int], set[StepKey]] = {}
         self._replies: dict[str, Completion] = {}
-        for number, value in read_lines(self.path):
+        for number, value in values(self._log):
             try:
                 call = Call.model_validate(value)
             except ValidationError as error:
@@ -80,7 +81,7 @@ class Journal:
             return known.model_copy(update={"usage": Usage()}) if paid else known
         completion = await model.sample(ask)
         call = Call(asked=key, model=model.name, purpose=ask.purpose, completion=completion)
-        append_line(self.path, call.model_dump_json(exclude_defaults=True))
+        self._log.append(call.model_dump_json(exclude_defaults=True).encode())
         self._replies[key] = completion
         return completion
 

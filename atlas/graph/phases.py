@@ -121,7 +121,7 @@ class Context:
         return self._stored[episode_id]
 
     def _read(self) -> list[StoredEpisode]:
-        return Run(self.recorder.folder).episodes()
+        return Run(self.recorder.place).episodes()
 
 
 async def attempt(state: State, runtime: Runtime[Context]) -> State:
@@ -159,7 +159,7 @@ async def judge(state: State, runtime: Runtime[Context]) -> State:
     """Judge the episode, or find the verdict beside the trace."""
     context = runtime.context
     stored = context.stored(state["episode"]["id"])
-    run, desks = Run(context.recorder.folder), context.desks()
+    run, desks = Run(context.recorder.place), context.desks()
     lines = await regrade(run, context.judge, [stored], references=context.references, desks=desks)
     return {"verdict": lines[-1].verdict.model_dump(mode="json")}
 
@@ -172,7 +172,7 @@ async def distil(state: State, runtime: Runtime[Context]) -> State:
     episode = Episode.model_validate(state["episode"])
     verdict = Verdict.model_validate(state["verdict"])
     stored = context.stored(episode.id)
-    run, desks = Run(context.recorder.folder), context.desks()
+    run, desks = Run(context.recorder.place), context.desks()
     lessons = await distil_run(run, context.distiller, [stored], verdicts={episode.id: verdict}, desks=desks)
     return {"lesson": lessons[0].distilled.model_dump(mode="json") if lessons else None}
 

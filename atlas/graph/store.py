@@ -1,16 +1,15 @@
-"""The memory as a LangGraph store: what an agent puts passes the same checks as all that is learned.
+"""The memory as a LangGraph store: agents keep values of their own, and put what is learned through its checks.
 
-Two namespaces: ``("demonstrations",)`` and ``("pamphlets",)``. A value is the record as JSON
+Two namespaces are the memory's: ``("demonstrations",)`` and ``("pamphlets",)``. A value there is the record as JSON
 (:class:`atlas.memory.Demonstration`, :class:`atlas.memory.pamphlet.Entry`). What is put is cleaned and vetted, is a
 version like any other with its author, and is refused when the memory is frozen. What is quarantined is kept and logged
-with its reason, and not given out.
+with its reason, and not given out. All other namespaces are the agents' (:mod:`atlas.graph.notes`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,16 +18,18 @@ from langgraph.store.base import (
     GetOp,
     Item,
     ListNamespacesOp,
-    MatchCondition,
     Op,
     PutOp,
     Result,
     SearchItem,
     SearchOp,
+    TTLConfig,
 )
 from pydantic import ValidationError
 
 from atlas.errors import DataError
+from atlas.graph.matching import check, fits, matches
+from atlas.graph.notes import Notes
 from atlas.memory.database import Item as Stored
 from atlas.memory.database import Kind, Write, parsed
 from atlas.memory.demonstration import Demonstration
@@ -44,75 +45,99 @@ PAMPHLETS: Namespace = ("pamphlets",)
 _KINDS: dict[Namespace, Kind] = {DEMONSTRATIONS: "demonstration", PAMPHLETS: "entry"}
 _TOKENS = 100_000
 """A budget that a search for entries does not reach: its limit counts items."""
-_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
-    "$eq": operator.eq,
-    "$ne": operator.ne,
-    "$gt": operator.gt,
-    "$gte": operator.ge,
-    "$lt": operator.lt,
-    "$lte": operator.le,
-}
 
 
 class MemoryStore(BaseStore):
-    """A LangGraph store over a memory. The memory's own ids are content hashes; an item that was put under another
-    key is found by that key as well. Items do not expire, and what is indexed is the memory's own affair."""
+    """A LangGraph store over a memory.
 
-    def __init__(self, memory: Memory, *, author: str = "import:langgraph") -> None:
+    The ids of what the memory has learned are content hashes; an item that was put under another key is found by that
+    key as well. It does not expire, and what of it is compared with a query is the memory's own affair.
+    """
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        author: str = "import:langgraph",
+        fields: Sequence[str] = ("$",),
+        ttl: TTLConfig | None = None,
+    ) -> None:
         """
         memory: which its owner closes.
         author: who the log of versions names, as :meth:`atlas.memory.database.Database.write` takes it.
+        fields: of agents' own values, which a query is compared with where ``put(index=...)`` names none; paths as
+            LangGraph has them, ``$`` is the whole value.
+        ttl: LangGraph's defaults for how long agents' own values stay. What has expired is never given out.
         """
         self._demonstrations = memory.demonstrations
         self._pamphlets = memory.entries
         self._database = memory.database
         self._author = author
+        self._notes = Notes(memory, fields)
+        self.ttl_config = ttl
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """The operations one after the other, each of which sees what those before it did."""
-        return [self._do(op) for op in ops]
+        """What is read is as it was before; then all that is put is written, or nothing. Of what is put under one key
+        the last counts."""
+        asked = list(ops)
+        puts = {(op.namespace, op.key): op for op in asked if isinstance(op, PutOp)}
+        results = [None if isinstance(op, PutOp) else self._read(op) for op in asked]
+        if puts:
+            with self._database.transaction():
+                for op in puts.values():
+                    self._put(op)
+        return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         return await asyncio.to_thread(self.batch, list(ops))
 
-    def _do(self, op: Op) -> Result:
+    def _read(self, op: Op) -> Result:
         match op:
             case GetOp():
-                return self._get(op.namespace, op.key)
+                return self._get(op.namespace, op.key) if op.namespace in _KINDS else self._notes.get(op)
             case SearchOp():
                 return self._search(op)
-            case PutOp():
-                self._put(op)
-                return None
             case ListNamespacesOp():
                 return self._namespaces(op)
+        raise ValueError(f"a store does not know the operation {op!r}: use LangGraph's own")
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def _get(self, namespace: Namespace, key: str) -> Item | None:
-        kind = _KINDS.get(namespace)
-        stored = self._database.get(kind, self._id(kind, key)) if kind else None
-        if kind is None or stored is None or not stored.searched:
+        kind = _KINDS[namespace]
+        stored = self._database.get(kind, self._id(kind, key))
+        if stored is None or not stored.searched:
             return None
         created, updated = self._times(kind)[stored.id]
         return Item(value=_value(stored), key=key, namespace=namespace, created_at=created, updated_at=updated)
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
-        _check(op.filter or {})
+        check(op.filter or {})
+        found = [(item, None) for item in self._learned(op)]
+        all_found = [*found, *self._notes.search(op)]
+        if op.query:
+            all_found.sort(key=lambda pair: float("inf") if pair[0].score is None else -pair[0].score)
+        given = all_found[op.offset : op.offset + op.limit]
+        if op.refresh_ttl:
+            self._notes.used(note for _, note in given if note is not None)
+        return [item for item, _ in given]
+
+    def _learned(self, op: SearchOp) -> list[SearchItem]:
+        """What the memory has learned, of what a search asks for."""
         found: list[SearchItem] = []
         for namespace, kind in _KINDS.items():
             if namespace[: len(op.namespace_prefix)] != op.namespace_prefix:
                 continue
             rows = {stored.id: stored for stored in self._database.rows(kind) if stored.searched}
             times, keys = self._times(kind), self._names(kind)
-            ranked = self._ranked(kind, op.query) if op.query else dict.fromkeys(rows)
+            ranked = self._ranked(kind, op.query) if op.query and rows else dict.fromkeys(rows)
             for item_id, score in ranked.items():
-                if item_id in rows and _fits(value := _value(rows[item_id]), op.filter or {}):
+                if item_id in rows and fits(value := _value(rows[item_id]), op.filter or {}):
                     for key in keys.get(item_id, [item_id]):
                         found.append(SearchItem(namespace, key, value, *times[item_id], score=score))
-        if op.query:
-            found.sort(key=lambda item: -(item.score or 0.0))
-        return found[op.offset : op.offset + op.limit]
+        return found
 
     def _ranked(self, kind: Kind, query: str) -> dict[str, float | None]:
         """Ids and scores, the likest first. Scores of the two kinds are not on one scale."""
@@ -125,19 +150,21 @@ class MemoryStore(BaseStore):
 
     def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
         there = [namespace for namespace, kind in _KINDS.items() if self._database.count(kind)]
-        kept = [ns for ns in there if all(_matches(condition, ns) for condition in op.match_conditions or ())]
+        there += self._notes.namespaces()
+        kept = [ns for ns in there if all(matches(condition, ns) for condition in op.match_conditions or ())]
         cut = {ns if op.max_depth is None else ns[: op.max_depth] for ns in kept}
         return sorted(cut)[op.offset : op.offset + op.limit]
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _put(self, op: PutOp) -> None:
+        """Needs a transaction."""
         kind = _KINDS.get(op.namespace)
         if kind is None:
-            if op.value is None:
-                return
-            names = " or ".join(map(str, _KINDS))
-            raise DataError(f"the memory has no namespace {op.namespace}: put into {names}")
+            self._notes.put(op)
+            return
+        if op.ttl is not None and op.ttl != (self.ttl_config or {}).get("default_ttl"):
+            raise DataError(f"what is put into {op.namespace} is learned and does not expire: leave ttl out")
         with self._database.transaction():
             before = self._id(kind, op.key)
             if op.value is None:
@@ -217,36 +244,3 @@ def _record(kind: Kind, key: str, value: Mapping[str, Any]) -> Demonstration | E
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "value"
         raise DataError(f"the value put under {key!r} is no {kind}: {field}: {first['msg']}") from error
-
-
-def _tests(test: Any) -> Mapping[str, Any]:
-    """What a filter asks of one field, by operator."""
-    signs = isinstance(test, Mapping) and any(str(key).startswith("$") for key in test)
-    return test if signs else {"$eq": test}
-
-
-def _check(wanted: Mapping[str, Any]) -> None:
-    """Raises ValueError for an operator that is not there, as LangGraph's own stores do."""
-    for sign in (sign for test in wanted.values() for sign in _tests(test)):
-        if sign not in _COMPARED:
-            raise ValueError(f"there is no filter {sign!r}: use one of {', '.join(_COMPARED)}")
-
-
-def _fits(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    for name, test in wanted.items():
-        for sign, other in _tests(test).items():
-            have = value.get(name)
-            try:
-                if not _COMPARED[sign](have, other):
-                    return False
-            except TypeError:  # what cannot be compared does not fit
-                return False
-    return True
-
-
-def _matches(condition: MatchCondition, namespace: Namespace) -> bool:
-    path = tuple(condition.path)
-    if len(path) > len(namespace):
-        return False
-    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
-    return all(wanted in ("*", have) for wanted, have in zip(path, part, strict=True))

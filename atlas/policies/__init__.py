@@ -6,11 +6,14 @@ from atlas.policies.guarded import Guarded
 from atlas.policies.guided import Guided
 from atlas.policies.lanes import InLane, LaneRules, Lanes
 from atlas.policies.paired import Paired
+from atlas.policies.planned import Planned
 from atlas.policies.probe import Probe
 from atlas.policies.recall import Recall
 from atlas.policies.review import TeacherReview
 from atlas.policies.route import RandomRoute
+from atlas.policies.select import Replayed, Select
 from atlas.policies.solo import Solo
+from atlas.policies.validated import Unanswered, Validated
 from atlas.policies.watch import Watch
 
 __all__ = [
@@ -22,10 +25,15 @@ __all__ = [
     "LaneRules",
     "Lanes",
     "Paired",
+    "Planned",
     "Probe",
     "RandomRoute",
     "Recall",
+    "Replayed",
+    "Select",
     "Solo",
     "TeacherReview",
+    "Unanswered",
+    "Validated",
     "Watch",
 ]

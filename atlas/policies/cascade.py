@@ -19,8 +19,9 @@ import time
 from atlas.actions import Actions, TextActions
 from atlas.asking import Answer, Desk
 from atlas.errors import ConfigError, ModelError
+from atlas.policies.nesting import as_answer, as_student, as_teacher, asked, is_policy, name_of, tiers
 from atlas.policies.solo import decision
-from atlas.protocols import Critic, Model
+from atlas.protocols import Critic, Model, Policy
 from atlas.records import STUDENT, TEACHER, Decision, View
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.score import Score, score
@@ -38,14 +39,18 @@ class Cascade:
     ``critic`` is asked about the leading action where ``trust`` names the signal ``judge`` and the other signals do not
     rule the student out already; what it says stands in the votes.
 
+    Either of the two may be a policy, another cascade too: ``Cascade(small, Cascade(middle, large))`` asks each next
+    tier where the one before is not trusted; a student that is a policy decides once for each sample. Who acts is then
+    named by place: see :mod:`atlas.policies.nesting`.
+
     Reasons: ``agreed`` and ``trusted`` (the student acts, with one voice or not), ``split``, ``student-no-action`` and
     ``distrusted`` (the teacher acts: samples differ, one holds no action, or they agree and the score is too low).
     """
 
     def __init__(
         self,
-        student: Model,
-        teacher: Model,
+        student: Model | Policy,
+        teacher: Model | Policy,
         *,
         samples: int = 3,
         temperature: float = 0.1,
@@ -75,9 +80,14 @@ class Cascade:
         self.critic = critic
         self.actions = actions or TextActions()
 
+    @property
+    def tiers_within(self) -> int:
+        """How many tiers decide in it."""
+        return tiers(self.student) + tiers(self.teacher)
+
     async def decide(self, view: View, desk: Desk) -> Decision:
         if self.trust.threshold is None:
-            return decision(await self._teacher(view, desk), reason="distrusted")
+            return await self._handed_over(view, desk, "distrusted")
         answer, scored = await self._vote(view, desk)
         asked: dict[str, float] = {}
         if self.critic is not None and self._open(answer, scored):
@@ -93,10 +103,25 @@ class Cascade:
         if scored.value >= (self.trust.threshold or 0.0) and known[scored.lead] is not None:
             one_voice = len(known) >= self.samples and len(set(known)) == 1
             decided = decision(answer, reason="agreed" if one_voice else "trusted", chosen=scored.lead)
+            decided = decided.replace(actor=answer.votes[scored.lead].actor)
             return await self._audited(view, desk, decided)
-        teacher = await self._teacher(view, desk)
         reason = "student-no-action" if None in known else "split" if len(set(known)) > 1 else "distrusted"
-        return decision(teacher, reason=reason, before=answer)
+        return await self._handed_over(view, desk, reason, answer)
+
+    async def _handed_over(self, view: View, desk: Desk, reason: str, before: Answer | None = None) -> Decision:
+        if not is_policy(self.teacher):
+            return decision(await self._teacher(view, desk, self.teacher), reason=reason, before=before)
+        decided = await self._next_tier(view, desk, self.teacher)
+        votes, seconds = (before.votes, {STUDENT: before.seconds}) if before else ((), {})
+        return decided.replace(
+            reason=reason if decided.action else "no-action",
+            votes=votes + decided.votes,
+            seconds={**decided.seconds, **seconds},
+        )
+
+    async def _next_tier(self, view: View, desk: Desk, teacher: Policy) -> Decision:
+        shown = view if self.teacher_sees_demos else view.replace(retrieved=())
+        return await asked(teacher, shown, desk, as_teacher(teacher, tiers(self.student)))
 
     def _open(self, answer: Answer, scored: Score) -> bool:
         """Whether it is for the critic to say: there is an action, and what the other signals say is enough."""
@@ -118,15 +143,18 @@ class Cascade:
         """``decided``, with the teacher's vote beside it where chance wants the step looked at."""
         if not self.audit or random.Random(f"audit/{view.moment}").random() >= self.audit:
             return decided
-        teacher = await self._teacher(view, desk)
+        if is_policy(self.teacher):
+            looked = await self._next_tier(view, desk, self.teacher)
+            return decided.replace(votes=decided.votes + looked.votes, seconds={**looked.seconds, **decided.seconds})
+        teacher = await self._teacher(view, desk, self.teacher)
         return decided.replace(
             votes=decided.votes + teacher.votes,
             seconds={**decided.seconds, TEACHER: teacher.seconds},
         )
 
-    async def _teacher(self, view: View, desk: Desk) -> Answer:
+    async def _teacher(self, view: View, desk: Desk, teacher: Model) -> Answer:
         return await desk.ask(
-            self.teacher,
+            teacher,
             view if self.teacher_sees_demos else view.replace(retrieved=()),
             actor=TEACHER,
             actions=self.actions,
@@ -134,7 +162,8 @@ class Cascade:
         )
 
     async def _vote(self, view: View, desk: Desk) -> tuple[Answer, Score]:
-        first = await self._sample(view, desk, n=self.samples if self.student.shares_prompt else 1, first=0)
+        together = not is_policy(self.student) and self.student.shares_prompt
+        first = await self._sample(view, desk, n=self.samples if together else 1, first=0)
         scored = self._score(first, view)
         while len(first.votes) < self.samples and scored.best >= (self.trust.threshold or 0.0):
             first = first + await self._sample(view, desk, n=1, first=len(first.votes))
@@ -146,6 +175,10 @@ class Cascade:
         return score(self.trust, answer.votes, max(self.samples, len(answer.votes)), view.retrieved)
 
     async def _sample(self, view: View, desk: Desk, *, n: int, first: int) -> Answer:
+        if is_policy(self.student):
+            draw = f"{view.draw}/sample {first}".lstrip("/") if first else view.draw
+            decided = await asked(self.student, view.replace(draw=draw), desk, as_student(self.student))
+            return as_answer(decided, view, self.actions)
         return await desk.ask(
             self.student,
             view,
@@ -161,8 +194,8 @@ class Cascade:
     def config(self) -> dict[str, object]:
         return {
             "policy": "cascade",
-            "student": self.student.name,
-            "teacher": self.teacher.name,
+            "student": name_of(self.student),
+            "teacher": name_of(self.teacher),
             "samples": self.samples,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,

@@ -6,6 +6,7 @@ import re
 import time
 
 from atlas.asking import Desk
+from atlas.grammar import grammar, one_of
 from atlas.policies.probe import CORRECTED, UNGUIDED
 from atlas.prompts import render_guide
 from atlas.protocols import Model, Policy
@@ -77,6 +78,7 @@ class Coach:
             prompt=render_guide(shown, proposal, unread=unread),
             max_tokens=self.max_tokens,
             proposal=proposal,
+            grammar=_form(shown),
         )
         return read_word(answer.text)
 
@@ -91,6 +93,12 @@ class Coach:
 
 def _sum(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
     return {part: first.get(part, 0.0) + second.get(part, 0.0) for part in first | second}
+
+
+def _form(view: View) -> str:
+    """The form of a coach's reply."""
+    action = one_of(view.admissible) if view.admissible else "line"
+    return grammar(f'"Verdict: good" | "Advice: " line "\\nAction: " {action}')
 
 
 def read_word(text: str) -> Word | None:

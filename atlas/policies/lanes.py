@@ -65,7 +65,9 @@ class Lanes:
     """Chooses the lane at an episode's first step and plays it: ``auto`` alone, or ``coach`` around the student.
 
     A paired episode is played by ``paired``. Where there is none it is played by ``auto``; what makes it paired is then
-    :class:`InLane` around the teacher's review, given to the rollout as its reviewer.
+    :class:`InLane` around the teacher's review, given to the rollout as its reviewer. Where it ``escalates``, the retry
+    after a rejection is coached. Where the probe looks again in mid-episode the supervision may become closer; it never
+    falls, so that what a student did under it is not taken for its own.
     """
 
     def __init__(
@@ -76,21 +78,43 @@ class Lanes:
         *,
         paired: Policy | None = None,
         rules: LaneRules | None = None,
+        escalates: bool = False,
     ) -> None:
         self.auto = auto
         self.paired = paired
         self.coach = coach
         self.probe = probe
         self.rules = rules or LaneRules()
+        self.escalates = escalates
         self.rules.check()
 
     async def decide(self, view: View, desk: Desk) -> Decision:
         if view.lane:
-            return await self._policy(view.lane).decide(view, desk)
-        choice = await self.probe.choose(view, desk)
-        choice = self.rules.allow(choice, lane_dollars(self.probe.history))
+            if self.escalates and view.attempt > 0:
+                return await self._policy(COACH).decide(view, desk)
+            closer = await self._closer(view)
+            if closer is None:
+                return await self._policy(view.lane).decide(view, desk)
+            decided = await self._policy(closer.lane).decide(view.replace(lane=closer.lane), desk)
+            return decided if decided.lane is not None else decided.replace(lane=closer)
+        choice = await self.choose(view, desk)
         decided = await self._policy(choice.lane).decide(view.replace(lane=choice.lane), desk)
-        return decided.replace(lane=choice)
+        return decided if decided.lane is not None else decided.replace(lane=choice)
+
+    async def choose(self, view: View, desk: Desk) -> LaneChoice:
+        """The lane of a task that has not begun."""
+        choice = await self.probe.choose(view, desk)
+        return self.rules.allow(choice, lane_dollars(self.probe.history))
+
+    async def _closer(self, view: View) -> LaneChoice | None:
+        """Closer supervision from this step on; None where it stays as it is."""
+        if view.lane not in LANES or view.attempt or self.rules.force is not None:
+            return None
+        choice = await self.probe.again(view)
+        if choice is None:
+            return None
+        choice = self.rules.allow(choice, lane_dollars(self.probe.history))
+        return choice if LANES.index(choice.lane) > LANES.index(view.lane) else None
 
     def _policy(self, lane: str) -> Policy:
         if lane == PAIRED and self.paired is not None:
@@ -105,6 +129,7 @@ class Lanes:
             "coach": self.coach.config(),
             "probe": self.probe.config(),
             "rules": self.rules.model_dump(mode="json"),
+            **({"escalates": True} if self.escalates else {}),
         }
 
 

@@ -33,7 +33,7 @@ class Paired:
         decided = await self.inner.decide(view, desk)
         if not self.final(view, decided):
             return decided
-        review = await self.reviewer.review(_after(view, decided), desk)
+        review = await self.reviewer.review(after(view, decided), desk)
         if review is None:
             return decided
         reviewed = _with(decided, review)
@@ -51,7 +51,7 @@ class Paired:
         )
         if not self.final(view, again):
             return revised
-        second = await self.reviewer.review(_after(retry, again), desk)
+        second = await self.reviewer.review(after(retry, again), desk)
         return revised if second is None else _with(revised, second)
 
     def config(self) -> dict[str, object]:
@@ -62,7 +62,7 @@ def _with(decided: Decision, review: Review) -> Decision:
     return decided.replace(reviews=(*decided.reviews, review))
 
 
-def _after(view: View, decided: Decision) -> View:
+def after(view: View, decided: Decision) -> View:
     """The view as it will be when the answer is given."""
     turn = Turn(action=decided.action, observation="", thought=decided.thought)
     said = Message(role="assistant", content=decided.text or reply_text(decided.action, decided.thought))

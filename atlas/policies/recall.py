@@ -14,10 +14,10 @@ from typing import Literal
 
 from atlas.asking import Desk
 from atlas.errors import ConfigError
-from atlas.goals import likest
-from atlas.prompts import render_plan
+from atlas.goals import lasting
+from atlas.policies.planned import written_plan
 from atlas.protocols import Demonstrations, Model, Policy
-from atlas.records import STUDENT, Decision, Hit, View, Window
+from atlas.records import STUDENT, TEACHER, Decision, Hit, View, Window
 
 INSTANT = 0.0005
 """Seconds. To hand work to a thread and back costs about as much on a busy machine."""
@@ -25,10 +25,6 @@ INSTANT = 0.0005
 
 Every = Literal["step", "episode"]
 """How often demonstrations are looked for."""
-
-CANDIDATES = 40
-"""Demonstrations that an embedder finds likest, of which the words of the goal choose: what is likest as a sentence may
-be another kind of task."""
 
 _REMEMBERED = 4096
 """Episodes whose demonstrations are kept. Of one that is forgotten they are looked for again."""
@@ -42,7 +38,8 @@ class Recall:
     looked for at each step fits the step, and is read anew at each.
 
     With a ``planner`` the first step begins with a plan, written from the plans of the most similar tasks; the plan
-    then belongs to every later prompt and query.
+    then belongs to every later prompt and query. Where no similar task has a plan ``elder`` writes it, if there is one:
+    the plan is then the first of its kind.
     """
 
     def __init__(
@@ -52,8 +49,11 @@ class Recall:
         k: int = 6,
         *,
         planner: Model | None = None,
+        elder: Model | None = None,
         every: Every = "step",
     ) -> None:
+        if elder is not None and planner is None:
+            raise ConfigError("recall's elder writes plans where its planner has none to start from: give both")
         if k < 1:
             raise ConfigError(f"recall needs k of at least 1, not {k}")
         if every not in ("step", "episode"):
@@ -62,6 +62,7 @@ class Recall:
         self.demos = demos
         self.k = k
         self.planner = planner
+        self.elder = elder
         self.every: Every = every
         self._last_search = math.inf
         self._shown: OrderedDict[str, tuple[Window, ...]] = OrderedDict()
@@ -100,9 +101,7 @@ class Recall:
         with self._lock:
             found = self._shown.get(episode)
         if found is None:
-            begun = view.replace(turns=())
-            near = await asyncio.to_thread(self.demos.similar, begun, max(self.k, CANDIDATES))
-            found = likest(near, view.task.goal, self.k)
+            found = await asyncio.to_thread(lasting, self.demos, view, self.k)
             with self._lock:
                 self._shown[episode] = found
                 if len(self._shown) > _REMEMBERED:
@@ -111,11 +110,9 @@ class Recall:
 
     async def _plan(self, view: View, desk: Desk, planner: Model) -> str:
         similar = tuple(await asyncio.to_thread(self.demos.similar, view, self.k))
-        shown = view.replace(retrieved=similar)
-        answer = await desk.ask(
-            planner, shown, actor=STUDENT, purpose="plan", prompt=render_plan(shown), max_tokens=200
-        )
-        return answer.text.strip()
+        if self.elder is not None and not any(window.plan for window in similar):
+            return await written_plan(self.elder, view, desk, actor=TEACHER)
+        return await written_plan(planner, view.replace(retrieved=similar), desk, actor=STUDENT)
 
     def config(self) -> dict[str, object]:
         return {
@@ -123,6 +120,7 @@ class Recall:
             "k": self.k,
             **({"every": self.every} if self.every != "step" else {}),
             "planner": self.planner.name if self.planner else None,
+            **({"elder": self.elder.name} if self.elder else {}),
             "demos": self.demos.config(),
             "inner": self.inner.config(),
         }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from atlas.asking import Desk
+from atlas.evaluators.review import REVIEW, approves
 from atlas.prompts import render_review
 from atlas.protocols import Model
 from atlas.records import TEACHER, Review, View
 
-_VERDICT = re.compile(r"^[^\w\n]*verdict[^\w:]*:\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 _FEEDBACK = re.compile(r"^[^\w\n]*feedback[^\w:]*:[ \t]*(.*)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
 
@@ -30,12 +30,13 @@ class TeacherReview:
             purpose="review",
             prompt=render_review(view),
             max_tokens=self.max_tokens,
+            grammar=REVIEW,
         )
         text = answer.text
-        verdict, feedback = _VERDICT.search(text), _FEEDBACK.search(text)
+        feedback = _FEEDBACK.search(text)
         return Review(
             attempt=view.attempt,
-            approved=verdict[1].casefold() == "yes" if verdict else None,
+            approved=approves(text),
             feedback=feedback[1].strip() if feedback else "",
             model=self.teacher.name,
             spend=own.spent,

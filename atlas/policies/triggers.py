@@ -11,17 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from atlas.chances.texts import REFUSALS as REFUSALS
 from atlas.errors import ConfigError
 from atlas.records import Turn, View
-
-REFUSALS = re.compile(
-    r"^(?:\(\d{4}, [\"']|\d{4} \(\w{5}\):|\W*(?:nothing happens\b|traceback\b"
-    r"|(?:\w+ )?\w*(?:error|exception)[\"']?\s*[:(]"
-    r"|(?:invalid|unknown|unrecogni[sz]ed|illegal|no such|not (?:a )?valid)\b"
-    r"|(?:i |you )?(?:can(?:no|')t|do(?:n't| not) understand)\b))",
-    re.IGNORECASE,
-)
-"""How environments and tools begin to say that an action was not done. Pass another pattern where yours differ."""
 
 
 class Trigger(Protocol):

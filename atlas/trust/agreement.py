@@ -9,7 +9,9 @@ order of search too, so accuracies here are lower estimates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ from atlas.errors import DataError
 from atlas.records import STUDENT, TEACHER, Record, Step
 from atlas.stats import Interval
 from atlas.stats.resampling import bounded, bounded_rate, cluster_counts
-from atlas.stats.scores import aurocs, calibration_errors, unit_ratio
+from atlas.stats.scores import auroc_beyond, aurocs, calibration_errors, error_beyond, unit_ratio
 from atlas.traces.audit import CASCADED
 from atlas.traces.reader import StoredEpisode
 from atlas.trust.record import UNANIMITY, Trust
@@ -87,8 +89,9 @@ class AgreementRow(Record):
     1. Where the student acted and none of it was audited, what would rest on it is None.
 
     Intervals are 95 %, percentile bootstraps over tasks, so that steps of one task stay together; their ``n`` counts
-    steps. A rate of exactly 0 or 1 has Wilson's interval, tasks counted, since resampling would give it a width of 0,
-    as it does an AUROC of 1. With fewer than two tasks an interval is [0, 1].
+    steps. A rate of exactly 0 or 1 has Wilson's interval, tasks counted, since resampling would give it a width of 0;
+    where it would give an AUROC or a calibration error none, the bounds of :func:`~atlas.stats.scores.auroc_beyond` and
+    :func:`~atlas.stats.scores.error_beyond` hold. With fewer than two tasks an interval is [0, 1].
     """
 
     run: str
@@ -183,14 +186,26 @@ def agreement_row(
     known = [c for c in choices if c.right is not None]
     of_probability = [c for c in known if c.probability is not None]
 
-    def figure(index: int, over: Sequence[Choice], rate: bool = False) -> Interval | None:
-        """None where it is not known."""
+    def figure(index: int, over: Sequence[Choice]) -> Interval | None:
+        """A rate; None where it is not known."""
         if np.isnan(value[index]):
             return None
-        between = bounded_rate if rate else bounded
-        return between(float(value[index]), spread[:, index], len(over), clusters=len({c.task for c in over}))
+        return bounded_rate(float(value[index]), spread[:, index], len(over), clusters=len({c.task for c in over}))
 
-    unanimous = figure(0, choices, rate=True)
+    def quality(index: int, over: Sequence[Choice]) -> SignalQuality:
+        """The AUROC at ``index``, and the calibration error after it."""
+        right = fmean(bool(c.right) for c in over)
+
+        def of(index: int, beyond: Callable[[float, float], tuple[float, float]]) -> Interval | None:
+            at, tasks = float(value[index]), len({c.task for c in over})
+            if np.isnan(at):
+                return None
+            return bounded(at, spread[:, index], len(over), clusters=tasks, worst=partial(beyond, at))
+
+        auroc = of(index, lambda at, rest: auroc_beyond(at, right, rest))
+        return SignalQuality(auroc=auroc, ece=of(index + 1, error_beyond))
+
+    unanimous = figure(0, choices)
     assert unanimous is not None, "an arm without steps has no row"
     return AgreementRow(
         run=run,
@@ -204,13 +219,11 @@ def agreement_row(
         unread=sum(c.asked and c.right is None for c in choices),
         stopped=sum(c.samples < max(c.samples for c in choices) for c in choices),
         unanimous=unanimous,
-        right=figure(1, known, rate=True),
-        right_unanimous=figure(2, [c for c in known if c.share == 1.0], rate=True),
-        right_split=figure(3, [c for c in known if c.share < 1.0], rate=True),
-        votes=SignalQuality(auroc=figure(4, known), ece=figure(5, known)),
-        probability=SignalQuality(auroc=figure(6, of_probability), ece=figure(7, of_probability))
-        if of_probability
-        else None,
+        right=figure(1, known),
+        right_unanimous=figure(2, [c for c in known if c.share == 1.0]),
+        right_split=figure(3, [c for c in known if c.share < 1.0]),
+        votes=quality(4, known) if known else SignalQuality(auroc=None, ece=None),
+        probability=quality(6, of_probability) if of_probability else None,
         probability_steps=len(of_probability),
         levels=table.levels(),
     )

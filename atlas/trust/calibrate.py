@@ -26,7 +26,7 @@ from atlas.trust.record import Certificate, Tested, Trust
 FEWEST = 30
 """Tasks below which an asymptotic p-value is not given."""
 
-_EXCHANGEABLE = (
+EXCHANGEABLE = (
     "the tasks to come are drawn like the calibration tasks (exchangeable with them), and student, teacher, memory and "
     "settings stay as they were"
 )
@@ -82,7 +82,7 @@ def calibrate(
     certified: the teacher always acts for a target of success, and for one of dollars it is the cheapest that was
     played. Several sets of signals share ``delta`` equally.
     """
-    _check(target, delta)
+    check(target, delta)
     # Points of a learning curve (``cascade:0.8@50``) have another memory than the run.
     known = [arm for arm in dict.fromkeys(e.arm for e in episodes) if not roles[arm].base]
     teacher = _by_task(episodes, next((arm for arm in known if roles[arm].kind == TEACHER), ""))
@@ -124,7 +124,7 @@ def calibrate(
         delta=delta,
         n=max(row.tasks for row in tested),
         teacher_dollars=_mean_dollars(list(teacher.values())),
-        assumes=_EXCHANGEABLE,
+        assumes=EXCHANGEABLE,
         run=run,
         settings=dict(settings),
         certified=chosen.passed,
@@ -212,7 +212,7 @@ def _named(arm: str, trust: str) -> Trust:
         raise DataError(f"the arm {arm!r} of the run is no cascade with a threshold: {error}") from error
 
 
-def _check(target: Target, delta: float) -> None:
+def check(target: Target, delta: float) -> None:
     if (target.within is None) == (target.dollars is None):
         raise ConfigError("state one target: success within some points of the teacher's, or at most some dollars")
     if target.within is not None and not 0.0 < target.within < 1.0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import log
 from statistics import fmean
 from typing import NamedTuple
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.records import Record
-from atlas.stats import Interval, bootstrap
+from atlas.stats import Interval, bounded_mean
 from atlas.stats.resampling import bounded, cluster_counts
-from atlas.stats.scores import ordered_pairs, unit_ratio
+from atlas.stats.scores import auroc_beyond, ordered_pairs, unit_ratio
 
 THIRDS = ("first", "second", "last")
 SAME_STEP = "same step"
@@ -120,7 +121,9 @@ def _row(arm: str, part: str, found: Sequence[tuple[Foretold, range]], resamples
         succeeded=int(won.sum()),
         auroc=auroc,
         clock=clock,
-        loss=bootstrap([fmean(values) for values in losses.values()], resamples=resamples, seed=seed),
+        loss=bounded_mean(
+            [fmean(values) for values in losses.values()], within=(0.0, -log(_LEAST)), resamples=resamples, seed=seed
+        ),
         base=fmean(fmean(values) for values in bases.values()),
     )
 
@@ -139,7 +142,8 @@ def _auroc(told: Sequence[tuple[Floats, NDArray[np.int_]]], won: Floats, times: 
         return None
     # A resample in which all ended alike tells nothing.
     areas = unit_ratio(above, pairs)
-    return bounded(float(areas[0]), areas[1:], len(won), clusters=tasks)
+    beyond = partial(auroc_beyond, float(areas[0]), float(won.mean()))
+    return bounded(float(areas[0]), areas[1:], len(won), clusters=tasks, worst=beyond)
 
 
 def _loss(chance: float, success: bool) -> float:
