@@ -219,6 +219,28 @@ def test_the_analyst_goes_on_where_somebody_else_acted_between() -> None:
     assert Analyst(question.text, history).act().action == f"submit[{answer}]"
 
 
+def test_what_was_read_of_an_incident_by_another_alert_is_not_read_again() -> None:
+    """A student may come to the alerts by another way: a review takes what was shown, however it was asked for."""
+    found = made(3)
+    engine, same = SqliteEngine(found.database), []
+    for question in found.questions[:8]:
+        answer, actions = investigate(question, engine)
+        own = next((a for a in actions if "JOIN SecurityIncident" in a), None)
+        if own is None or not answer:
+            continue
+        used = own.rpartition("LIKE '%")[2].partition("%'")[0]
+        seen = observation(engine.query(own[8:-1]))
+        other = next(alert.id for alert in alerts(seen) if alert.id != used)
+        queries = [*actions[:2], own.replace(used, other)]
+        history = [(action, observation(engine.query(action[8:-1]))) for action in queries]
+        # What stands in other tables it still looks up.
+        lookups = [a for a in actions if a.startswith("execute[") and "SecurityAlert" not in a][1:]
+        history += [(action, observation(engine.query(action[8:-1]))) for action in lookups]
+        same.append(Analyst(question.text, history).act().action == f"submit[{answer}]")
+    engine.close()
+    assert len(same) >= 4 and sum(same) >= 0.75 * len(same)
+
+
 @given(st.text(max_size=300))
 @settings(max_examples=60, deadline=None)
 def test_any_question_and_any_observation_get_an_action(text: str) -> None:

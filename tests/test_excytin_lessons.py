@@ -123,10 +123,66 @@ def case(*queries: tuple[str, str], answer: str = "The address was 1.2.3.4.") ->
 def test_a_success_teaches_where_such_an_answer_stands() -> None:
     found = InvestigationDistiller().lessons(case(*TALK), success=True)
     (place,) = [entry for entry in found.entries if entry.kind == Kind.SCHEMA]
-    assert place.cue == "what is the IP address"
-    assert place.action == "search SigninLogs for values that the question names"
-    assert place.effect == "the answer stood in IPAddress"
-    assert place.pattern == ("execute[SELECT IPAddress FROM SigninLogs WHERE {column} LIKE '%{value}%']",)
+    assert place.cue == "what is asked for is the IP address"
+    assert place.action == "give the IPAddress of the row that fits the question"
+    assert place.effect == "the value alone is the answer"
+    assert place.pattern == ("submit[{IPAddress}]",)
+    assert place.origins[0].task == "incident_5/test/0" and place.origins[0].episode == "e1"
+
+
+def test_a_success_teaches_how_it_was_come_to() -> None:
+    """Only the queries that the answer depends on, backwards from it; their values are slots."""
+    entities = '[{"Type": "ip", "Address": "1.2.3.4"}, {"Type": "account", "Name": "ann"}]'
+    queries = (
+        ("SHOW TABLES", "[('SecurityAlert',)]"),
+        ("SELECT Id, Title, Entities FROM SecurityAlert WHERE Entities LIKE '%ws-1%'", str([("a-1", "x", entities)])),
+        ("SELECT Title FROM SecurityAlert", "[('unrelated',)]"),
+        ("SELECT AlertIds FROM SecurityIncident WHERE AlertIds LIKE '%a-1%' LIMIT 3", "[('a-1 and more',)]"),
+        ("SELECT Entities FROM SecurityAlert WHERE Id = 'a-1'", str([(entities,)])),
+    )
+    goal = "Somebody used `ws-1`. What is the IP address of the sign-in?"
+    told = case(*queries, answer="1.2.3.4")
+    told = told.model_copy(update={"task": told.task.model_copy(update={"goal": goal})})
+    (how,) = [e for e in InvestigationDistiller().lessons(told, success=True).entries if e.kind == Kind.PRINCIPLE]
+    assert how.pattern == (
+        "execute[SELECT DISTINCT Id, Title FROM SecurityAlert WHERE Entities LIKE '%{named}%']",
+        "execute[SELECT Entities FROM SecurityAlert WHERE Id = '{Id}']",
+        "submit[{what is asked for}]",
+    )
+    assert how.action == "search SecurityAlert by what the task names; then read SecurityAlert by Id"
+
+
+def test_a_failure_teaches_what_was_wrong() -> None:
+    found = InvestigationDistiller().lessons(case(*TALK), success=False)
+    (wrong,) = [entry for entry in found.entries if entry.kind == Kind.FAILURE]
+    assert wrong.cue == "what is asked for is the IP address" and not wrong.pattern
+    assert wrong.action.startswith("do not give {IPAddress} ")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "advice"),
+    [
+        ("Who = 'nina@a.example'", "Who LIKE '%nina%'", "search by a part of the value"),
+        ("Who = 'nina'", "Who LIKE '%nina%'", "compare with LIKE"),
+        ("Who = 'nina' AND TimeGenerated > '2024-07-01'", "Who = 'nina'", "leave out the bounds on time"),
+        ("Who = 'nina' AND App = 'mail'", "Who = 'nina'", "leave out a condition"),
+    ],
+)
+def test_what_helped_where_nothing_was_found(first: str, then: str, advice: str) -> None:
+    queries = (
+        (f"SELECT Ip FROM SigninLogs WHERE {first}", "[]"),
+        (f"SELECT Ip FROM SigninLogs WHERE {then}", "[('1.2.3.4',)]"),
+    )
+    found = InvestigationDistiller().lessons(case(*queries), success=True)
+    actions = [entry.action for entry in found.entries if entry.cue == 'you observe "[]"']
+    assert any(action.startswith(advice) for action in actions)
+    failed = InvestigationDistiller().lessons(case(*queries), success=False).entries
+    assert not [entry for entry in failed if entry.cue.startswith("you observe")]
+
+
+def test_an_investigation_without_an_answer_teaches_to_give_one() -> None:
+    found = InvestigationDistiller().lessons(case(*TALK, answer=""), success=False)
+    assert any(e.kind == Kind.STOP and e.action.startswith("submit the likeliest value") for e in found.entries)
 
 
 def test_a_column_that_is_not_there_teaches_what_worked() -> None:
@@ -136,10 +192,11 @@ def test_a_column_that_is_not_there_teaches_what_worked() -> None:
     assert wrong.action == "SigninLogs has no Ip: search it by UserPrincipalName"
 
 
-def test_a_failure_teaches_only_how_to_go_on_from_refusals() -> None:
+def test_a_failure_teaches_how_to_go_on_from_refusals_and_no_way_to_an_answer() -> None:
     found = InvestigationDistiller().lessons(case(*TALK), success=False)
-    assert {entry.kind for entry in found.entries} == {Kind.GUARD}
-    assert {entry.pattern for entry in found.entries} == {("execute[SHOW TABLES]",), ("execute[DESCRIBE {table}]",)}
+    guards = {entry.pattern for entry in found.entries if entry.kind == Kind.GUARD}
+    assert guards == {("execute[SHOW TABLES]",), ("execute[DESCRIBE {table}]",)}
+    assert not [entry for entry in found.entries if entry.kind in (Kind.SCHEMA, Kind.PRINCIPLE)]
 
 
 def test_no_lesson_holds_a_value_of_its_incident() -> None:
@@ -152,7 +209,7 @@ def test_no_lesson_holds_a_value_of_its_incident() -> None:
 def test_it_distils_stored_runs_like_any_distiller(run: Run) -> None:
     lessons = asyncio.run(distil_run(run, InvestigationDistiller(worth=1), run.episodes()))
     kinds = [{entry.kind for entry in lesson.distilled.entries} for lesson in lessons]
-    assert [Kind.FAILURE in found for found in kinds] == [True, False, False, True]
+    assert [Kind.SCHEMA in found for found in kinds] == [True, False, False, True]
     assert len(asyncio.run(distil_run(run, InvestigationDistiller(worth=1), run.episodes()))) == 4
 
 
@@ -170,4 +227,5 @@ def test_a_bench_distils_its_demonstrations_by_these_rules(
     small = ["--rows", "100", "--embedder", "hash", "--demos", "3", "--n", "1"]
     main(["bench", "excytin", *small, "--arms", "pamphlets", "-o", str(tmp_path / "run"), "--json"])
     lessons = [lesson for lesson in read_lessons(tmp_path / "run") if lesson.distilled.entries]
-    assert lessons and all(entry.kind == Kind.SCHEMA for lesson in lessons for entry in lesson.distilled.entries)
+    kinds = {entry.kind for lesson in lessons for entry in lesson.distilled.entries}
+    assert lessons and {Kind.SCHEMA, Kind.PRINCIPLE} <= kinds

@@ -6,13 +6,17 @@ It could be a distribution of its own. Of the rest it imports these seams alone:
 - to ask a model: ``atlas.asking``, ``atlas.models``
 - to judge: ``atlas.evaluators``, ``atlas.evaluators.verdict``, ``atlas.evaluators.answer``, ``atlas.evaluators.rules``,
   ``atlas.evaluators.asking``, ``atlas.evaluators.reply``, ``atlas.evaluators.calibration``
-- to remember: ``atlas.memory``, ``atlas.memory.backend``, ``atlas.memory.distil``, ``atlas.memory.pamphlet``,
-  ``atlas.memory.pamphlets``
+- to remember: ``atlas.memory``, ``atlas.memory.backend``, ``atlas.memory.distil``, ``atlas.memory.embed``,
+  ``atlas.memory.pamphlet``, ``atlas.memory.pamphlets``
+- to say how likely an answer is right, and a success: ``atlas.chances.logged``, ``atlas.chances.measure``,
+  ``atlas.chances.foreseen``, ``atlas.chances.foresight``
+- to write patterns that the copying student follows: ``atlas.copying.asked``, ``atlas.copying.slots``,
+  ``atlas.copying.values``
 - to read and write runs: ``atlas.traces.reader``, ``atlas.traces.writer``, ``atlas.traces.verdicts``, ``atlas.regrade``
 - to be a suite: ``atlas.benchmarks.suite``, ``atlas.benchmarks.options``, ``atlas.benchmarks.scripted``,
   ``atlas.benchmarks.perf.table``
 - for the rest: ``atlas.assets``, ``atlas.stats``, ``atlas.stats.resampling``, ``atlas.figures``, ``atlas.tables``,
-  ``atlas.loose_json``, ``atlas.lazy``
+  ``atlas.jsontext``, ``atlas.loose_json``, ``atlas.lazy``
 
 And the rest imports it in three places alone, all when they are asked for it: the commands that bear its name
 (``atlas/cli/*_excytin.py``), the registry, for the scripted analyst, and ``python -m atlas.benchmarks.perf``.

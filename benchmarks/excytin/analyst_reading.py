@@ -7,12 +7,14 @@ import math
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from atlas.loose_json import loose_json
 
+CUT = "Retrieved "
+"""How an observation begins of which only the first rows are shown."""
 _QUOTED = re.compile(r"`([^`]+)`")
 _VALUES = (
     re.compile(r"https?://[^\s`'\",]+"),
@@ -52,7 +54,7 @@ class Found:
     description: str
     entities: tuple[dict[str, Any], ...] = field(hash=False)
     raw: str
-    """The entities as they were shown."""
+    """The entities as they were shown; empty where they were not."""
 
 
 def sentences(text: str) -> list[str]:
@@ -81,7 +83,7 @@ def searchable(value: str, longest: int = 120) -> str:
 @lru_cache(maxsize=4096)
 def table_rows(text: str) -> tuple[tuple[Any, ...], ...] | None:
     """The rows of an observation; None where it is an error."""
-    if text.startswith("Retrieved "):
+    if text.startswith(CUT):
         text = text.partition("\n")[2]
     if not text.startswith("["):
         return None
@@ -93,10 +95,17 @@ def table_rows(text: str) -> tuple[tuple[Any, ...], ...] | None:
 
 @lru_cache(maxsize=4096)
 def alerts(text: str) -> tuple[Found, ...]:
-    """The alerts of an observation whose rows are id, title, description, entities; each once."""
+    """The alerts of an observation whose rows are id, title, description and mostly entities; each once."""
     rows = table_rows(text) or ()
-    whole = (row for row in rows if len(row) == 4 and all(isinstance(cell, str) for cell in row))
-    return tuple({row[0]: Found(row[0], row[1], row[2], tuple(_entities(row[3])), row[3]) for row in whole}.values())
+    whole = (row for row in rows if len(row) in (3, 4) and all(isinstance(cell, str) for cell in row))
+    found = (Found(row[0], row[1], row[2], tuple(_entities("".join(row[3:]))), "".join(row[3:])) for row in whole)
+    return tuple({alert.id: alert for alert in found}.values())
+
+
+def with_entities(alert: Found, text: str) -> Found:
+    """The alert with the entities in an observation whose rows are texts of them."""
+    said = [row[0] for row in table_rows(text) or () if row and isinstance(row[0], str)]
+    return replace(alert, entities=tuple(entity for one in said for entity in _entities(one)), raw="\n".join(said))
 
 
 def _entities(text: str) -> Iterator[dict[str, Any]]:

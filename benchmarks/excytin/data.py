@@ -10,7 +10,6 @@ checkout of this repository.
 from __future__ import annotations
 
 import hashlib
-import json
 import lzma
 import os
 import re
@@ -25,6 +24,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from atlas.assets import cache_dir
 from atlas.errors import ConfigError, DataError
+from atlas.jsontext import read_json
 from atlas.records import Record
 
 SPLITS = ("train", "test")
@@ -118,7 +118,7 @@ def questions(incident: int, split: str = "test", data: Path | str | None = None
         there = sorted({int(m[1]) for p in place.glob("incident_*.json") if (m := _NUMBER.match(p.name))})
         raise DataError(f"there are no {split} questions on incident {incident} in {place}: {_choose(there)}")
     try:
-        rows = json.loads(paths[0].read_text(encoding="utf-8"))
+        rows = read_json(paths[0].read_text(encoding="utf-8"))
         return [Question(incident=incident, split=split, number=n, **row) for n, row in enumerate(rows)]
     except (OSError, ValueError, TypeError, ValidationError) as error:
         raise DataError(f"{paths[0]} is no file of questions, or is truncated: fetch it again") from error
@@ -171,7 +171,7 @@ def label(incident: int, data: Path | str | None = None) -> str:
     if not path.is_file():
         return UNKNOWN if (place / f"incident_{incident}.sqlite").is_file() else SUBSET
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["label"])
+        return str(read_json(path.read_text(encoding="utf-8"))["label"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no manifest of an import ({error!r}): import the incident again") from error
 

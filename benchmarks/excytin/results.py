@@ -9,7 +9,7 @@ from atlas.asking import Desk
 from atlas.evaluators import success
 from atlas.evaluators.verdict import Case, Judge, Verdict
 from atlas.records import INTERRUPTED, Episode, Record, Spend, Usage, by_actor, total
-from atlas.stats import Interval, bootstrap, wilson
+from atlas.stats import Interval, bounded_mean, wilson
 
 PHASES = ((1, 25), (26, 60), (61, 98))
 """Places in the run between which the paper compares tokens; what comes after the last belongs to it."""
@@ -65,7 +65,7 @@ def _row(arm: str, group: Sequence[Episode], places: dict[str, int]) -> ResultRo
     return ResultRow(
         arm=arm,
         questions=len(rewards),
-        reward=bootstrap([fmean(scores) for scores in rewards.values()]),
+        reward=bounded_mean([fmean(scores) for scores in rewards.values()]),
         solved=_share(solved),
         right=_share({task: [bool(success(s)) for s in scores] for task, scores in rewards.items()}),
         phases=tuple(_phases(group, places)),

@@ -45,6 +45,7 @@ class Excytin:
 
     max_steps = MAX_STEPS
     success_at = SUCCESS
+    answers_once = True
     """The reward from which the paper counts a question as solved: the last step before the answer was right."""
 
     def __init__(

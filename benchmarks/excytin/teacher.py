@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from atlas.benchmarks.excytin.analyst import Analyst
+from atlas.benchmarks.excytin.analyst_words import guidance, plan_for, review
 from atlas.benchmarks.scripted import STATED_PRICE, charged
 from atlas.prompts import reply_text
 from atlas.records import Ask, Completion, Price
-
-PLAN = (
-    "Look at the tables. Find the alert that the question tells of by a value that it names. Read the other alerts of "
-    "the same incident. Take the one that the question asks about, and give the value that is asked for."
-)
 
 
 class ScriptedAnalyst:
@@ -22,15 +18,22 @@ class ScriptedAnalyst:
 
     name = "scripted-analyst"
     shares_prompt = False
+    scripted = True
+    """It writes no prose on demand: nobody distils by it."""
 
     def __init__(self, *, price: Price | None = None) -> None:
         self.price: Price = price or STATED_PRICE
 
     async def sample(self, ask: Ask) -> Completion:
         view = ask.view
+        analyst = Analyst(view.task.goal, [(turn.action, turn.observation) for turn in view.turns])
         if ask.purpose == "plan":
-            text = PLAN
+            text = plan_for(view.task.goal)
+        elif ask.purpose == "review":
+            text = review(analyst, view.turns[-1].action if view.turns else "")
+        elif ask.purpose == "guide":
+            text = guidance(analyst.act(), ask.proposal)
         else:
-            move = Analyst(view.task.goal, [(turn.action, turn.observation) for turn in view.turns]).act()
+            move = analyst.act()
             text = reply_text(move.action, move.reason)
         return charged(ask, text, self.price)

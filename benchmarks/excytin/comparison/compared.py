@@ -69,8 +69,7 @@ def shown(rows: Sequence[Row], ordered: bool) -> list[str]:
 
 def _shown(cell: object) -> object:
     if isinstance(cell, float):
-        # Minus nothing is nothing.
-        return float(f"{cell:.{SHOWN_DIGITS}g}") + 0.0
+        return float(f"{cell:.{SHOWN_DIGITS}g}")
     return cell
 
 

@@ -35,6 +35,7 @@ _FOLDED = (
     "ROUND(AVG(Num), 2)", "VAR_SAMP(Num)", "MAX(CAST(Num AS SIGNED))", "SUM(DISTINCT LENGTH(Name))",
     "GROUP_CONCAT(Id ORDER BY CAST(Id AS SIGNED))", "GROUP_CONCAT(DISTINCT LOWER(Mix) ORDER BY Mix DESC SEPARATOR '; ')",
     "GROUP_CONCAT(Id, ':', Num ORDER BY CAST(Id AS SIGNED) DESC SEPARATOR '|')", "MAX(Num) > 5", "MIN(Num) = '07'",
+    "ROUND(SUM(Num), 1) / COUNT(*)", "ROUND(AVG(Num), 2) * 3", "STD(ROUND(Num, 1))", "AVG(FLOOR(Num))", "SUM(CAST(Id AS CHAR))",
 )  # fmt: skip
 _AGGREGATED_SORTS = (
     "LOWER(MIN(Name))",

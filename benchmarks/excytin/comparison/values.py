@@ -130,7 +130,7 @@ class Values:
                 lambda: f"FORMAT({self.number(depth - 1)}, {r.randint(0, 3)})",
                 lambda: f"{self.pick('BIN', 'OCT', 'HEX')}({r.randint(0, 300)})",
                 lambda: f"INET_NTOA({r.randint(0, 2**32 - 1)})",
-                lambda: f"REGEXP_SUBSTR({t()}, {self.quoted('[a-z]+', '[0-9]+', 'N')})",
+                lambda: f"COALESCE(REGEXP_SUBSTR({t()}, {self.quoted('[a-z]+', '[0-9]+', 'N')}), '')",
                 lambda: f"REGEXP_REPLACE({t()}, {self.quoted('[aeiou]', '[0-9]+')}, {self.quoted('', '#')})",
                 lambda: f"GREATEST({t()}, {t()})",
                 lambda: f"SHA2({t()}, 256)",
@@ -149,6 +149,9 @@ class Values:
             (
                 lambda: f"({x()} {self.pick('+', '-', '*', '/', '%', 'DIV', 'MOD')} {x()})",
                 lambda: f"({x()} {self.pick('+', '-', '*')} {x()})",
+                lambda: f"({self.rounded()} {self.pick('+', '-', '*', '/', '/', '%')} {x()})",
+                lambda: f"({x()} {self.pick('+', '*', '/', '%')} {self.rounded()})",
+                lambda: f"(CAST({self.pick('Id', 'LENGTH(Path)')} AS CHAR) {self.pick('+', '-', '*', '/')} {x()})",
                 lambda: f"(-{x()})",
                 lambda: f"{self.pick('ABS', 'SIGN', 'FLOOR', 'CEIL', 'CEILING', 'ROUND')}({x()})",
                 lambda: f"{self.pick('ROUND', 'TRUNCATE')}({x()}, {r.randint(-2, 3)})",
@@ -198,6 +201,11 @@ class Values:
                 lambda: f"{self.pick('DEGREES', 'RADIANS', 'SIN', 'COS', 'ATAN')}({self.pick('1', '0.5', '2')})",
             )
         )()
+
+    def rounded(self) -> str:
+        """A DOUBLE of which the digits after the point are known."""
+        number = self.pick("Num", "Num", "SQRT(Id)", "Num * 1.1e0", "PI()")
+        return self.pick(f"ROUND({number}, {self.random.randint(0, 3)})", f"TRUNCATE({number}, 1)", f"FLOOR({number})")
 
     def unsigned(self) -> str:
         """A whole number that has no sign, or is kept in 64 bits."""
@@ -321,5 +329,10 @@ class Values:
                 lambda: f"(BINARY {self.column()} = {self.pick(*_TEXTS)})",
                 lambda: f"{self.pick('IS_IPV4', 'IS_IPV6', 'ISNULL', 'JSON_VALID')}({self.pick('Ip', 'Js')})",
                 lambda: f"({self.column()} <=> NULL)",
+                lambda: f"({self.moment(d)} <=> {self.pick(*_MOMENTS)})",
+                lambda: (
+                    f"({self.rounded()} {self.pick('*', '/', '-')} {self.pick('3', '7', '0.1')} "
+                    f"{self.pick(*COMPARISONS)} {self.pick(*_NUMBERS, '11.1', '0.3', '1.429', '0.52857')})"
+                ),
             )
         )()

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atlas.benchmarks.excytin.emulated.constants import constant
-from atlas.benchmarks.excytin.emulated.conversions import as_decimal, as_double, as_number, as_whole
+from atlas.benchmarks.excytin.emulated.conversions import (
+    as_decimal,
+    as_double,
+    as_number,
+    as_operand,
+    as_whole,
+    digits,
+)
 from atlas.benchmarks.excytin.emulated.terms import (
     BIG,
     FREE,
@@ -29,13 +36,13 @@ _BITS = {"&": "and", "|": "or", "^": "xor", "<<": "left", ">>": "right"}
 def computed(left: Term, sign: str, right: Term) -> Term:
     """``left sign right``: + - * / % DIV and those on bits."""
     if sign in _BITS:
-        return whole(call(f"bit_{_BITS[sign]}", as_whole(left), as_whole(right)), BIG, unsigned=True)
+        return whole(call(f"bit_{_BITS[sign]}", bits(left), bits(right)), BIG, unsigned=True)
     if sign == "DIV":
         sides = [as_number(side) for side in (left, right)]
         return whole(call("int_div", *sides), unsigned=any(side.unsigned for side in sides))
-    first, last = as_number(left), as_number(right)
+    first, last = as_operand(left), as_operand(right)
     if Kind.DOUBLE in (first.kind, last.kind):
-        return _doubles(as_double(first), sign, as_double(last))
+        return _doubles(first, sign, last)
     if sign == "/":
         sql = call("decimal_div", as_decimal(first), as_decimal(last), str(_scale(first)), str(_scale(last)))
         return decimal(sql, _scale(first) + 4)
@@ -49,13 +56,13 @@ def _scale(term: Term) -> int:
 
 
 def _doubles(left: Term, sign: str, right: Term) -> Term:
+    known = digits(left), digits(right)
+    scale = FREE if FREE in known else min(FREE, max(known) + 4 * (sign == "/"))
+    left, right = as_double(left), as_double(right)
     if sign == "%":
-        return double(call("double_mod", left, right))
-    if sign == "/":
-        # SQLite gives NULL by zero too.
-        return double(f"({left.sql} / {right.sql})")
-    scale = max(left.scale, right.scale) if sign != "*" else left.scale + right.scale
-    return double(f"({left.sql} {sign} {right.sql})", scale if scale < FREE else FREE)
+        return double(call("double_mod", left, right), scale)
+    # SQLite gives NULL by zero too.
+    return double(f"({left.sql} {sign} {right.sql})", scale)
 
 
 def _decimals(left: Term, sign: str, right: Term) -> Term:
@@ -80,7 +87,7 @@ def _wholes(left: Term, sign: str, right: Term) -> Term:
 
 
 def negative(term: Term) -> Term:
-    number = as_number(term)
+    number = as_operand(term)
     if number.kind is Kind.DECIMAL:
         return number.of(call("decimal_neg", number))
     changed = f"(- {number.sql})"
@@ -90,8 +97,16 @@ def negative(term: Term) -> Term:
     return number.of(changed, truth=False, unsigned=False, digits=min(number.digits + 1, BIG))
 
 
+def bits(term: Term) -> Term:
+    """The whole number whose bits are looked at."""
+    if term.json or term.moment:
+        # Half a number is rounded up there, as a DECIMAL is.
+        return whole(call("decimal_whole", as_double(term)))
+    return as_whole(as_operand(term) if term.counted else term)
+
+
 def inverted(term: Term) -> Term:
-    return whole(call("bit_invert", as_whole(term)), BIG, unsigned=True)
+    return whole(call("bit_invert", bits(term)), BIG, unsigned=True)
 
 
 def rounded(name: str, given: Sequence[Term]) -> Term:
@@ -127,7 +142,7 @@ def _rounded_whole(number: Term, digits: Term, cut: str) -> Term:
 
 
 def absolute(term: Term) -> Term:
-    number = as_number(term)
+    number = as_operand(term)
     if number.kind is Kind.DECIMAL:
         return number.of(call("decimal_abs", number))
     return number.of(f"ABS({number.sql})", truth=False)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from atlas.benchmarks.excytin.emulated import arithmetic
-from atlas.benchmarks.excytin.emulated.comparing import Comparing
+from atlas.benchmarks.excytin.emulated.comparing import Comparing, dated, zeros
 from atlas.benchmarks.excytin.emulated.conversions import (
     as_double,
+    as_operand,
     as_text,
     as_truth,
     together,
     turned,
+    written,
 )
 from atlas.benchmarks.excytin.emulated.scalars import argument_error
 from atlas.benchmarks.excytin.emulated.terms import (
+    BINARY,
     MOMENTS,
     NUMBERS,
     Kind,
@@ -80,11 +83,14 @@ class Choices:
         """CASE of conditions."""
         model = together([*values, default])
         parts = [f"WHEN {test} THEN {turned(value, model)}" for test, value in zip(conditions, values, strict=True)]
-        return model.of(f"(CASE {' '.join(parts)} ELSE {turned(default, model)} END)")
+        found = model.of(f"(CASE {' '.join(parts)} ELSE {turned(default, model)} END)")
+        if model.kind not in MOMENTS or not any(one.zeros for one in (*values, default)):
+            return found
+        return found.of(found.sql, zeros=self.case(conditions, [zeros(one) for one in values], zeros(default)).sql)
 
     def same(self, left: Term, right: Term) -> str:
-        """A test of ``CASE left WHEN right``: what is found in JSON is compared as it is written."""
-        return self._comparing.compared(_written(left), "=", _written(right)).sql
+        """A test of ``CASE left WHEN right``: what is found in JSON is compared with text as it is written."""
+        return self._comparing.compared(*_beside(left, right), exact=True).sql
 
     def among(self, left: Term, values: Sequence[Term]) -> Term:
         """``left IN (values)``: with values of one kind together, with others each by itself."""
@@ -92,22 +98,21 @@ class Choices:
             return self._comparing.compared(left, "=", values[0])
         if left.kind in MOMENTS and len({value.kind for value in values} - {Kind.NULL, left.kind}) > 1:
             raise unsupported("IN of a moment with values of several kinds")
-        given = [_written(value) for value in values]
-        numeric = left
-        left = _written(left)
-        kinds = {value.kind for value in given} - {Kind.NULL}
+        kinds = {value.kind for value in values} - {Kind.NULL}
         if len(kinds) <= 1 or (kinds <= NUMBERS and left.kind not in (Kind.INT, Kind.DECIMAL)):
-            left = left if Kind.TEXT in kinds else numeric
-            own = self._comparing.keys([left, *given], ordered=False)
-            return truth(f"({own(left)} IN ({', '.join(own(value) for value in given)}))")
-        sides = [(left if value.kind is Kind.TEXT else numeric, value) for value in given]
-        return truth("(" + " OR ".join(self._comparing.compared(side, "=", value).sql for side, value in sides) + ")")
+            texts = left.kind is Kind.TEXT and kinds == {Kind.TEXT}
+            # Beside numbers, what is found in JSON is a number, without its quotes.
+            side, *given = [written(term) for term in (left, *values)] if texts else [left, *values]
+            own = self._comparing.keys([side, *given], ordered=False)
+            return truth(f"({own(side)} IN ({', '.join(own(value) for value in given)}))")
+        found = [self._comparing.compared(*_beside(left, value), exact=True).sql for value in values]
+        return truth(f"({' OR '.join(found)})")
 
     def between(self, value: Term, low: Term, high: Term) -> Term:
         """All three are compared as one kind."""
         given = [value, low, high]
         if all(term.kind is Kind.TEXT for term in given):
-            given = [_written(term) for term in given]
+            given = [written(term) for term in given]
         if any(term.kind is Kind.NULL for term in given):
             parts = [self._comparing.compared(given[0], sign, side).sql for sign, side in
                      ((">=", given[1]), ("<=", given[2]))]  # fmt: skip
@@ -119,22 +124,27 @@ class Choices:
     def _first(self, given: list[Term]) -> Term:
         model = together(given)
         if len(given) == 1:
-            return given[0]
+            return written(given[0])
         return model.of(f"COALESCE({', '.join(turned(term, model) for term in given)})")
 
     def _nullif(self, given: list[Term]) -> Term:
-        same = self._comparing.compared(given[0], "=", given[1]).sql
-        return given[0].of(f"(CASE WHEN {same} THEN NULL ELSE {given[0].sql} END)", json=False)
+        first = given[0]
+        same = self._comparing.compared(first, "=", given[1]).sql
+        found = first.of(f"(CASE WHEN {same} THEN NULL ELSE {first.sql} END)", json=False)
+        return found.of(found.sql, zeros=first.zeros and f"(CASE WHEN {same} THEN NULL ELSE {first.zeros} END)")
 
     def _extreme(self, given: list[Term], *, greatest: bool) -> Term:
         kinds = {term.kind for term in given} - {Kind.NULL}
         if kinds & MOMENTS and len(kinds) > 1:
             raise unsupported("GREATEST or LEAST of a moment and something else: cast one of them")
         if Kind.TEXT in kinds and len(kinds) > 1:
-            given = [as_double(term) for term in given]
+            given = [as_double(as_operand(term)) for term in given]
+        given = [dated(term) for term in given]
+        if len({term.collation == BINARY for term in given if term.kind is Kind.TEXT and term.value is None}) > 1:
+            raise unsupported("GREATEST or LEAST of text with its case and text without: write COLLATE behind one")
         model = together(given)
-        terms = [model.of(turned(_written(term), model)) for term in given]
-        own = self._comparing.keys(terms, ordered=True)
+        terms = [model.of(turned(written(term), model)) for term in given]
+        own = self._comparing.keys(terms, ordered=True, alone=True)
         found = arithmetic.extreme(terms, [own(term) for term in terms], greatest=greatest)
         return model.of(found, extreme=model.kind is Kind.TEXT)
 
@@ -144,7 +154,7 @@ class Choices:
             given, kinds = [as_text(term) for term in given], {Kind.TEXT}
         if Kind.TEXT in kinds and len(kinds) > 1:
             given = [as_double(term) for term in given]
-        own = self._comparing.keys([_written(term) for term in given], ordered=True)
+        own = self._comparing.keys([written(term) for term in given], ordered=True)
         # A function sees no collation: text is told apart by its keys.
         keys = [own(term).removesuffix(" COLLATE NOCASE").removesuffix(" COLLATE BINARY") for term in given]
         if kinds == {Kind.TEXT}:
@@ -152,8 +162,11 @@ class Choices:
         return whole(call("field", *keys), 3)
 
 
-def _written(term: Term) -> Term:
-    return term.of(term.sql, json=False) if term.json else term
+def _beside(left: Term, right: Term) -> tuple[Term, str, Term]:
+    """Both sides of an equation that is one of several."""
+    if left.kind is Kind.TEXT and right.kind is Kind.TEXT:
+        left, right = written(left), written(right)
+    return left, "=", right
 
 
 def _forms(given: Sequence[Term]) -> str:

@@ -28,10 +28,15 @@ def key(value: object, how: str) -> str:
             return text.encode().translate(codes, ignored).rstrip(b"\x0c").decode("latin-1") + "\x0c"
         return "".join(map(_column_key, text)).rstrip("\x0c") + "\x0c"
     if how == BINARY:
-        return text
+        return text.rstrip(" ") + " "
     if text.isascii():
         return text.upper().rstrip(" ") + " "
     return "".join(map(_literal_key, text)).rstrip(" ") + " "
+
+
+def weights(text: str, how: str) -> str:
+    """The key of a text whose spaces at the end count, as they do within another text."""
+    return text if how == BINARY else "".join(_character(char, how) for char in text)
 
 
 def _character(char: str, how: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from atlas.benchmarks.excytin.emulated.collations import key
@@ -15,13 +16,17 @@ from atlas.benchmarks.excytin.emulated.conversions import (
     as_datetime,
     as_decimal,
     as_double,
+    as_operand,
     as_text,
+    digits,
     moment_argument,
     span_argument,
+    written,
 )
 from atlas.benchmarks.excytin.emulated.moments import moment_of, span_of
 from atlas.benchmarks.excytin.emulated.terms import (
     BINARY,
+    FREE,
     FREE_SECONDS,
     MOMENTS,
     NUMBERS,
@@ -64,23 +69,54 @@ class Comparing:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
 
-    def compared(self, left: Term, operator: str, right: Term) -> Term:
-        """``left operator right``: 1, 0 or NULL."""
+    def compared(self, left: Term, operator: str, right: Term, *, exact: bool = False) -> Term:
+        """``left operator right``: 1, 0 or NULL.
+
+        Args:
+            exact: DOUBLEs are compared to their last digit, as in a list and in CASE.
+        """
+        if operator == "IS" and (left.zeros or right.zeros):
+            # Text that tells no date is NULL in MySQL and zeros in MariaDB: answered where it comes to the same.
+            both = (self._same(side(left), side(right)) for side in (_unread, zeros))
+            return truth(call("agreed", *both))
         if Kind.NULL in (left.kind, right.kind):
             return truth(f"({left.sql} {operator} {right.sql})")
         if left.json and right.json:
-            # With each other they are compared as they are written, quotes and all.
-            left, right = (side.of(side.sql, json=False) for side in (left, right))
+            # As they are written. MariaDB has it that a string differs from itself, as one side loses its quotes.
+            left, right = (side.of(call("json_unquotable", side), json=False) for side in (left, right))
+        if operator in ("=", "IS") and left.named != right.named:
+            left, right = (side if side.named else _name(side) for side in (left, right))
+        if not exact:
+            left, right = counted(left, right), counted(right, left)
+        if not exact and (known := near(left, right)):
+            found = call("near", as_double(left), as_double(right), str(known))
+            if operator == "IS":
+                return truth(f"COALESCE({found} = 0, {left.sql} IS NULL AND {right.sql} IS NULL)")
+            return truth(f"({found} {operator} 0)")
         side = self.keys([left, right], ordered=operator not in ("=", "<>", "IS"))
-        return truth(f"({side(left)} {operator} {side(right)})")
+        found = f"({side(left)} {operator} {side(right)})"
+        dated = [one.sql for one in (left, right) if one.zeros]
+        if not dated:
+            return truth(found)
+        # Where it is so by zeros, MySQL says otherwise.
+        return truth(f"(CASE {found} WHEN 1 THEN {call('dated', *dated)} WHEN 0 THEN 0 END)")
 
-    def keys(self, terms: Sequence[Term], *, ordered: bool) -> Key:
-        """What makes of each of ``terms`` the key by which it is compared with the others."""
+    def _same(self, left: Term, right: Term) -> str:
+        """``left <=> right`` of moments that are what they are, and none of text."""
+        return self.compared(_unread(left), "IS", _unread(right)).sql
+
+    def keys(self, terms: Sequence[Term], *, ordered: bool, alone: bool = False) -> Key:
+        """What makes of each of ``terms`` the key by which it is compared with the others.
+
+        Args:
+            alone: they are values of one expression, as in GROUP BY, and not the sides of a comparison.
+        """
         kinds = {term.kind for term in terms} - {Kind.NULL}
         if kinds & MOMENTS:
-            return _binary(_moments(kinds, terms))
+            own = _binary(_moments(kinds, terms))
+            return own if len(terms) == 1 else lambda term: own(zeros(term))
         if kinds == {Kind.TEXT}:
-            return self._texts([scalar(term) for term in terms], ordered=ordered)
+            return self._texts([scalar(term) for term in terms], ordered=ordered, alone=alone)
         if kinds <= {Kind.INT}:
             return _itself
         if kinds <= {Kind.INT, Kind.DECIMAL}:
@@ -89,17 +125,22 @@ class Comparing:
 
     def sorted(self, term: Term) -> str:
         """The key by which rows are sorted."""
-        return self.keys([term], ordered=True)(term)
+        return self._own(term, ordered=True)
 
     def grouped(self, term: Term) -> str:
         """The key by which rows are grouped."""
-        return self.keys([term], ordered=False)(term)
+        return self._own(term, ordered=False)
+
+    def _own(self, term: Term, *, ordered: bool) -> str:
+        # What is found in JSON is told apart as it is written: 5 from "5".
+        term = written(term)
+        return self.keys([term], ordered=ordered, alone=True)(term)
 
     def distinct(self, term: Term, *, among: Sequence[Term] = ()) -> str:
         """The value itself, told as MySQL tells it from others, or from those of ``among``."""
         if term.kind is not Kind.TEXT or term.blob:
             return f"{term.sql} COLLATE BINARY"
-        how = compared_by([term, *among])
+        how = compared_by([term, *among], alone=not among)
         if how != BINARY and all(map(self._is_plain, among or [term])):
             return f"{term.sql} COLLATE NOCASE"
         return f"{term.sql} COLLATE my_{how}"
@@ -130,10 +171,13 @@ class Comparing:
         # Only what is beyond ASCII can match though SQLite sees no match.
         return truth(f"({native} OR ({value.sql} GLOB {literal('*[^ -~]*')} AND {ours}))")
 
-    def _texts(self, terms: Sequence[Term], *, ordered: bool) -> Key:
-        how = compared_by(terms)
+    def _texts(self, terms: Sequence[Term], *, ordered: bool, alone: bool) -> Key:
+        how = compared_by(terms, alone=alone)
         if how == BINARY:
-            return lambda term: f"{scalar(term).sql} COLLATE BINARY"
+            # Bytes are compared to their end, text of utf8mb4_bin as if spaces followed.
+            if any(term.blob for term in terms):
+                return _binary(lambda term: f"CAST({scalar(term).sql} AS BLOB)")
+            return _binary(lambda term: call("key_b", scalar(term)))
         native = all(map(self._is_steady if ordered else self._is_plain, terms))
         if ordered and not native and len(terms) > 1:
             native = all(map(self._is_stamp, terms))
@@ -161,6 +205,37 @@ class Comparing:
 def _binary(own: Key) -> Key:
     """SQLite compares what a function returns by a collation that is named anywhere in its arguments, unless told."""
     return lambda term: f"{own(term)} COLLATE BINARY"
+
+
+def dated(term: Term, *, always: bool = True) -> Term:
+    """A moment that is an error, and not NULL, where the text that it is read from tells none."""
+    return term.of(call("dated_or_null", term, term.zeros)) if term.zeros and always else term
+
+
+def zeros(term: Term) -> Term:
+    """A moment as MariaDB compares it: zeros where the text that it is read from tells none."""
+    return term.of(term.zeros) if term.zeros else term
+
+
+def counted(term: Term, other: Term) -> Term:
+    """Text beside a number, where servers take it for a whole one."""
+    return as_operand(term) if term.counted and other.kind in NUMBERS else term
+
+
+def near(left: Term, right: Term) -> int:
+    """Digits to which two numbers are compared, one of them a DOUBLE; 0 where to the last one."""
+    known = digits(left), digits(right)
+    return 0 if FREE in known or Kind.DOUBLE not in (left.kind, right.kind) else max(known)
+
+
+def _name(term: Term) -> Term:
+    """A constant by which a table's name is looked up. Columns' names stand in double quotes."""
+    return term if term.kind is not Kind.TEXT or '"' in term.sql else term.of(call("name", term))
+
+
+def _unread(term: Term) -> Term:
+    """A moment as MySQL compares it: NULL where the text that it is read from tells none."""
+    return replace(term, zeros="")
 
 
 def _itself(term: Term) -> str:

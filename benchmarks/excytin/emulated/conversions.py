@@ -38,6 +38,11 @@ def as_text(term: Term) -> Term:
     return text(sql, value=str(term.value) if term.kind is Kind.INT and term.value is not None else None)
 
 
+def written(term: Term) -> Term:
+    """What is found in JSON as the text that stands there: a string begins with a quote."""
+    return term.of(term.sql, json=False) if term.json else term
+
+
 def as_number(term: Term) -> Term:
     """A whole number, a DECIMAL or a DOUBLE: text counts by the number that it begins with."""
     if term.kind in NUMBERS:
@@ -53,6 +58,18 @@ def as_number(term: Term) -> Term:
     return as_double(term)
 
 
+def as_operand(term: Term) -> Term:
+    """A number that is computed with or compared: what is behind its point is known of some text."""
+    if not (term.counted and term.kind is Kind.TEXT):
+        return as_number(term)
+    return double(call("counted", as_double(term)), 0)
+
+
+def digits(term: Term) -> int:
+    """Digits after the point that a number has, as a DOUBLE made of it shows them: FREE where that is not said."""
+    return {Kind.INT: 0, Kind.DECIMAL: term.scale, Kind.DOUBLE: term.scale}.get(term.kind, FREE)
+
+
 def check_number(term: Term) -> None:
     """Where a number is wanted, servers look for the greatest of texts by their numbers."""
     if term.extreme:
@@ -65,8 +82,8 @@ def as_double(term: Term) -> Term:
         return term
     if term.kind is Kind.TEXT:
         check_number(term)
-        if term.json:
-            return double(call("json_double", term))
+        if term.json or term.taken:
+            return double(call("json_double" if term.json else "taken_double", term))
         if term.moment:
             return double(f"CAST({call('moment_number', term, '6')} AS REAL)")
         return double(f"CAST({term.sql} AS REAL)")
@@ -82,7 +99,7 @@ def as_whole(term: Term) -> Term:
         check_number(term)
         return (
             whole(f"CAST({term.sql} AS INTEGER)")
-            if not (term.json or term.moment)
+            if not (term.json or term.taken or term.moment)
             else whole(call("double_whole", as_double(term)))
         )
     if term.kind is Kind.DOUBLE:
@@ -143,7 +160,8 @@ def day_argument(term: Term) -> Term:
 def span_argument(term: Term) -> Term:
     """For a function that reads times of day: a date is its midnight."""
     if term.kind is Kind.DATE or term.moment == "date":
-        return as_datetime(term, 0 if term.kind is Kind.DATE else 6)
+        shown = term.scale if term.kind is Kind.TEXT and term.scale >= 0 else 6
+        return as_datetime(term, 0 if term.kind is Kind.DATE else shown)
     return as_double(term) if term.kind is Kind.DECIMAL else term
 
 

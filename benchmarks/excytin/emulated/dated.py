@@ -9,6 +9,7 @@ from atlas.benchmarks.excytin.emulated.calendars import DAYS, UNITS
 from atlas.benchmarks.excytin.emulated.conversions import (
     as_double,
     as_number,
+    as_operand,
     as_text,
     as_whole,
     day_argument,
@@ -26,6 +27,7 @@ from atlas.benchmarks.excytin.emulated.terms import (
     call,
     decimal,
     literal,
+    read,
     text,
     unsupported,
     whole,
@@ -73,7 +75,7 @@ def _moment(name: str, kind: Kind) -> Callable[[list[Term]], Term]:
     def build(given: list[Term]) -> Term:
         scale = seconds_scale(given[0])
         argument = span_argument(given[0]) if kind is Kind.TIME else day_argument(given[0])
-        return Term(call(name, argument, str(scale)), kind, scale)
+        return read(call(name, argument, str(scale)), kind, given[0], scale)
 
     return build
 
@@ -101,7 +103,7 @@ def added_time(name: str, given: Sequence[Term]) -> Term:
     sign = "1" if name == "ADDTIME" else "-1"
     arguments = (span_argument(first), span_argument(last), sign)
     if first.kind is Kind.TEXT or first.kind not in MOMENTS:
-        return text(call("add_time", *arguments, literal("TEXT")), first, moment="either")
+        return text(call("add_time", *arguments, literal("TEXT")), moment="either")
     kind = Kind.TIME if first.kind is Kind.TIME else Kind.DATETIME
     return Term(call("add_time", *arguments, literal(f"{kind.value}{scale}")), kind, scale)
 
@@ -111,6 +113,8 @@ def shifted(term: Term, amount: Term, unit: str, sign: int) -> Term:
     unit = unit.upper()
     if unit not in UNITS:
         raise unsupported(f"INTERVAL with the unit {unit}")
+    if amount.json:
+        raise unsupported("an INTERVAL of JSON_EXTRACT: put JSON_VALUE in its place")
     if amount.kind is Kind.DECIMAL:
         # Seconds keep their fraction, other units are rounded.
         scale = min(6, amount.scale) if unit == "SECOND" else 0
@@ -118,7 +122,7 @@ def shifted(term: Term, amount: Term, unit: str, sign: int) -> Term:
     else:
         scale = 6 if "MICROSECOND" in unit else 0
         if unit == "SECOND" and amount.kind in (Kind.TEXT, Kind.DOUBLE):
-            scale = seconds_scale(amount)
+            scale = seconds_scale(amount) if amount.value is not None else 6
     given = (span_argument(term) if term.kind is Kind.TIME else moment_argument(term), amount, literal(unit), str(sign))
     if term.kind is Kind.DATE and unit in DAYS:
         return Term(call("date_add", *given, literal("DATE")), Kind.DATE)
@@ -131,7 +135,7 @@ def shifted(term: Term, amount: Term, unit: str, sign: int) -> Term:
         scale = max(scale, term.scale)
         return Term(call("date_add", *given, literal(f"TIME{scale}")), Kind.TIME, scale)
     digits = -1 if _is_computed(term) else max(scale, seconds_scale(term))
-    return text(call("date_add", *given, literal(f"TEXT{digits}")), term, moment="date", scale=digits)
+    return text(call("date_add", *given, literal(f"TEXT{digits}")), moment="date", scale=digits)
 
 
 def extracted(unit: str, term: Term) -> Term:
@@ -166,11 +170,11 @@ def _from_unixtime(given: list[Term]) -> Term:
     number = as_number(given[0])
     scale = min(6, number.scale) if number.kind is Kind.DECIMAL else 0 if number.kind is Kind.INT else FREE_SECONDS
     found = Term(call("from_unixtime", as_double(number), str(scale)), Kind.DATETIME, scale)
-    return text(call("date_format", found, as_text(given[1]))) if len(given) > 1 else found
+    return text(call("date_format", found, as_text(given[1])), counted=True) if len(given) > 1 else found
 
 
 def _sec_to_time(given: list[Term]) -> Term:
-    number = as_number(given[0])
+    number = as_operand(given[0])
     scale = min(6, number.scale) if number.kind is not Kind.INT else 0
     return Term(call("sec_to_time", number, str(scale)), Kind.TIME, scale)
 
@@ -208,7 +212,7 @@ def _week(name: str) -> Callable[[list[Term]], Term]:
 
 def _format(name: str) -> Callable[[list[Term]], Term]:
     def build(given: list[Term]) -> Term:
-        return text(call(name, *given))
+        return text(call(name, *given), counted=True)
 
     return build
 
@@ -224,7 +228,7 @@ MOMENT_FUNCTIONS: dict[str, Scalar] = {
     **{name: Scalar("x?", _now("now", Kind.DATETIME)) for name in
        ("NOW", "SYSDATE", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "UTC_TIMESTAMP")},
     **{name: Scalar("x?", _now("curtime", Kind.TIME)) for name in ("CURTIME", "CURRENT_TIME", "UTC_TIME")},
-    "DATE": Scalar("y", lambda given: Term(call("date", *given), Kind.DATE)),
+    "DATE": Scalar("y", lambda given: read(call("date", *given), Kind.DATE, given[0])),
     "DATEDIFF": Scalar("mm", lambda given: whole(call("datediff", *given), 8)),
     "DATE_FORMAT": Scalar("mt", _format("date_format")),
     "DAYNAME": Scalar("m", _format("dayname")),

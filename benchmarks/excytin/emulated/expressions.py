@@ -168,7 +168,13 @@ class Expressions:
             return self._subqueries.quantified(self.term(left, scope), sign, right, scope)
         if isinstance(left, exp.Tuple) or isinstance(right, exp.Tuple):
             return self._subqueries.rows(left, sign, right, scope)
-        return self.comparing.compared(self.term(left, scope), sign, self.term(right, scope))
+        first, last = self.term(left, scope), self.term(right, scope)
+        if last.json and not first.json and first.kind is Kind.TEXT and sign not in ("=", "<>", "IS"):
+            # MariaDB has a text greater than no value at all, where that is a condition.
+            raise unsupported(
+                f"text {sign} a value of JSON_EXTRACT: put that first, as in JSON_EXTRACT(x, '$.a') < 'b'"
+            )
+        return self.comparing.compared(first, sign, last)
 
     def _computed(self, node: exp.Expr, scope: Scope) -> Term:
         left, right, sign = node.this, node.expression, _COMPUTED[type(node)]
@@ -185,9 +191,17 @@ class Expressions:
         if unit is None or amount is None:
             raise unsupported("an INTERVAL without a unit")
         name = unit.name.upper()
-        if isinstance(amount, exp.Literal) and "." in amount.this and name != "SECOND" and "_" not in name:
+        if (
+            isinstance(inner := amount.unnest(), exp.Literal)
+            and "." in inner.this
+            and name != "SECOND"
+            and "_" not in name
+        ):
             raise unsupported(f"a fraction of a {name} in an INTERVAL")
-        return shifted(self.term(moment, scope), self.term(amount, scope), name, sign)
+        given = self.term(amount, scope)
+        # sqlglot makes text of a number, and what was text stands in parentheses.
+        given = given if isinstance(amount, exp.Literal) else given.of(given.sql, moment=given.moment)
+        return shifted(self.term(moment, scope), given, name, sign)
 
     def _is(self, node: exp.Is, scope: Scope) -> Term:
         value = self.term(node.this, scope)
@@ -300,7 +314,7 @@ class Expressions:
 
     def _char(self, node: exp.Expr, scope: Scope) -> Term:
         found = SCALARS["CHAR"].term("CHAR", self.terms(node.expressions, scope))
-        return text(f"CAST({found.sql} AS TEXT)") if node.args.get("charset") is not None else found
+        return text(f"CAST({found.sql} AS TEXT)") if node.args.get("charset") else found
 
 
 def _literal(node: exp.Literal) -> Term:

@@ -51,7 +51,9 @@ class Functions:
                 self.failure = error
                 raise
             except (ArithmeticError, ValueError, OverflowError) as error:
-                self.failure = SqlError("DataError", f"A value is out of range for a function ({error})")
+                self.failure = SqlError(
+                    "DataError", "A value is out of range for a function: compute with smaller ones"
+                )
                 raise self.failure from error
 
         return called
@@ -68,6 +70,37 @@ def _dated(compute: Callable[[moments.Moment], Any]) -> Function:
         return None if found is None else compute(found)
 
     return called
+
+
+def _known(*moments: Any) -> int:
+    """1, where all are moments."""
+    if None in moments:
+        raise SqlError(
+            "NotSupportedError",
+            "The embedded engine does not decide this for text that tells no date or time, as servers answer "
+            "otherwise: leave those rows out, with T REGEXP '^[0-9]{4}-' say, before it is read as a date",
+        )
+    return 1
+
+
+def _name(text: str) -> str:
+    """By which a table is looked up in information_schema."""
+    if text.endswith(" "):
+        raise SqlError(
+            "NotSupportedError",
+            "The embedded engine does not look up a name with a space at its end, which servers do in ways of their "
+            "own: leave out the space",
+        )
+    return text
+
+
+def _agreed(null: int, zeros: int) -> int:
+    """What it is by NULLs and by zeros, where that is the same."""
+    return null if null == zeros else _known(None)
+
+
+def _known_or_none(moment: Any, zeros: Any) -> Any:
+    return moment if zeros is None or _known(moment) else None
 
 
 def _clocked(unit: str) -> Function:
@@ -188,12 +221,25 @@ def _period_add(period: int, months: int) -> int:
 
 
 _WITH_NULL = frozenset(
-    {"concat_ws", "elt", "field", "char", "quote", "json_array", "json_object", "json_search", "grouping_key"}
+    {
+        "concat_ws",
+        "dated",
+        "dated_or_null",
+        "elt",
+        "field",
+        "char",
+        "quote",
+        "json_array",
+        "json_object",
+        "json_search",
+        "grouping_key",
+    }
 )
 _CLOCK = frozenset({"now", "curdate", "curtime", "today_at"})
 _FUNCTIONS: dict[str, Function] = {
     **jsons.FUNCTIONS,
     "add_time": calendars.add_time,
+    "agreed": _agreed,
     "ascii": texts.ascii_code,
     "atan": numbers.guarded(math.atan),
     "atan2": numbers.guarded(math.atan2),
@@ -212,6 +258,7 @@ _FUNCTIONS: dict[str, Function] = {
     "concat_ws": texts.concat_ws,
     "conv": numbers.in_base,
     "convert_tz": calendars.convert_tz,
+    "counted": numbers.counted,
     "cos": numbers.guarded(math.cos),
     "cot": numbers.guarded(lambda x: 1 / math.tan(x), strict=True),
     "crc32": texts.crc32,
@@ -221,6 +268,8 @@ _FUNCTIONS: dict[str, Function] = {
     "date_add": calendars.add,
     "date_format": formats.date_format,
     "datediff": calendars.datediff,
+    "dated": _known,
+    "dated_or_null": _known_or_none,
     "datetime": _datetime,
     "day": _dated(lambda m: m.day),
     "dayname": formats.day_name,
@@ -268,6 +317,7 @@ _FUNCTIONS: dict[str, Function] = {
     "int_round": numbers.round_whole,
     "is_ipv4": texts.is_ipv4,
     "is_ipv6": texts.is_ipv6,
+    "key_b": partial(collations.key, how="b"),
     "key_g": partial(collations.key, how="g"),
     "key_u": partial(collations.key, how="u"),
     "last_day": _dated(_last_day),
@@ -288,6 +338,8 @@ _FUNCTIONS: dict[str, Function] = {
     "moment_number": _moment_number,
     "month": _dated(lambda m: m.month),
     "monthname": formats.month_name,
+    "name": _name,
+    "near": numbers.near,
     "now": calendars.now,
     "ord": texts.ord_code,
     "pad": texts.pad,

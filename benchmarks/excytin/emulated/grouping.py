@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from atlas.benchmarks.excytin.emulated.conversions import as_decimal, as_double, as_number, as_text, as_whole, together
+from atlas.benchmarks.excytin.emulated.comparing import dated
+from atlas.benchmarks.excytin.emulated.conversions import (
+    as_decimal,
+    as_double,
+    as_number,
+    as_operand,
+    as_text,
+    as_whole,
+    digits,
+    together,
+)
 from atlas.benchmarks.excytin.emulated.scopes import Scope
 from atlas.benchmarks.excytin.emulated.terms import (
     BIG,
-    BINARY,
     NUMBERS,
     Kind,
     Term,
@@ -120,7 +129,9 @@ class Grouping:
     def _of_one(self, name: str, term: Term, distinct: bool) -> Term:
         once = "DISTINCT " if distinct else ""
         if name in ("MIN", "MAX"):
-            found = f"{name}({self._expressions.comparing.greatest(term)})"
+            found = f"{name}({self._expressions.comparing.greatest(dated(term, always=name == 'MIN'))})"
+            if term.zeros and name == "MAX":
+                found = call("dated_or_null", found, f"MAX({term.zeros})")
             return term.of(found, json=False, origin=term.origin)
         if name == "ANY_VALUE":
             return term.of(term.sql)
@@ -135,8 +146,8 @@ class Grouping:
         if name == "JSON_ARRAYAGG":
             return text(call("json_arrayagg", literal("n" if term.kind in NUMBERS else "t"), as_text(term)), term)
         sample, root = _DEVIATIONS[name]
-        number = as_number(term)
-        scale = 31 if number.kind is Kind.DOUBLE else (number.scale if number.kind is Kind.DECIMAL else 0) + 4
+        number = as_operand(term)
+        scale = min(31, digits(number) + 4)
         return double(call("variance", as_double(number), str(sample), str(root)), scale)
 
     def group_concat(self, node: exp.Expr, scope: Scope) -> Term:
@@ -153,12 +164,12 @@ class Grouping:
             value = given[0] if len(given) == 1 else text(call("concat", *given), *given)
             keys, directions = [], ""
             for one in order or ():
-                keys.append(_function_key(self._expressions.term(one.this, scope)))
+                keys.append(_function_key(self._expressions.term(_placed(one.this, parts), scope)))
                 directions += "d" if one.args.get("desc") else "a"
             once = _text_key(value) if distinct else value.sql
             mark = literal("," if separator is None else separator.this)
             arguments = [mark, literal(directions), value.sql, once if distinct else "NULL", *keys]
-            return text(call("group_concat", *arguments), value)
+            return text(call("group_concat", *arguments), value, counted=True)
 
     def window(self, node: exp.Window, scope: Scope) -> Term:
         """A function OVER a window."""
@@ -232,8 +243,8 @@ def _frame(spec: exp.WindowSpec) -> str:
 
 
 def _text_key(term: Term) -> str:
-    how = compared_by([term])
-    return term.sql if how == BINARY else call(f"key_{how}", term)
+    how = compared_by([term], alone=True)
+    return term.sql if term.blob else call(f"key_{how}", term)
 
 
 def _function_key(term: Term) -> str:
@@ -245,9 +256,20 @@ def _function_key(term: Term) -> str:
     return call("time_key", term) if term.kind is Kind.TIME else term.sql
 
 
+def _placed(key: exp.Expr, parts: Sequence[exp.Expr]) -> exp.Expr:
+    """What GROUP_CONCAT is sorted by: a whole number is the place of one of its parts."""
+    if not (isinstance(key, exp.Literal) and not key.is_string and key.this.isdecimal()):
+        return key
+    # Several are one CONCAT for sqlglot, which sees no other.
+    parts = [one for part in parts for one in (part.expressions if isinstance(part, exp.Concat) else [part])]
+    if not 0 < int(key.this) <= len(parts):
+        raise SqlError("ProgrammingError", f"Unknown column '{key.this}' in 'order clause'")
+    return parts[int(key.this) - 1]
+
+
 def _sum(name: str, once: str, term: Term, over: str = "") -> Term:
     """SUM and AVG: text is added as DOUBLE, whole numbers and DECIMALs as DECIMAL."""
-    number = as_number(term)
+    number = as_operand(term)
     tail = f" {over}" if over else ""
     if number.kind is Kind.DOUBLE:
         scale = number.scale if number.scale == 31 else number.scale + 4 * (name == "AVG")

@@ -300,6 +300,30 @@ def as_double(text: Any) -> float | None:
     return float(found[0]) if found else 0.0
 
 
+def taken_double(text: Any) -> float | None:
+    """The number of what a query beneath found, where every plan of that query reads the same."""
+    written = str(text)
+    if written[:1] == '"' or written in ("true", "false"):
+        raise SqlError(
+            "NotSupportedError",
+            f"The embedded engine does not read {written[:40]}, which another query found in JSON, as a number: take "
+            "it with JSON_VALUE there",
+        )
+    return as_double(text)
+
+
+def unquotable(text: Any) -> str:
+    """What is found, where it is no string."""
+    written = str(text)
+    if written[:1] == '"':
+        raise SqlError(
+            "NotSupportedError",
+            f"The embedded engine does not compare {written[:40]} with another value of JSON_EXTRACT, as servers do it "
+            "in ways of their own: put JSON_UNQUOTE around both",
+        )
+    return written
+
+
 def scalar(text: Any) -> str:
     """What a found value is compared as: a string without its quotes."""
     whole = str(text)
@@ -335,6 +359,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "json_contains_path": contains_path,
     "json_depth": depth,
     "json_double": as_double,
+    "taken_double": taken_double,
     "json_exists": exists,
     "json_extract": extract,
     "json_keys": keys,
@@ -346,6 +371,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "json_scalar": scalar,
     "json_search": search,
     "json_type": kind,
+    "json_unquotable": unquotable,
     "json_unquote": unquote,
     "json_valid": valid,
     "json_value": value,

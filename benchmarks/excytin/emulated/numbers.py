@@ -78,8 +78,35 @@ def divided(left: Any, right: Any, left_scale: int, right_scale: int) -> str | N
 
 
 def remainder(left: Any, right: Any) -> str | None:
-    under = decimal_of(right)
-    return None if under == 0 else plain(_zero(_CONTEXT.remainder(decimal_of(left), under)))
+    over, under = decimal_of(left), decimal_of(right)
+    if under == 0:
+        return None
+    found = _CONTEXT.remainder(over, under)
+    if found == 0 and over < 0 and found.as_tuple().exponent != 0:
+        raise SqlError(
+            "NotSupportedError",
+            "The embedded engine does not run MOD of a DECIMAL below zero that leaves nothing, whose zero has a sign "
+            "on servers and is less than 0 there: ask whether MOD(ABS(x), y) = 0",
+        )
+    return plain(_zero(found))
+
+
+def counted(value: float) -> float:
+    """A number that text tells which servers count as a whole one."""
+    if value != math.floor(value):
+        raise SqlError(
+            "NotSupportedError",
+            "The embedded engine does not count text of CAST AS CHAR, DATE_FORMAT, GROUP_CONCAT or UNHEX where it "
+            "tells a fraction, which servers round each in its own way: leave out the CAST, or write CAST(x AS DOUBLE)",
+        )
+    return value
+
+
+def near(left: float, right: float, scale: int) -> int:
+    """-1, 0 or 1. Two DOUBLEs of which the digits after the point are known are equal where those are."""
+    if left == right or abs(left - right) < 5 / 10 ** (scale + 1):
+        return 0
+    return -1 if left < right else 1
 
 
 def double_remainder(left: float, right: float) -> float | None:
@@ -164,7 +191,8 @@ def whole_of_decimal(value: Any) -> int:
 def double_text(value: float, scale: int) -> str:
     """A DOUBLE as it is printed: as many digits as it needs, or ``scale`` of them after the point."""
     if scale < 31:
-        return f"{value:.{scale}f}"
+        # A zero has no sign; what is less and shown as one has.
+        return f"{value + 0.0:.{scale}f}"
     _, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()
     assert isinstance(exponent, int)
     point = len(digits) + exponent

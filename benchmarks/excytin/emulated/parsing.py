@@ -30,6 +30,7 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 _AS = re.compile(r"\bAS\s*\Z", re.IGNORECASE)
+_INTERVAL = re.compile(r"\bINTERVAL\s*\Z", re.IGNORECASE)
 _FOREIGN = re.compile(
     r"==|::|\[|\]|\b(?:ILIKE|QUALIFY|DATETIME\s*\(|NULLS\s+(?:FIRST|LAST)|FETCH\s+FIRST)", re.IGNORECASE
 )
@@ -42,6 +43,14 @@ _CLOSE = re.compile(
 """Functions whose parenthesis stands right behind the name."""
 
 
+_WORD = re.compile(r"\w+\Z")
+_BEFORE_VALUES = frozenset(
+    "SELECT DISTINCT DISTINCTROW ALL ANY SOME NOT AND OR XOR WHEN THEN ELSE CASE IN IS LIKE RLIKE REGEXP BETWEEN BY "
+    "WHERE HAVING ON DIV MOD INTERVAL BINARY LIMIT OFFSET RETURNING ESCAPE VALUES SEPARATOR".split()
+)
+"""Words behind which a value begins."""
+
+
 def parsed(parts: Sequence[Piece]) -> exp.Expr:
     """The tree of one query.
 
@@ -49,7 +58,7 @@ def parsed(parts: Sequence[Piece]) -> exp.Expr:
         SqlError: MySQL finds its syntax wrong.
     """
     _check_foreign(parts)
-    text = "".join(quoted(part.text) if part.is_string else _prepared(part.text) for part in parts).strip()
+    text = "".join(_written(part, before) for part, before in zip(parts, [None, *parts], strict=False)).strip()
     try:
         trees = sqlglot.parse(text, read="mysql")
     except ParseError as error:
@@ -65,14 +74,37 @@ def parsed(parts: Sequence[Piece]) -> exp.Expr:
     return trees[0]
 
 
-def _prepared(code: str) -> str:
-    """Calls of functions under names of our own, so that sqlglot leaves their arguments alone."""
+def _written(part: Piece, before: Piece | None) -> str:
+    if not part.is_string:
+        return _prepared(part.text, operand=before is not None and before.is_string)
+    if before is not None and not before.is_string and _INTERVAL.search(before.text):
+        # Told from a number, which sqlglot makes text of.
+        return f"({quoted(part.text)})"
+    return quoted(part.text)
+
+
+def _prepared(code: str, *, operand: bool) -> str:
+    """Calls of functions under names of our own, so that sqlglot leaves their arguments alone.
+
+    Args:
+        operand: whether a text stands before it.
+    """
 
     def renamed(call: re.Match[str]) -> str:
+        if call[1].upper() == "MOD" and _is_operand(code[: call.start()].rstrip(), operand):
+            return f"%{call[2]}"
         return call[0] if _AS.search(code, max(0, call.start() - 8), call.start()) else f"MY_{call[1].upper()}{call[2]}"
 
     code = _BARE.sub(r"\1()", code)
     return _CALL.sub(renamed, code)
+
+
+def _is_operand(before: str, operand: bool) -> bool:
+    """Whether MOD behind it is an operator and no function."""
+    if not before:
+        return operand
+    word = _WORD.search(before)
+    return before[-1] in ")`" if word is None else word[0].upper() not in _BEFORE_VALUES
 
 
 def _check_foreign(parts: Sequence[Piece]) -> None:

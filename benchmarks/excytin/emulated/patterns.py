@@ -26,9 +26,9 @@ class Patterns:
         found = next(self._found(text, pattern, how), None)
         return found.start() + 1 if found else 0
 
-    def substr(self, text: str, pattern: str, how: str) -> str:
+    def substr(self, text: str, pattern: str, how: str) -> str | None:
         found = next(self._found(text, pattern, how), None)
-        return str(found[0]) if found else ""
+        return str(found[0]) if found else None
 
     def replace(self, text: str, pattern: str, new: str, how: str) -> str | None:
         parts: list[str] = []

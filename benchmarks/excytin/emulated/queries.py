@@ -58,15 +58,20 @@ class Queries:
         """A query within an expression."""
         return self.query(node, scope, scope.tables)
 
-    def query(self, node: exp.Expr, parent: Scope | None, tables: Mapping[str, Source]) -> Query:
-        """Any query. SqlError: MySQL would not run it, or this engine does not."""
+    def query(self, node: exp.Expr, parent: Scope | None, tables: Mapping[str, Source], *, beneath: str = "") -> Query:
+        """Any query. SqlError: MySQL would not run it, or this engine does not.
+
+        Args:
+            beneath: ``table`` or ``value``, where it stands for one and servers may read it as part of the query
+                around it.
+        """
         if isinstance(node, exp.Subquery):
             return self._parenthesised(node, parent, tables)
         before, tables = self._with(node, parent, tables)
         if isinstance(node, exp.SetOperation):
             found = self._together(node, parent, tables)
         elif isinstance(node, exp.Select):
-            found = self._select(node, parent, tables)
+            found = self._select(node, parent, tables, beneath)
         else:
             raise unsupported(type(node).__name__.upper())
         return replace(found, sql=before + found.sql)
@@ -89,10 +94,13 @@ class Queries:
             if recursive and isinstance(cte.this, exp.SetOperation):
                 query = self._recursive(cte, own, found, parent)
             else:
-                query = self.query(cte.this, parent, found)
+                query = self.query(cte.this, parent, found, beneath="table")
             columns = renamed(query.columns, [one.name for one in cte.args["alias"].columns])
             check_twice(columns)
-            names = ", ".join(f'"c{number}"' for number in range(1, len(columns) + 1))
+            names = ", ".join(
+                [f'"c{number}"' for number in range(1, len(columns) + 1)]
+                + [f'"z{number}"' for number, column in enumerate(columns, 1) if column.term.zeros]
+            )
             parts.append(f'"{own}"({names}) AS ({query.sql})')
             found[name.lower()] = Source(name, columns, own)
         return f"WITH {'RECURSIVE ' if recursive else ''}{', '.join(parts)} ", found
@@ -163,7 +171,7 @@ class Queries:
         order = self._order(node, scope, [column.term for column in columns], [])
         return replace(query, sql=f'SELECT * FROM ({query.sql}) AS "{alias}"{order}{limited(node)}')
 
-    def _select(self, node: exp.Select, parent: Scope | None, tables: Mapping[str, Source]) -> Query:
+    def _select(self, node: exp.Select, parent: Scope | None, tables: Mapping[str, Source], beneath: str) -> Query:
         for part, value in node.args.items():
             if value and part not in _SELECT_PARTS:
                 raise unsupported(f"SELECT with {part.strip('_').upper()}")
@@ -198,6 +206,12 @@ class Queries:
         for number, column in enumerate(columns, 1):
             sql = self._expressions.comparing.distinct(column.term) if distinct else column.term.sql
             parts.append(f'{sql} AS "c{number}"')
+        # What servers keep as rows of their own has NULL.
+        apart = distinct or aggregated or (beneath != "value" and limited(node) != "")
+        if beneath and not apart:
+            parts += [f'{c.term.zeros} AS "z{number}"' for number, c in enumerate(columns, 1) if c.term.zeros]
+        else:
+            columns = tuple(replace(column, term=replace(column.term, zeros="")) for column in columns)
         group = f" GROUP BY {', '.join(keys)}" if keys else ""
         sql = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(parts)}{source}{where}{group}{having}{order}"
         limit = limited(node)

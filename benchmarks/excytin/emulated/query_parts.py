@@ -55,6 +55,8 @@ def check_united(model: Term, terms: Sequence[Term]) -> None:
     if model.kind is not Kind.TEXT:
         return
     compared_by(terms)
+    if len({term.blob for term in terms if term.kind is Kind.TEXT}) > 1:
+        raise unsupported("a UNION of bytes and text: cast one of them")
     for term in terms:
         uneven = term.kind is Kind.DECIMAL and term.scale > 0 and not term.fixed
         if uneven or (term.kind is Kind.DOUBLE and term.scale < FREE):

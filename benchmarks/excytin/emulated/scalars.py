@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from atlas.benchmarks.excytin.emulated.arithmetic import bits
 from atlas.benchmarks.excytin.emulated.conversions import (
     as_double,
     as_text,
@@ -99,7 +100,7 @@ def _never_null(name: str) -> Build:
 
 
 def _blobs(name: str) -> Build:
-    return lambda given: Term(call(name, *given), Kind.TEXT, collation="b", blob=True)
+    return lambda given: Term(call(name, *given), Kind.TEXT, collation="b", blob=True, counted=name == "unhex")
 
 
 def _with_collation(name: str, at: int) -> Build:
@@ -166,8 +167,8 @@ def _strcmp(given: list[Term]) -> Term:
 
 
 def _based(source: str | None, target: str) -> Build:
-    """BIN, OCT: CONV of a whole number."""
-    return lambda given: text(call("conv", as_text(as_whole(given[0])), source or "10", target))
+    """BIN, OCT: CONV of what is written."""
+    return lambda given: text(call("conv", as_text(given[0]), source or "10", target))
 
 
 def _char(given: list[Term]) -> Term:
@@ -196,8 +197,8 @@ def _constant(value: str) -> Build:
 
 
 def _unquoted(given: list[Term]) -> Term:
-    # What is unquoted is compared with its case.
-    return Term(call("json_unquote", *given), Kind.TEXT, collation="b")
+    # What is unquoted is compared with its case, but beside a column as the column is.
+    return Term(call("json_unquote", *given), Kind.TEXT, collation=QUOTED)
 
 
 def _extracted(given: list[Term]) -> Term:
@@ -247,7 +248,7 @@ SCALARS: dict[str, Scalar] = {
     "ATAN": Scalar("dd?", lambda given: double(call("atan2" if len(given) > 1 else "atan", *given))),
     "ATAN2": Scalar("dd?", lambda given: double(call("atan2" if len(given) > 1 else "atan", *given))),
     "BIN": Scalar("x", _based(None, "2")),
-    "BIT_COUNT": Scalar("i", _wholes("bit_count", 2)),
+    "BIT_COUNT": Scalar("x", lambda given: whole(call("bit_count", bits(given[0])), 2)),
     "BIT_LENGTH": Scalar("t", lambda given: whole(f"({call('length', *given)} * 8)", 11)),
     "CHAR": Scalar("i*", _char),
     "CONCAT": Scalar("tt*", _concat),

@@ -111,7 +111,10 @@ class Scope:
 
 def placed(columns: tuple[Column, ...], alias: str) -> tuple[Column, ...]:
     """A query's columns as those of a table: they are called c1, c2 and so on in SQLite."""
-    return tuple(
-        Column(column.name, replace(column.term, sql=f'"{alias}"."c{number}"', value=None, json=False))
-        for number, column in enumerate(columns, 1)
-    )
+    return tuple(Column(column.name, _placed(column.term, alias, n)) for n, column in enumerate(columns, 1))
+
+
+def _placed(term: Term, alias: str, number: int) -> Term:
+    zeros = f'"{alias}"."z{number}"' if term.zeros else ""
+    sql = f'"{alias}"."c{number}"'
+    return replace(term, sql=sql, zeros=zeros, value=None, json=False, taken=term.json or term.taken)

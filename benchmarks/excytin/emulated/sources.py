@@ -85,7 +85,7 @@ class Sources:
                 raise unsupported("parentheses around tables in FROM")
             if not node.alias:
                 raise SqlError("ProgrammingError", "Every derived table must have its own alias")
-            query = self._queries.query(node.this, None, scope.tables)
+            query = self._queries.query(node.this, None, scope.tables, beneath="table")
             columns = renamed(query.columns, [one.name for one in node.args["alias"].columns])
             check_twice(columns)
             scope.add(Source(node.alias, placed(columns, own)))
@@ -123,7 +123,7 @@ class Sources:
             if column in NUMBERED:
                 columns.append(Column(column, whole(sql)))
             else:
-                how = BINARY if column in CASED else COLUMN
-                columns.append(Column(column, Term(sql, Kind.TEXT, collation=how)))
+                cased = column in CASED
+                columns.append(Column(column, Term(sql, Kind.TEXT, collation=BINARY if cased else COLUMN, named=cased)))
         scope.add(Source(shown, tuple(columns), f"information_schema_{view}"))
         return f'"information_schema_{view}" AS "{own}"'

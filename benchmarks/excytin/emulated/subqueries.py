@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from atlas.benchmarks.excytin.emulated.choices import Choices
+from atlas.benchmarks.excytin.emulated.comparing import counted, near
 from atlas.benchmarks.excytin.emulated.scopes import Scope
-from atlas.benchmarks.excytin.emulated.terms import Term, truth, unsupported
+from atlas.benchmarks.excytin.emulated.terms import Kind, Term, call, truth, unsupported
 from atlas.benchmarks.excytin.engine import SqlError
 
 if TYPE_CHECKING:
@@ -69,6 +71,10 @@ class Subqueries:
             raise SqlError("ProgrammingError", "Operand should contain 1 column(s)")
         alias = self._queries.alias()
         inner = found.columns[0].term.of(f'"{alias}"."c1"', origin=found.columns[0].term.origin)
+        _check_json([(left, inner)])
+        left, inner = counted(left, inner), counted(inner, left)
+        if near(left, inner):
+            raise unsupported("IN of a rounded number and a query: cast both to DECIMAL")
         own = self._expressions.comparing.keys([left, inner], ordered=False)
         return truth(f'({own(left)} IN (SELECT {own(inner)} FROM ({found.sql}) AS "{alias}"))')
 
@@ -84,18 +90,37 @@ class Subqueries:
                 (one, column.term.of(f'"{alias}"."c{number}"', origin=column.term.origin))
                 for number, (one, column) in enumerate(zip(left, found.columns, strict=True), 1)
             ]
+            _check_json([*pairs, *((column, one) for one, column in pairs)])
             keys = [self._expressions.comparing.keys(pair, ordered=False) for pair in pairs]
             mine = ", ".join(own(pair[0]) for own, pair in zip(keys, pairs, strict=True))
             theirs = ", ".join(own(pair[1]) for own, pair in zip(keys, pairs, strict=True))
             return truth(f'(({mine}) IN (SELECT {theirs} FROM ({found.sql}) AS "{alias}"))')
+        if len(rows) > 1:
+            given = [self._expressions.terms(row.expressions, scope) for row in (node.this, *rows)]
+            for row in given[1:]:
+                _check_json([*zip(given[0], row, strict=False), *zip(row, given[0], strict=False)])
         return truth("(" + " OR ".join(self.rows(node.this, "=", row, scope).sql for row in rows) + ")")
 
     def scalar(self, node: exp.Expr, scope: Scope) -> Term:
         """A query that stands for a value: it may have one row."""
-        query = self._queries.nested(node.unnest(), scope)
+        query = self._queries.query(node.unnest(), scope, scope.tables, beneath="value")
         if len(query.columns) != 1:
             raise SqlError("ProgrammingError", "Operand should contain 1 column(s)")
         term = query.columns[0].term
-        if query.single:
-            return term.of(f"({query.sql})", origin=term.origin, json=False)
-        return term.of(f"(SELECT my_single(c1) FROM ({query.sql}))", origin=term.origin, json=False)
+        taken = term.json or term.taken
+        if query.single and not term.zeros:
+            return term.of(f"({query.sql})", origin=term.origin, json=False, taken=taken)
+        # MariaDB shows zeros here.
+        value = call("dated_or_null", "c1", "z1") if term.zeros else "c1"
+        return term.of(f"(SELECT my_single({value}) FROM ({query.sql}))", origin=term.origin, json=False, taken=taken)
+
+
+def _check_json(pairs: Iterable[tuple[Term, Term]]) -> None:
+    """Text beside what is found in JSON, on the left: a list of rows and a query hold it with its quotes, an equation
+    without."""
+    if any(left.json and right.kind is Kind.TEXT for left, right in pairs):
+        raise SqlError(
+            "NotSupportedError",
+            "The embedded engine does not compare a value of JSON_EXTRACT in a row, or with IN and a query: put "
+            "JSON_UNQUOTE around it",
+        )

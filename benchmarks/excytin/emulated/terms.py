@@ -36,8 +36,9 @@ FREE = 31
 COLUMN, LITERAL, BINARY = "u", "g", "b"
 """Collations: utf8mb4_unicode_ci of the tables, utf8mb4_general_ci of the connection, and none."""
 CAST, QUOTED, MIXED = "i", "q", "n"
-"""Collations by where they come from: CAST's is the connection's and yields to no column's; JSON_QUOTE's is none and
-yields to others; text of a CAST's and a column's together has none by which it could be compared."""
+"""Collations by where they come from: CAST's is the connection's and yields to no column's; that of JSON_QUOTE and
+JSON_UNQUOTE is none and yields to others; text of a CAST's and a column's together has none by which it could be
+compared."""
 FREE_SECONDS = 39
 """Scale of a moment that shows a fraction of a second where it has one."""
 _PRECISE = Context(prec=90)
@@ -57,6 +58,8 @@ class Term:
         scale: digits after the point of a DECIMAL, DOUBLE or a moment's seconds.
         collation: how text is compared.
         json: whether it is JSON_EXTRACT's, whose value is compared and not its text.
+        taken: whether a query beneath took it out of JSON. Servers read a string there as a number by what it says or
+            by its text, quotes and all, as they happen to plan the query.
         blob: whether it is bytes.
         origin: the table and column of which every value of it is one.
         value: of a literal.
@@ -65,8 +68,13 @@ class Term:
         truth: 1 or 0.
         moment: of text that a function of moments made: ``date`` where it tells a date, ``either`` where it may be a
             time of day too. MySQL goes on with the moment then, not with its text.
+        zeros: of a moment that is read from text, SQL of what MariaDB compares in its place: zeros where the text tells
+            none. Elsewhere it is NULL there too, as it is everywhere in MySQL.
         fixed: every value of a DECIMAL is kept with as many digits after the point as it shows.
         extreme: text of GREATEST or LEAST.
+        counted: text that servers count as a whole number where it is one side of a sum: they round or show what is
+            behind its point each in a way of its own. ``CAST(x AS CHAR)``, ``DATE_FORMAT`` and a few more.
+        named: a column of information_schema that holds names of tables or databases.
     """
 
     sql: str
@@ -74,6 +82,7 @@ class Term:
     scale: int = 0
     collation: str = LITERAL
     json: bool = False
+    taken: bool = False
     blob: bool = False
     origin: tuple[str, str] | None = None
     value: Any = None
@@ -81,12 +90,16 @@ class Term:
     unsigned: bool = False
     truth: bool = False
     moment: str = ""
+    zeros: str = ""
     fixed: bool = False
     extreme: bool = False
+    counted: bool = False
+    named: bool = False
 
     def of(self, sql: str, **changes: Any) -> Term:
         """Another expression of the same kind: no literal and no column any more."""
-        return replace(self, sql=sql, **({"value": None, "origin": None, "moment": "", "extreme": False} | changes))
+        kept = {"value": None, "origin": None, "moment": "", "zeros": "", "extreme": False, "named": False} | changes
+        return replace(self, sql=sql, **kept)
 
 
 NULL = Term("NULL", Kind.NULL)
@@ -122,9 +135,15 @@ def collation(terms: Iterable[Term]) -> str:
     return next((one for one in (BINARY, MIXED, COLUMN, CAST, QUOTED) if one in found), LITERAL)
 
 
-def compared_by(terms: Iterable[Term]) -> str:
-    """The collation by which texts are compared: COLUMN, LITERAL or BINARY. SqlError: theirs do not go together."""
+def compared_by(terms: Iterable[Term], *, alone: bool = False) -> str:
+    """The collation by which texts are compared: COLUMN, LITERAL or BINARY. SqlError: theirs do not go together.
+
+    Args:
+        alone: values of one expression are told apart and sorted. Those of no collation are, by their code points.
+    """
     found = collation(terms)
+    if found == MIXED and alone:
+        return BINARY
     if found == MIXED:
         raise SqlError(
             "DatabaseError",
@@ -132,6 +151,20 @@ def compared_by(terms: Iterable[Term]) -> str:
             "AS CHAR is not compared with a column's, leave out the CAST or write COLLATE utf8mb4_unicode_ci behind it",
         )
     return {CAST: LITERAL, QUOTED: BINARY}.get(found, found)
+
+
+def read(sql: str, kind: Kind, given: Term, scale: int = 0) -> Term:
+    """A moment that ``sql`` reads from another term."""
+    found = Term(sql, kind, scale)
+    if given.kind in MOMENTS or given.kind is Kind.NULL:
+        return replace(found, zeros=given.zeros and _zeros(sql, kind, scale, given.zeros))
+    return replace(found, zeros=_zeros(sql, kind, scale, given.sql))
+
+
+def _zeros(sql: str, kind: Kind, scale: int, given: str) -> str:
+    zero = {Kind.DATE: "0000-00-00", Kind.TIME: "00:00:00"}.get(kind, "0000-00-00 00:00:00")
+    digits = "" if scale in (0, FREE_SECONDS) else "." + "0" * scale
+    return f"COALESCE({sql}, CASE WHEN {given} IS NOT NULL THEN '{zero}{digits}' END)"
 
 
 def call(name: str, *arguments: Term | str) -> str:
@@ -199,7 +232,8 @@ def _datetime(value: Any) -> datetime | str | None:
 def _double(value: Any) -> float | None:
     if isinstance(value, float) and math.isinf(value):
         raise SqlError("DataError", "DOUBLE value is out of range: compute with smaller numbers")
-    return None if value is None else float(value)
+    # A zero is shown without a sign.
+    return None if value is None else float(value) + 0.0
 
 
 def _time(value: Any) -> timedelta | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import itertools
 import zlib
 from typing import Any
 
-from atlas.benchmarks.excytin.emulated.collations import folded, key
+from atlas.benchmarks.excytin.emulated.collations import folded, key, weights
 
 MAX_TEXT = 10_000_000
 """Characters a function may return."""
@@ -67,17 +68,26 @@ def substring_index(text: str, separator: str, count: int) -> str:
 
 
 def locate(needle: str, text: str, how: str, start: int = 1) -> int:
-    """Where ``needle`` first stands, character by character in the collation; 0 where it does not."""
+    """Where ``needle`` first stands, in the collation and with as many bytes as it has; 0 where it does not."""
     if start < 1 or start > len(text) + 1:
         return 0
-    return folded(text, how).find(folded(needle, how), start - 1) + 1
+    if how == "b" or (needle.isascii() and text.isascii()):
+        return folded(text, how).find(folded(needle, how), start - 1) + 1
+    wanted, size = weights(needle, how), len(needle.encode())
+    ends = list(itertools.accumulate((len(char.encode()) for char in text), initial=0))
+    place_of = {end: place for place, end in enumerate(ends)}
+    for place in range(start - 1, len(text) + 1):
+        end = place_of.get(ends[place] + size)
+        if end is not None and weights(text[place:end], how) == wanted:
+            return place + 1
+    return 0
 
 
 def find_in_set(needle: str, items: str, how: str) -> int:
     if "," in needle or not items:
         return 0
-    wanted = key(needle, how)
-    return next((place for place, item in enumerate(items.split(","), 1) if key(item, how) == wanted), 0)
+    wanted = weights(needle, how)
+    return next((place for place, item in enumerate(items.split(","), 1) if weights(item, how) == wanted), 0)
 
 
 def strcmp(first: str, last: str, how: str) -> int:

@@ -24,6 +24,7 @@ from typing import BinaryIO, cast
 from atlas.benchmarks.excytin.importing.loadfile import CHUNK, Unended, rows
 from atlas.benchmarks.excytin.importing.source import LEFT_OUT, Fields, Watch
 from atlas.errors import DataError
+from atlas.jsontext import read_json
 
 _INCIDENT = re.compile(r"incident_(\d+)")
 _PACKED = (".gz", ".xz")
@@ -45,7 +46,7 @@ class CsvTable:
         if self.meta is None:
             return header
         try:
-            types = json.loads(self.meta.read_text(encoding="utf-8-sig"))
+            types = read_json(self.meta.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise DataError(f"{self.meta} cannot be read as JSON ({error}): get it again") from error
         if not isinstance(types, dict) or not types:
@@ -193,7 +194,7 @@ def schema_tables(folder: Path, incident: int) -> tuple[str, ...]:
         path = place / "schema.json"
         if path.is_file():
             try:
-                named = json.loads(path.read_text(encoding="utf-8"))["tables_per_incident"].get(str(incident), ())
+                named = read_json(path.read_text(encoding="utf-8"))["tables_per_incident"].get(str(incident), ())
                 return tuple(map(str, named))
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(f"{path} has no tables_per_incident ({error!r}): mend or remove it") from error

@@ -147,9 +147,13 @@ def _row(rule: str, take: Take, cheap: tuple[str, ...], strong: str, runs: Runs,
     high = np.array([run.score for run in strongs])
     score = np.where(up > 0, high, low)
 
-    def interval(statistic: Callable[[Sequence[Floats]], Floats], *columns: Floats) -> Interval:
+    def interval(
+        statistic: Callable[[Sequence[Floats]], Floats],
+        *columns: Floats,
+        within: tuple[float, float] | None = (0.0, 1.0),
+    ) -> Interval:
         """Of a function of column means: as observed, and over resampled questions."""
-        return cluster_bootstrap(lambda *drawn: statistic([c.mean(axis=1) for c in drawn]), *columns)
+        return cluster_bootstrap(lambda *drawn: statistic([c.mean(axis=1) for c in drawn]), *columns, within=within)
 
     def mean(m: Sequence[Floats]) -> Floats:
         return m[0]
@@ -177,7 +181,7 @@ def _row(rule: str, take: Take, cheap: tuple[str, ...], strong: str, runs: Runs,
         cheap_score=interval(mean, low),
         strong_score=interval(mean, high),
         random_score=interval(mixed, up, low, high),
-        gain=interval(beyond, up, low, high, score),
+        gain=interval(beyond, up, low, high, score, within=(-1.0, 1.0)),
         priced=False,
         dollars=None,
         strong_dollars=None,
@@ -194,10 +198,10 @@ def _row(rule: str, take: Take, cheap: tuple[str, ...], strong: str, runs: Runs,
     return row.model_copy(
         update={
             "priced": True,
-            "dollars": interval(mean, paid),
-            "strong_dollars": interval(mean, dear),
-            "random_dollars": interval(mixed, up, last, dear),
-            "extra_dollars": interval(beyond, up, last, dear, paid),
-            "gain_at_cost": interval(beyond_at_cost, last, dear, paid, low, high, score),
+            "dollars": interval(mean, paid, within=None),
+            "strong_dollars": interval(mean, dear, within=None),
+            "random_dollars": interval(mixed, up, last, dear, within=None),
+            "extra_dollars": interval(beyond, up, last, dear, paid, within=None),
+            "gain_at_cost": interval(beyond_at_cost, last, dear, paid, low, high, score, within=(-1.0, 1.0)),
         }
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 from atlas.benchmarks.excytin.actions import Submit, action_of, parse
 from atlas.errors import DataError
+from atlas.jsontext import read_json
 from atlas.records import Message, Record, content_hash
 
 _FILE = re.compile(r"(agent|env)_incident_(\d+)\.json(?:\.(?:xz|gz))?")
@@ -117,7 +118,7 @@ def read_file(path: Path) -> LoggedFile:
     model, form, incident = (found["model"] if found else folder), named[1], int(named[2])
     try:
         raw = path.read_bytes()
-        entries = json.loads(_unpacked(raw, path.suffix))
+        entries = read_json(_unpacked(raw, path.suffix))
         read = _agent_runs if form == "agent" else _env_runs
         runs = [run for entry in entries for run in read(entry, model, incident)]
     except OSError as error:

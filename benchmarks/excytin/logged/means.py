@@ -8,7 +8,7 @@ from statistics import fmean
 
 from atlas.benchmarks.excytin.logged.published import MEANS, QUESTIONS, ROUNDING, TOTALS, mean_over
 from atlas.records import Episode, Record, total
-from atlas.stats import Interval, bootstrap, wilson
+from atlas.stats import Interval, bounded_mean, wilson
 
 _INCIDENT = re.compile(r"incident_(\d+)/")
 
@@ -58,7 +58,7 @@ def _row(model: str, incident: int | None, group: Sequence[Episode], incidents: 
     for e in group:
         trials.setdefault(e.task.id, []).append(e.score or 0.0)
     rewards = [fmean(scores) for scores in trials.values()]
-    reward = bootstrap(rewards)
+    reward = bounded_mean(rewards)
     costs = [cost for e in group if (cost := total(e.spend).dollars) is not None]
     if incident is None:
         of: int | None = sum(QUESTIONS.values())

@@ -48,7 +48,7 @@ class Built:
 
 def build_memory(
     run: Run,
-    path: Path,
+    path: str | Path,
     *,
     incidents: Collection[int] = TRAIN,
     at_least: float = 1.0,
@@ -58,7 +58,7 @@ def build_memory(
 
     Args:
         run: as :func:`atlas.benchmarks.excytin.logged.importing.import_runs` writes it.
-        path: a memory file; made where there is none.
+        path: a memory file, or a URL; made where there is none.
         incidents: the train incidents.
         at_least: the reward from which a run is a demonstration: 1.0, or 0.4 as in the ATLAS paper.
         embedder: as the bench that uses the memory has it.

@@ -35,7 +35,7 @@ def _print(means: Sequence[MeanRow], cascades: Sequence[CascadeRow], notes: Sequ
     out = console()
     for note in notes:
         out.print(plain(note, "dim"))
-    table = _table(
+    table = listing(
         "Mean reward by model and incident",
         ("model", "incident", "published / compared"),
         ("questions", "reward [95 %]", "reward 1", ">= 0.4", "steps", "$/question (priced)"),
@@ -62,7 +62,7 @@ def _print(means: Sequence[MeanRow], cascades: Sequence[CascadeRow], notes: Sequ
 def _print_cascades(out: Any, rows: Sequence[CascadeRow]) -> None:
     from atlas.tables import money, percent
 
-    table = _table(
+    table = listing(
         "Cascades from the logged runs: score (random routing: its expectation at the same share)",
         ("rule", "cheap -> strong"),
         ("questions", "to strong", "cheap", "strong", "cascade", "random", "cascade - random [95 %]"),
@@ -84,7 +84,7 @@ def _print_cascades(out: Any, rows: Sequence[CascadeRow]) -> None:
     if not priced:
         out.print("dollars: no question has logged tokens for all models of a cascade")
         return
-    table = _table(
+    table = listing(
         "Cascades: dollars a question, all models asked included",
         ("rule", "cheap -> strong"),
         ("questions", "strong alone", "cascade", "random, same share", "cascade - random, same $ [95 %]"),
@@ -103,7 +103,7 @@ def _print_cascades(out: Any, rows: Sequence[CascadeRow]) -> None:
     out.print(table)
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Any:
+def listing(title: str, left: Sequence[str], right: Sequence[str]) -> Any:
     from rich import box
     from rich.table import Table
 
