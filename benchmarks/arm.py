@@ -10,18 +10,43 @@ from dataclasses import dataclass, replace
 
 from atlas.benchmarks.library import Elsewhere, Library
 from atlas.benchmarks.options import BenchOptions
+from atlas.benchmarks.whole import WholeDemonstrations
+from atlas.chances.foresight import Foresight
 from atlas.errors import ConfigError
+from atlas.evaluators.verdict import Judge
 from atlas.memory import DemonstrationStore, Memory
+from atlas.memory.distil import Distiller
 from atlas.memory.irrelevant import Irrelevant
 from atlas.memory.part import MemoryView
-from atlas.policies import Cascade, Coach, Guarded, Guided, Lanes, Probe, RandomRoute, Recall, Solo, Watch
-from atlas.protocols import Critic, Demonstrations, Model, Policy, Reviewer
+from atlas.policies import (
+    Cascade,
+    Coach,
+    Guarded,
+    Guided,
+    InLane,
+    Lanes,
+    Probe,
+    RandomRoute,
+    Recall,
+    Solo,
+    TeacherReview,
+    Unanswered,
+    Validated,
+    Watch,
+)
+from atlas.policies.probe import AUTO_AT
+from atlas.protocols import Critic, Demonstrations, Environment, Model, Policy, Reviewer
 from atlas.records import TEACHER
 from atlas.traces.roles import Role
 from atlas.trust import UNANIMITY, Trust
 
 SAMPLES = ("samples", "temperature", "audit")
 """The options that every arm reads which draws several samples of the student."""
+
+
+ATLAS_AUTO = 0.85
+"""How near the chance of the student has to come to what is reached under supervision before the arm ``atlas`` lets it
+alone. Chosen on generated incidents, --tasks-seed 10 to 13."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +73,13 @@ class Arm:
     """Whether it reads all entries of the run's own, so that what their coins say is evidence."""
     grows: bool = False
     """Whether it starts with an empty memory, which grows while it serves, one episode after the other."""
-    reviewer: Callable[[Stage], Reviewer] | None = None
+    distils: bool = False
+    """Whether what it plays is judged and distilled as well, before its next task."""
+    tiers: int = 0
+    """How many arms play each task one after the other, each up to its answer; 0 where it is one arm, which answers."""
+    replays: Callable[[Callable[[], Environment]], Environment] | None = None
+    """What makes an environment of the benchmark one whose answer can be held back."""
+    reviewer: Callable[[Stage], Reviewer | None] | None = None
     control_of: str = ""
     """The arm whose control it is: nothing is compared with a control but what it controls."""
     bare: str = ""
@@ -127,6 +158,10 @@ class Cast:
     """By what the student of a cascade is trusted, in arms that do not say."""
     critic: Critic | None = None
     """What the signal ``judge`` of a trust asks."""
+    judge: Judge | None = None
+    """Who judges the episodes of arms that distil."""
+    distiller: Distiller | None = None
+    """Who distils them; None leaves it to the rules of the suite."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +183,10 @@ class Stage:
         policy = played.arm.build(replace(self, played=played))
         rules, teacher = self.options.ask_for, self.cast.teacher
         return Guarded(policy, rules, teacher, max_tokens=self.options.max_tokens) if rules else policy
+
+    def tier(self, played: Played) -> Policy:
+        """The policy of another arm, as a part of this one."""
+        return played.arm.build(replace(self, played=played))
 
     def reviewer(self, played: Played) -> Reviewer | None:
         made = played.arm.reviewer
@@ -199,11 +238,52 @@ class Stage:
     @property
     def lanes(self) -> Lanes:
         """The student with demonstrations, alone or coached, by how such tasks went before."""
-        if self.memory is None or not (self.played and self.played.arm.grows):
-            raise ConfigError(f"the arm {self._name!r} keeps no outcomes to choose lanes by: say grows=True in it")
         auto = self.recall(self.student)
         coach = Coach(auto, self.cast.teacher, max_tokens=self.options.max_tokens)
-        return Lanes(auto, coach, Probe(self.memory.outcomes), rules=self.options.rules)
+        return Lanes(auto, coach, self._probe, rules=self.options.rules)
+
+    @property
+    def atlas(self) -> Policy:
+        """The whole loop of arXiv 2511.01093, around a cascade: supervision by how such tasks went, a plan from the
+        plans of similar tasks, demonstrations and entries at every step."""
+        cascade, teacher = self._taught(self.cascade), self.cast.teacher
+        if "probe" in self.options.without:
+            return cascade
+        coach = Coach(self._taught(self.student), teacher, max_tokens=self.options.max_tokens)
+        probe = self._probe
+        paired = Validated(cascade, TeacherReview(teacher), stands=probe.stands)
+        return Lanes(cascade, coach, probe, paired=paired, rules=self.options.rules, escalates=True)
+
+    def _taught(self, inner: Policy) -> Policy:
+        """``inner`` with all that the memory of this arm has: plans, demonstrations, entries, less what is ablated."""
+        without = self.options.without
+        if "demonstrations" not in without:
+            planner, elder = (None, None) if "plans" in without else (self.cast.student, self.cast.teacher)
+            demos, k, every = self.demonstrations(), self.options.shown, self.options.every
+            inner = Recall(inner, demos, k, planner=planner, elder=elder, every=every)
+        if "pamphlets" not in without and self.memory is not None:
+            inner = Guided(inner, self.memory.entries, self.options.guidance_tokens, share=self.options.trials)
+        return inner
+
+    @property
+    def _probe(self) -> Probe:
+        if self.memory is None or not (self.played and self.played.arm.grows):
+            raise ConfigError(f"the arm {self._name!r} keeps no outcomes to choose lanes by: say grows=True in it")
+        foresight = Foresight.load(self.options.foresight) if self.options.foresight else None
+        auto_at = ATLAS_AUTO if self.played.arm.distils else AUTO_AT
+        return Probe(self.memory.outcomes, foresight=foresight, student=self.cast.student.name, auto_at=auto_at)
+
+    @property
+    def review(self) -> Reviewer:
+        """The teacher's review of an attempt, in the lane that has one."""
+        return InLane(TeacherReview(self.cast.teacher))
+
+    @property
+    def review_unanswered(self) -> Reviewer | None:
+        """The same where no answer was reviewed before it was given; none where no lane is chosen."""
+        if "probe" in self.options.without:
+            return None
+        return InLane(Unanswered(TeacherReview(self.cast.teacher)))
 
     # --- what it is shown ---------------------------------------------------------------------------------------------
 
@@ -234,15 +314,21 @@ class Stage:
         """Demonstrations at random: a control."""
         return Irrelevant(self.demonstrations(), self.seed)
 
-    def guide(self, inner: Policy, *, without: str = "", shuffled: bool = False) -> Guided:
-        """``inner`` with the entries that the demonstrations taught; shuffled, each cue has another's advice."""
+    @property
+    def whole(self) -> Demonstrations:
+        """All demonstrations in every prompt: a control."""
+        return WholeDemonstrations(self.demonstrations())
+
+    def guide(self, inner: Policy, *, without: str = "", shuffled: bool = False, whole: bool = False) -> Guided:
+        """``inner`` with the entries that the demonstrations taught; shuffled, each cue has another's advice; whole,
+        all of them are in every prompt."""
         if self.library is None:
             raise ConfigError(
                 f"the arm {self._name!r} needs pamphlets: run it with 'atlas bench', which distils them, and in an arm "
                 "of your own say pamphlets=True"
             )
         count = self.played.count if self.played else None
-        entries = self.library.entries(count, without, shuffled=shuffled)
+        entries = self.library.entries(count, without, shuffled=shuffled, whole=whole)
         return Guided(inner, entries, self.options.guidance_tokens, share=self.options.trials)
 
     def elsewhere(self, make: Callable[[str], Policy]) -> Elsewhere:

@@ -4,6 +4,8 @@
 whose student acts where its score reaches T: its votes alone, or ``cascade:votes+similarity:T``. ``cascade:judge:T``
 defers to the teacher where a trained judge of steps puts the chance of success below T. ``random-route:judge:T`` is the
 control of that cascade: the teacher acts on as many steps, at random. ``-nodemos`` arms are named in the same way.
+``select:FILE`` plays the arms that a selector of 'atlas trust select' names, one after the other, and gives the best
+answer.
 ``mine.py:my_arm`` and ``mine.arms:my_arm`` are arms of your own, and may be followed by the same.
 """
 
@@ -15,14 +17,14 @@ from collections.abc import Sequence
 from atlas.benchmarks.arm import Arm, Played, Stage
 from atlas.errors import ConfigError
 from atlas.own import is_module, load_own
-from atlas.policies import InLane, TeacherReview
 from atlas.protocols import Policy
 from atlas.traces.account import COLLECT
 from atlas.trust import Trust
 
 RECALL = ("k", "plan", "window", "recall")
 ENTRIES = ("trials", "guidance_tokens")
-LANES = ("force_lane", "forbid_lane", "lane_dollars")
+LOOP = ("without", "judges", "arbiter", "reward", "distiller")
+LANES = ("force_lane", "forbid_lane", "lane_dollars", "foresight")
 
 # fmt: off
 BUILT_IN = (
@@ -52,7 +54,11 @@ BUILT_IN = (
     Arm("lanes", "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as "
         "online's", lambda on: on.lanes,
         kind="lanes", reads=(*RECALL, *LANES), grows=True, hue=6,
-        reviewer=lambda on: InLane(TeacherReview(on.cast.teacher))),
+        reviewer=lambda on: on.review),
+    Arm("atlas", "all of it, its memory empty at first: lanes by how such tasks went, plans, demonstrations, entries "
+        "distilled after every task, and a cascade", lambda on: on.atlas, kind="atlas",
+        reads=("k", "window", "recall", *ENTRIES, *LANES, *LOOP), samples=True, grows=True, distils=True, hue=9,
+        reviewer=lambda on: on.review_unanswered),
     Arm("teacher", "the teacher alone",
         lambda on: on.teacher, kind="teacher", reads=(), hue=3),
     Arm("pamphlets", "the student with entries distilled from the demonstrations, and no demonstrations",
@@ -63,12 +69,18 @@ BUILT_IN = (
     Arm("pamphlets-shuffled", "pamphlets, each cue with the advice of another entry: a control",
         lambda on: on.guide(on.student, shuffled=True),
         kind="shuffled", reads=ENTRIES, demos=True, pamphlets=True, control_of="pamphlets"),
+    Arm("pamphlets-whole", "pamphlets, all entries in every prompt: a control",
+        lambda on: on.guide(on.student, whole=True),
+        reads=ENTRIES, demos=True, pamphlets=True, control_of="pamphlets"),
     Arm("both", "the student with demonstrations and entries",
         lambda on: on.guide(on.recall(on.student)),
         reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, evidence=True, hue=8),
     Arm("both-shuffled", "the same, each cue with the advice of another entry: a control",
         lambda on: on.guide(on.recall(on.student), shuffled=True),
         kind="shuffled", reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, control_of="both"),
+    Arm("both-whole", "the same, the whole memory in every prompt: a long context in place of retrieval, a control",
+        lambda on: on.guide(on.recall(on.student, on.whole), whole=True),
+        reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, control_of="both"),
     Arm("cascade-pamphlets", "pamphlets, and the teacher acts where the student's samples disagree",
         lambda on: on.guide(on.cascade),
         kind="cascade", reads=ENTRIES, demos=True, pamphlets=True, samples=True, evidence=True, hue=5),
@@ -95,6 +107,10 @@ _OWN = re.compile(rf"(?P<place>[^:@]+):(?P<own>[A-Za-z_]\w*){_SPELLED.pattern.pa
 
 def played(text: str) -> Played:
     """The arm that ``text`` names. ConfigError for one that does not exist."""
+    if text.startswith("select:"):
+        from atlas.benchmarks.selecting import selecting
+
+        return selecting(text.partition(":")[2])
     found = _SPELLED.fullmatch(text)
     own = _OWN.fullmatch(text)
     if found is not None and found["name"] in ARMS:
@@ -105,8 +121,8 @@ def played(text: str) -> Played:
         found = None
     if found is None or (found["count"] is not None and not found["count"].isdecimal()):
         raise ConfigError(
-            f"there is no arm {text!r}: choose among {', '.join(ARMS)}, or NAME@N for N demonstrations, or name one of "
-            "your own as FILE.py:NAME or MODULE:NAME"
+            f"there is no arm {text!r}: choose among {', '.join(ARMS)}, or NAME@N for N demonstrations, or "
+            "select:FILE, or name one of your own as FILE.py:NAME or MODULE:NAME"
         )
     trust = _trust(text, arm, found["trust"])
     if found["count"] is not None and not arm.demos:

@@ -11,34 +11,39 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from atlas.asking import Desk, Desks
 from atlas.benchmarks.arm import Cast, Played, Stage
 from atlas.benchmarks.arms import all_played, build
-from atlas.benchmarks.growing import Growing, Learner
+from atlas.benchmarks.fanned import Fanned, Makes, check_fanned, fanned
+from atlas.benchmarks.growing import After, Growing, Learner
 from atlas.benchmarks.library import Library
 from atlas.benchmarks.options import BenchOptions
 from atlas.benchmarks.sending import check_sending, sending
 from atlas.benchmarks.sharing import WAIT, Shared
-from atlas.benchmarks.suite import Suite, TaskRef, distiller_of, judge_of, success_at
+from atlas.benchmarks.suite import Suite, TaskRef, answers_once, distiller_of, judge_of, success_at
 from atlas.budget import Meter
 from atlas.distil import distil_run
 from atlas.errors import ConfigError, DataError
+from atlas.evaluators.verdict import Judge
 from atlas.memory import Memory
 from atlas.memory.evidence import trials_of
-from atlas.policies import Solo
+from atlas.policies import Planned, Solo
 from atlas.protocols import Policy, Reviewer
 from atlas.records import TEACHER, Episode, Stop, Usage, total
-from atlas.runner import Job, Key, failed, play, remaining, retrying, settled
+from atlas.runner import Away, Job, Key, Plays, failed, play, remaining, retrying, settled, straight
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import COLLECT, arm_rows
+from atlas.traces.place import Place, place_of
 from atlas.traces.roles import Role, written
 from atlas.trust import UNANIMITY
 
 log = logging.getLogger("atlas.benchmarks")
 
-MEMORY = "memory.sqlite"
+
 WAITING = "waiting for episodes that another process plays"
 Seen = Callable[[str, Sequence[Episode]], None]
 """Called with what is being done and all results so far."""
@@ -51,7 +56,8 @@ class Bench:
     suite: Suite
     cast: Cast
     options: BenchOptions
-    folder: Path
+    folder: Path | str
+    """Where the run is: a folder, or the URL of a run on a server."""
     about: dict[str, Any] = field(default_factory=dict)
     group: str = ""
     """Put before the names of the arms (``group/arm``), where several casts play in one run."""
@@ -60,10 +66,17 @@ class Bench:
     cut: float | None = None
     """Time after which those under way are cancelled as well; a resumed run plays them again."""
     seen: Seen = lambda doing, episodes: None
+    makes: Makes | None = None
+    """How workers make the suite and the cast again, where these themselves cannot be sent there."""
     planned: dict[str, int] = field(default_factory=dict, init=False)
     """How many episodes each arm has when all is played, by its name in the trace; empty until that is known."""
     unplayed: int = field(default=0, init=False)
     """Episodes of the arms that :meth:`run` left to be played, because the budget or the time was spent."""
+
+    @cached_property
+    def place(self) -> Place:
+        """The same, for all that this process does with it."""
+        return place_of(self.folder)
 
     def settings(self) -> dict[str, Any]:
         """What is hashed into the run: results are comparable within it, and only the same run is resumed."""
@@ -98,7 +111,7 @@ class Bench:
     async def run(self) -> list[Episode]:
         """Play everything that has not been played, and return all results of the run."""
         self._check()  # before there is a folder
-        with RunWriter(self.folder, self.settings(), {**self.about, **written(self.roles)}) as writer:
+        with RunWriter(self.place, self.settings(), {**self.about, **written(self.roles)}) as writer:
             return await self.play_into(writer)
 
     async def play_into(self, writer: RunWriter) -> list[Episode]:
@@ -109,7 +122,6 @@ class Bench:
     async def _play_all(self, writer: RunWriter) -> list[Episode]:
         options, arms = self.options, self.arms
         self._check()
-        self._judge = judge_of(self.suite)
         tasks = self.suite.tasks(options.split, options.n, options.tasks_seed)
         if not tasks:
             raise ConfigError(f"the split {options.split!r} with n = {options.n} has no tasks")
@@ -118,8 +130,13 @@ class Bench:
             self.planned = {COLLECT: options.demos, **self.planned}
         prices = {model.name: model.price for model in (self.cast.student, self.cast.teacher)}
         with (
-            Shared(self.folder, prices) as self._shared,
-            Memory(options.memory or self.folder / MEMORY, options.embedder, window=options.around) as memory,
+            Shared(self.place, prices) as self._shared,
+            Memory(
+                options.memory or self.place.memory("memory"),
+                options.embedder,
+                index=options.index,
+                window=options.around,
+            ) as memory,
         ):
             # The run's, whoever spends it.
             self._meter = Meter(options.run_budget, what="run", past=self._shared.past, ledger=self._shared.claims)
@@ -128,19 +145,20 @@ class Bench:
                     f"the memory {memory.path} is frozen, and new demonstrations and trials would be written to it: "
                     f"give --demos 0 and no --trials, or 'atlas memory freeze {memory.path} --off' first"
                 )
-            if any(arm.arm.demos for arm in arms):
-                self._check_counts(options.demos + (len(memory.demonstrations) if options.memory else 0))
-                await self._collect(writer, memory)
-            library = None
-            if self._guided and not self._meter.spent:
-                async with self._shared.alone("distil"):
-                    library = await self._distil(memory)
-            stage = Stage(self.cast, options, memory, library)
-            # Random routing needs the cascade's share, so it comes last, whatever its place in the list.
-            for arm in sorted(arms, key=lambda arm: arm.arm.routes):
-                # What is left of a run whose budget is spent lacks what it is built on: demonstrations, a share.
-                if not self._meter.spent:
-                    await self._arm(arm, tasks, writer, stage)
+            async with fanned(self, writer, self._meter) as workers:
+                if any(arm.arm.demos for arm in arms):
+                    self._check_counts(options.demos + (len(memory.demonstrations) if options.memory else 0))
+                    await self._collect(writer, memory)
+                library = None
+                if self._guided and not self._meter.spent:
+                    async with self._shared.alone("distil"):
+                        library = await self._distil(memory)
+                stage = Stage(self.cast, options, memory, library)
+                # Random routing needs the cascade's share, so it comes last, whatever its place in the list.
+                for arm in sorted(arms, key=lambda arm: arm.arm.routes):
+                    # What is left of a run whose budget is spent lacks what it is built on: demonstrations, a share.
+                    if not self._meter.spent:
+                        await self._arm(arm, tasks, writer, stage, workers)
         keys = {(self._name(arm), ref.id, seed) for arm in arms for ref in tasks for seed in options.seeds}
         self.unplayed = len(keys - settled(self._episodes))
         self._complain_if_nothing_worked()
@@ -151,10 +169,16 @@ class Bench:
         """The results of the run so far, whichever process played them."""
         return self._shared.episodes
 
+    @cached_property
+    def _judge(self) -> Judge | None:
+        return judge_of(self.suite)
+
     async def _collect(self, writer: RunWriter, memory: Memory) -> None:
         options, demos = self.options, memory.demonstrations
         if options.demos:
-            teacher = Solo(self.cast.teacher, actor=TEACHER, max_tokens=options.max_tokens)
+            teacher: Policy = Solo(self.cast.teacher, actor=TEACHER, max_tokens=options.max_tokens)
+            if options.plan:
+                teacher = Planned(teacher, self.cast.teacher)
             refs = self.suite.demo_tasks(options.split, options.demos, options.tasks_seed)
             jobs = [self._job(COLLECT, teacher, ref) for ref in refs]
             # One at a time: a learning curve takes the first N, so their order has to be the same in every run.
@@ -173,49 +197,75 @@ class Bench:
         demos.warm(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
 
     async def _distil(self, memory: Memory) -> Library:
-        """The entries that the demonstrations teach by rule, in the same memory; the lessons lie beside the trace."""
-        run = Run(self.folder)
-        collected = [e for e in run.episodes() if e.arm == COLLECT and e.result is not None and e.result.success]
-        doing = f"distilling {len(collected)} demonstrations"
+        """The entries that the demonstrations teach by rule, and the failures where the rules can learn from those, in
+        the same memory; the lessons lie beside the trace."""
+        run, distiller = Run(self.place), distiller_of(self.suite)
+        collected = [e for e in run.episodes() if e.arm == COLLECT and e.result is not None]
+        won = {e.id for e in collected if e.result is not None and e.result.success}
+        if not getattr(distiller, "from_failures", False):
+            collected = [e for e in collected if e.id in won]
+        others = len(collected) - len(won)
+        doing = f"distilling {len(won)} demonstrations" + (f" and {others} failures" if others else "")
 
         def seen(done: int, of: int) -> None:
             self.seen(f"{doing}: {done:,} of {of:,}", self._episodes)
 
-        lessons = await distil_run(run, distiller_of(self.suite), collected, memory.entries, seen=seen)
+        lessons = await distil_run(run, distiller, collected, memory.entries, seen=seen)
         if not len(memory.entries):
             raise ConfigError("there are no pamphlets to read: give --demos N to collect and distil some, or --memory")
-        return Library(memory, lessons)
+        return Library(memory, lessons, frozenset(won))
 
-    async def _arm(self, arm: Played, tasks: Sequence[TaskRef], writer: RunWriter, stage: Stage) -> None:
+    async def _arm(
+        self, arm: Played, tasks: Sequence[TaskRef], writer: RunWriter, stage: Stage, workers: Fanned | None
+    ) -> None:
         if arm.arm.grows:
             await self._growing(arm, tasks, writer, stage)
             return
-        jobs = []
+        jobs, share = [], self._share(arm)
+        away = workers.away(arm, replace(stage, share=share)) if workers is not None else None
         for seed in self.options.seeds:
-            policy = build(arm, replace(stage, share=self._share(arm), seed=seed))
-            jobs += self._jobs(arm, policy, tasks, seed)
-        await self._play(f"{self._name(arm)}: {len(jobs)} episodes", jobs, writer, self.options.concurrency)
+            policy = build(arm, replace(stage, share=share, seed=seed))
+            jobs += self.jobs(arm, policy, tasks, seed)
+        await self._play(f"{self._name(arm)}: {len(jobs)} episodes", jobs, writer, self.options.concurrency, away=away)
         if arm.arm.evidence and not arm.suffix and self.options.trials and stage.memory is not None:
             self._record_trials(arm, stage.memory)
 
     def _record_trials(self, arm: Played, memory: Memory) -> None:
         """What the coins of the arm's episodes say of the entries, also of those that were played before a kill."""
-        for stored in Run(self.folder).episodes():
+        for stored in Run(self.place).episodes():
             if stored.arm == self._name(arm) and stored.result is not None and not stored.retried:
                 memory.trials.add(trials_of(stored.result, stored.steps))
 
     async def _growing(self, arm: Played, tasks: Sequence[TaskRef], writer: RunWriter, stage: Stage) -> None:
         """In order and one at a time: what the memory holds is what the tasks before have taught."""
         for seed in self.options.seeds:
-            path = self.folder / f"{arm.name}-{seed}.sqlite"
-            with Growing(arm, replace(stage, seed=seed), path) as growing:
-                jobs = self._jobs(arm, growing.policy, tasks, seed, growing.reviewer)
+            path = self.place.memory(f"{arm.name}-{seed}")
+            with Growing(arm, replace(stage, seed=seed), path, self._after(arm)) as growing:
+                jobs = self.jobs(arm, growing.policy, tasks, seed, growing.reviewer)
                 await self._play(f"{arm.name}, seed {seed}", jobs, writer, 1, growing)
 
-    def _jobs(
+    def _after(self, arm: Played) -> After | None:
+        """What follows each episode of an arm that distils."""
+        if not arm.arm.distils:
+            return None
+        without, cast = self.options.without, self.cast
+        return After(
+            self._recorder,
+            self.place,
+            self._meter,
+            distiller=None if "pamphlets" in without else cast.distiller or distiller_of(self.suite),
+            judge=None if "judge" in without else cast.judge,
+        )
+
+    def jobs(
         self, arm: Played, policy: Policy, tasks: Iterable[TaskRef], seed: int, reviewer: Reviewer | None = None
     ) -> list[Job]:
-        return [self._job(self._name(arm), policy, ref, seed, reviewer) for ref in tasks]
+        """The episodes of an arm and a seed."""
+        jobs = [self._job(self._name(arm), policy, ref, seed, reviewer) for ref in tasks]
+        replays, most = arm.arm.replays, arm.arm.tiers * (self.max_steps + 1)
+        if replays is None:
+            return jobs
+        return [replace(job, environment=partial(replays, job.environment), max_steps=most) for job in jobs]
 
     def _job(self, arm: str, policy: Policy, ref: TaskRef, seed: int = 0, reviewer: Reviewer | None = None) -> Job:
         return Job(
@@ -250,6 +300,7 @@ class Bench:
         writer: RunWriter,
         concurrency: int,
         learns: Learner | None = None,
+        away: Away | None = None,
     ) -> None:
         def done(episode: Episode) -> None:
             self._shared.add([episode])
@@ -263,15 +314,16 @@ class Bench:
                     # In order: what is learned from one is there for the next, also where another process played it.
                     name = f"in order: {jobs[0].arm}, seed {jobs[0].seed}" if jobs else ""
                     await whole.enter_async_context(shared.alone(name, lambda: self.seen(WAITING, self._episodes)))
-                    self._catch_up(jobs, learns)
+                    await self._catch_up(jobs, learns)
                 left = remaining(jobs, self._episodes, self._again(jobs, in_order=learns is not None))
                 doing += retrying(left)
                 self.seen(doing, self._episodes)
+                plays, desks = self._by(jobs, learns)
                 while left:
                     await play(
                         self._in_time(left),
                         recorder=self._recorder,
-                        run=self.folder.name,
+                        run=self.place.name,
                         concurrency=concurrency,
                         max_steps=self.max_steps,
                         budget=self.options.budget,
@@ -279,6 +331,9 @@ class Bench:
                         done=done,
                         learns=learns.learn if learns is not None else None,
                         shares=shared,
+                        plays=plays,
+                        desks=desks,
+                        away=away,
                     )
                     shared.look()
                     left = shared.left(left)
@@ -286,6 +341,14 @@ class Bench:
                         break
                     self.seen(WAITING, self._episodes)
                     await asyncio.sleep(WAIT)
+
+    def _by(self, jobs: Sequence[Job], learns: Learner | None) -> tuple[Plays, Desks]:
+        """How episodes are played, and at what desks models are asked."""
+        if not self.options.graph or not jobs:
+            return straight, Desk
+        from atlas.benchmarks.graphed import by_graph, journal_of
+
+        return by_graph(learns), journal_of(self.place, jobs[0].arm).phase()
 
     def _again(self, jobs: Sequence[Job], *, in_order: bool) -> dict[Key, str]:
         """The episodes of ``jobs`` that ended with an error and are played again.
@@ -302,7 +365,7 @@ class Bench:
         last = max((i for i, job in enumerate(jobs) if job.key in over), default=-1)
         return {job.key: errors[job.key] for job in jobs[last + 1 :] if job.key in errors}
 
-    def _catch_up(self, jobs: Iterable[Job], learner: Learner) -> None:
+    async def _catch_up(self, jobs: Iterable[Job], learner: Learner) -> None:
         """Learn from what is in the trace but not in the memory: a kill may come between the two."""
         keys = {job.key for job in jobs}
         learned = learner.learned()
@@ -312,7 +375,9 @@ class Bench:
                 and (stored.arm, stored.task.id, stored.seed) in keys
                 and stored.id not in learned
             ):
-                learner.learn(stored.result, stored.steps)
+                learning = learner.learn(stored.result, stored.steps)
+                if learning is not None:
+                    await learning
 
     def _share(self, arm: Played) -> float | None:
         """The share of teacher steps for random routing: as stated, or what the cascade had on these tasks."""
@@ -324,12 +389,23 @@ class Bench:
 
     def _check(self) -> None:
         """Raise ConfigError for what cannot be played to its end, before any of it is paid."""
+        self.options.check_parts()
         self._check_budgets()
         check_sending(self.options)
+        check_fanned(self.options)
+        if self.options.graph:
+            from atlas.graph import loop_graph
+
+            loop_graph()  # where LangGraph is not installed it is said here, before anything is paid
         if self.options.memory is None:
             self._check_counts(self.options.demos)
         names = {arm.name for arm in self.arms}
         for arm in self.arms:
+            if arm.arm.tiers and not answers_once(self.suite):
+                raise ConfigError(
+                    f"the tasks of {self.suite.name} do not end with an answer that could be held back, so the arm "
+                    f"{arm.name} cannot choose one: take a cascade"
+                )
             if arm.arm.routes and self.options.share is None and arm.control_of not in names:
                 cascade = arm.control_of or "cascade"
                 raise ConfigError(f"{arm.name} needs the cascade's share: add the arm {cascade!r}, or give --share")
@@ -358,7 +434,9 @@ class Bench:
         if failed and len(failed) == len(played):
             first = failed[0].failure
             why = f"{first.kind}: {first.message}" if first else "for an unknown reason"
-            raise DataError(f"all {len(failed)} episodes failed, the first with {why}; they are kept in {self.folder}")
+            raise DataError(
+                f"all {len(failed)} episodes failed, the first with {why}; they are kept in {self.place.path}"
+            )
 
 
 def spent(episodes: Iterable[Episode]) -> Usage:

@@ -26,11 +26,12 @@ from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.errors import AtlasError
 from atlas.figures import percent, percent_interval, points_interval
 from atlas.memory import Memory
+from atlas.memory.backend import existing
 from atlas.models import load
 from atlas.policies import Recall, Solo
 from atlas.policies.recall import Every
 from atlas.protocols import Environment, Model
-from atlas.records import Observation, Turn, View
+from atlas.records import DemoStep, Observation, Task, Turn, View
 from atlas.stats import paired, wilson
 from atlas.stats.scores import auroc
 
@@ -118,13 +119,21 @@ async def _play(environment: Environment, begun: Sequence[str]) -> _Path:
     return _Path(first, tuple(turns), tuple(possible), won)
 
 
+async def expert_steps(environment: Environment) -> tuple[Task, tuple[DemoStep, ...]]:
+    """What the expert saw and did in a game, to be remembered; no steps where it did not win."""
+    path = await _play(environment, [])
+    seen = [path.first.opening, *(turn.observation for turn in path.turns)]
+    steps = (DemoStep(observation=o, action=t.action) for o, t in zip(seen, path.turns, strict=False))
+    return path.first.task, tuple(steps) if path.won else ()
+
+
 async def ask(student: Model, memory: Memory | None, found: Sequence[State], k: int, every: Every) -> list[Asked]:
     """``student`` at each of the states, with ``k`` demonstrations of ``memory``, or none where that is None."""
     solo = Solo(student, actions=TextActions())
     policy = solo if memory is None else Recall(solo, memory.demonstrations, k, every=every)
     rows = []
     for number, state in enumerate(found, 1):
-        desk, began = Desk(), _cpu()
+        desk, began = Desk(), cpu_seconds()
         decided = await policy.decide(state.view, desk)
         usage = desk.spent[0].usage
         logprob = decided.votes[0].logprob
@@ -138,14 +147,15 @@ async def ask(student: Model, memory: Memory | None, found: Sequence[State], k: 
                 probability=None if logprob is None else math.exp(logprob),
                 prompt_tokens=usage.prompt_tokens,
                 cached_tokens=usage.cached_tokens,
-                cpu=_cpu() - began,
+                cpu=cpu_seconds() - began,
             )
         )
         click.echo(f"\r{student.name}: {number}/{len(found)}", nl=number == len(found), err=True)
     return rows
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
+    """Of this process, all threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -171,13 +181,13 @@ def line(name: str, rows: Sequence[Asked], first: Sequence[Asked]) -> str:
 
 
 @click.command()
-@click.argument("memory", type=click.Path(exists=True, path_type=Path))
+@click.argument("memory")
 @click.argument("students", nargs=-1, required=True)
 @click.option("--split", default="valid_unseen", show_default=True)
 @click.option("--games", default=20, show_default=True, help="Taken evenly from the split.")
 @click.option("--each", default=6, show_default=True, help="Each so many-th state of a game.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Every answer, as JSON lines.")
-def main(memory: Path, students: tuple[str, ...], split: str, games: int, each: int, out: Path | None) -> None:
+def main(memory: str, students: tuple[str, ...], split: str, games: int, each: int, out: Path | None) -> None:
     """Ask STUDENTS at states of the expert, with demonstrations of MEMORY.
 
     A student is MODEL, MODEL@K for K demonstrations found once an episode, or MODEL@K/step for K windows found at every
@@ -188,7 +198,7 @@ def main(memory: Path, students: tuple[str, ...], split: str, games: int, each: 
         click.echo(f"{len(found)} states of {games} games of {split}")
         answers: dict[str, list[Asked]] = {}
         loaded: dict[str, Model] = {}
-        with Memory(memory) as remembered:
+        with Memory(existing(memory)) as remembered:
             for name in students:
                 model, _, shown = name.partition("@")
                 k, _, every = shown.partition("/")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from atlas.asking import Desk
+from atlas.benchmarks.whole import WholeEntries
 from atlas.distil import Lesson
 from atlas.errors import ConfigError
 from atlas.memory import Memory
@@ -18,7 +19,7 @@ from atlas.records import Decision, Guidance, View
 _TURNS = 20
 """Ways to pair cues with advice that are tried."""
 
-Part = tuple[int | None, str, bool]
+Part = tuple[int | None, str, bool, bool]
 
 
 @dataclass
@@ -28,20 +29,24 @@ class Library:
     memory: Memory
     lessons: Sequence[Lesson]
     """In the order of the demonstrations. Empty where the entries were there before this run."""
+    won: frozenset[str] = frozenset()
+    """The episodes that are demonstrations; lessons of others are of failures."""
     _parts: dict[Part, Pamphlets] = field(default_factory=dict)
 
-    def entries(self, count: int | None = None, without: str = "", *, shuffled: bool = False) -> Pamphlets:
+    def entries(
+        self, count: int | None = None, without: str = "", *, shuffled: bool = False, whole: bool = False
+    ) -> Pamphlets:
         """What the first ``count`` demonstrations taught, without those of one family: a memory of its own, learned
-        from them alone. Shuffled, each cue has the advice of another entry."""
-        if count is None and not without and not shuffled:
+        from them alone. Shuffled, each cue has the advice of another entry; whole, a search finds all of them."""
+        if count is None and not without and not shuffled and not whole:
             return self.memory.entries
-        part = (count, without, shuffled)
+        part = (count, without, shuffled, whole)
         if part not in self._parts:
             self._parts[part] = self._learned(part)
         return self._parts[part]
 
     def _learned(self, part: Part) -> Pamphlets:
-        count, without, shuffled = part
+        count, without, shuffled, whole = part
         if not self.lessons and (count is not None or without):
             raise ConfigError(
                 "a part of the pamphlets is what a part of the demonstrations taught: collect some with --demos N"
@@ -49,14 +54,27 @@ class Library:
         memory: PamphletStore = self.memory.entries
         if count is not None or without:
             memory = PamphletStore(":memory:", self.memory.embedder)
-            for lesson in self.lessons[:count]:
+            for lesson in self._first(count):
                 if not without or lesson.family != without:
                     memory.learn(f"library/{lesson.episode}", lesson.distilled.entries)
         if shuffled:
             entries = exchanged(memory.all())
             memory = PamphletStore(":memory:", self.memory.embedder)
             memory.add_many(entries, author="rule:shuffled", reason="a control: cues with the advice of other entries")
+        if whole:
+            return Extract(WholeEntries(memory), {"count": count, "without": without, "shuffled": shuffled})
         return Extract(memory, {"count": count, "without": without, "shuffled": shuffled})
+
+    def _first(self, count: int | None) -> list[Lesson]:
+        """What the first ``count`` demonstrations taught, and the failures before the next one."""
+        found, left = [], len(self.lessons) if count is None else count
+        for lesson in self.lessons:
+            if not self.won or lesson.episode in self.won:
+                left -= 1
+            if left < 0:
+                break
+            found.append(lesson)
+        return found
 
 
 class Extract:

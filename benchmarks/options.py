@@ -14,10 +14,14 @@ from atlas.budget import Budget
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
+    from atlas.learning import Reward
     from atlas.policies import LaneRules
     from atlas.policies.recall import Every
 
 DEFAULT_ARMS = ("student", "icd", "cascade", "teacher", "random-route")
+
+PARTS = ("plans", "probe", "pamphlets", "demonstrations", "judge")
+"""Of the arm atlas: what it can be played without."""
 
 Hashed = Literal["always", "changed", "guided", "apart", "no"]
 """Whether an option is one of the settings, which a run is resumed by. ``always``; ``changed``: where it is not the
@@ -41,6 +45,8 @@ class Option:
     required: bool = False
     show_default: bool = True
     metavar: str | None = None
+    bare: str | None = None
+    """What it is where it is typed without a value; None where it needs one."""
 
 
 def option(
@@ -55,9 +61,12 @@ def option(
     required: bool = False,
     show_default: bool = True,
     metavar: str | None = None,
+    bare: str | None = None,
 ) -> dict[str, Option]:
     """What stands beside a field of a record of options; see :class:`Option`."""
-    return {"option": Option(help, hashed, flags, least, most, choices, repeated, required, show_default, metavar)}
+    return {
+        "option": Option(help, hashed, flags, least, most, choices, repeated, required, show_default, metavar, bare)
+    }
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,9 @@ class BenchOptions:
     )
     teacher_price: str | None = field(default=None, metadata=option("The same for the teacher.", "apart"))
     demos: int = field(default=200, metadata=option("Train tasks the teacher demonstrates first.", "always", least=0))
-    memory: Path | None = field(
-        default=None, metadata=option("Use this memory (and add to it) instead of a new one.", "always")
+    memory: str | Path | None = field(
+        default=None,
+        metadata=option("Use this memory, a file or a URL, (and add to it) instead of a new one.", "always"),
     )
     n: int | None = field(
         default=None, metadata=option("Only N tasks of the split, taken evenly from all of it.", "always", least=1)
@@ -90,13 +100,17 @@ class BenchOptions:
     k: int | None = field(
         default=None,
         metadata=option(
-            "Demonstrations shown per step. [default: 40 nearest, 6 others; 1 with --recall episode]", "always", least=1
+            "Demonstrations shown per step. [default: 40 nearest, 6 others; with --recall episode 1, or as tuned]",
+            "always",
+            least=1,
         ),
     )
-    recall: str = field(
-        default="step",
+    recall: str | None = field(
+        default=None,
         metadata=option(
-            "Look for demonstrations at every step, or once per episode and show them whole.",
+            "Look for demonstrations at every step, or once per episode and show them whole. [default: step; episode "
+            "for a student that 'atlas models tune' tuned]",
+            "apart",
             choices=("step", "episode"),
         ),
     )
@@ -140,6 +154,13 @@ class BenchOptions:
         default=(),
         metadata=option("LANE=DOLLARS: the most that all episodes of a lane may cost.", "apart", repeated=True),
     )
+    foresight: Path | None = field(
+        default=None,
+        metadata=option(
+            "File of 'atlas trust foresee', by which the arms lanes and atlas choose lanes, also in mid-episode.",
+            "apart",
+        ),
+    )
     guidance_tokens: int = field(
         default=300, metadata=option("What entries of pamphlets may take of a prompt.", "guided", least=1)
     )
@@ -153,7 +174,42 @@ class BenchOptions:
     )
     plan: bool = field(
         default=False,
-        metadata=option("The student writes a plan before it acts.", "always", flags=("--plan/--no-plan",)),
+        metadata=option(
+            "The teacher writes a plan with each demonstration, and the student one before it acts, from theirs.",
+            "always",
+            flags=("--plan/--no-plan",),
+        ),
+    )
+    without: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            f"An ablation of the arm atlas: comma-separated, of {', '.join(PARTS)}.",
+            metavar="PART,...",
+            show_default=False,
+        ),
+    )
+    judges: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "Two or more that judge each episode of the arm atlas: models, or rule:grounded, rule:sure, review (the "
+            "teacher's).",
+            metavar="JUDGE,...",
+            show_default=False,
+        ),
+    )
+    arbiter: str = field(
+        default="review", metadata=option("Who decides where the judges differ or are unsure: a judge as above.")
+    )
+    reward: str = field(
+        default="env",
+        metadata=option(
+            "What the arm atlas learns from: the environment's score, and the judges' where it gives none; or the "
+            "judges' alone.",
+            choices=("env", "judged"),
+        ),
+    )
+    distiller: str | None = field(
+        default=None, metadata=option("A model that distils in the arm atlas. [default: the benchmark's rules]")
     )
     share: float | None = field(
         default=None,
@@ -168,7 +224,13 @@ class BenchOptions:
     max_steps: int | None = field(
         default=None, metadata=option("Actions per episode. [default: the benchmark's]", "apart", least=1)
     )
-    embedder: str = field(default="minilm", metadata=option("minilm, hash, or sentence-transformers/NAME.", "always"))
+    embedder: str = field(
+        default="minilm", metadata=option("minilm, hash, or sentence-transformers/NAME or FOLDER.", "always")
+    )
+    index: str = field(
+        default="auto",
+        metadata=option("What memories are searched by: auto, exact, faiss, chroma, or chroma://HOST:PORT."),
+    )
     concurrency: int = field(default=8, metadata=option("Episodes in flight.", "no", least=1))
     budget_dollars: float | None = field(
         default=None, metadata=option("Of the whole run; resume with more to go on.", "no", least=0)
@@ -176,8 +238,22 @@ class BenchOptions:
     budget_tokens: int | None = field(default=None, metadata=option("Of the whole run.", "no", least=0))
     episode_dollars: float | None = field(default=None, metadata=option("Of each episode.", "no", least=0))
     episode_tokens: int | None = field(default=None, metadata=option("Of each episode.", "no", least=0))
-    out: Path | None = field(
-        default=None, metadata=option("Run folder; an existing one is resumed.", "no", flags=("-o", "--out"))
+    ray: str | None = field(
+        default=None,
+        metadata=option(
+            "Play by workers of Ray: a cluster's HOST:PORT, or auto; alone, by workers on this machine.",
+            "no",
+            metavar="[ADDRESS]",
+            bare="local",
+        ),
+    )
+    out: str | None = field(
+        default=None,
+        metadata=option("Run: a folder or a URL; an existing one is resumed.", "no", flags=("-o", "--out")),
+    )
+    graph: bool = field(
+        default=False,
+        metadata=option("Play by the LangGraph graph: the same episodes, replies of models kept in a journal.", "no"),
     )
     retry_errors: bool = field(
         default=True,
@@ -214,25 +290,59 @@ class BenchOptions:
             how, value = each.metadata["option"].hashed, getattr(self, each.name)
             if how == "always" or (how == "changed" and value != each.default) or (how == "guided" and guided):
                 found[each.name] = list(value) if isinstance(value, tuple) else value
-        memory = str(self.memory.resolve()) if self.memory else None
+        from atlas.memory.backend import is_url, told
+
+        memory = str(self.memory) if self.memory else None
+        if memory is not None:
+            memory = told(memory) if is_url(memory) else str(Path(memory).resolve())
         lanes = self.rules.model_dump(mode="json", exclude_defaults=True)
-        return {**found, "memory": memory, "k": self.shown, "window": self.around, "lanes": lanes}
+        if self.foresight is not None:
+            from atlas.chances.foresight import Foresight
+
+            found["foresight"] = Foresight.load(self.foresight).digest
+        # Not where it is as it always was: runs from before there was the option are resumed.
+        recall = {} if self.every == "step" else {"recall": self.every}
+        return {**found, **recall, "memory": memory, "k": self.shown, "window": self.around, "lanes": lanes}
 
     @property
     def shown(self) -> int:
         """Demonstrations per step, or per episode."""
-        return self.k or (40 if self._copies else 6 if self.every == "step" else 1)
+        return self.k or (40 if self._copies else 6 if self.every == "step" else self._tuned or 1)
 
     @property
     def every(self) -> Every:
         """How often demonstrations are looked for."""
-        return "episode" if self.recall == "episode" else "step"
+        return "episode" if (self.recall or ("episode" if self._tuned else "step")) == "episode" else "step"
+
+    @property
+    def _tuned(self) -> int | None:
+        """Demonstrations for an episode that ``atlas models tune`` found best for the student; None untuned."""
+        from atlas.models.readings import reading_of
+
+        found = reading_of(self.student)
+        return found.best.k if found is not None else None
 
     @property
     def around(self) -> int:
         """Steps around a match. The nearest-demonstration student reads whole trajectories; a prompt has room for
         windows."""
         return self.window if self.window is not None else (1_000 if self._copies else 5)
+
+    @property
+    def reward_from(self) -> Reward:
+        return "judged" if self.reward == "judged" else "env"
+
+    def check_parts(self) -> None:
+        """Raises ConfigError for an ablation of something that is no part, and where a reward has nobody to give it."""
+        if unknown := [part for part in self.without if part not in PARTS]:
+            raise ConfigError(f"--without takes parts of the arm atlas, {', '.join(PARTS)}, not {unknown[0]!r}")
+        judging = self.judges if "judge" not in self.without else ()
+        if self.judges and len(self.judges) < 2:
+            raise ConfigError(f"--judges needs two or more to agree or differ: name another beside {self.judges[0]}")
+        if self.arbiter != BenchOptions.arbiter and not self.judges:
+            raise ConfigError("--arbiter decides where judges differ, and there are none: name some with --judges")
+        if self.reward == "judged" and not judging:
+            raise ConfigError("--reward judged learns from judges alone, and there are none: name some with --judges")
 
     @property
     def _copies(self) -> bool:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import click
 
 from atlas.errors import AtlasError, DataError
+from atlas.jsontext import read_json
 from atlas.memory.safety import Profile, found_by, scan
 from atlas.memory.safety_rules import RULES, SECRET
 
@@ -75,7 +76,7 @@ def _sizes(texts: Sequence[str]) -> tuple[int, int]:
 def read(path: Path) -> list[str]:
     """The texts of a file. Raises DataError for one that is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path.read_text(encoding="utf-8"))
         return [str(one["text"]) for one in found]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no list of texts ({error}): each is an object with a 'text'") from error

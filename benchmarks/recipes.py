@@ -266,6 +266,7 @@ def _do(job: Job, children: set[subprocess.Popen[bytes]]) -> str:
             children.discard(child)
         if code:
             return f"failed, see {log}"
+        job.made.parent.mkdir(parents=True, exist_ok=True)
         job.made.touch()
     except OSError as error:
         return f"failed: {error}"

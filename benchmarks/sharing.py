@@ -12,6 +12,7 @@ from atlas.runner import Job, Key
 from atlas.traces import Run
 from atlas.traces.claims import WAIT as WAIT
 from atlas.traces.claims import Claims
+from atlas.traces.place import Place, place_of
 from atlas.traces.reader import Results, StoredEpisode
 
 
@@ -21,10 +22,10 @@ class Shared:
     ``prices`` of the models, by name: what older builds left without dollars is counted by them.
     """
 
-    def __init__(self, folder: Path, prices: Mapping[str, Price | None] | None = None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | Place, prices: Mapping[str, Price | None] | None = None) -> None:
+        self._folder = place_of(folder)
         self._prices = prices or {}
-        self._results = Results(folder)
+        self._results = Results(self._folder)
         self._all: list[Episode] = []
         self._ids: set[str] = set()
         self._ends: dict[Key, list[str]] = {}
@@ -32,7 +33,7 @@ class Shared:
         self._before: list[StoredEpisode] | None = None
         self.episodes: list[Episode] = []
         """The results so far, without those that were played again after an error."""
-        self.claims = Claims(folder, self._spent)
+        self.claims = Claims(self._folder, self._spent)
         self.look()
 
     @property
@@ -45,7 +46,9 @@ class Shared:
     @property
     def past(self) -> Usage:
         """What :attr:`before` used."""
-        return total(self._priced(s) for e in self.before for s in e.spend)
+        gone = Run(self._folder).pruned()
+        spends = [*(s for e in self.before for s in e.spend), *(gone.spend if gone else ())]
+        return total(map(self._priced, spends))
 
     def look(self) -> None:
         """Take in what has come since."""

@@ -37,6 +37,9 @@ class Suite(Protocol):
         who says what an episode was worth, in place of its environment (:func:`judge_of`)
     ``success_at: float``
         the score from which an episode is a success (:func:`success_at`)
+    ``answers_once: bool``
+        whether an episode ends with an answer, ``submit[...]``, and no action before it changes anything that lasts
+        (:func:`answers_once`)
     """
 
     @property
@@ -74,4 +77,10 @@ def judge_of(suite: Suite) -> Judge | None:
 def success_at(suite: Suite) -> float:
     """The score from which its episodes are successes: 1 where it does not say."""
     stated: float = getattr(suite, "success_at", 1.0)
+    return stated
+
+
+def answers_once(suite: Suite) -> bool:
+    """Whether the answer of its episodes can be held back: not where it does not say so."""
+    stated: bool = getattr(suite, "answers_once", False)
     return stated

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from atlas.benchmarks.alfworld.suite import HOMES, Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arm import Cast, Played, Stage
 from atlas.benchmarks.arms import ARMS, build
-from atlas.benchmarks.bench import MEMORY, Bench, spent
+from atlas.benchmarks.bench import Bench, spent
 from atlas.benchmarks.options import BenchOptions
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
@@ -96,7 +95,7 @@ async def test_random_routing_takes_the_share_of_the_cascade_wherever_it_stands(
 
 async def test_points_of_a_learning_curve_recall_the_first_demonstrations_only(tmp_path: Path) -> None:
     await bench(tmp_path / "run", arms=("icd@2", "icd", "icd@6"), n=1).run()
-    with DemonstrationStore(tmp_path / "run" / MEMORY, embedder="hash") as memory:
+    with DemonstrationStore(tmp_path / "run" / "memory.sqlite", embedder="hash") as memory:
         stored = [demo.id for demo in memory.all()]
     recalled: dict[str, set[str]] = {}
     for episode in Run(tmp_path / "run").episodes():
@@ -128,7 +127,7 @@ async def test_a_memory_given_is_used_and_added_to(tmp_path: Path) -> None:
         assert len(memory) == 6
     episodes = await bench(tmp_path / "second", arms=("icd",), n=1, demos=0, memory=store).run()
     assert [e.arm for e in episodes] == ["icd"]
-    assert not (tmp_path / "second" / MEMORY).exists()
+    assert not (tmp_path / "second" / "memory.sqlite").exists()
     with pytest.raises(ConfigError, match=r"icd@7 .* there are 6 at the most"):
         await bench(tmp_path / "third", arms=("icd@7",), n=1, demos=0, memory=store).run()
 
@@ -169,9 +168,7 @@ def killed(folder: Path, after: int, by: signal.Signals = signal.SIGKILL) -> str
     """Start the run as a process of its own, kill it once its trace has ``after`` more lines; its last words."""
     command = [sys.executable, "-c", "from atlas.cli import main; main()", *ARGUMENTS, *ARMS_USED, "-o", str(folder)]
     before = lines(folder)
-    # A parent in the background of a shell ignores SIGINT, and its children would inherit that.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=heard)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 60
         while lines(folder) < before + after and process.poll() is None and time.monotonic() < deadline:
@@ -226,7 +223,7 @@ async def test_an_interrupt_is_heard_though_no_model_ever_waits(tmp_path: Path) 
 @pytest.mark.parametrize("lost", [1, 3])
 async def test_a_kill_between_the_trace_and_the_memory_loses_no_demonstration(tmp_path: Path, lost: int) -> None:
     whole = await bench(tmp_path / "whole", arms=("icd@5", "online")).run()
-    with DemonstrationStore(tmp_path / "whole" / MEMORY, embedder="hash") as memory:
+    with DemonstrationStore(tmp_path / "whole" / "memory.sqlite", embedder="hash") as memory:
         demos = memory.all()
     cut = tmp_path / "cut"
     await bench(cut, arms=("icd@5", "online")).run()
@@ -235,10 +232,10 @@ async def test_a_kill_between_the_trace_and_the_memory_loses_no_demonstration(tm
     (cut / "trace.jsonl").write_bytes(b"".join(kept))
     for left in cut.glob("*.sqlite*"):
         left.unlink()
-    with DemonstrationStore(cut / MEMORY, embedder="hash") as memory:
+    with DemonstrationStore(cut / "memory.sqlite", embedder="hash") as memory:
         memory.add_many(demos[: 4 - lost])
     resumed = await bench(cut, arms=("icd@5", "online")).run()
-    with DemonstrationStore(cut / MEMORY, embedder="hash") as memory:
+    with DemonstrationStore(cut / "memory.sqlite", embedder="hash") as memory:
         assert [demo.id for demo in memory.all()] == [demo.id for demo in demos]
     assert outcomes(resumed) == outcomes(whole)
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import click
@@ -15,22 +16,35 @@ import pytest
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arm import Cast, Stage
 from atlas.benchmarks.arms import ARMS, build, played, readers
-from atlas.benchmarks.growing import Growing
+from atlas.benchmarks.growing import After, Growing
 from atlas.benchmarks.library import Library
 from atlas.benchmarks.options import BenchOptions
+from atlas.book import Unrecorded
+from atlas.budget import Meter
 from atlas.cli import main
 from atlas.cli.bench import command as bench
 from atlas.cli.bench_excytin import command as excytin
 from atlas.cli.bench_options import check_read
+from atlas.cli.judging import judge_named
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError
+from atlas.evaluators import EnsembleJudge
+from atlas.evaluators.review import ReviewJudge
+from atlas.evaluators.verdict import Judge
 from atlas.memory import Memory
+from atlas.memory.distil import Distiller
+from atlas.memory.distil_model import ModelDistiller
+from atlas.testing import ScriptedModel
+from atlas.traces.place import place_of
+from tests.chances_fixtures import foresight, selector
 from tests.memory_fixtures import demo
 
 HERE = Path(__file__).parent.parent
 alfworld = bench.commands["alfworld"]
 CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
-OPTIONS = BenchOptions(embedder="hash", share=0.5)
+OPTIONS = BenchOptions(embedder="hash", share=0.5, judges=("rule:grounded", "rule:sure"))
+FORESIGHT = Path(mkdtemp()) / "foresight.json"
+foresight().save(FORESIGHT)
 CHANGED: dict[str, Any] = {
     "trials": 0.5,
     "guidance_tokens": 77,
@@ -45,6 +59,12 @@ CHANGED: dict[str, Any] = {
     "lane_dollars": ("coach=1",),
     "window": 9,
     "share": 0.1,
+    "without": ("plans",),
+    "judges": ("rule:sure", "rule:grounded"),
+    "arbiter": "another",
+    "reward": "judged",
+    "distiller": "another",
+    "foresight": FORESIGHT,
 }
 """Option that only some arms read -> another value of it."""
 
@@ -53,11 +73,20 @@ def config(arm: str, folder: Path, options: BenchOptions) -> object:
     """What determines the decisions of ``arm``."""
     stage = Stage(CAST, options, share=options.share)
     if ARMS[arm].grows:
-        with Growing(played(arm), stage, folder / f"{arm}.sqlite") as growing:
-            return growing.policy.config()
+        after = After(Unrecorded(), place_of(folder), Meter(None), *_learning(options)) if ARMS[arm].distils else None
+        with Growing(played(arm), stage, folder / f"{arm}.sqlite", after) as growing:
+            return growing.config()
     with Memory(":memory:", "hash", window=options.around) as memory:
         memory.add(demo(1))
         return build(arm, replace(stage, memory=memory, library=Library(memory, ()))).config()
+
+
+def _learning(options: BenchOptions) -> tuple[Distiller, Judge]:
+    """Who distils and who judges in the arm atlas; models are stood in for."""
+    distiller = ModelDistiller(ScriptedModel("", name=options.distiller or "a model"))
+    judges = [judge_named(name, CAST.teacher) for name in options.judges]
+    arbiter = ReviewJudge(ScriptedModel("", name=options.arbiter))
+    return distiller, EnsembleJudge(judges, arbiter)
 
 
 @pytest.mark.parametrize("option", CHANGED)
@@ -120,7 +149,9 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             yield document.name, shlex.split(found.replace(",...", ""), comments=True)[2:]
 
 
-def test_the_commands_of_the_documents_are_accepted() -> None:
+def test_the_commands_of_the_documents_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    selector("student", "cascade", "teacher").save("pick.json")
     found = list(commands())
     assert len(found) > 20
     for document, (name, *arguments) in found:

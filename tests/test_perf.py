@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from atlas.benchmarks.perf import Table, against, concurrency, orchestration, watch
+from atlas.benchmarks.perf import Table, against, concurrency, orchestration, stores, watch
 from atlas.benchmarks.perf.__main__ import main
 from atlas.benchmarks.perf.against import Pair, earlier, table
 from atlas.benchmarks.perf.instant import InstantDemos, InstantHome, InstantModel
 from atlas.benchmarks.perf.measured import COLLECTOR
 from atlas.errors import ConfigError
 from atlas.records import Ask, Prompt, View
+from tests import postgres_server
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY: dict[str, dict[str, object]] = {
@@ -244,6 +245,20 @@ def test_the_ways_to_a_hosted_model_are_measured_side_by_side() -> None:
     assert all(float(str(row[2])) > 0 for row in found.rows)
 
 
+@pytest.mark.slow
+def test_a_run_that_has_grown_is_measured_beside_one_file(tmp_path: Path) -> None:
+    from atlas.benchmarks.perf import traces
+    from atlas.traces.packing import pack
+    from atlas.traces.place import TRACE, log_hash, place_of
+
+    made = traces.measure(400, tmp_path)
+    assert made.columns[1:] == ("one file", "segments", "packed") and made.aims[0].met
+    assert len(made.rows) == 9 and all(None not in row for row in made.rows[4:])
+    assert pack(place_of(tmp_path / "packed" / "run")).segments > 3
+    grown = [log_hash(place_of(tmp_path / name / "run").log(TRACE)) for name in ("segments", "packed")]
+    assert grown[0] == grown[1]
+
+
 # --- servers ----------------------------------------------------------------------------------------------------------
 
 
@@ -284,3 +299,32 @@ def test_a_peer_that_cannot_be_installed_or_started_is_one_sentence(
         serve_peers.portkey(tmp_path)
     with pytest.raises(ConfigError, match="x did not start"), serve_peers.running("x", [sys.executable, "-c", ""], 9):
         raise AssertionError("it takes no connections")
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_stores_are_measured_beside_each_other_where_there_is_a_server(
+    server: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "PROCESSES", 2)
+    monkeypatch.delenv(stores.SERVER, raising=False)
+    if server:
+        monkeypatch.setenv(stores.SERVER, postgres_server.server())
+    found = stores.measure(added=3, windows=60, asked=3, each=2)
+    rows = {str(row[0]): row[1:] for row in found.rows}
+    assert rows["the same, updates lost"] == (0.0, 0.0 if server else None)
+    assert all(isinstance(row[0], float) for what, row in rows.items() if "copying" not in what)
+    assert all(isinstance(row[1], float) for row in rows.values()) or not server
+    assert bool(found.aims) is server and (stores.SERVER in found.note) is not server
+
+
+def test_the_right_family_is_counted_by_embedder_and_index() -> None:
+    from atlas.benchmarks.perf.families import measure
+    from atlas.records import Task
+
+    verbs = {"heat": "put a hot {} in fridge", "cool": "put a cool {} in microwave", "light": "look at {} under lamp"}
+    things = ("apple", "egg", "mug", "plate", "potato", "tomato", "bread", "cup")
+    kept = [Task(id=f"{f}-{t}", goal=g.format(t), family=f) for f, g in verbs.items() for t in things]
+    asked = [Task(id=f"new-{f}", goal=g.format("pan"), family=f) for f, g in verbs.items()]
+    (row,) = measure(kept, asked, ["hash"], ["exact"])
+    assert (row["first_right"], row["six_right"], row["queries"], row["demos"]) == (1.0, 1.0, 3, 24)
+    assert row["chance"] == pytest.approx(1 / 3, abs=0.001)

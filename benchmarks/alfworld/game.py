@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from atlas.errors import DataError
+from atlas.jsontext import read_json
 from atlas.records import Record
 
 _TASK = re.compile(r"Your task is to:(?P<goal>[^\"]*)\"")
@@ -45,7 +46,7 @@ class Game(Record):
         """
         path = Path(path)
         try:
-            data = json.loads(path.read_bytes())
+            data = read_json(path.read_bytes())
         except OSError as error:
             raise DataError(f"cannot read the game file {path}: {error.strerror}") from error
         except ValueError as error:

@@ -8,7 +8,6 @@ the query) and ``[{... | ...}]`` (the same, as a list with separators). `render.
 from __future__ import annotations
 
 import ast
-import json
 import re
 import textwrap
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from atlas.errors import DataError
+from atlas.jsontext import read_json
 
 Placeholder = tuple[str, str]
 """Name and type of a variable of a query; both together are its identity, as in TextWorld."""
@@ -151,7 +151,7 @@ def _action_text(name: str, fields: Mapping[str, str]) -> ActionText:
 def _read_rules(block: str) -> dict[str, Any]:
     lines = (line for line in textwrap.dedent(block).split("\n") if not line.lstrip().startswith("#"))
     try:
-        rules = json.loads("\n".join(lines))
+        rules = read_json("\n".join(lines))
     except ValueError as error:
         raise DataError(f"a rule block of the grammar is not JSON ({error})") from error
     if not isinstance(rules, dict):

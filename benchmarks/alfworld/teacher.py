@@ -19,6 +19,8 @@ class ScriptedExpert:
 
     name = "scripted-expert"
     shares_prompt = False
+    scripted = True
+    """It writes no prose on demand: nobody distils by it."""
 
     def __init__(self, *, price: Price | None = None) -> None:
         self.price: Price = price or STATED_PRICE

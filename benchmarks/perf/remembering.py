@@ -27,7 +27,7 @@ def memory(added: int = 200, windows: int = 10_000, asked: int = 200) -> dict[st
     found = {}
     for what, apart in ("adding what is new", True), ("adding the same for another task", False):
         with tempfile.TemporaryDirectory() as folder, DemonstrationStore(Path(folder) / "m.db", "hash") as store:
-            made = [_demo(number, apart) for number in range(added + 20)]
+            made = [demonstration(number, apart) for number in range(added + 20)]
             found[what] = _each(store.add, made, 20)
     for name, generate in DATA.items():
         embedder = Remembering(HashEmbedder(384))
@@ -60,7 +60,8 @@ def _each(do: Callable[[T], object], given: Sequence[T], warming: int) -> float:
     return 1e3 * median(seconds[warming:])
 
 
-def _demo(number: int, apart: bool, steps: int = 12) -> Demonstration:
+def demonstration(number: int, apart: bool, steps: int = 12) -> Demonstration:
+    """One of a task of its own; what it says is said by no other where ``apart``."""
     place = number if apart else 0
     made = (
         DemoStep(

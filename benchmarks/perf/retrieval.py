@@ -1,19 +1,22 @@
 """Retrieval latency and recall against exact search, and against plain numpy, by size of the memory.
 
     python -m atlas.benchmarks.perf.retrieval [--sizes 1000,10000,100000] [--json]
+    python -m atlas.benchmarks.perf.retrieval --sizes 100000,1000000 --files FOLDER
 
 A query is a whole ``store.search``: version check, scoring of all keys, ranking, windows. Embedding the query's
 texts is left out. ``household`` repeats its texts as games do; ``distinct`` never repeats one, which is the worst case
-for every short cut; ``--memory FILE`` takes a real memory, and queries made of its own steps.
+for every short cut; ``--files`` searches memories in files, each way in a process of its own; ``--memory FILE`` takes
+a real memory, and queries made of its own steps.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import util
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -21,13 +24,15 @@ import numpy as np
 
 from atlas.benchmarks.perf.retrieval_data import DATA
 from atlas.benchmarks.perf.table import machine
-from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, load_embedder
+from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse, load_embedder
+from atlas.memory.backend import existing
 from atlas.memory.index import demo_texts, query_texts
 from atlas.memory.vectors import Floats
 from atlas.protocols import Embedder
 from atlas.records import Task, Turn, View
 
 K = 6
+_PART = 500
 KEYS = ("goal", "plan", "thought", "observation")
 Row = dict[str, object]
 Scores = list[float]
@@ -49,7 +54,7 @@ class Remembering:
         self._known.clear()
 
 
-def queries(demos: list[Demonstration], count: int, seed: int = 0) -> list[View]:
+def queries(demos: Sequence[Demonstration], count: int, seed: int = 0) -> list[View]:
     """Views in the middle of tasks like those of ``demos``: goal, plan and step come from three of them."""
     rng = np.random.default_rng(seed)
     made = []
@@ -62,17 +67,28 @@ def queries(demos: list[Demonstration], count: int, seed: int = 0) -> list[View]
     return made
 
 
-def plain_numpy(demos: list[Demonstration], embedder: Embedder) -> Callable[[View], Scores]:
-    """What one writes first: a row for every place of every key, all of them multiplied at every query."""
-    tables: dict[str, Floats] = {}
-    present: dict[str, Floats] = {}
-    for key in KEYS:
-        texts = [text for demo in demos for text in demo_texts(demo, key)]
-        tables[key] = np.concatenate([embedder.embed(texts[i : i + 8192]) for i in range(0, len(texts), 8192)])
-        present[key] = np.array([bool(text) for text in texts], np.float32)
-    lengths = np.array([len(demo.steps) for demo in demos])
+def plain_numpy(
+    demos: Sequence[Demonstration], embedder: Embedder, asking: Embedder | None = None
+) -> Callable[[View], Scores]:
+    """What one writes first: a row for every place of every key, all of them multiplied at every query.
+
+    ``embedder`` is asked for the rows, ``asking``, where it is another, for the vectors of a query.
+    """
+    about = [(len(demo.steps), demo.task_id) for demo in demos]
+    lengths, tasks = np.array([length for length, _ in about]), np.array([task for _, task in about])
     starts = np.cumsum(lengths) - lengths
-    tasks = np.array([demo.task_id for demo in demos])
+    sizes = {key: len(lengths) if key in KEYS[:2] else int(lengths.sum()) for key in KEYS}
+    tables = {key: np.empty((size, embedder.dim), np.float32) for key, size in sizes.items()}
+    present = {key: np.empty(size, np.float32) for key, size in sizes.items()}
+    at = dict.fromkeys(KEYS, 0)
+    for first in range(0, len(demos), _PART):
+        part = demos[first : first + _PART]
+        for key in KEYS:
+            texts = [text for demo in part for text in demo_texts(demo, key)]
+            rows = slice(at[key], at[key] + len(texts))
+            tables[key][rows] = embedder.embed(texts)
+            present[key][rows] = [bool(text) for text in texts]
+            at[key] = rows.stop
 
     def mean(query: dict[str, Floats], keys: tuple[str, ...]) -> Floats:
         shared = [key for key in keys if key in query]
@@ -81,7 +97,7 @@ def plain_numpy(demos: list[Demonstration], embedder: Embedder) -> Callable[[Vie
 
     def search(view: View) -> Scores:
         texts = query_texts(view, KEYS)
-        query = dict(zip(texts, embedder.embed(list(texts.values())), strict=True))
+        query = dict(zip(texts, (asking or embedder).embed(list(texts.values())), strict=True))
         totals = mean(query, KEYS[:2]) + np.maximum.reduceat(mean(query, KEYS[2:]), starts)
         totals[tasks == view.task.id] = -np.inf
         return sorted(totals[np.argpartition(totals, -K)[-K:]].tolist(), reverse=True)
@@ -123,23 +139,13 @@ def measure(name: str, demos: list[Demonstration], embedder: Embedder, count: in
     shape = {"data": name, "windows": sum(len(demo.steps) for demo in demos), "trajectories": len(demos)}
     shape["texts"] = sum(len({t for demo in demos for t in demo_texts(demo, key)}) for key in KEYS)
     baseline, reference = timed(plain_numpy(demos, embedder), asked)
-    base = float(np.median(baseline.wall))
+    base = median(baseline.wall)
 
-    def row(how: str, times: Times, found: list[Scores], load: float) -> Row:
-        p50, p99 = np.percentile(times.wall, [50, 99])
-        return {
-            **shape,
-            "search": how,
-            "p50_ms": round(float(p50), 3),
-            "p99_ms": round(float(p99), 3),
-            "cpu_ms": round(float(np.median(times.cpu)), 3),
-            "times_faster": round(base / float(p50), 1),
-            "recall": round(recall(found, reference), 4),
-            "index_s": round(load, 2),
-        }
+    def row(how: str, times: Times, found: list[Scores], made: float) -> Row:
+        return figures(shape, how, times, found, made, reference, base)
 
     yield row("plain numpy", baseline, reference, 0.0)
-    for index in ("exact", "auto", "chroma") if chroma else ("exact", "auto"):
+    for index in ("exact", *(("faiss",) if coarse.installed() else ()), "auto", *(("chroma",) if chroma else ())):
         with DemonstrationStore(":memory:", embedder=embedder, index=index) as store:
             store.add_many(demos)
             start = time.perf_counter()
@@ -147,6 +153,33 @@ def measure(name: str, demos: list[Demonstration], embedder: Embedder, count: in
             load = time.perf_counter() - start
             times, found = timed(partial(_scores, store), asked)
             yield row(index, times, found, load)
+
+
+def figures(
+    shape: Mapping[str, object],
+    how: str,
+    times: Times,
+    found: list[Scores],
+    made: float,
+    reference: list[Scores],
+    base: float,
+) -> Row:
+    """A row: ``reference`` is what plain numpy finds, ``base`` the milliseconds that it takes."""
+    p50, p99 = np.percentile(times.wall, [50, 99])
+    return {
+        **shape,
+        "search": how,
+        "p50_ms": round(float(p50), 3),
+        "p99_ms": round(float(p99), 3),
+        "cpu_ms": round(median(times.cpu), 3),
+        "times_faster": round(base / float(p50), 1),
+        "recall": round(recall(found, reference), 4),
+        "made_s": round(made, 2),
+    }
+
+
+def median(values: list[float]) -> float:
+    return float(np.median(values))
 
 
 def _scores(store: DemonstrationStore, view: View) -> Scores:
@@ -172,23 +205,45 @@ def show(rows: list[Row]) -> None:
 @click.command()
 @click.option("--sizes", default="1000,10000,100000", show_default=True, help="Step windows, comma-separated.")
 @click.option("--queries", "count", default=200, show_default=True)
-@click.option("--memory", type=click.Path(exists=True), help="Measure on a real memory instead.")
+@click.option("--memory", help="FILE or URL: measure on a real memory instead.")
 @click.option(
     "--embedder", default="hash", show_default=True, help="hash (384-d here), minilm, sentence-transformers/..."
 )
+@click.option(
+    "--files",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Make the memories in this folder, and search them from processes of their own, whose memory is counted.",
+)
+@click.option("--data", type=click.Choice(list(DATA)), help="Only these.")
 @click.option("--chroma/--no-chroma", default=True, show_default=True, help="Chroma too, where it is installed.")
 @click.option("--json", "as_json", is_flag=True)
-def main(sizes: str, count: int, memory: str | None, embedder: str, chroma: bool, as_json: bool) -> None:
+def main(
+    sizes: str,
+    count: int,
+    memory: str | None,
+    embedder: str,
+    files: Path | None,
+    data: str | None,
+    chroma: bool,
+    as_json: bool,
+) -> None:
     """Retrieval latency and recall by size of the memory."""
     model = Remembering(HashEmbedder(384) if embedder == "hash" else load_embedder(embedder))
     rows: list[Row] = []
     chroma = chroma and util.find_spec("chromadb") is not None
     if memory:
-        with DemonstrationStore(memory, embedder=model) as store:
+        with DemonstrationStore(existing(memory), embedder=model) as store:
             rows.extend(measure("memory", store.all(), model, count, chroma))
     else:
         for size in (int(size) for size in sizes.split(",")):
             for name, generate in DATA.items():
+                if data not in (None, name):
+                    continue
+                if files is not None:
+                    from atlas.benchmarks.perf import retrieval_apart as apart
+
+                    rows.extend(apart.measure(name, size, files, count, apart.ways(chroma and name == "household")))
+                    continue
                 # Chroma inserts some hundreds of texts a second, and the distinct ones are two per window.
                 rows.extend(measure(name, generate(size), model, count, chroma and name == "household"))
                 model.forget()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _VERBS = ("put a {t} in {p}.", "put a hot {t} in {p}.", "put a cool {t} in {p}."
           "look at {t} under the desklamp.", "put two {t} in {p}.")  # fmt: skip
 
 
-def household(windows: int, seed: int = 0) -> list[Demonstration]:
+def household(windows: int, seed: int = 0) -> Iterator[Demonstration]:
     """A search from place to place, each holding up to three things.
 
     Harder than the official games: there half of all observations are distinct (13,938 in 29,092 expert steps).
@@ -52,7 +52,7 @@ def household(windows: int, seed: int = 0) -> list[Demonstration]:
     return _fill(windows, rng, one)
 
 
-def distinct(windows: int, seed: int = 0) -> list[Demonstration]:
+def distinct(windows: int, seed: int = 0) -> Iterator[Demonstration]:
     """Sentences of random words, none of them twice."""
     rng = np.random.default_rng(seed)
     syllables = [a + b for a in "bcdfghjklmnprstvwz" for b in "aeiou"]
@@ -68,14 +68,20 @@ def distinct(windows: int, seed: int = 0) -> list[Demonstration]:
     return _fill(windows, rng, one)
 
 
-DATA: dict[str, Callable[[int], list[Demonstration]]] = {"household": household, "distinct": distinct}
+STREAMS: dict[str, Callable[[int], Iterator[Demonstration]]] = {"household": household, "distinct": distinct}
+"""By name, as many windows as are asked for, one trajectory after the other."""
 
 
-def _fill(windows: int, rng: np.random.Generator, one: Callable[[int, int], Demonstration]) -> list[Demonstration]:
-    demos: list[Demonstration] = []
-    left = windows
+def _all(stream: Callable[[int], Iterator[Demonstration]]) -> Callable[[int], list[Demonstration]]:
+    return lambda windows: list(stream(windows))
+
+
+DATA = {name: _all(stream) for name, stream in STREAMS.items()}
+
+
+def _fill(windows: int, rng: np.random.Generator, one: Callable[[int, int], Demonstration]) -> Iterator[Demonstration]:
+    number, left = 0, windows
     while left:
         steps = min(left, int(rng.integers(5, 26)))
-        demos.append(one(len(demos), steps))
-        left -= steps
-    return demos
+        yield one(number, steps)
+        number, left = number + 1, left - steps

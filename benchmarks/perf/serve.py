@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -170,7 +170,7 @@ def _row(ways: Sequence[Way], requests: int, clients: int, stream: bool, rounds:
             way.ask(max(requests // 10, 2 * clients), clients, stream, PACE, f"paced {number} {clients} {stream}")
 
 
-def _held(server: Server, requests: int) -> list[float]:
+def _held(server: Server, requests: int, said: Callable[[str], object] | None = None) -> list[float]:
     """Megabytes of a server before and after each part of so many requests, each a conversation of its own."""
     sizes = [peers.megabytes(server.pid)]
     for part in range(PARTS):
@@ -184,6 +184,8 @@ def _held(server: Server, requests: int) -> list[float]:
             )
         )
         sizes.append(peers.megabytes(server.pid))
+        if said is not None:
+            said(f"{(part + 1) * requests // PARTS:,} requests: {sizes[-1] or 0:.1f} MB resident")
     return [size for size in sizes if size is not None]
 
 
@@ -221,23 +223,42 @@ def provider() -> Iterator[int]:
 def load(wanted: Load) -> Seen:
     """What the clients of a process of their own saw."""
     command = [sys.executable, "-m", "atlas.benchmarks.perf.serve_load", "load", wanted.model_dump_json()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ConfigError(f"the clients of a measurement failed ({done.stderr.strip()[-300:]}): free the machine")
-    return Seen.model_validate_json(done.stdout)
+    # A file: of what is long a pipe has had but the beginning, now and then, under a busy machine.
+    with tempfile.TemporaryFile() as said:
+        done = subprocess.run(command, stdout=said, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise ConfigError(f"the clients of a measurement failed ({done.stderr.strip()[-300:]}): free the machine")
+        said.seek(0)
+        return Seen.model_validate_json(said.read())
+
+
+def measure_held(requests: int) -> Table:
+    """What memory ``atlas serve`` holds, alone: after each tenth of ``requests``, each a conversation of its own."""
+    with tempfile.TemporaryDirectory() as scratch, provider() as port, peers.atlas(port, Path(scratch)) as server:
+        sizes = _held(server, requests, lambda text: click.echo(text, err=True))
+    rows = [(round(part * requests / PARTS), round(size, 1)) for part, size in enumerate(sizes)]
+    return Table(
+        name="serve",
+        title="Memory of atlas serve",
+        columns=("requests", "resident MB"),
+        rows=tuple(rows),
+        aims=tuple(_flat(sizes)),
+        note=f"{requests:,} requests of 32 clients, each the beginning of an episode; at most 1,000 are open.",
+    )
 
 
 @click.command()
+@click.option("--memory", is_flag=True, help="Only what memory atlas serve holds, over --held requests.")
 @click.option("--requests", type=click.IntRange(1), default=2000, show_default=True, help="In each round.")
 @click.option("--held", type=click.IntRange(10), default=100_000, show_default=True, help="For memory.")
 @click.option("--clients", type=click.IntRange(1), multiple=True, help="May be repeated.  [default: 1, 32, 256]")
-def main(requests: int, held: int, clients: tuple[int, ...]) -> None:
+def main(memory: bool, requests: int, held: int, clients: tuple[int, ...]) -> None:
     """The same with other numbers."""
     from atlas.benchmarks.perf.__main__ import show
     from atlas.benchmarks.perf.table import machine
 
     where = machine()
-    show(measure(requests, held, clients or CLIENTS))
+    show(measure_held(held) if memory else measure(requests, held, clients or CLIENTS))
     click.echo(f"Measured on {where}.")
 
 

@@ -1,0 +1,149 @@
+"""kill -9 at random moments of runs and of each command that writes, and what the same command makes of it then.
+
+What a command leaves, when it was killed and called again until it had done its work, is compared with what it leaves
+undisturbed: results, steps and dollars of a run, all that a memory holds, every file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from atlas.benchmarks.perf.table import Aim, Cell, Table
+from atlas.benchmarks.reliability import children, kills_serve
+from atlas.benchmarks.reliability.children import Failed
+from atlas.benchmarks.reliability.plan import SERVER, Plan, scratch, server
+from atlas.benchmarks.reliability.works import WORKS, Work, Wrong, copied
+
+USUAL = 20
+_AGAIN = 0.5
+"""The chance that what goes on after a kill is killed as well."""
+_LATE = 1.1
+"""Kills are drawn from so many times what the command takes, as it takes longer now and then."""
+
+
+def measure(plan: Plan) -> Table:
+    """``plan.n`` kills of each."""
+    rows: list[tuple[Cell, ...]] = []
+    notes = []
+    left = sum(plan.wanted(name) for name in (*(work.name for work in WORKS), *kills_serve.PLACES))
+    for work in WORKS:
+        if not plan.wanted(work.name):
+            continue
+        left -= 1
+        if needed := missing(work):
+            notes.append(f"{work.name}: not measured, it needs {needed}")
+        elif plan.late:
+            notes.append(f"{work.name}: not measured, the time was over")
+        else:
+            rows.append(_row(work, plan.part(left + 1)))
+    for name, place in kills_serve.PLACES.items():
+        if not plan.wanted(name):
+            continue
+        left -= 1
+        if place and server() is None:
+            notes.append(f"{name}: not measured, it needs {SERVER}")
+        elif plan.late:
+            notes.append(f"{name}: not measured, the time was over")
+        else:
+            rows.append(kills_serve.row(name, place, plan.part(left + 1)))
+    wrong = sum(int(row[4] or 0) for row in rows)
+    return Table(
+        name="kills",
+        title="kill -9 at random moments",
+        columns=("what", "undisturbed s", "kills", "finished", "not as undisturbed", "paid, in no account", "first"),
+        rows=tuple(rows),
+        aims=(Aim(what="outcomes that are not the undisturbed one's", limit=0, measured=float(wrong)),),
+        note=". ".join(
+            [
+                "Killed and called again until it has done its work; 'finished': how often it had",
+                "Compared are results, steps and dollars of each episode, everything a memory holds, every file",
+                "Of a server: what it had answered and acknowledged, at each kill and at the end, and what its "
+                "provider billed beside what the run knows: what was under way may be billed and in no account",
+                *notes,
+            ]
+        ),
+    )
+
+
+def missing(work: Work) -> str:
+    """What is needed to measure it and is not there; empty where nothing is."""
+    for module in work.needs:
+        if importlib.util.find_spec(module) is None:
+            return f"the package {module}"
+    return SERVER if "psycopg" in work.needs and server() is None else ""
+
+
+def _row(work: Work, plan: Plan) -> tuple[Cell, ...]:
+    wanted, chance = plan.size(USUAL), plan.chance(work.name)
+    with scratch() as root, own_settings():
+        template = root / "template"
+        template.mkdir()
+        (template / "place").touch()
+        children.load(work.loads)
+        work.prepare(template)
+        with work.place() as place:
+            folder = copied(template, root / "plain", place)
+            seconds = children.run(work.work(folder), folder, root / "plain.said", work.codes)
+            right = work.outcome(folder)
+        kills = finished = 0
+        wrong: list[str] = []
+        while kills < wanted and not plan.late:
+            with work.place() as place:
+                folder = copied(template, root / f"at-{finished}", place)
+                said = root / f"at-{finished}.said"
+                try:
+                    for went in _kills(work, folder, said, seconds, chance, wanted - kills):
+                        kills += went
+                    children.run(work.work(folder), folder, said, work.codes)
+                    left = work.outcome(folder)
+                    if left != right:
+                        wrong.append(differing(right, left))
+                except (Failed, Wrong) as error:
+                    wrong.append(str(error))
+                finished += 1
+            if finished % 5 == 0:
+                plan.said(f"{work.name}: {kills} of {wanted} kills, {len(wrong)} not as undisturbed")
+    return (work.name, round(seconds, 2), kills, finished, len(wrong), None, wrong[0][:200] if wrong else "")
+
+
+def _kills(work: Work, folder: Path, said: Path, seconds: float, chance: object, most: int) -> Iterator[bool]:
+    """Kill it once, and what goes on after it now and then; whether it was still at work."""
+    from random import Random
+
+    assert isinstance(chance, Random)
+    for _ in range(most):
+        went = children.killed(work.work(folder), folder, said, chance.uniform(0, _LATE * seconds), work.codes)
+        yield went
+        work.between(folder)
+        if chance.random() > _AGAIN:
+            return
+
+
+def differing(right: object, left: object) -> str:
+    """The first part of two outcomes that is not the same."""
+    if isinstance(right, list) and isinstance(left, list):
+        if len(right) != len(left):
+            return f"{len(left)} parts in place of {len(right)}"
+        for one, other in zip(right, left, strict=True):
+            if one != other:
+                return differing(one, other)
+    if isinstance(right, dict) and isinstance(left, dict):
+        names = [name for name in {**right, **left} if right.get(name) != left.get(name)]
+        return f"another {', '.join(names[:3])}"
+    return f"{left} in place of {right}"
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Names of models and keys are those of nobody else while this is measured."""
+    before = dict(os.environ)
+    os.environ["ATLAS_CONFIG"] = "config"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
