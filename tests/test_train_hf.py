@@ -155,7 +155,7 @@ def test_a_trained_base_is_saved_whole_and_plays(tiny: Path, tmp_path: Path, ran
     trainer = trained(base, tmp_path / "student", lr=1e-2 if rank else 3e-3)
     # It began near the log of 257 letters. Adapters can do little for embeddings that stay random.
     assert trainer._history[-1].held_out < (5.2 if rank else 3.3)
-    student = load(f"hf:{tmp_path / 'student'}", device="cpu")
+    student = load(f"hf:{tmp_path / 'student'}", device="cpu", dtype="float32")
     in_memory = base.model()
     for number in range(3):
         question = asked(episode(200 + number))

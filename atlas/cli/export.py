@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from atlas import tables
+from atlas.cli.number import Number
 from atlas.cli.progress import following
 from atlas.errors import ConfigError
 from atlas.export.formats import FORMATS
@@ -38,7 +39,7 @@ def _many(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
     default=None,
     help="Only successful episodes, or all; the sft formats take successful ones unless --min-score is given.",
 )
-@click.option("--min-score", type=float, help="Only episodes with at least this score.")
+@click.option("--min-score", type=Number(), help="Only episodes with at least this score.")
 @click.option("--judge", help="Scores of this judge (name, or beginning of its hash) from 'atlas regrade'.")
 @_many("--split", "splits", help="Only tasks of this split.")
 @_many("--actor", "actors", help="Only steps on which this actor acted: student or teacher.")
@@ -47,9 +48,9 @@ def _many(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
 @_many("--permitted", metavar="MODEL,...", help="Models whose terms allow training on their outputs (openai/* too).")
 @click.option("--permitted-only", is_flag=True, help="Leave out other models' words; training formats always do.")
 @_many("--without", help="Render prompts without these parts: demonstrations, pamphlets, advice, actions.")
-@click.option("--holdout", type=float, default=0.0, show_default=True, help="Share of tasks held out, by hash.")
+@click.option("--holdout", type=Number(), default=0.0, show_default=True, help="Share of tasks held out, by hash.")
 @click.option("--group", default="task", show_default=True, help="What the split keeps whole: task or family.")
-@click.option("--near", type=click.FloatRange(0), default=0.9, show_default=True, help="Similarity of near-duplicates.")
+@click.option("--near", type=Number(0), default=0.9, show_default=True, help="Similarity of near-duplicates.")
 @click.option("--keep-duplicates", is_flag=True, help="Keep exact and near-duplicates in training formats.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest instead of tables.")
 def command(

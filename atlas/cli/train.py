@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.number import Number
 from atlas.cli.progress import to_go
 from atlas.cli.stopping import Stopped, goes_on, typed_command
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from atlas.train.recipes import SftSuccess
+    from atlas.train.recipes import Reads, SftSuccess
     from atlas.train.trainer import Measured, Progress
     from atlas.trained.trajectory import Trajectory
 
@@ -49,15 +50,29 @@ RECIPES = (
     type=click.IntRange(min=1),
     help="End the schedule after so many tokens, whatever the recipe and the data: equal compute. Not with --epochs.",
 )
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate. [default: by the base]")
+@click.option("--lr", type=Number(min=0, min_open=True), help="Learning rate. [default: by the base]")
 @click.option("--lora", type=click.IntRange(min=1), help="Train adapters of this rank, not all weights.")
 @click.option("--recompute", is_flag=True, help="Language models: less memory, about a third more time.")
+@click.option("--form", type=click.Choice(["bare", "transcript"]), help="Language models: as what they read prompts.")
+@click.option(
+    "--with-demos",
+    metavar="MEMORY",
+    type=click.Path(path_type=Path),
+    help="Prompts with demonstrations of this memory, looked up once an episode: for a student that is to read them.",
+)
+@click.option("--k", type=click.IntRange(min=1), help="Demonstrations shown with --with-demos. [default: 1]")
+@click.option("--with-entries", is_flag=True, help="Prompts with the entries of pamphlets that the traces hold.")
+@click.option(
+    "--drop",
+    type=Number(0, 1),
+    help="Share of readings without the demonstrations, and without the entries. [default: 0.3]",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the weights and of the order of the data.")
 @click.option("--batch-tokens", default=3072, type=click.IntRange(min=64), show_default=True, help="With padding.")
-@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="End the schedule by the clock.")
+@click.option("--max-minutes", type=Number(min=0, min_open=True), help="End the schedule by the clock.")
 @click.option("--reward", help="Success in an environment while it trains: alfworld:SPLIT:N.")
 @click.option("--teacher", type=click.Path(path_type=Path), help="kd-whitebox: the folder of the student to copy.")
-@click.option("--alpha", type=float, help="Of rationale, redi and internalise. [default: 0.5, 0.8, 0.5]")
+@click.option("--alpha", type=Number(), help="Of rationale, redi and internalise. [default: 0.5, 0.8, 0.5]")
 @click.option("--joint", is_flag=True, help="internalise: from what --base itself played with pamphlets, won and lost.")
 @click.option("--select", type=click.Choice(["family", "uncertain"]), help="Draw what an epoch is made of.")
 @click.option(
@@ -108,6 +123,8 @@ def command(recipe: str, **options: Any) -> None:
     train, held_out = split(prepared)
     if options["games"]:
         train = _some(train, options["games"])
+    if options["with_demos"]:
+        train, held_out = _beside(options["with_demos"], options["k"] or 1, train, held_out)
     base = base_of(
         options["base"],
         train,
@@ -115,6 +132,7 @@ def command(recipe: str, **options: Any) -> None:
         seed=options["seed"],
         lora=options["lora"],
         recompute=options["recompute"],
+        form=options["form"],
     )
     settings = Settings(
         epochs=options["epochs"] or Settings.epochs,
@@ -193,6 +211,7 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
     from atlas.train import critic, guided, recipes
     from atlas.train.scratch import ScratchBase
 
+    reads = _reads(name, options)
     alpha = {} if options["alpha"] is None else {"alpha": options["alpha"]}
     if alpha and name not in ("rationale", "redi", "internalise"):
         raise ConfigError(f"{name} has no alpha: leave --alpha out")
@@ -202,7 +221,7 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
         raise ConfigError("--teacher FOLDER belongs to kd-whitebox, and kd-whitebox needs it")
     match name:
         case "escalations":
-            return recipes.Escalations()
+            return recipes.Escalations(reads)
         case "rationale":
             return recipes.Rationale(**alpha)
         case "redi":
@@ -217,7 +236,38 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
             return guided.OnPolicy()
         case "judge":
             return critic.StepOutcomes()
-    return recipes.SftSuccess()
+    return recipes.SftSuccess(reads)
+
+
+def _reads(name: str, options: dict[str, Any]) -> Reads | None:
+    """What the student is to read; None for nothing."""
+    from atlas.train.recipes import Reads
+
+    windows, entries = options["with_demos"] is not None, options["with_entries"]
+    if (windows or entries) and name not in ("sft-success", "escalations"):
+        raise ConfigError(
+            f"--with-demos and --with-entries belong to sft-success and escalations, not to {name}: leave them out"
+        )
+    if options["k"] and not windows:
+        raise ConfigError("--k counts the demonstrations of --with-demos: give that too, or leave it out")
+    if options["drop"] is not None and not (windows or entries):
+        raise ConfigError("--drop leaves out what --with-demos and --with-entries show: give one of them, or no --drop")
+    drop = Reads.drop if options["drop"] is None else options["drop"]
+    return Reads(windows, entries, drop) if windows or entries else None
+
+
+def _beside(memory: Path, k: int, *parts: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
+    """What is trained on and what is held out, with the demonstrations of ``memory``."""
+    from atlas.memory import Memory
+    from atlas.train.trajectories import shown
+
+    if not memory.exists():
+        raise ConfigError(f"there is no memory {memory}: give one that 'atlas bench' wrote, RUN/memory.sqlite")
+    with Memory(memory) as remembered:
+        train, held_out = (shown(part, remembered.demonstrations, k) for part in parts)
+    if not any(t.shown for t in train):
+        raise ConfigError(f"the memory {memory} has no demonstration for these tasks: give one with demonstrations")
+    return train, held_out
 
 
 def _player(base: str) -> str:

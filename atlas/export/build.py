@@ -12,7 +12,7 @@ from atlas.errors import ConfigError
 from atlas.export import duplicates, holdout, trl
 from atlas.export.clean import Cleaner
 from atlas.export.duplicates import Duplicates, States
-from atlas.export.folder import MANIFEST, Folder, file_hash
+from atlas.export.folder import MANIFEST, Folder
 from atlas.export.formats import FORMATS, Format, Sink, encoded
 from atlas.export.leaks import Shown
 from atlas.export.manifest import File, Manifest, Source, Tally
@@ -21,9 +21,10 @@ from atlas.export.rows import PARTS, Row, episode_rows
 from atlas.export.select import Filters, Scores, episode_permission_reason, episode_reason, row_reason
 from atlas.export.whole import Whole
 from atlas.records import Record, Task
+from atlas.traces.folder import FolderRun
+from atlas.traces.place import TRACE, log_hash
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.verdicts import VERDICTS
-from atlas.traces.writer import TRACE
 
 Seen = Callable[[int, int], None]
 """Called with how many episodes were looked at, and how many there are."""
@@ -73,7 +74,7 @@ def export(runs: Sequence[Run], out: str | Path, plan: ExportPlan, seen: Seen = 
     left to export, and StoreError for a damaged trace or a disk that cannot be written.
     """
     chosen = plan.check()
-    unique = list({run.folder.resolve(): run for run in runs}.values())
+    unique = list({_where(run): run for run in runs}.values())
     with Folder(out) as folder:
         found = [(run, run.episodes()) for run in unique]
         making = _Making(plan, chosen, chosen.sink(folder), [episode for _, episodes in found for episode in episodes])
@@ -274,11 +275,16 @@ def _manifest(plan: ExportPlan, making: _Making, folder: Folder, runs: Sequence[
     )
 
 
+def _where(run: Run) -> str:
+    """The same for one run, by whatever way its folder is named."""
+    return str(run.folder.resolve()) if isinstance(run.place, FolderRun) else run.path
+
+
 def _source(run: Run, plan: ExportPlan) -> Source:
-    verdicts = run.folder / VERDICTS
+    verdicts = log_hash(run.place.log(VERDICTS)) if plan.filters.judge else None
     return Source(
         run=run.name,
         config=str(run.manifest["config"]),
-        trace_sha256=file_hash(run.folder / TRACE),
-        verdicts_sha256=file_hash(verdicts) if plan.filters.judge and verdicts.is_file() else None,
+        trace_sha256=log_hash(run.place.log(TRACE)) or "",
+        verdicts_sha256=verdicts,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import BinaryIO, Self
 
 from atlas.errors import ConfigError, StoreError
 from atlas.folders import check_replaceable
+from atlas.jsontext import read_json
 
 MANIFEST = "manifest.json"
 
@@ -129,7 +129,7 @@ class Folder:
     def _written(self) -> set[str]:
         """The files that an earlier export wrote, by its manifest."""
         try:
-            manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json((self.path / MANIFEST).read_text(encoding="utf-8"))
             return {MANIFEST, *manifest["files"]} if {"atlas", "format"} <= manifest.keys() else set()
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return set()

@@ -42,7 +42,7 @@ from atlas.export.whole import results_of, shown_between
 from atlas.protocols import Recorder
 from atlas.records import Episode, Step, Task
 from atlas.redact import Cleaner
-from atlas.traces.events import Event, Tells
+from atlas.traces.events import Event, Resumed, Tells
 
 try:
     from opentelemetry.context import Context
@@ -123,6 +123,8 @@ class OtelLive:
     def tell(self, event: Event) -> None:
         if isinstance(self._then, Tells):
             self._then.tell(event)
+        if isinstance(event, Resumed):
+            self._open[event.episode] = event.time
 
     def close(self) -> None:
         """Send what waits. Never raises; what cannot be sent in time is lost."""

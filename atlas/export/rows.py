@@ -6,7 +6,6 @@ line). A row can be rendered with or without the parts that a later student shal
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from atlas.errors import DataError
 from atlas.export.permitted import Permissions, permissions
+from atlas.jsontext import read_json
 from atlas.prompts import REPLY_FORMAT
 from atlas.records import (
     INTERRUPTED,
@@ -271,7 +271,7 @@ def read_rows(path: str | Path) -> Iterator[Row]:
 
 def _parse(line: str, file: Path, number: int) -> Row:
     try:
-        return Row.model_validate(json.loads(line))
+        return Row.model_validate(read_json(line))
     except (ValueError, ValidationError) as error:
         raise DataError(
             f"{file}, line {number}, is no training row: make the file with 'atlas export RUN --format rows'"

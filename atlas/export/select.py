@@ -47,7 +47,7 @@ class Scores:
         self._verdicts: Mapping[str, float | None] | None = None
         if judge is None:
             return
-        lines = read_verdicts(run.folder)
+        lines = read_verdicts(run.place)
         fitting = {line.config: line.verdict.judge for line in lines if _names(judge, line.config, line.verdict.judge)}
         if len(fitting) != 1:
             known = ", ".join(sorted({f"{line.verdict.judge} ({line.config})" for line in lines})) or "none"

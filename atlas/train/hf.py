@@ -17,15 +17,19 @@ from typing import Any
 import torch
 
 from atlas.assets import say
-from atlas.errors import ConfigError, DataError, MissingExtra
+from atlas.errors import ConfigError, DataError, MissingExtra, ModelError
+from atlas.framing import untokened
 from atlas.models.chat import end_of_turn
+from atlas.models.fit import fit
 from atlas.models.hf import HF
 from atlas.models.hf_weights import load, whole
-from atlas.prompts import REPLY_FORMAT, reply_text
+from atlas.models.ranking import ranking_form
+from atlas.prompts import REPLY_FORMAT, examples_part, render, reply_text, transcript
+from atlas.records import BARE, TRANSCRIPT, Form, Prompt
 from atlas.train.base import Scores
 from atlas.train.packing import keeps_apart, lay
-from atlas.trained.student import ABOUT, write_folder
-from atlas.trained.trajectory import Trajectory
+from atlas.trained.student import ABOUT, FORM, write_folder
+from atlas.trained.trajectory import Trajectory, view_of
 from atlas.trained.vocabulary import Encoded
 
 DECAY = 0.01
@@ -52,13 +56,17 @@ class HFBase:
         context: int = 2048,
         lora: Lora | None = None,
         recompute: bool = False,
+        form: Form = BARE,
     ) -> None:
         """``context``: the longest sequence in tokens; longer episodes are cut into several, each with the task.
+
+        ``form``: how the prompts are written that it is to read: ``bare`` (its chat template) or ``transcript``.
 
         ``recompute``: keep what goes into each layer and compute the rest again for its gradients (arXiv 1604.06174),
         which takes less memory and about a third more time. ConfigError for a base that cannot.
         """
-        if not tokenizer.chat_template:
+        self.form = ranking_form(form)
+        if not tokenizer.chat_template and form == BARE:
             raise ConfigError(
                 f"the base {name} has no chat template, so nobody knows how it is talked to: choose one that was "
                 "trained for chat (its name mostly ends in -Instruct)"
@@ -72,11 +80,19 @@ class HFBase:
         self.lora = lora
         self.device = next(net.parameters()).device
         self._apart: bool | None = None
-        self._end = self._tokens(end_of_turn(self._template))[:1]
+        # What ends an action: its turn, or its line.
+        self._end = self._tokens(end_of_turn(self._template))[:1] if form == BARE else self._tokens("\n")[-1:]
 
     @classmethod
     def load(
-        cls, source: str, *, name: str = "", context: int = 2048, lora: Lora | None = None, recompute: bool = False
+        cls,
+        source: str,
+        *,
+        name: str = "",
+        context: int = 2048,
+        lora: Lora | None = None,
+        recompute: bool = False,
+        form: Form = BARE,
     ) -> HFBase:
         """A folder, a ``.gguf`` file (dequantised) or a name on the model hub; ``name`` is what it is told as later.
 
@@ -86,13 +102,17 @@ class HFBase:
         net, tokenizer = load(source, dtype="float32")
         net = whole(net)
         net.config.use_cache = False
-        return cls(net, tokenizer, name or Path(source).stem, context=context, lora=lora, recompute=recompute)
+        return cls(
+            net, tokenizer, name or Path(source).stem, context=context, lora=lora, recompute=recompute, form=form
+        )
 
     # --- sequences ----------------------------------------------------------------------------------------------------
 
     def encode(
         self, trajectory: Trajectory, rng: random.Random | None = None, *, guided: bool = False
     ) -> list[Encoded]:
+        if self.form == TRANSCRIPT:
+            return self._transcripts(trajectory, guided)
         head, turns = self._parts(trajectory)
         if guided:
             return [item for i in range(len(turns)) if any((item := self._noted(trajectory, i)).weights)]
@@ -115,7 +135,39 @@ class HFBase:
         found.append(Encoded(tokens, weights))
         return [item for item in found if any(item.weights)]
 
+    def _transcripts(self, trajectory: Trajectory, guided: bool) -> list[Encoded]:
+        """The episode as transcripts, cut where its player's would be: one, where it fits and no entries change."""
+        found: list[Encoded] = []
+        tokens: list[int] = []
+        weights: list[float] = []
+        for index, moment in enumerate(trajectory.moments):
+            prompt = render(view_of(trajectory, index), list_actions=False, form=TRANSCRIPT)
+            if guided:
+                prompt = prompt.replace(guidance=moment.guidance)
+            said = self._tokens(f" {moment.action}") + self._end
+            seen = self._read(prompt, self.context - len(said))
+            if seen[: len(tokens)] != tokens:
+                found.append(Encoded(tokens, weights))
+                tokens, weights = [], []
+            weights = [*weights, *[0.0] * (len(seen) - len(tokens)), *[moment.weight] * len(said)]
+            tokens = seen + said
+        return [item for item in (*found, Encoded(tokens, weights)) if any(item.weights)]
+
+    def _read(self, prompt: Prompt, room: int) -> list[int]:
+        """A transcript's tokens, at most ``room``: of one that is too long even without what can be left out, the
+        last."""
+
+        def tokens(shown: Prompt) -> list[int]:
+            return self._tokens(untokened(transcript(shown)))
+
+        try:
+            return tokens(fit(prompt, lambda p: len(tokens(p)), room, self.name, form=TRANSCRIPT))
+        except ModelError:
+            return _last(tokens(prompt), room)
+
     def encode_reason(self, trajectory: Trajectory, index: int) -> Encoded:
+        if self.form == TRANSCRIPT:
+            raise ConfigError("a transcript has no thoughts to learn: train it with another recipe, or without --form")
         head, turns = self._parts(trajectory)
         past = [part for seen, said, _ in turns[:index] for part in (*seen, *said)]
         seen = turns[index][0]
@@ -138,8 +190,9 @@ class HFBase:
         return Encoded(seen + said, [0.0] * len(seen) + [moment.weight] * len(said))
 
     def _opening(self, trajectory: Trajectory) -> list[dict[str, str]]:
+        head = (trajectory.stable or REPLY_FORMAT, examples_part(trajectory.shown, form=BARE))
         return [
-            {"role": "system", "content": trajectory.stable or REPLY_FORMAT},
+            {"role": "system", "content": "\n\n".join(filter(None, head))},
             {"role": "user", "content": f"Task: {trajectory.goal}\n\n{trajectory.moments[0].observation}"},
         ]
 
@@ -153,7 +206,7 @@ class HFBase:
             said = reply_text(moment.action)
             turns.append((self._between(turns, chat, before), self._tokens(said) + self._end, moment.weight))
             if after is not None:
-                before = self._template(chat) + said
+                before = self._template(chat) + untokened(said)
                 chat = [*chat, {"role": "assistant", "content": said}, {"role": "user", "content": after.observation}]
         return head, turns
 
@@ -170,6 +223,8 @@ class HFBase:
         return self._tokens(text[len(before) :])[1:]
 
     def _template(self, turns: list[dict[str, str]]) -> str:
+        # As its player reads them: see atlas.models.chat.plain_turns.
+        turns = [t if t["role"] == "system" else {**t, "content": untokened(t["content"])} for t in turns]
         text: str = self.tokenizer.apply_chat_template(
             turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
@@ -246,12 +301,13 @@ class HFBase:
         write_folder(folder, write)
 
     def model(self) -> HF:
-        return HF.of(self._merged(), self.tokenizer, self.name)
+        return HF.of(self._merged(), self.tokenizer, self.name, form=self.form)
 
     def config(self) -> dict[str, Any]:
         return {
             "base": self.name,
             "context": self.context,
+            **({} if self.form == BARE else {FORM: self.form}),
             "lora": None if self.lora is None else {"rank": self.lora.rank, "alpha": self.lora.alpha},
             "parameters": sum(p.numel() for p in self.net.parameters() if p.requires_grad),
         }

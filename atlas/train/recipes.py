@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -23,6 +24,29 @@ FORWARD = 1 / 3
 """The work of reading a token, where that of learning it is 1: a backward pass costs about two forward passes."""
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What a student that reads learns from: prompts with what was retrieved in them, and now and then without, so that
+    it profits from what it is given and does not depend on it."""
+
+    windows: bool = False
+    """The demonstrations beside a trajectory."""
+    entries: bool = False
+    """The entries of pamphlets that its steps were played with."""
+    drop: float = 0.3
+    """In this share of readings the demonstrations are left out, and in this share, drawn apart, the entries."""
+
+    def drawn(self, trajectory: Trajectory, rng: random.Random | None) -> tuple[Trajectory, bool]:
+        """What one reading of it shows, and whether its entries are in it. All of it where ``rng`` is None."""
+        windows, entries = (rng is None or rng.random() >= self.drop for _ in range(2))
+        if trajectory.shown and not (self.windows and windows):
+            trajectory = trajectory.model_copy(update={"shown": ()})
+        return trajectory, self.entries and entries and any(m.guidance for m in trajectory.moments)
+
+    def config(self) -> dict[str, Any]:
+        return {"reads_windows": self.windows, "reads_guidance": self.entries, "drop": self.drop}
+
+
 class SftSuccess:
     """``sft-success``: what was done in episodes that succeeded, by maximum likelihood.
 
@@ -32,6 +56,11 @@ class SftSuccess:
     name = "sft-success"
     thoughts = False
     """Whether thoughts are learnt, so that the vocabulary needs their words."""
+    reads: Reads | None = None
+    """What stays in the prompts that are learnt from; None for a student that is given nothing."""
+
+    def __init__(self, reads: Reads | None = None) -> None:
+        self.reads = reads
 
     def prepare(self, found: Sequence[Trajectory]) -> list[Trajectory]:
         """The trajectories to train on. DataError where there are none."""
@@ -48,7 +77,13 @@ class SftSuccess:
 
     def examples(self, base: Base, trajectories: Sequence[Trajectory], rng: random.Random | None) -> list[Encoded]:
         """The sequences of one epoch; ``rng`` None for measuring."""
-        return [item for trajectory in trajectories for item in base.encode(trajectory, rng)]
+        return [item for trajectory in trajectories for item in self._encoded(base, trajectory, rng)]
+
+    def _encoded(self, base: Base, trajectory: Trajectory, rng: random.Random | None) -> list[Encoded]:
+        if self.reads is None:
+            return base.encode(trajectory, rng)
+        trajectory, noted = self.reads.drawn(trajectory, rng)
+        return base.encode(trajectory, rng, guided=noted)
 
     def loss(self, base: Base, batch: Sequence[Encoded], progress: float) -> Tensor:
         """How wrong ``base`` is on ``batch``; ``progress`` of the training goes from 0 to 1."""
@@ -65,7 +100,7 @@ class SftSuccess:
 
     def config(self) -> dict[str, Any]:
         """What stands beside the weights, and what a resumed training has to agree with."""
-        return {"recipe": self.name}
+        return {"recipe": self.name, **(self.reads.config() if self.reads else {})}
 
 
 class Escalations(SftSuccess):

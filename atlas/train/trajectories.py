@@ -9,9 +9,13 @@ from pathlib import Path
 
 from atlas.errors import DataError
 from atlas.export import Row, read_rows, run_rows
+from atlas.export.rows import asks_for_lines
+from atlas.goals import lasting
+from atlas.prompts import REPLY_FORMAT
+from atlas.protocols import Demonstrations
 from atlas.traces.reader import Run
 from atlas.traces.writer import MANIFEST
-from atlas.trained.trajectory import Moment, Trajectory
+from atlas.trained.trajectory import Moment, Trajectory, view_of
 
 
 def read(places: Sequence[str | Path], *, permitted: Sequence[str] = ()) -> list[Trajectory]:
@@ -54,7 +58,7 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
     return Trajectory(
         task=first.task,
         goal=first.goal,
-        stable=first.prompt.stable,
+        stable=_stable(first),
         family=first.family,
         success=first.success,
         holdout=first.part == "holdout",
@@ -74,9 +78,25 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
     )
 
 
+def _stable(row: Row) -> str:
+    """The part of a prompt that stays, as a chat has it. A transcript asks for no two lines: its reader only ranks."""
+    prompt = row.prompt
+    line = f"Task: {row.goal}\n"
+    transcript = prompt.lasting and not asks_for_lines(prompt) and prompt.history[0].content.startswith(line)
+    return "\n\n".join(filter(None, (prompt.stable, REPLY_FORMAT))) if transcript else prompt.stable
+
+
+def shown(trajectories: Sequence[Trajectory], demos: Demonstrations, k: int = 1) -> list[Trajectory]:
+    """The trajectories with the ``k`` demonstrations beside each that its player would be shown for the whole episode
+    (``Recall(..., every="episode")``). Of its own task none is found."""
+    return [t.model_copy(update={"shown": lasting(demos, view_of(t, 0), k)}) for t in trajectories]
+
+
 def fingerprint(trajectories: Iterable[Trajectory]) -> str:
     """A hash of all that is trained on, in its order."""
     digest = hashlib.sha256()
     for trajectory in trajectories:
-        digest.update(trajectory.model_dump_json().encode("utf-8", "surrogatepass") + b"\n")
+        # Without what was not there before students could read, so that their hashes hold.
+        absent = set() if trajectory.shown else {"shown"}
+        digest.update(trajectory.model_dump_json(exclude=absent).encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()[:16]

@@ -15,11 +15,14 @@ from typing import Any
 
 from atlas.errors import DataError, MissingExtra
 from atlas.folders import check_own, check_replaceable, check_writable
+from atlas.jsontext import read_json
 from atlas.trained.vocabulary import Vocabulary
 
 ABOUT = "student.json"
 WEIGHTS = "weights.safetensors"
 WORDS = "vocabulary.json"
+FORM = "form"
+"""In its training: how a language model reads prompts, where that is not as a chat."""
 FILES = "files"
 """Where :data:`ABOUT` lists all of them."""
 
@@ -86,7 +89,7 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
 def _list_files(folder: Path) -> None:
     """Write down what the student consists of: a folder that holds anything else is not replaced."""
     path = folder / ABOUT
-    told = json.loads(path.read_text(encoding="utf-8"))
+    told = read_json(path.read_text(encoding="utf-8"))
     files = [p for p in folder.rglob("*") if p.is_file()]
     told[FILES] = sorted(p.relative_to(folder).as_posix() for p in files)
     path.write_text(json.dumps(told, indent=2), encoding="utf-8")
@@ -112,7 +115,7 @@ def about(folder: str | Path) -> dict[str, Any]:
     """How the student came to be. Raises DataError where the folder holds none."""
     path = Path(folder).expanduser() / ABOUT
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{folder} holds no student ({ABOUT} cannot be read): give a folder that 'atlas train' wrote"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from atlas.prompts import guidance_part
-from atlas.records import STUDENT, Record, View
+from atlas.prompts import REPLY_FORMAT, guidance_part
+from atlas.records import STUDENT, Record, Task, Turn, View, Window
 
 
 class Moment(Record):
@@ -42,6 +42,8 @@ class Trajectory(Record):
     """Whether it is kept apart to measure the loss on."""
     advantage: float = 0.0
     """Its reward less a baseline, for recipes that learn from rewards."""
+    shown: tuple[Window, ...] = ()
+    """Demonstrations that stand in the prompt for the whole episode, best first."""
     moments: tuple[Moment, ...]
 
     def weighted(self, weights: Iterable[float]) -> Trajectory:
@@ -50,12 +52,29 @@ class Trajectory(Record):
         return self.model_copy(update={"moments": moments})
 
 
-def from_view(view: View) -> Trajectory:
+def from_view(view: View, *, windows: bool = False) -> Trajectory:
     """The past of a view: what a student is shown when it is asked for the next action, which is left empty.
 
-    Its guidance is that of the next action: what stood beside earlier ones, a view does not hold.
+    Its guidance is that of the next action: what stood beside earlier ones, a view does not hold. ``windows``: with the
+    demonstrations that were retrieved.
     """
     seen = [view.opening, *(turn.observation for turn in view.turns)]
     past = [Moment(observation=o, action=t.action) for o, t in zip(seen, view.turns, strict=False)]
     moments = (*past, Moment(observation=seen[-1], action="", guidance=guidance_part(view.guidance)))
-    return Trajectory(task=view.task.id, goal=view.task.goal, moments=moments)
+    return Trajectory(task=view.task.id, goal=view.task.goal, shown=view.retrieved if windows else (), moments=moments)
+
+
+def view_of(trajectory: Trajectory, index: int) -> View:
+    """What a student is shown that plays step ``index`` of it. Its guidance is text already, and stands in the moment.
+
+    A student that ranks actions writes no thoughts, so its history has none.
+    """
+    moments = trajectory.moments
+    instructions = trajectory.stable.removesuffix(REPLY_FORMAT).removesuffix("\n\n")
+    return View(
+        task=Task(id=trajectory.task, goal=trajectory.goal, instructions=instructions),
+        opening=moments[0].observation,
+        turns=tuple(Turn(action=moments[i].action, observation=moments[i + 1].observation) for i in range(index)),
+        retrieved=trajectory.shown,
+        lasting=True,
+    )

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from atlas.errors import DataError
 from atlas.framing import NOTES
+from atlas.jsontext import read_json
 from atlas.prompts import NOTES_HEAD
 from atlas.trained.trajectory import Trajectory
 
@@ -90,6 +91,10 @@ class Vocabulary:
                 found.update(seen_words(moment.observation), words(moment.action), *noted_words(moment.guidance))
                 if thoughts:
                     found.update(words(moment.thought))
+            for window in trajectory.shown:
+                found.update(words(window.goal))
+                for step in window.steps:
+                    found.update(seen_words(step.observation), words(step.action))
             counts.update(found)
         return cls(sorted(word for word, count in counts.items() if count >= rare))
 
@@ -99,7 +104,7 @@ class Vocabulary:
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
+            known = read_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is no vocabulary ({error}): train the student again") from error
         return cls(known)
@@ -193,8 +198,9 @@ def encode(trajectory: Trajectory, reader: Reader, *, context: float = 0.0) -> E
     Targets are the tokens of the actions and the ``SEE`` that ends each; ``context`` is the weight of all others. A
     last moment with an empty action, as a view has it, ends in ``ACT``: the model is to go on from there.
     """
-    tokens = reader.goal(trajectory.goal)
-    weights = [context] * len(tokens)
+    shown, goal = _shown(trajectory, reader), reader.goal(trajectory.goal)
+    tokens = [*shown, *goal]
+    weights = [0.0] * len(shown) + [context] * len(goal)
     before = context
     for moment in trajectory.moments:
         seen = reader.seen(moment.observation)
@@ -215,7 +221,7 @@ def encode_guided(trajectory: Trajectory, reader: Reader) -> Encoded:
     a view knows the guidance of its own step alone. Each branch goes on from what was seen as :func:`prompt` does, and
     what stands before it is the same with and without guidance, so its keys and values are too.
     """
-    tokens = reader.goal(trajectory.goal)
+    tokens = [*_shown(trajectory, reader), *reader.goal(trajectory.goal)]
     branches = []
     for moment in trajectory.moments:
         tokens += reader.seen(moment.observation)
@@ -226,6 +232,16 @@ def encode_guided(trajectory: Trajectory, reader: Reader) -> Encoded:
             branches.append(Branch(len(tokens), [*notes, ACT, *written, SEE], weights))
         tokens += [ACT, *written]
     return Encoded(tokens, [0.0] * len(tokens), branches=tuple(branches))
+
+
+def _shown(trajectory: Trajectory, reader: Reader) -> list[int]:
+    """The demonstrations beside an episode, the best one last: each is written as an episode is."""
+    tokens: list[int] = []
+    for window in reversed(trajectory.shown):
+        tokens += reader.goal(window.goal)
+        for step in window.steps:
+            tokens += [*reader.seen(step.observation), ACT, *reader.written(step.action)]
+    return tokens
 
 
 def prompt(trajectory: Trajectory, reader: Reader, *, guided: bool = False) -> list[int]:
@@ -240,7 +256,7 @@ def encode_reason(trajectory: Trajectory, index: int, reader: Reader) -> Encoded
     """The episode up to the observation of step ``index``, and the thought that went with it, which is learnt."""
     past = trajectory.moments[:index]
     before = encode(trajectory.model_copy(update={"moments": past}), reader).tokens[:-1] if past else None
-    tokens = before if before is not None else reader.goal(trajectory.goal)
+    tokens = before if before is not None else [*_shown(trajectory, reader), *reader.goal(trajectory.goal)]
     moment = trajectory.moments[index]
     tokens = [*tokens, *reader.seen(moment.observation), WHY]
     thought = [*reader.written(moment.thought), SEE]
