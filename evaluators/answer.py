@@ -8,10 +8,11 @@ delimited and ordered. Neither forgives a different answer: nothing here looks a
 from __future__ import annotations
 
 import ast
-import json
 import re
 import unicodedata
 from decimal import Decimal, InvalidOperation
+
+from atlas.jsontext import read_json
 
 _PAIRS = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
 _SPACE = re.compile(r"\s+")
@@ -48,7 +49,7 @@ def _decoded(text: str) -> str:
     """What stands between the first and the last quote."""
     if text[0] == '"':
         try:
-            value = json.loads(text)
+            value = read_json(text)
         except ValueError:
             value = None
         if isinstance(value, str):
@@ -89,7 +90,7 @@ def _literal_list(text: str) -> tuple[str, ...] | None:
     """The items of text that is a list in JSON or Python, else None."""
     if not (text[:1] in "[({" and text[-1:] in "])}") or len(text) < 2 or len(text) > 20_000:
         return None
-    for read in (json.loads, ast.literal_eval):
+    for read in (read_json, ast.literal_eval):
         try:
             value = read(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

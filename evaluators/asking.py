@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from atlas.asking import Desk
 from atlas.errors import BudgetExceeded, ConfigError, ModelError
@@ -37,8 +38,9 @@ async def put_to(
     judge: str,
     temperature: float = 0.0,
     max_tokens: int = 1_024,
+    schema: dict[str, Any] | None = None,
 ) -> Said:
-    """One call of ``model`` with ``prompt`` at ``desk``, charged to ``judge``."""
+    """One call of ``model`` with ``prompt`` at ``desk``, charged to ``judge``; ``schema`` is that of its reply."""
     opening = case.steps[0].observation if case.steps else ""
     turns = tuple(Turn(action=s.decision.action, observation=s.outcome.text) for s in case.steps)
     try:
@@ -50,6 +52,7 @@ async def put_to(
             prompt=prompt,
             temperature=temperature,
             max_tokens=max_tokens,
+            schema=schema,
         )
     except (ModelError, BudgetExceeded) as error:
         return Said(text="", failed=f"the judge could not be asked: {error}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from atlas.records import Record
 from atlas.stats import Interval
 from atlas.stats.resampling import bounded, bounded_rate, drawn
-from atlas.stats.scores import bin_of, mean_gap
+from atlas.stats.scores import bin_of, error_beyond, mean_gap
 
 Floats = NDArray[np.float64]
 
@@ -69,8 +69,15 @@ def calibrate(
         groups=len(names),
         missing=len(cases) - len(kept),
         accuracy=bounded_rate(accuracy, _accuracy(sums), len(kept), clusters=clusters),
-        kappa=bounded(kappa, _kappa(sums), len(kept), clusters=clusters, within=(-1.0, 1.0)),
-        ece=bounded(ece, _error(sums, bins), len(kept), clusters=clusters),
+        kappa=bounded(
+            kappa,
+            _kappa(sums),
+            len(kept),
+            clusters=clusters,
+            within=(-1.0, 1.0),
+            worst=partial(_kappa_beyond, counts[:4] / len(kept)),
+        ),
+        ece=bounded(ece, _error(sums, bins), len(kept), clusters=clusters, worst=partial(error_beyond, ece)),
         confusion=(tp, fp, fn, tn),
     )
 
@@ -106,6 +113,16 @@ def _kappa(counts: Floats) -> Floats:
     room = 1 - chance
     kappa: Floats = np.where(room > 0, (observed - chance) / np.where(room > 0, room, 1), 0.0)
     return kappa
+
+
+_ELSEWHERE = np.array([*np.eye(4), [0.5, 0, 0, 0.5], [0, 0.5, 0.5, 0], [0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0]])
+"""Where cases that were not looked at may stand in the table of confusion."""
+
+
+def _kappa_beyond(shares: Floats, rest: float) -> tuple[float, float]:
+    """The least and the most of kappa where the share ``rest`` of all cases may stand elsewhere in the table."""
+    found = _kappa((1 - rest) * shares[None] + rest * _ELSEWHERE)
+    return float(found.min()), float(found.max())
 
 
 def _error(counts: Floats, bins: int) -> Floats:

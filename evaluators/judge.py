@@ -9,7 +9,7 @@ from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.evaluators.asking import must_read, put_to
 from atlas.evaluators.reply import Reading, read_reply
-from atlas.evaluators.rubric import AXES, PROMPT_VERSION, Axis, judge_prompt
+from atlas.evaluators.rubric import AXES, PROMPT_VERSION, Axis, judge_prompt, verdict_form
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.protocols import Model
 from atlas.records import Spend
@@ -67,6 +67,7 @@ class ModelJudge:
             judge=self.name,
             temperature=self._temperature,
             max_tokens=self._max_tokens,
+            schema=verdict_form(self._axes),
         )
         names = [axis.name for axis in self._axes]
         reading = Reading(missing=said.failed) if said.failed else read_reply(said.text, names)

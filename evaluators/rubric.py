@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.records import Prompt, Record, Step, content_hash
@@ -140,3 +141,15 @@ def _cut(value: object, size: int) -> object:
     if isinstance(value, list):
         return [_cut(item, size) for item in value]
     return value
+
+
+def verdict_form(axes: Sequence[Axis]) -> dict[str, Any]:
+    """The form of a judge's reply, as JSON schema."""
+    # Grammars know no bounds of fractions.
+    share = {"enum": [tenth / 10 for tenth in range(11)]}
+    scores = _whole({axis.name: share for axis in axes})
+    return _whole({"scores": scores, "uncertainty": share, "reason": {"type": "string", "maxLength": 240}})
+
+
+def _whole(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}

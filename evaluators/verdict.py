@@ -41,17 +41,23 @@ class Reference(Record):
 _SUBMIT = re.compile(r"(?:submit|answer|finish)\s*[\[(](.*)[\])]\s*", re.DOTALL | re.IGNORECASE)
 
 
+def submitted(action: str) -> str | None:
+    """The answer that an action submits; None for one that submits none."""
+    found = _SUBMIT.fullmatch(action.strip())
+    return found[1] if found else None
+
+
 def case_of(
     episode: str, task: Task, steps: Sequence[Step], reference: Reference | None = None, *, outcome: float | None = None
 ) -> Case:
     """The case that an episode is: its answer is what its last action submits, else that action."""
     last = steps[-1].decision.action if steps else ""
-    submitted = _SUBMIT.fullmatch(last.strip())
+    answer = submitted(last)
     return Case(
         id=episode,
         task=task,
         steps=tuple(steps),
-        answer=submitted[1] if submitted else last,
+        answer=last if answer is None else answer,
         reference=reference.answer if reference else None,
         solution=reference.solution if reference else (),
         outcome=outcome,

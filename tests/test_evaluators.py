@@ -191,6 +191,8 @@ def test_ece_of_a_known_judge() -> None:
 def test_a_perfect_record_still_has_an_interval_and_none_has_no_figures() -> None:
     found = calibrate(_cases({(1.0, True): 10, (0.0, False): 10}))
     assert found.accuracy.mean == 1.0 and found.accuracy.low < 0.9
+    assert found.kappa.mean == found.kappa.high == 1.0 and 0 < found.kappa.low < 0.9
+    assert found.ece.mean == found.ece.low == 0.0 and found.ece.high > 0.1
     nothing = calibrate(_cases({(None, True): 4}))
     assert (nothing.n, nothing.missing) == (0, 4)
 

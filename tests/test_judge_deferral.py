@@ -262,7 +262,7 @@ def test_counting_steps_looks_good_by_thirds_and_is_guessing_at_the_same_step() 
         assert row.auroc and row.clock and row.auroc.mean == row.clock.mean == 1.0
     same = rows[SAME_STEP]
     assert same.clock is None
-    assert same.auroc and (same.auroc.mean, same.auroc.low, same.auroc.high) == (0.5, 0.5, 0.5)
+    assert same.auroc and same.auroc.low < same.auroc.mean == 0.5 < same.auroc.high
 
 
 def test_a_third_weighs_episodes_alike_and_agrees_with_the_textbook() -> None:
