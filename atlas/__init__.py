@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         Probe,
         RandomRoute,
         Recall,
+        Replayed,
+        Select,
         Solo,
         TeacherReview,
         Watch,
@@ -112,10 +114,12 @@ __all__ = [
     "Prompt",
     "RandomRoute",
     "Recall",
+    "Replayed",
     "Reply",
     "Rollout",
     "Run",
     "RunWriter",
+    "Select",
     "Solo",
     "Spend",
     "Step",
@@ -151,8 +155,8 @@ __getattr__, __dir__ = lazily(
         "atlas.memory.pamphlet": "Entry",
         "atlas.memory.pamphlets": "PamphletStore",
         "atlas.models": "load",
-        "atlas.policies": "Cascade Coach Guarded Guided InLane LaneRules Lanes Paired Probe RandomRoute Recall Solo "
-        "TeacherReview Watch",
+        "atlas.policies": "Cascade Coach Guarded Guided InLane LaneRules Lanes Paired Probe RandomRoute Recall "
+        "Replayed Select Solo TeacherReview Watch",
         "atlas.protocols": "Demonstrations Environment Model Pamphlets Policy",
         "atlas.records": "Ask Completion Decision DemoStep Episode Message Observation Price Prompt Reply Spend Step "
         "Stop Task ToolCall Turn Usage View Window",

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from atlas.records import (
     CHAT,
     Ask,
     Completion,
+    Form,
     Light,
     Price,
     Prompt,
@@ -67,12 +68,16 @@ class Account:
 
     def charge(self, spend: Spend) -> None:
         """Enter what is paid."""
+        self.carry(spend, self.meters)
+
+    def carry(self, spend: Spend, meters: Sequence[Meter]) -> None:
+        """Enter what is paid, where it counts against these meters alone."""
         with self._lock:
             row = self._rows.get((spend.actor, spend.model))
             if row is None:
                 row = self._rows[spend.actor, spend.model] = Tally()
             row.add(spend.usage)
-        for meter in self.meters:
+        for meter in meters:
             meter.add(spend.usage)
 
     def check(self, model: Model | None = None) -> None:
@@ -121,6 +126,7 @@ class Desk:
         """Where set, what is asked here for the next action is the answer, whatever it says, and who waits for it is
         told of its pieces as they come: the name of the model, and a delta of the chat-completions API."""
         self._rows: list[Spend] = []
+        self._names: tuple[Mapping[str, str], ...] = ()
 
     @property
     def spent(self) -> tuple[Spend, ...]:
@@ -131,6 +137,12 @@ class Desk:
         """A desk on the same account that tells what was used at it alone: for a part of what this one is asked for."""
         desk = copy(self)
         desk.account, desk._rows = _Upwards(self), []
+        return desk
+
+    def renamed(self, names: Mapping[str, str]) -> Desk:
+        """The same desk, at which who is asked as one of ``names`` is in the account and the votes under another."""
+        desk = copy(self)
+        desk._names = (names, *self._names)
         return desk
 
     async def ask(
@@ -148,13 +160,17 @@ class Desk:
         max_tokens: int | None = 256,
         proposal: str = "",
         voting: bool = False,
+        schema: dict[str, Any] | None = None,
+        grammar: str = "",
     ) -> Answer:
         """``n`` samples of ``model``, charged to ``actor``. No reply at all counts as one empty reply.
 
         Asked for the next action, the model gets the prompt that the view makes, with the agent's tools and call
         options, and ``actions`` reads its replies. For any other ``purpose`` it gets ``prompt`` and nothing of those.
         ``voting`` says that the samples are compared with each other: the temperature and the seed that the agent asked
-        for, which are meant for one answer, are not theirs. ``max_tokens`` None sets no limit.
+        for, which are meant for one answer, are not theirs. ``max_tokens`` None sets no limit. ``schema`` is of the
+        replies, and ``grammar`` the form of those that are lines (:mod:`atlas.grammar`), for models that can be held to
+        one.
 
         Raises BudgetExceeded and ConfigError before the call where a meter is spent or cannot count the model, and what
         the model raises: by then what was used is charged.
@@ -162,10 +178,12 @@ class Desk:
         self.account.check(model)
         began = time.perf_counter()
         if purpose == ACT:
-            view = _meant(view, actor)
+            view = _meant(view, actor)  # what is meant for a student is, wherever it stands
             ranks = isinstance(model, RanksActions)
-            form = model.form if isinstance(model, RanksActions) and view.admissible else CHAT
-            prompt = render(_read(model, view), list_actions=not ranks, form=form)
+            form, remind = (
+                (model.form, model.remind) if isinstance(model, RanksActions) and view.admissible else _AS_CHAT
+            )
+            prompt = render(_read(model, view), list_actions=not ranks, form=form, remind=remind)
             max_tokens = view.options.get("max_tokens", max_tokens)
             if voting and not _OF_ONE.isdisjoint(view.options):
                 view = view.replace(options={k: v for k, v in view.options.items() if k not in _OF_ONE})
@@ -173,6 +191,8 @@ class Desk:
         elif view.tools or view.options:
             view = view.replace(tools=(), options={})
 
+        for names in self._names:
+            actor = names.get(actor, actor)
         question = prompt or Prompt()
         limit, bound = (UNSAID, False) if max_tokens is None else (int(max_tokens), True)
 
@@ -184,7 +204,9 @@ class Desk:
             self._charge(Spend(actor=actor, model=model.name, usage=usage))
 
         heard = partial(self.heard, model.name) if self.heard is not None and purpose == ACT and n == 1 else None
-        ask = Ask(view, question, n, first, temperature, limit, bound, purpose, proposal, charge, heard)
+        ask = Ask(
+            view, question, n, first, temperature, limit, bound, purpose, proposal, charge, heard, schema, grammar
+        )
         completion = await self._complete(model, ask)
         charge(completion.usage)
         replies = tuple(map(_sayable, completion.replies)) or (Reply(text=""),)
@@ -274,11 +296,18 @@ def _meant(view: View, actor: str) -> View:
     return view.replace(guidance=tuple(entry for entry in view.guidance if entry.audience == actor))
 
 
+_AS_CHAT: tuple[Form, bool] = (CHAT, False)
+
+
 def _read(model: Model, view: View) -> View:
     """``view`` less what ``model`` does not read in its prompt."""
     if not isinstance(model, ReadsView):
         return view
-    return view.replace(retrieved=(), advice="", guidance=view.guidance if model.reads_guidance else ())
+    return view.replace(
+        retrieved=view.retrieved if model.reads_windows else (),
+        advice="",
+        guidance=view.guidance if model.reads_guidance else (),
+    )
 
 
 def _vote(actor: str, model: str, parsed: Parsed, reply: Reply) -> Vote:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from atlas.errors import ConfigError
@@ -37,6 +38,10 @@ class Background:
         except BaseException:
             future.cancel()
             raise
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin ``work``, which nobody waits for yet; what :meth:`close` finds under way it cancels."""
+        return asyncio.run_coroutine_threadsafe(work, self._running())
 
     def finish(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Run what ``work`` makes where the loop is running already; else there is nothing to finish."""

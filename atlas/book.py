@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from atlas.asking import Account, Desk, Desks
 from atlas.budget import Budget, Meter
@@ -104,16 +105,84 @@ class Book(Account):
         self._keeps_steps = keeps_steps
         self._count = self._teacher = self._asked = 0
         self._started = self._began = 0.0
+        self._resumed: float | None = None
+        self._bounded = budget is not None
 
     @property
     def count(self) -> int:
         """How many steps are known so far, kept or not."""
         return self._count
 
+    def resume(
+        self, id: str, steps: Sequence[Step], spend: Sequence[Spend], *, started: float, plan: str, lane: str | None
+    ) -> None:
+        """Before it is opened: go on with the episode of that id, which another process began. What it used there
+        counts here, but for the run's meter, which knows of it. ``lane`` is None where nobody knows it."""
+        self.id = id
+        self._resumed = started
+        self.plan = plan
+        self.lane = self.lane if lane is None else lane
+        self._count = len(steps)
+        self._teacher = sum(step.decision.actor == TEACHER for step in steps)
+        self._asked = sum(any(s.actor == TEACHER for s in step.spend) for step in steps)
+        if self._keeps_steps:
+            self.steps.extend(steps)
+        for paid in spend:
+            self.carry(paid, self.meters[:1] if self._bounded else ())
+
     def open(self) -> None:
         """The episode begins."""
         self._started, self._began = time.time(), time.perf_counter()
+        if self._resumed is not None:
+            # Its time includes that in which nobody served it: how long it was no process knows.
+            self._began -= max(0.0, self._started - self._resumed)
+            self._started = self._resumed
+            return
         self.recorder.start(self.id, self.arm, self.task, self.seed, self.config)
+
+    def state(self) -> dict[str, Any]:
+        """The open episode as plain values, without its steps, which are recorded."""
+        standing = self.standing()
+        return {
+            **standing,
+            "id": self.id,
+            "task": self.task.model_dump(mode="json"),
+            "arm": self.arm,
+            "seed": self.seed,
+            "reviews": [review.model_dump(mode="json") for review in standing["reviews"]],
+            "spend": [spend.model_dump(mode="json") for spend in standing["spend"]],
+        }
+
+    def standing(self) -> dict[str, Any]:
+        """What of that changes with its steps, in records."""
+        return {
+            "plan": self.plan,
+            "lane": self.lane,
+            "reviews": self.reviews,
+            "spend": self.spent,
+            "count": self._count,
+            "teacher": self._teacher,
+            "asked": self._asked,
+            "started": self._started,
+        }
+
+    def restore(self, state: Mapping[str, Any], stored: Sequence[Step] | None = None) -> None:
+        """Be that open episode, which another process was at. What it used counts against its own budget, and was
+        counted for the run's. ``stored`` are its recorded steps, where they may be more than the state knows of."""
+        self.id, self.plan, self.lane = state["id"], state["plan"], state["lane"]
+        self.reviews = [Review.model_validate(review) for review in state["reviews"]]
+        for paid in state["spend"]:
+            self.carry(Spend.model_validate(paid), self.meters[:1] if self._bounded else ())
+        self._count, self._teacher, self._asked = state["count"], state["teacher"], state["asked"]
+        for step in (stored or ())[self._count :]:
+            self._counted(step)
+        self._started = state["started"]
+        self._began = time.perf_counter() - max(0.0, time.time() - self._started)
+
+    def _counted(self, step: Step) -> None:
+        self._count += 1
+        self._teacher += step.decision.actor == TEACHER
+        self._asked += any(spend.actor == TEACHER for spend in step.spend)
 
     def desk(self, *, judging: bool = False) -> Desk:
         """A desk for one decision, on this book's account. ``judging`` is paid like all else, but a spent budget does
@@ -142,9 +211,7 @@ class Book(Account):
             spend=tuple(spend),
             seconds=seconds,
         )
-        self._count += 1
-        self._teacher += decision.actor == TEACHER
-        self._asked += any(s.actor == TEACHER for s in spend)
+        self._counted(step)
         if self._keeps_steps:
             self.steps.append(step)
         self.recorder.step(self.id, step)

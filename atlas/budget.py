@@ -7,8 +7,11 @@ did not tell what it used, the budget counts what it may have cost at the most (
 
 from __future__ import annotations
 
+import math
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
+
+from pydantic import model_validator
 
 from atlas.errors import BudgetExceeded, ConfigError
 from atlas.money import Tally
@@ -23,6 +26,14 @@ class Budget(Record):
 
     dollars: float | None = None
     tokens: int | None = None
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        # No comparison with NaN is true, so that nobody would ever have spent it.
+        for name, limit in (("dollars", self.dollars), ("tokens", self.tokens)):
+            if limit is not None and not 0 <= limit < math.inf:
+                raise ConfigError(f"a budget's {name} are 0 or more, not {limit}: leave out what has no limit")
+        return self
 
 
 class Ledger(Protocol):
@@ -79,7 +90,7 @@ class Meter:
                 f"the {self.what} has a budget in dollars, and the model {model.name} has no price: state one, or use "
                 "a budget in tokens"
             )
-        paid, used = self._total()
+        paid, used = self.total()
         if dollars is not None and paid is None:
             raise ConfigError(
                 f"the {self.what} has a budget in dollars but uses a model without a price: "
@@ -90,7 +101,8 @@ class Meter:
         if tokens is not None and used >= tokens:
             raise BudgetExceeded(f"the {self.what}'s budget of {tokens:,} tokens is spent", self.what)
 
-    def _total(self) -> tuple[float | None, int]:
+    def total(self) -> tuple[float | None, int]:
+        """Dollars, None where they are unknown, and tokens that count so far, by whoever shares the budget."""
         if self._ledger is not None:
             return self._ledger.total()
         past, more = self._past.at_most, self._used.at_most

@@ -25,7 +25,7 @@ from atlas.records import Record, Spend, by_actor, content_hash
 from atlas.redact import Cleaner
 from atlas.regrade import stored_case
 from atlas.traces.claims import Claims
-from atlas.traces.lines import Tail, append_line, read_lines
+from atlas.traces.place import Place, news, place_of, values
 from atlas.traces.reader import Run, StoredEpisode
 
 LESSONS = "lessons.jsonl"
@@ -53,17 +53,23 @@ def distiller_hash(distiller: Distiller) -> str:
     return content_hash(distiller.config())
 
 
-def read_lessons(folder: Path, config: str | None = None) -> list[Lesson]:
+def read_lessons(folder: Path | Place, config: str | None = None) -> list[Lesson]:
     """All lessons beside a run in order, or those of the distiller with the hash ``config``."""
     lessons = []
-    for number, value in read_lines(folder / LESSONS):
+    log = place_of(folder).log(LESSONS)
+    for number, value in values(log):
         try:
             lessons.append(Lesson.model_validate(value))
         except ValidationError as error:
             raise StoreError(
-                f"{folder / LESSONS}, line {number}, is no lesson that this atlas reads: mend or remove it"
+                f"{log.path}, line {number}, is no lesson that this atlas reads: mend or remove it"
             ) from error
     return [lesson for lesson in lessons if config is None or lesson.config == config]
+
+
+def append_lesson(folder: Path | Place, lesson: Lesson) -> None:
+    """Append ``lesson`` durably."""
+    place_of(folder).log(LESSONS).append(Cleaner().text(lesson.model_dump_json(exclude_defaults=True)).encode())
 
 
 def paid(lessons: Sequence[Lesson]) -> tuple[Spend, ...]:
@@ -96,8 +102,8 @@ async def distil_run(
     missed: called with the reason for each episode that taught nothing because it could not be distilled.
     """
     config = distiller_hash(distiller)
-    tail = Tail(run.folder / LESSONS)
-    known = {lesson.episode: lesson for lesson in read_lessons(run.folder, config)}
+    tail = run.place.log(LESSONS).tail()
+    known = {lesson.episode: lesson for lesson in read_lessons(run.place, config)}
     found: dict[str, Lesson] = {}
 
     since: dict[str, Lesson] = {}
@@ -107,9 +113,9 @@ async def distil_run(
         lesson = known.get(episode.id)
         if lesson is not None and not (retry and lesson.distilled.missing):
             return lesson
-        with Claims(run.folder) as claims:
+        with Claims(run.place) as claims:
             async with claims.turn(("lesson", config, episode.id)):
-                found = map(Lesson.model_validate, (line for line in tail.new() if line.get("config") == config))
+                found = map(Lesson.model_validate, (line for line in news(tail) if line.get("config") == config))
                 since.update({lesson.episode: lesson for lesson in found})
                 return since.get(episode.id) or await distilled(episode)
 
@@ -125,10 +131,10 @@ async def distil_run(
             family=episode.task.family,
             config=config,
             time=time.time(),
-            distilled=written.model_copy(update={"entries": tuple(_of_run(e, run.name) for e in written.entries)}),
+            distilled=written.model_copy(update={"entries": tuple(of_run(e, run.name) for e in written.entries)}),
         )
         if not written.missing or written.spend:
-            append_line(run.folder / LESSONS, Cleaner().text(lesson.model_dump_json(exclude_defaults=True)))
+            append_lesson(run.place, lesson)
         return lesson
 
     for start in range(0, len(episodes), batch):
@@ -147,5 +153,6 @@ async def distil_run(
     return list(found.values())
 
 
-def _of_run(entry: Entry, run: str) -> Entry:
+def of_run(entry: Entry, run: str) -> Entry:
+    """``entry``, whose origins are episodes of ``run``."""
     return entry.model_copy(update={"origins": tuple(o.model_copy(update={"run": run}) for o in entry.origins)})

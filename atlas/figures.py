@@ -74,11 +74,14 @@ def points_interval(interval: Interval) -> str:
 
 
 def money_interval(interval: Interval | None) -> str:
-    """A difference in dollars with its 95 % interval."""
+    """Dollars, or a difference of them, with the 95 % interval; the figure alone where all that was seen cost the same,
+    or one thing was seen: that has no interval, as dollars have no bounds."""
     if interval is None:
         return UNPRICED
     if interval.n == 0:
         return "-"
+    if interval.low == interval.high:
+        return money(interval.mean)
     return f"{money(interval.mean)} [{money(interval.low)}, {money(interval.high)}]"
 
 

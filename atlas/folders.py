@@ -6,6 +6,7 @@ Looked at before any work is done, so that a wrong ``-o`` costs nothing. And fil
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -16,6 +17,9 @@ from atlas.errors import ConfigError, StoreError
 
 def check_named(folder: Path) -> None:
     """Raises ConfigError for a folder that is named by dots alone: it has no name of its own to go by."""
+    if re.match(r"[a-z][a-z0-9+.-]*:/", str(folder)) and not folder.exists():
+        kind = str(folder).partition(":")[0]
+        raise ConfigError(f"a {kind}: URL names no folder, and this is written to one: name a folder with -o")
     if folder.name in ("", ".."):
         raise ConfigError(f"-o {folder} names no folder of its own: name one in it, such as -o {folder / 'out'}")
 

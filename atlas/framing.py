@@ -48,20 +48,41 @@ _NAMES = (
     "start_of_turn|end_of_turn|start_header_id|end_header_id|bos|eos|pad|unk|mask|s|instructions?|INST|SYS|prompt|"
     "message|im_start|im_end"
 )
-_FRAMES = "|".join(KINDS)
+# Marks that are drawn upon a letter change no name.
+_FRAMES = "|".join(r"[\u0300-\u036f\u0483-\u0489\u20d0-\u20f0]*+".join(kind) for kind in KINDS)
 _ROLES = "system|assistant|user|human|developer|tool|operator"
 # A mark is known by its beginning, whatever its attributes are; one of a frame also where nothing closes it.
 _MARK = re.compile(
     rf"<<\s*+(/?+\s*+SYS)\s*+>>"
     rf"|<(\s*+[|\uff5c][^<>\n]{{0,60}}[|\uff5c]\s*+)>"
     rf"|<(\s*+/?+\s*+(?:{_NAMES})(?:\s[^<>]*+|/)?+)>"
-    rf"|<(\s*+/?+\s*+(?:{_FRAMES})\b[^<>]*+)>?"
+    rf"|<(\s*+/?+\s*+(?:{_FRAMES})[\u0300-\u036f\u0483-\u0489\u20d0-\u20f0]*+(?!\w)[^<>]*+)>?"
     rf"|\[(\s*+/?+\s*+(?:INST|SYS|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|IMG)\s*+)\]"
     rf"|\[\[(\s*+/?+\s*+(?:{_ROLES})\s*+)\]\]",
     re.IGNORECASE,
 )
-_LIKE = {
-    ord(pair[0]): pair[1]
+_LATIN = re.compile(r"LATIN (?:SMALL LETTER|CAPITAL LETTER|LETTER SMALL CAPITAL) ([A-Z])(?: WITH .*)?")
+
+
+class _Like(dict[int, str]):
+    """For ``str.translate``: one letter for one, so that a mark found in the spelling is found in the text.
+
+    What is not listed is looked up in Unicode's own tables: letters with accents and strokes, small capitals, and those
+    of mathematics, circled, raised or of full width.
+    """
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        parts = unicodedata.normalize("NFKD", char)
+        found = parts[0] if parts[0].isascii() and all(map(unicodedata.combining, parts[1:])) else char
+        if found == char and (named := _LATIN.fullmatch(unicodedata.name(char, ""))):
+            found = named[1]
+        self[code] = found
+        return found
+
+
+_LIKE = _Like(
+    (ord(pair[0]), pair[1])
     for pair in (
         # brackets and slashes that are drawn as those of a mark
         "\uff1c< \ufe64< \u2329< \u27e8< \u3008< \u276e< \uff1e> \ufe65> \u232a> \u27e9> \u3009> \u276f> "
@@ -72,8 +93,7 @@ _LIKE = {
         "\u0410A \u0412B \u0415E \u041cM \u041dH \u041eO \u0420P \u0421C \u0422T \u0425X \u0405S \u0406I "
         "\u0391A \u0395E \u039cM \u039dN \u039fO \u03a1P \u03a4T \u03a7X"
     ).split()
-} | {code: chr(code - 0xFEE0) for code in range(0xFF21, 0xFF5B) if chr(code).isalpha()}
-"""One letter for one, so that a mark found in the spelling is found in the text."""
+)
 
 
 _TOKEN = re.compile(

@@ -6,9 +6,17 @@ import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from atlas.entities import entities
-from atlas.records import DemoStep, Window
+from atlas.records import DemoStep, View, Window
+
+if TYPE_CHECKING:
+    from atlas.protocols import Demonstrations
+
+CANDIDATES = 40
+"""Demonstrations that an embedder finds likest, of which the words of the goal choose: what is likest as a sentence may
+be another kind of task."""
 
 _WORD = re.compile(r"[a-z]+")
 
@@ -46,3 +54,9 @@ def likest(windows: Sequence[Window], goal: str, k: int) -> tuple[Window, ...]:
     """The ``k`` windows whose goals differ from ``goal`` in the fewest words, other things put in place of things not
     counted; of equally many, those that came first."""
     return tuple(sorted(windows, key=lambda window: align(window.goal, goal, classes(window.steps))[1])[:k])
+
+
+def lasting(demos: Demonstrations, view: View, k: int) -> tuple[Window, ...]:
+    """The ``k`` demonstrations for a whole episode: those found at its beginning, or that would have been found there,
+    whole, best first."""
+    return likest(demos.similar(view.replace(turns=()), max(k, CANDIDATES)), view.task.goal, k)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from atlas.asking import Desk, Desks
 from atlas.book import SCORED, Book
@@ -13,7 +13,19 @@ from atlas.budget import Budget, Meter
 from atlas.errors import BudgetExceeded, ConfigError, MissingExtra
 from atlas.evaluators.verdict import Judge, Reference, case_of
 from atlas.protocols import Environment, Policy, Recorder, Reviewer
-from atlas.records import Episode, Failure, Observation, Review, Step, Stop, Turn, View, content_hash
+from atlas.records import (
+    Decision,
+    Episode,
+    Failure,
+    LaneChoice,
+    Observation,
+    Review,
+    Step,
+    Stop,
+    Turn,
+    View,
+    content_hash,
+)
 from atlas.redact import scrub
 
 T = TypeVar("T")
@@ -27,6 +39,7 @@ class Rollout:
     said; the retry is reviewed too, and its score is the episode's. Where there is a ``judge``, which may know the
     ``reference``, the score is its verdict's in place of the environment's. ``retries`` is the id of the episode that
     ended with an error and that this one plays again. ``keeps_steps`` is whether ``steps`` holds them until the end.
+    ``told`` is called with each step as it is done.
     """
 
     def __init__(
@@ -49,6 +62,7 @@ class Rollout:
         retries: str = "",
         desks: Desks = Desk,
         keeps_steps: bool = True,
+        told: Callable[[Decision, Observation], None] = lambda decided, outcome: None,
     ) -> None:
         if max_steps < 1:
             raise ConfigError(f"an episode needs at least 1 step, not {max_steps}")
@@ -73,7 +87,18 @@ class Rollout:
             desks=desks,
             keeps_steps=keeps_steps or judge is not None,
         )
+        self.told = told
+        self.waits = False
+        """Whether the attempt goes on when it is called again."""
         self._seen = Observation(text="")
+        self._view = View(task=environment.task, opening="", seed=seed)
+        self._chosen: tuple[LaneChoice, Desk, float] | None = None
+        """What was chosen for the first step, the desk it was asked at, and when that began."""
+        self._said: Review | None = None
+        self._stop, self._cut = Stop.DONE, False
+        self._score: float | None = None
+        self._failure: Failure | None = None
+        self._episode: Episode | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -84,23 +109,93 @@ class Rollout:
         """Run to the end and return the result. Whatever the environment or the policy raises is recorded, not raised;
         only errors that no sibling could escape (a wrong configuration, a trace that cannot be written) and
         cancellation pass through, the environment closed."""
-        stop, score, failure = Stop.ERROR, None, None
-        cancelled: BaseException | None = None
+        await self.open()
+        await self.attempt()
+        await self.review()
+        if self.rejected:
+            await self.retry()
+            await self.review()
+        return await self.end()
+
+    # --- its phases, in order, for whoever plays it otherwise; once it is over they do nothing ------------------------
+
+    async def open(self) -> None:
+        """The episode begins, and its environment is opened."""
+        await self._phase(self._open())
+
+    async def choose(self) -> str:
+        """The supervision of this episode, where its policy chooses one at the first step: chosen here, for that step.
+        Empty where it chooses none."""
+        chooser = _chooser(self.policy)
+        if chooser is not None:
+            await self._phase(self._choose(chooser))
+        return self._chosen[0].lane if self._chosen is not None else ""
+
+    async def attempt(self, *, pause: Collection[str] = ()) -> None:
+        """Steps, until the environment is done, or a limit is reached; or until the supervision has become one of
+        ``pause``: then it :attr:`waits` to be called again."""
+        self.waits = False
+        await self._phase(self._steps(pause=pause))
+
+    async def review(self) -> None:
+        """The reviewer's word on the attempt that has ended, where there is one."""
+        await self._phase(self._review())
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the first attempt was rejected, and there is another environment to try again in."""
+        rejected = self._said is not None and self._said.approved is False
+        return rejected and not self.over and self.book.attempt == 0 and self.again is not None
+
+    async def retry(self) -> None:
+        """The second attempt."""
+        await self._phase(self._retry())
+
+    @property
+    def over(self) -> bool:
+        """Whether something has ended it before its time."""
+        return self._cut
+
+    async def end(self) -> Episode:
+        """The result, with its score; the environment is closed. Called again it is the same."""
+        if self._episode is None:
+            score: float | None = None
+            if not self._cut:
+                await self._phase(self._scored())
+                score = self._score
+            elif self._stop in SCORED:
+                await self._phase(self._scored(), again=True)
+                score = self._score
+            self._failure = await self._close() or self._failure
+            self._episode = self.book.close(self._stop, score, self._failure)
+        return self._episode
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _phase(self, work: Coroutine[Any, Any, None], *, again: bool = False) -> None:
+        """Do ``work``, unless the episode is over; what it raises ends it."""
+        if self._cut and not again:
+            work.close()
+            return
         try:
-            self.book.open()
-            stop = await self._ended()
-            score = await self._score(stop)
-        except (asyncio.CancelledError, ConfigError, MissingExtra) as error:
-            # Whatever ends the run from here is no result of this episode: it has an end, and is played again.
-            stop, cancelled = Stop.CANCELLED, error
+            await work
+        except BudgetExceeded as error:
+            self._cut, self._stop = True, Stop.RUN_BUDGET if error.what == "run" else Stop.BUDGET
         except _PartFailed as failed:
-            stop, failure = Stop.ERROR, failed.failure
-        finally:
-            failure = await self._close() or failure
-        episode = self.book.close(stop, score, failure)
-        if cancelled is not None:
-            raise cancelled
-        return episode
+            self._cut, self._stop, self._failure = True, Stop.ERROR, failed.failure
+        except (asyncio.CancelledError, ConfigError, MissingExtra):
+            # Whatever ends the run from here is no result of this episode: it has an end, and is played again.
+            await self.abandon()
+            raise
+        except BaseException:
+            await self._close()
+            raise
+
+    async def abandon(self) -> None:
+        """End it as cancelled, where it has not ended: it is no result, and is played again."""
+        if self._episode is None:
+            self._cut, self._stop = True, Stop.CANCELLED
+            await self.end()
 
     def _config(self) -> dict[str, object]:
         config: dict[str, object] = {"policy": self.policy.config(), "max_steps": self.max_steps}
@@ -110,63 +205,80 @@ class Rollout:
             config["judge"] = self.judge.config()
         return config
 
-    async def _ended(self) -> Stop:
-        try:
-            return await self._attempts()
-        except BudgetExceeded as error:
-            return Stop.RUN_BUDGET if error.what == "run" else Stop.BUDGET
+    async def _open(self) -> None:
+        self.book.open()
+        await self._begin(View(task=self.environment.task, opening="", seed=self.book.seed))
 
-    async def _attempts(self) -> Stop:
-        stop, last = await self._steps(View(task=self.environment.task, opening="", seed=self.book.seed))
-        review = await self._review(last)
-        if review is not None and review.approved is False and self.again is not None:
-            failure = await self._close()
-            if failure is not None:
-                raise _PartFailed(failure)
-            self.environment = self.again()
-            # The retry draws anew, keeps its lane, and plans afresh.
-            self.book.attempt, self.book.plan = 1, ""
-            retry = View(task=last.task, opening="", seed=last.seed, lane=last.lane, attempt=1, advice=review.feedback)
-            stop, last = await self._steps(retry)
-            await self._review(last)
-        return stop
-
-    async def _review(self, last: View) -> Review | None:
-        if self.reviewer is None:
-            return None
-        review = await self._guard("reviewer", self.reviewer.review(last, self.book.desk()))
-        if review is not None:
-            self.book.reviews.append(review)
-        return review
-
-    async def _steps(self, view: View) -> tuple[Stop, View]:
-        """One attempt: ``view`` holds what is known before it. Returns the view after its last action."""
-        book = self.book
+    async def _begin(self, view: View) -> None:
+        """Open the environment for an attempt: ``view`` holds what is known before it."""
         seen = self._seen = await self._guard("environment", self.environment.open())
-        view = view.replace(opening=seen.text, admissible=seen.admissible)
+        self._view = view.replace(opening=seen.text, admissible=seen.admissible)
+
+    async def _choose(self, chooser: Chooses) -> None:
+        self.book.check()
+        began, desk = time.perf_counter(), self.book.desk()
+        choice = await self._guard("policy", chooser.choose(self._view, desk))
+        self._chosen = (choice, desk, began)
+
+    async def _steps(self, *, pause: Collection[str] = ()) -> None:
+        """One attempt."""
+        book, view, seen = self.book, self._view, self._seen
         while not seen.done:
             if view.index == self.max_steps:
-                return Stop.MAX_STEPS, view
+                self._stop = Stop.MAX_STEPS
+                return
             book.check()
-            began = time.perf_counter()
-            desk = book.desk()
+            began, desk, choice = time.perf_counter(), book.desk(), None
+            if self._chosen is not None:
+                # What was chosen for this step was paid for it.
+                (choice, desk, began), self._chosen = self._chosen, None
+                view = view.replace(lane=choice.lane)
+            lane = view.lane
             decided = await self._guard("policy", self.policy.decide(view, desk))
+            if choice is not None and decided.lane is None:
+                decided = decided.replace(lane=choice)
             book.decided(decided)
             outcome = await self._guard("environment", self.environment.step(decided.action))
             book.step(seen, decided, outcome, desk.spent, time.perf_counter() - began)
+            self.told(decided, outcome)
             turn = Turn(action=decided.action, observation=outcome.text, thought=decided.thought)
-            view = view.after(turn, outcome.admissible, plan=book.plan, lane=book.lane)
-            seen = self._seen = outcome
-        return Stop.DONE, view
+            self._view = view = view.after(turn, outcome.admissible, plan=book.plan, lane=book.lane)
+            changed, seen = bool(lane) and book.lane != lane, outcome
+            self._seen = seen
+            if changed and book.lane in pause and not seen.done:
+                self.waits = True
+                return
+        self._stop = Stop.DONE
 
-    async def _score(self, stop: Stop) -> float | None:
+    async def _review(self) -> None:
+        self._said = None
+        if self.reviewer is None:
+            return
+        review = self._said = await self._guard("reviewer", self.reviewer.review(self._view, self.book.desk()))
+        if review is not None:
+            self.book.reviews.append(review)
+
+    async def _retry(self) -> None:
+        assert self._said is not None and self.again is not None
+        failure = await self._close()
+        if failure is not None:
+            raise _PartFailed(failure)
+        self.environment = self.again()
+        # The retry draws anew, keeps its lane, and plans afresh.
+        self.book.attempt, self.book.plan = 1, ""
+        last, advice = self._view, self._said.feedback
+        await self._begin(View(task=last.task, opening="", seed=last.seed, lane=last.lane, attempt=1, advice=advice))
+        await self._steps()
+
+    async def _scored(self) -> None:
         """Where the episode stood at its end, by the environment or by the judge."""
-        if self.judge is None or stop not in SCORED:
-            return self._seen.score
+        if self.judge is None or self._stop not in SCORED:
+            self._score = self._seen.score
+            return
         book = self.book
         case = case_of(book.id, book.task, book.steps, self.reference, outcome=self._seen.score)
         book.verdict = await self._guard("judge", self.judge.judge(case, book.desk(judging=True)))
-        return book.verdict.score
+        self._score = book.verdict.score
 
     async def _close(self) -> Failure | None:
         try:
@@ -183,6 +295,21 @@ class Rollout:
             raise
         except Exception as error:
             raise _PartFailed(Failure(kind=type(error).__name__, message=scrub(str(error)), where=where)) from error
+
+
+class Chooses(Protocol):
+    """A policy that chooses an episode's supervision at its first step."""
+
+    async def choose(self, view: View, desk: Desk) -> LaneChoice: ...
+
+
+def _chooser(policy: Policy) -> Chooses | None:
+    """The policy that chooses the supervision: this one, or one that it is around."""
+    found: Any = policy
+    while found is not None and not hasattr(found, "choose"):
+        found = getattr(found, "inner", None)
+    chooser: Chooses | None = found
+    return chooser
 
 
 class _PartFailed(Exception):

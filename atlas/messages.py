@@ -20,6 +20,11 @@ BARE: Form = "bare"
 TRANSCRIPT: Form = "transcript"
 
 
+Rank = Literal["sum", "mean"]
+"""By what a model that ranks actions does: the log-probability of all their tokens together, or that of a token in the
+mean, which does not put long actions last. Which chooses better differs from model to model."""
+
+
 class ToolCall(Light, kw_only=True):
     """A function call as chat APIs write it; ``arguments`` is the JSON text the model produced."""
 

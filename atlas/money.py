@@ -82,6 +82,9 @@ class Usage(Light, kw_only=True):
     Below 0 where more was written than read. 0 where there is no price."""
     unmetered: int = 0
     """Calls that did not tell all of their tokens: in logs of other programs, and where nobody heard the answer."""
+    failed: int = 0
+    """Attempts that came to nothing: refused, cut off, not answered in time or with nothing that can be read. Most were
+    made again. Those that may be billed are among the calls, too."""
     most: float | None = None
     """Dollars at the most, where :attr:`dollars` are unknown or not all: what calls that told too little may have cost,
     estimated upwards. Budgets count it; None where it is what ``dollars`` says."""
@@ -125,6 +128,7 @@ class Tally:
         "calls",
         "completion_tokens",
         "dollars",
+        "failed",
         "prompt_tokens",
         "reasoning_tokens",
         "saved",
@@ -133,7 +137,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.calls = self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.unmetered = 0
-        self.cache_write_tokens = self.reasoning_tokens = 0
+        self.cache_write_tokens = self.reasoning_tokens = self.failed = 0
         self.saved = 0.0
         self.dollars: float | None = 0.0
         self.at_most: float | None = 0.0
@@ -147,6 +151,7 @@ class Tally:
         self.reasoning_tokens += usage.reasoning_tokens
         self.saved += usage.saved
         self.unmetered += usage.unmetered
+        self.failed += usage.failed
         known = self.dollars is not None and usage.dollars is not None
         self.dollars = (self.dollars or 0.0) + (usage.dollars or 0.0) if known else None
         most = usage.dollars if usage.most is None else usage.most
@@ -169,6 +174,7 @@ class Tally:
             saved=self.saved,
             dollars=self.dollars,
             unmetered=self.unmetered,
+            failed=self.failed,
             most=None if self.at_most == self.dollars else self.at_most,
         )
 

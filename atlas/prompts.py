@@ -97,8 +97,9 @@ def _around(tools: bool) -> tuple[str, str]:
     return before, after
 
 
-def render(view: View, *, list_actions: bool = True, form: Form = CHAT) -> Prompt:
-    """The prompt for the next action of ``view``, in the form that its reader takes."""
+def render(view: View, *, list_actions: bool = True, form: Form = CHAT, remind: bool = False) -> Prompt:
+    """The prompt for the next action of ``view``, in the form that its reader takes. ``remind``: see
+    :class:`atlas.protocols.RanksActions`."""
     # A transcript reads on from its examples: the best one stands last.
     windows = view.retrieved[::-1] if form == TRANSCRIPT else view.retrieved
     examples = _examples(windows, bool(view.tools), form)
@@ -113,8 +114,18 @@ def render(view: View, *, list_actions: bool = True, form: Form = CHAT) -> Promp
         guidance=guidance,
         lasting=view.lasting or form == TRANSCRIPT,
         advice=advice,
-        ask="Possible actions: " + "; ".join(view.admissible) if list_actions and view.admissible else "",
+        ask="Possible actions: " + "; ".join(view.admissible)
+        if list_actions and view.admissible
+        else _reminder(view, form)
+        if remind
+        else "",
     )
+
+
+def _reminder(view: View, form: Form) -> str:
+    """The goal, and what is seen now where that does not stand right before."""
+    task = f"Task: {view.task.goal}"
+    return task if form == TRANSCRIPT else f"{task}\n{view.turns[-1].observation if view.turns else view.opening}"
 
 
 def render_plan(view: View) -> Prompt:
@@ -171,8 +182,9 @@ def _lines(view: View) -> tuple[Message, ...]:
 
 def transcript(prompt: Prompt) -> str:
     """A prompt of the form ``transcript`` as a model reads it, up to where the next action begins."""
-    head = [part for part in (prompt.stable, prompt.guidance, prompt.retrieved, prompt.advice, prompt.ask) if part]
-    return "\n\n".join([*head, "\n".join(message.content for message in prompt.history)]) + "\n>"
+    head = [part for part in (prompt.stable, prompt.guidance, prompt.retrieved, prompt.advice) if part]
+    lines = [message.content for message in prompt.history]
+    return "\n\n".join([*head, "\n".join([*lines, *([prompt.ask] if prompt.ask else [])])]) + "\n>"
 
 
 def _past(view: View) -> tuple[Message, ...]:

@@ -18,6 +18,7 @@ from atlas.records import (
     Guidance,
     Observation,
     Price,
+    Rank,
     Review,
     Step,
     Task,
@@ -44,7 +45,11 @@ class Environment(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """Anything that answers an :class:`Ask`: a hosted or embedded language model, a copying student, a script."""
+    """Anything that answers an :class:`Ask`: a hosted or embedded language model, a copying student, a script.
+
+    Where many processes play, each has a model of its own, but for one that says ``single = True``, as those with
+    weights do: it stays where the command is, and the others ask it there.
+    """
 
     name: str
     price: Price | None
@@ -67,6 +72,8 @@ class ReadsView:
 
     reads_guidance = False
     """Whether it reads the entries of pamphlets too: then the trace keeps them, for a student that is to learn them."""
+    reads_windows = False
+    """Whether it reads demonstrations too."""
 
 
 class RanksActions:
@@ -78,6 +85,9 @@ class RanksActions:
 
     form: Form = BARE
     """How their prompts are written where there are actions to rank."""
+    rank: Rank = "sum"
+    remind: bool = False
+    """Whether the goal is told once more at the end of such a prompt, and in a chat what is seen now."""
 
 
 @runtime_checkable
@@ -143,7 +153,11 @@ class Embedder(Protocol):
     """Text to unit vectors."""
 
     name: str
-    dim: int
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a vector has."""
+        ...
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``(len(texts), dim)``, rows of unit length."""

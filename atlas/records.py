@@ -20,6 +20,7 @@ from atlas.messages import TRANSCRIPT as TRANSCRIPT
 from atlas.messages import Form as Form
 from atlas.messages import Message as Message
 from atlas.messages import Prompt as Prompt
+from atlas.messages import Rank as Rank
 from atlas.messages import ToolCall as ToolCall
 from atlas.money import Price as Price
 from atlas.money import Spend as Spend
@@ -73,6 +74,10 @@ class Ask(msgspec.Struct, frozen=True, weakref=True):
     heard: Callable[[dict[str, Any]], None] | None = None
     """Where somebody listens: to be called with each piece of the one reply as it comes, in the event loop of the ask:
     a ``delta`` of the chat-completions API. A model that cannot need not."""
+    schema: dict[str, Any] | None = None
+    """JSON schema of the reply. A model that can be held to one writes nothing else; for others the prompt says it."""
+    grammar: str = ""
+    """The same for a reply of lines: see :mod:`atlas.grammar`."""
 
     def replace(self, **changes: Any) -> Ask:
         """A copy with some fields changed."""
@@ -146,7 +151,7 @@ class Citation(Light, kw_only=True):
 
 
 class LaneChoice(Record):
-    """The supervision of an episode, and what it was chosen by."""
+    """The supervision of an episode, and what it was chosen by: at its first step, or later where it is made closer."""
 
     lane: str
     reason: str
@@ -160,6 +165,8 @@ class LaneChoice(Record):
     """What they cost on average; None where that is not known."""
     estimate: float | None = None
     """The chance of success that a model stated, where one was asked."""
+    chance: float | None = None
+    """That the student succeeds by itself, as the choice put it; None in traces that do not say."""
 
 
 class Review(Record):
@@ -186,7 +193,7 @@ class Decision(Light, kw_only=True):
     plan: str | None = None
     """A plan made at this step, for the steps after it."""
     lane: LaneChoice | None = None
-    """Chosen at an episode's first step, for all of it."""
+    """Chosen at an episode's first step, for the steps from there on."""
     advice: str = ""
     """What the student was told before this step."""
     reviews: tuple[Review, ...] = ()
@@ -286,6 +293,8 @@ class Episode(Record):
     """One per attempt that was reviewed; the score is the last attempt's."""
     verdict: Verdict | None = None
     """The judge's, where a judge scored the episode in place of its environment."""
+    after: tuple[Spend, ...] = ()
+    """What was used once it was over, to judge it and to learn from it: a part of ``spend``."""
     failure: Failure | None = None
     retries: str = ""
     """Id of the episode that ended with an error and that this one plays again; empty for a first one."""

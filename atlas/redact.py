@@ -21,9 +21,12 @@ _SHORTEST = 8
 
 _NAMED = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
+_BEGINNINGS = (
+    "sk pk rk gsk xai hf ghp gho ghu ghs ghr glpat npm pypi dop_v1 r8 xoxa xoxb xoxe xoxo xoxp xoxr xoxs".split()
+)
+"""As providers begin their keys. The mark after the letters tells a key from a word ("skateboard", "hfill")."""
 _SHAPES = (
-    # As providers begin their keys. The mark after the letters tells a key from a word ("skateboard", "hfill").
-    r"\b(?:sk|pk|rk|gsk|xai|hf|gh[pousr]|glpat|npm|pypi|dop_v1|r8|xox[abeoprs])[-_][-_.A-Za-z0-9*]{7,}",
+    rf"\b(?:{'|'.join(_BEGINNINGS)})[-_][-_.A-Za-z0-9*]{{7,}}",
     r"\bgithub_pat_[A-Za-z0-9_]{10,}",
     r"\bAIza[-_A-Za-z0-9*]{8,}",
     r"\b(?:AKIA|ASIA)[A-Z0-9*]{8,}",
@@ -36,8 +39,11 @@ _SHAPES = (
     r"(?<=://)(?!user:password@)[^/\s:@\"']*:[^/?#\s\"']+(?=@)",
 )
 _SHAPED = re.compile("|".join(_SHAPES))
-_MARKS = ("-", "_", "AIza", "AKIA", "ASIA", "ya29.", "SG.", "eyJ", "://")
-"""One of these is in whatever has such a shape. Most texts hold none, and need no closer look."""
+_MARKS = ("github_pat_", "AIza", "AKIA", "ASIA", "ya29.", "SG.", "eyJ", "PRIVATE KEY-----", "://")
+_ENDS = "|".join(rf"(?<=\b{letters}[-_])" for letters in _BEGINNINGS)
+_BEGUN = re.compile(f"[-_](?:{_ENDS})")
+"""One of these is in whatever has such a shape. Most texts hold none, and need no closer look. Beginning with the mark,
+the pattern passes over all other characters at once."""
 _HEADS = r"authorization|x-api-key|api[-_ ]?key"
 _SETTINGS = (
     r"account_?key|shared_?access_?key|shared_?access_?signature|client_?secret|secret_?(?:access_?)?key|"
@@ -90,7 +96,7 @@ def scrubber(secrets: Iterable[str] = ()) -> Callable[[str], str]:
             text = _HEADER.sub(lambda m: f"{m[1] or m[3]}{HIDDEN}", text)
         if assigns:
             text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
-        return _SHAPED.sub(HIDDEN, text) if any(mark in text for mark in _MARKS) else text
+        return _SHAPED.sub(HIDDEN, text) if any(mark in text for mark in _MARKS) or _BEGUN.search(text) else text
 
     return clean
 

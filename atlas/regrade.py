@@ -11,7 +11,7 @@ from atlas.asking import Account, Desk, Desks
 from atlas.evaluators.verdict import Case, Judge, Reference, case_of
 from atlas.records import INTERRUPTED, content_hash
 from atlas.traces.claims import Claims
-from atlas.traces.lines import Tail
+from atlas.traces.place import news
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.verdicts import VERDICTS, VerdictLine, append_verdict, newest, read_verdicts
 
@@ -64,8 +64,8 @@ async def regrade(
     ``seen`` is called with how many of those that had to be judged are, and how many they are.
     """
     config = judge_hash(judge, references)
-    tail = Tail(run.folder / VERDICTS)
-    before = newest(read_verdicts(run.folder, config))
+    tail = run.place.log(VERDICTS).tail()
+    before = newest(read_verdicts(run.place, config))
     waiting = [e for e in episodes if e.id not in before or (retry and before[e.id].verdict.score is None)]
     gate = asyncio.Semaphore(concurrency)
     done = 0
@@ -80,14 +80,14 @@ async def regrade(
 
     async def _grade(episode: StoredEpisode, claims: Claims) -> None:
         async with gate, claims.turn(("verdict", config, episode.id)):
-            since.update(line["episode"] for line in tail.new() if line.get("config") == config)
+            since.update(line["episode"] for line in news(tail) if line.get("config") == config)
             if episode.id in since:
                 return
             # A copy, so that its steps are let go with it: a run of thousands of episodes does not fit in memory.
             case = stored_case(replace(episode), (references or {}).get(episode.task.id))
             verdict = await judge.judge(case, desks(Account()))
             append_verdict(
-                run.folder,
+                run.place,
                 VerdictLine(
                     episode=episode.id,
                     arm=episode.arm,
@@ -99,9 +99,9 @@ async def regrade(
             )
 
     if waiting:
-        with Claims(run.folder) as claims:
+        with Claims(run.place) as claims:
             async with asyncio.TaskGroup() as group:
                 for episode in waiting:
                     group.create_task(grade(episode, claims))
     wanted = {e.id for e in episodes}
-    return [line for line in read_verdicts(run.folder, config) if line.episode in wanted]
+    return [line for line in read_verdicts(run.place, config) if line.episode in wanted]

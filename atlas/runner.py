@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,6 +18,11 @@ from atlas.records import INTERRUPTED, Episode, Step, Stop, counted
 
 Key = tuple[str, str, int]
 """(arm, task id, seed): what makes an episode of a run the same on resume."""
+
+
+Learns = Callable[[Episode, Sequence[Step]], Awaitable[Episode] | object]
+"""What learns from an episode and its steps, at once, or while it is awaited: then it gives the episode as it is told
+from there on, with what learning used."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,28 @@ class Job:
     """The score from which the episode counts as successful."""
     retries: str = ""
     """Id of the episode that ended with an error and that this job plays again."""
+    max_steps: int | None = None
+    """Where it is not that of the other jobs."""
 
     @property
     def key(self) -> Key:
         return (self.arm, self.task_id, self.seed)
+
+
+Plays = Callable[[Rollout, Learns | None], Awaitable[Episode]]
+"""How an episode is played, and learned from where somebody learns: gives the episode as it is told from there on."""
+
+
+Away = Callable[[Job], Awaitable[Episode | None]]
+"""Has an episode played by another process, and gives what it came to; None where the run's budget was spent first."""
+
+
+async def straight(rollout: Rollout, learns: Learns | None) -> Episode:
+    """One phase after the other."""
+    episode = await rollout.play()
+    if learns is not None and inspect.isawaitable(learning := learns(episode, rollout.steps)):
+        episode = await learning
+    return episode
 
 
 class Shares(Protocol):
@@ -95,15 +119,19 @@ async def play(
     budget: Budget | None = None,
     meter: Meter | None = None,
     done: Callable[[Episode], None] | None = None,
-    learns: Callable[[Episode, Sequence[Step]], None] | None = None,
+    learns: Learns | None = None,
     desks: Desks = Desk,
     shares: Shares | None = None,
+    plays: Plays = straight,
+    away: Away | None = None,
 ) -> list[Episode]:
     """Play ``jobs``, at most ``concurrency`` at a time, and return their episodes in the order they ended.
 
     ``budget`` is per episode, ``meter`` carries the run's. When the run's budget is spent no further episode starts.
     After each episode ``learns`` is called with it and its steps, where a memory learns from them, say, and ``done``
-    with it alone. ``desks`` makes the desk of each decision. Jobs that ``shares`` does not give out are left.
+    with it alone. ``plays`` is how an episode is played, ``desks`` makes the desk of each decision. Jobs that
+    ``shares`` does not give out are left. Where there is an ``away`` it has all of them played, and learned from
+    nothing.
     """
     waiting = iter(jobs)
     finished: list[Episode] = []
@@ -120,12 +148,12 @@ async def play(
                 finally:
                     shares.give_back(job)
 
-    async def one(job: Job) -> None:
+    async def here(job: Job) -> Episode:
         rollout = Rollout(
             job.environment(),
             job.policy,
             seed=job.seed,
-            max_steps=max_steps,
+            max_steps=job.max_steps or max_steps,
             arm=job.arm,
             run=run,
             recorder=recorder,
@@ -140,10 +168,13 @@ async def play(
             desks=desks,
             keeps_steps=learns is not None,
         )
-        episode = await rollout.play()
+        return await plays(rollout, learns)
+
+    async def one(job: Job) -> None:
+        episode = await (here(job) if away is None else away(job))
+        if episode is None:
+            return
         finished.append(episode)
-        if learns is not None:
-            learns(episode, rollout.steps)
         if done is not None:
             done(episode)
         # Models that answer at once never wait: without a pause an interrupt would be heard when all is played.

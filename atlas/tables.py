@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from atlas.records import Spend
     from atlas.traces.account import ArmRow, BreakEven, Pair
+    from atlas.traces.rewards import RewardRow
 
 __all__ = [
     "UNPRICED",
@@ -33,6 +34,7 @@ __all__ = [
     "percent_interval",
     "plain",
     "points_interval",
+    "rewards_table",
     "shorten",
     "spend_table",
 ]
@@ -83,6 +85,28 @@ def pairs_table(pairs: Sequence[Pair], *, title: str | None = None) -> Table:
             money_interval(pair.dollars),
             f"{pair.only_first} : {pair.only_second}",
             p_value(pair.p),
+        )
+    return table
+
+
+def rewards_table(rows: Sequence[RewardRow], *, title: str | None = None) -> Table:
+    """A row per arm and judge: how often both say the same, and judged minus true reward."""
+    table = _table(title)
+    _name(table, "arm", "bold")
+    _name(table, "judge")
+    _figures(table, "n", "no\nverdict", "to the\narbiter")
+    for name in ("agree\n[95 %]", "judged - true\n[95 %]"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        gap = row.difference
+        table.add_row(
+            plain(row.arm),
+            plain(row.judge),
+            str(row.n),
+            str(row.missing),
+            f"{percent(row.asked)}",
+            percent_interval(row.agreement) if row.n else "-",
+            f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" if row.n else "-",
         )
     return table
 

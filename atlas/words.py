@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from atlas.figures import money, percent
+from atlas.records import total
 from atlas.redact import scrub
 
 if TYPE_CHECKING:
     from atlas.records import Decision, Usage
     from atlas.traces.account import ArmRow, BreakEven
+    from atlas.traces.pruned import Pruned
 
 # Operating-system commands (up to BEL or ST), control sequences, and the two-character escapes, in this order.
 _ESCAPES = re.compile(
@@ -47,6 +49,15 @@ def dollars(usage: Usage, parts: int = 1) -> str:
     if usage.dollars is None and usage.at_most is not None:
         return f"≤ {money(usage.at_most / parts)}"
     return money(None if usage.dollars is None else usage.dollars / parts)
+
+
+def pruned(gone: Pruned) -> str:
+    """What was taken out of a run, in a sentence."""
+    one = gone.episodes == 1
+    return (
+        f"{gone.episodes:,} episode{'' if one else 's'} of {gone.steps:,} steps {'was' if one else 'were'} taken out "
+        f"of the run, in no row above: {dollars(total(gone.spend))}"
+    )
 
 
 def tokens(usage: Usage) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,11 @@ from atlas.errors import DataError
 
 # Read when litellm is imported; without it, litellm asks the network for prices, three times.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+# Tests run in the background of a shell ignore Ctrl-C, and what they start would inherit that: the tests that press it
+# would wait without end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LOCAL = ("localhost", "127.", "::1", "0.0.0.0")
 _KEY = re.compile(r"_API_KEY$|_API_TOKEN$|^AWS_(ACCESS|SECRET|SESSION)")

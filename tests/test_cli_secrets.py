@@ -120,12 +120,22 @@ SHOWN = [
     ["traces", "show", "run", "cascade-0"],
     ["traces", "show", "run", "cascade-1", "--prompts"],
     ["traces", "check", "run"],
+    ["traces", "copy", "run", "copied-run"],
+    ["traces", "pack", "copied-run", "--all"],
+    ["traces", "copy", "run", f"postgresql://me:{PASSWORD}@127.0.0.1:9/x?run=r"],
+    ["traces", "prune", "run", "--all"],
+    ["traces", "prune", f"postgresql://me:{PASSWORD}@127.0.0.1:9/x?run=r", "--all"],
     ["score", "run", "cascade-1", "1"],
     ["report", "run", "-o", "report.html"],
     ["regrade", "run", "--judge", "outcome"],
     ["memory", "ls", "run"],
     ["memory", "show", "run", "ID"],
     ["memory", "show", "run", "v1"],
+    ["memory", "check", "run"],
+    ["memory", "map", "run"],
+    ["memory", "reindex", "run", "--embedder", "hash"],
+    ["memory", "copy", "run", "copied.sqlite"],
+    ["memory", "copy", "run", f"postgresql://me:{PASSWORD}@127.0.0.1:9/x"],
     ["memory", "log", "run"],
     ["memory", "diff", "run", "0"],
     ["memory", "quarantine", "run", "ID", "--reason", WORDS],
@@ -144,6 +154,8 @@ SHOWN = [
     ["trust", "audit", "run"],
     ["trust", "agreement", "run"],
     ["trust", "calibrate", "run", "--within", "0.5"],
+    ["trust", "select", "run", "--tiers", "cascade,teacher", "-o", "pick.json"],
+    ["trust", "foresee", "run", "--embedder", "hash", "-o", "foresight.json"],
     ["play", "excytin", "--incident", "7", "--data", "tables", "--commands", "typed.txt"],
     ["play", "alfworld", "homes/unseen/0/0", "--commands", "moves.txt"],
     ["bench", "alfworld", "--teacher", WORDS, "--n", "1"],
@@ -161,8 +173,9 @@ SHOWN = [
     ["score", "run", WORDS, "1"],
 ]
 ELSEWHERE = {"demo", "train", "models fetch", "models export", "traces import excytin", "trust show", "trust judge"}
-ELSEWHERE |= {"mcp"}
-"""Those to which no text of others comes, or that write what another test looks at (``mcp`` has tests of its own)."""
+ELSEWHERE |= {"mcp", "models tune"}
+"""Those to which no text of others comes, that read a model's weights, or that write what another test looks at
+(``mcp`` has tests of its own)."""
 
 
 def _names(group: click.Command, name: str = "") -> Iterator[str]:
@@ -214,7 +227,7 @@ def test_no_command_shows_or_keeps_a_key(
                 for line in [out] if out.startswith(("{\n", "[\n")) else out.splitlines():
                     json.loads(line)
     assert said > 30, "there was something to hide"
-    raw = {"run/trace.jsonl", "typed.txt", "moves.txt"}
+    raw = {"run/trace.jsonl", "copied-run/trace.jsonl", "typed.txt", "moves.txt"}
     for path in place.rglob("*"):
         if path.is_file() and str(path.relative_to(place)) not in raw:
             content = path.read_bytes()

@@ -25,7 +25,7 @@ from atlas.distil import LESSONS, distil_run, paid, read_lessons
 from atlas.errors import ConfigError, ModelError, StoreError
 from atlas.evaluators.verdict import Case, Verdict
 from atlas.memory import HashEmbedder
-from atlas.memory.distil import Distilled, objection
+from atlas.memory.distil import LONGEST, Distilled, objection
 from atlas.memory.distil_model import ModelDistiller, written_entries
 from atlas.memory.distil_scripted import ScriptedDistiller
 from atlas.memory.pamphlet import Entry, Kind
@@ -231,6 +231,23 @@ def test_gates(change: dict[str, Any], why: str) -> None:
     assert why in said if why else not said
 
 
+@pytest.mark.parametrize(
+    ("action", "why"),
+    [
+        ("search the logs for the account dp5hn", "gives the answer away"),
+        ("search the logs for mimikatz.exe", "'mimikatz.exe', which is of this task alone"),
+        ("begin with the host vm-win11t", "'vm-win11t', which is of this task alone"),
+        ("begin with the host that is named", ""),
+    ],
+)
+def test_no_entry_keeps_what_is_of_its_task(action: str, why: str) -> None:
+    goal = "The tool `mimikatz.exe` ran on vm-win11t. Which account of the host was it?"
+    known = case()
+    known = known.model_copy(update={"answer": "dp5hn", "task": known.task.model_copy(update={"goal": goal})})
+    said = objection(Entry(cue="an account of a host is asked for", action=action), known)
+    assert why in said if why else not said
+
+
 # --- by a model -------------------------------------------------------------------------------------------------------
 
 GOOD = {
@@ -282,6 +299,43 @@ async def test_entries_that_are_wrong_are_dropped_with_a_reason_and_the_others_k
 async def test_a_reply_that_says_nothing_is_paid_and_teaches_nothing(reply: str) -> None:
     distilled, _ = await written(reply)
     assert distilled.entries == () and distilled.missing and distilled.spend[0].usage.calls == 1
+
+
+async def test_a_distiller_that_writes_too_much_is_cut() -> None:
+    """Too many, too long, the same again: what passes is short, and what did not is told in a sentence each."""
+    many = [{**GOOD, "action": f"cool it in the fridge, {word}"} for word in ("first", "then", "so", "now", "or", "if")]
+    long = {**GOOD, "cue": "a cool mug is wanted " * 40, "pattern": ["cool {object} with {fridge}"] * 90}
+    distilled, model = await written(json.dumps({"entries": [long, *many * 200]}))
+    assert len(distilled.entries) == 4, "five are looked at, and the first of them is too long"
+    assert len(distilled.dropped) == 2 and "1196 too many" in distilled.dropped[0]
+    assert any("its cue has" in why and "\n" not in why for why in distilled.dropped)
+    with PamphletStore(":memory:", "hash", cap=3) as memory:
+        memory.learn("run/e1", distilled.entries)
+        assert len(memory) <= 3
+    assert model.asks[0].max_tokens == 1_500
+
+
+async def test_the_form_of_a_reply_is_told_to_models_that_can_be_held_to_it() -> None:
+    _, model = await written('{"entries": []}', most=2)
+    schema = model.asks[0].schema
+    assert schema is not None
+    entries = schema["properties"]["entries"]
+    assert entries["maxItems"] == 2 and entries["items"]["properties"]["cue"]["maxLength"] == LONGEST["cue"]
+    assert set(entries["items"]["required"]) == set(GOOD)
+
+
+@pytest.mark.local
+async def test_an_embedded_model_writes_entries_and_nothing_else() -> None:
+    pytest.importorskip("xllamacpp", reason="needs the extra local")
+    from atlas.models import load
+
+    model = load("qwen2.5-coder-1.5b")
+    writer = ModelDistiller(model, most=1, max_tokens=600, text_chars=200, steps_chars=1_500)
+    distilled = await writer.distil(case(), WON.model_copy(update={"score": 0.0}), Desk())
+    assert not distilled.missing, "held to the form, it cannot write anything that is no list of entries"
+    assert len(distilled.entries) + len(distilled.dropped) <= 1
+    assert all(not objection(entry, case()) for entry in distilled.entries)
+    assert distilled.spend[0].usage.completion_tokens
 
 
 async def test_no_notes_are_a_reply_too() -> None:

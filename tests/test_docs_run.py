@@ -46,12 +46,13 @@ NEEDS = {
     "compiler": "a compiler, and minutes of it",
     "frameworks": "packages and programs of other agents: tests/clients runs these snippets whole",
     "long": "hours",
+    "server": "a server or a cluster, with a user and rights there",
 }
-SHOWN = ("text", "yaml", "json", "toml")
+SHOWN = ("text", "yaml", "json", "toml", "mermaid")
 """Languages of what is shown and not run."""
 MAY_SAY_NO = ("trust calibrate", "promote", "regrade", "traces check")
 """Commands whose exit code 1 is an answer."""
-OTHERS = ("export", "vllm", "curl", "CUDA_VISIBLE_DEVICES=0")
+OTHERS = ("export", "vllm", "chroma", "curl", "cd", "cp", "docker", "CUDA_VISIBLE_DEVICES=0")
 """Programs of others, which are not run."""
 STARTS_A_SERVER = ("serve", "mcp")
 """Commands that run until they are stopped: their options are read, and no more."""
@@ -95,11 +96,13 @@ def test_what_a_block_needs_can_be_seen_in_it(path: Path) -> None:
     """A mark is no way out for what could run: each stands for something that the block names."""
     signs = {
         "data": r"valid_|--split train|--data|--mysql|LOGS|RECORDED|alfworld\.verify|--incident \d+ |runs/teach|poison",
-        "torch": r"train |clerk-1|students/|datasets|torch|benchmarks\.(?:perf\.training|recipes)|atlas\.train",
+        "torch": r"train |clerk-1|students/|datasets|torch|sentence-transformers|atlas\.train"
+        r"|benchmarks\.(?:perf\.training|recipes)",
         "gpu": r"CUDA|smollm2|vllm",
         "compiler": r"alfworld-reference",
         "frameworks": r"episode\.|[Mm]odel|Agent|Client|claude|codex|dspy",
         "long": r"000000",
+        "server": r"postgresql://|--ray",
     }
     for block in blocks(path):
         for need in block.needs:
@@ -117,7 +120,7 @@ def test_what_is_not_run_is_at_least_no_nonsense(path: Path) -> None:
 
 def _known(parts: list[str], where: str) -> None:
     match parts:
-        case ["atlas", *rest]:
+        case ["atlas", *rest] | ["docker", "compose", "exec", _, "atlas", *rest]:
             _parsed(rest, where)
         case ["pip", "install", *what]:
             for name in what:

@@ -274,7 +274,7 @@ async def test_arms_with_pamphlets_their_controls_and_the_evidence(tmp_path: Any
     by_arm = {name: [e for e in Run(run.folder).episodes() if e.arm == name] for name in names.split(",")}
     assert all(any(s.decision.guidance for s in e.steps) for e in by_arm["pamphlets"])
     assert not any(s.decision.guidance for e in by_arm["icd-elsewhere"] for s in e.steps)
-    with PamphletStore(run.folder / "memory.sqlite", "hash") as memory:
+    with PamphletStore(tmp_path / "run" / "memory.sqlite", "hash") as memory:
         entries = memory.all()
         assert len(entries) > 30 and all(entry.origins[0].run == "run" for entry in entries)
         ids = {entry.id for entry in entries}
@@ -286,7 +286,7 @@ async def test_arms_with_pamphlets_their_controls_and_the_evidence(tmp_path: Any
         versions = len(memory.database.versions())
     again = await bench(tmp_path / "run", names, trials=1.0).run()
     assert len(again) == len(episodes)
-    with PamphletStore(run.folder / "memory.sqlite", "hash") as memory:
+    with PamphletStore(tmp_path / "run" / "memory.sqlite", "hash") as memory:
         assert len(memory.database.versions()) == versions, "a resumed run learns nothing twice"
 
 

@@ -26,6 +26,7 @@ def test_import_atlas_loads_nothing_heavy() -> None:
         "litellm",
         "openai",
         "langgraph",
+        "psycopg",
         "chromadb",
         "torch",
         "numpy",
@@ -38,7 +39,9 @@ def test_import_atlas_loads_nothing_heavy() -> None:
 
 def test_help_loads_no_model_library() -> None:
     help_text = "from click.testing import CliRunner; from atlas.cli import app; CliRunner().invoke(app, ['--help'])"
-    assert not loaded_after(help_text, "litellm", "openai", "langgraph", "chromadb", "torch", "numpy", "onnxruntime")
+    assert not loaded_after(
+        help_text, "litellm", "openai", "langgraph", "psycopg", "chromadb", "torch", "numpy", "onnxruntime"
+    )
 
 
 def test_composing_policies_loads_no_provider_library() -> None:
@@ -47,6 +50,7 @@ def test_composing_policies_loads_no_provider_library() -> None:
         "litellm",
         "openai",
         "langgraph",
+        "psycopg",
         "chromadb",
         "torch",
         "onnxruntime",

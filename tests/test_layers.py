@@ -15,7 +15,9 @@ PACKAGE = Path(atlas.__file__).parent
 PARTS = ("memory", "evaluators", "benchmarks")
 """Top-level folders of the repository that are imported below ``atlas``."""
 
-BASE = "errors folders framing lazy messages money prompts protocols record records redact verdict views"
+BASE = (
+    "errors folders framing grammar jsontext lazy messages money prompts protocols record records redact verdict views"
+)
 """What any package above them may import."""
 
 MAY_IMPORT = {
@@ -24,6 +26,8 @@ MAY_IMPORT = {
     "money": "record",
     "messages": "record",
     "framing": "",
+    "grammar": "",
+    "jsontext": "",
     "verdict": "money record",
     "views": "framing messages record",
     "records": "messages money record verdict views",
@@ -39,7 +43,7 @@ MAY_IMPORT = {
     "betting": "",
     "budget": BASE,
     "entities": "",
-    "goals": "entities records",
+    "goals": "entities protocols records",
     "loose_json": "",
     "named": BASE,
     "own": "errors",
@@ -53,49 +57,60 @@ MAY_IMPORT = {
     # what an episode was worth, what it came to, what was written and what is remembered of it
     "evaluators": f"{BASE} asking stats",
     "book": f"{BASE} asking budget evaluators",
-    "traces": f"{BASE} evaluators standing stats",
-    "regrade": f"{BASE} asking evaluators traces",
     "memory": f"{BASE} asking assets betting entities evaluators figures standing stats tokens",
+    "traces": f"{BASE} evaluators memory standing stats",
+    "regrade": f"{BASE} asking evaluators traces",
     "distil": f"{BASE} asking evaluators memory regrade traces",
+    "learning": f"{BASE} asking distil evaluators memory regrade traces",
     # what runs an episode, and many
     "loop": f"{BASE} asking book budget evaluators",
     "runner": f"{BASE} asking budget evaluators loop",
+    "fanout": f"{BASE} asking budget runner traces",
     # who acts
     "copying": f"{BASE} entities goals loose_json",
     "trained": BASE,
     "models": f"{BASE} asking assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
-    "policies": f"{BASE} actions asking goals memory standing trust",
+    "chances": f"{BASE} evaluators stats traces trust",
+    "policies": f"{BASE} actions asking chances evaluators goals memory standing trust",
     "export": f"{BASE} actions book evaluators meaning memory models tokens traces",
+    "graph": f"{BASE} asking budget distil evaluators learning loop memory regrade runner traces",
     # around agents that exist, and in other frameworks
     "background": BASE,
     "wire": f"{BASE} background tokens",
-    "wrap": f"{BASE} actions asking background book budget export memory models policies standing traces trust wire",
+    "wrap": f"{BASE} actions asking background book budget chances evaluators export graph learning memory models "
+    "policies standing traces trust wire",
     "serve": f"{BASE} traces wire wrap",
-    "mcp": f"{BASE} memory",
-    "graph": f"{BASE} asking budget distil evaluators memory regrade runner traces",
+    "mcp": f"{BASE} memory serve",
     # what comes of it
     "words": "figures records redact traces",
     "tables": "figures records traces words",
-    "report": f"{BASE} figures memory policies standing stats traces words",
-    "train": f"{BASE} assets export models traces trained",
+    "report": f"{BASE} chances figures memory policies standing stats traces words",
+    "train": f"{BASE} assets export goals models traces trained",
     "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them
     "benchmarks.scripted": f"{BASE} tokens",
     "benchmarks.suite": f"{BASE} evaluators memory",
-    "benchmarks.options": f"{BASE} budget policies",
+    "benchmarks.options": f"{BASE} budget chances learning memory models policies",
     "benchmarks.alfworld": f"{BASE} actions assets benchmarks.options benchmarks.scripted benchmarks.suite",
-    "benchmarks": f"{BASE} asking budget distil export memory own policies runner stats tables traces train trust "
-    "benchmarks.alfworld benchmarks.options benchmarks.suite",
-    "benchmarks.perf": f"{BASE} tables figures loop memory models policies runner traces train trained",
-    "benchmarks.excytin": f"{BASE} asking assets evaluators figures loose_json memory models regrade stats tables "
-    "traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
+    "benchmarks": f"{BASE} asking budget chances distil evaluators export fanout graph learning loop memory own "
+    "policies runner stats tables traces train trust benchmarks.alfworld benchmarks.options benchmarks.suite",
     "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld figures memory models policies stats",
+    "benchmarks.tuning": f"{BASE} benchmarks.alfworld benchmarks.forced memory models",
+    "benchmarks.perf": f"{BASE} budget fanout tables figures loop memory models policies runner stats traces train "
+    "trained benchmarks.alfworld benchmarks.forced",
+    "benchmarks.excytin": f"{BASE} asking assets chances copying evaluators figures loose_json memory models regrade "
+    "stats tables traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
     # who is asked by people
     "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
-    "budget distil evaluators export figures mcp memory models named own regrade report runner serve stats tables "
-    "traces train trained trust words wrap",
+    "benchmarks.tuning budget chances distil evaluators export figures mcp memory models named own regrade report "
+    "runner serve stats tables traces train trained trust words wrap",
     "__main__": "cli",
+    # what breaks all of it on purpose
+    "benchmarks.reliability": f"{BASE} cli copying evaluators memory models serve stats tables testing traces wire "
+    "wrap benchmarks benchmarks.alfworld benchmarks.options benchmarks.perf benchmarks.suite",
+    # who else does the like
+    "benchmarks.peers": f"{BASE} testing tokens traces wrap benchmarks.perf",
 }
 """The layers, from the bottom up: a module of a package may import its own package and those named beside it, at
 whatever depth, under ``TYPE_CHECKING`` and inside functions too. A row names rows above it only, so there is no circle.

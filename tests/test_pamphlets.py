@@ -213,6 +213,8 @@ def test_names_quotations_and_what_a_pattern_does_keep_entries_apart() -> None:
     assert signature(entry(pattern=plan)) == signature(entry(pattern=plan[1:]))
     assert signature(entry(pattern=plan)) != signature(entry(pattern=(*plan[:3], "heat {o} with {p}")))
     assert signature(entry("join AlertInfo")) != signature(entry("join AlertEvidence"))
+    queries = ("execute[SELECT a FROM b WHERE c = '{named}']", "submit[{what is asked for}]")
+    assert signature(entry(pattern=queries)) != signature(entry(pattern=queries[1:])), "a query is no way to a place"
     assert signature(entry('it says "hot {o}"')) != signature(entry('it says "cool {o}"'))
     assert signature(entry(scope=("sql",))) != signature(entry())
 

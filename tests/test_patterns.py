@@ -158,8 +158,13 @@ def _attacks(pattern: re.Pattern[str], length: int) -> list[str]:
     return sorted(texts)[:: 1 + len(texts) // MOST]
 
 
-BYTES = ("atlas.traces.reader:_STEP", "atlas.traces.reader:_EVENT")
-"""Tried at the beginning of a line alone."""
+BYTES = {f"atlas.traces.format:{name}" for name in ("STEP", "TEXT", "EVENT", "PRUNED")} | {
+    "atlas.traces.open_log:_LINE",
+    "atlas.traces.prune:_HASHES",
+    *(f"atlas.traces.index:{name}" for name in ("_EPISODE", "_OTHERS", "_RETRIES")),
+}
+"""Tried at the beginning of a line alone; hashes of one length; and what ends at the quote with which it would begin
+again."""
 
 
 @pytest.mark.parametrize("where", PATTERNS)
@@ -210,7 +215,14 @@ def test_a_pattern_made_of_data_takes_linear_time(case: str) -> None:
 
 
 MADE = {
-    "atlas/cli/memory_words.py:reason_for": "one id, escaped",
+    "atlas/chances/attempt.py:answer_in": "a constant of this package, or a pattern that its caller states in code",
+    "atlas/chances/selector.py:compiled": "a pattern that the user gives, on actions of runs of their own",
+    "benchmarks/excytin/slices.py:_answer": "one value, escaped",
+    "benchmarks/excytin/slices.py:_origin": "one value, escaped",
+    "memory/distil.py:_stands": "one value, escaped",
+    "atlas/traces/prune.py:needle": "texts that the user gives, escaped",
+    "memory/versions.py:reason_for": "one id, escaped",
+    "atlas/fanout/cluster.py:_why": "two words of this package",
     "atlas/copying/free_text.py:_retold": "values one after the other, escaped",
     "atlas/copying/playbook.py:_expression": "tested above",
     "atlas/models/rules.py:fits": "rules of this package, on names of models",

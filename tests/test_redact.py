@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from atlas.redact import HIDDEN, scrub, scrubber
+from atlas.redact import _BEGINNINGS, _SHAPED, HIDDEN, scrub, scrubber
 
 KEYS = (
     "sk-proj-abcDEF123456ghi",
@@ -75,6 +77,26 @@ def test_values_of_the_environment_and_given_ones_are_hidden(monkeypatch: pytest
     monkeypatch.setenv("SOME_SERVICE_TOKEN", "plain-words-here")
     clean = scrubber(["qwertyuiop"])
     assert clean("a plain-words-here b qwertyuiop c") == f"a {HIDDEN} b {HIDDEN} c"
+
+
+_PARTS = st.sampled_from(
+    [*KEYS, *KEYS, "sk", "-", "_", " ", "risk-", "de", "npm", "x", "://", "u:p4ss@", "\n", "é", "xoxs_", "dop_v1_"]
+)
+
+
+@given(st.lists(_PARTS, max_size=8).map("".join))
+def test_what_is_looked_for_first_passes_over_no_key(text: str) -> None:
+    """Most texts are not searched for the shapes of keys, as they hold nothing that one begins with."""
+    assert scrub(text) == _SHAPED.sub(HIDDEN, text)
+
+
+@pytest.mark.parametrize("beginning", _BEGINNINGS)
+@pytest.mark.parametrize("mark", "-_")
+def test_every_beginning_is_looked_for(beginning: str, mark: str) -> None:
+    key = f"{beginning}{mark}0123456789abcdef"
+    for text in (key, f"a {key} b", f"({key})", f"-{key}", f"task-3 desk_2\n{key}"):
+        assert key not in scrub(text) and HIDDEN in scrub(text)
+        assert scrub(f"a{text}") == f"a{text}" or text != key  # within a word it is none
 
 
 def test_cleaning_is_idempotent_and_takes_linear_time() -> None:

@@ -10,10 +10,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.stats import Interval, bootstrap, mcnemar, paired, resampling, wilson
+from atlas.figures import money_interval
+from atlas.stats import Interval, bootstrap, bounded_mean, mcnemar, paired, resampling, wilson
 from atlas.stats.intervals import difference
-from atlas.stats.resampling import bounded, bounded_rate, cluster_bootstrap, cluster_counts, drawn, percentiles
-from atlas.stats.scores import Floats, auroc, aurocs, calibration_error, calibration_errors, ordered_pairs
+from atlas.stats.resampling import (
+    bounded,
+    bounded_rate,
+    cluster_bootstrap,
+    cluster_counts,
+    drawn,
+    others,
+    percentiles,
+)
+from atlas.stats.scores import (
+    Floats,
+    auroc,
+    auroc_beyond,
+    aurocs,
+    calibration_error,
+    calibration_errors,
+    error_beyond,
+    ordered_pairs,
+)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +145,7 @@ def test_a_single_cluster_says_nothing_of_others() -> None:
     spread = np.full(100, 0.25)
     assert bounded(0.25, spread, 9, clusters=1) == Interval(mean=0.25, low=0.0, high=1.0, n=9)
     assert bounded(0.25, spread, 9, clusters=1, within=(-1.0, 1.0)).low == -1.0
-    assert bounded(0.25, spread, 9, clusters=2) == Interval(mean=0.25, low=0.25, high=0.25, n=9)
+    assert bounded(0.25, spread, 9, clusters=2).low < 0.25 < bounded(0.25, spread, 9, clusters=2).high
 
 
 def test_resamples_that_tell_nothing_are_left_out() -> None:
@@ -249,3 +267,88 @@ def test_the_difference_of_two_proportions_is_newcombe_s() -> None:
     assert (round(found.mean, 4), round(found.low, 4), round(found.high, 4)) == (0.2, 0.0524, 0.3339)
     assert difference(wilson(10, 10), wilson(10, 10)).high > 0.2, "no difference is not a certain one"
     assert difference(wilson(0, 0), wilson(3, 4)).n == 0
+
+
+# --- where all that was seen says the same ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 10, 50, 500])
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
+def test_scores_that_are_all_equal_have_an_interval(value: float, n: int) -> None:
+    """``atlas regrade`` said [1.00, 1.00] of two episodes."""
+    found = bounded_mean([value] * n)
+    assert 0.0 <= found.low <= found.mean <= found.high <= 1.0
+    assert found.high - found.low == pytest.approx(1 - 0.025 ** (1 / n))
+    assert found.n == n
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 60])
+def test_all_right_has_the_bound_of_clopper_and_pearson(n: int) -> None:
+    """At that share of right ones, n of n are seen in one of forty samples."""
+    assert bounded_mean([1.0] * n).low ** n == pytest.approx(0.025)
+    assert (1 - bounded_mean([0.0] * n).high) ** n == pytest.approx(0.025)
+    assert bounded_mean([1.0] * n).high == 1.0 and bounded_mean([0.0] * n).low == 0.0
+
+
+def test_what_is_seen_of_n_of_n_covers_what_is_true() -> None:
+    """Whatever the share of right ones, a sample that misleads the interval is drawn in at most 2.5 % at each side."""
+    rng = np.random.default_rng(0)
+    for true in (0.5, 0.8, 0.95, 0.99):
+        hits = rng.random((2_000, 12)) < true
+        agreed = [bounded_mean(row.astype(float).tolist(), resamples=200) for row in hits if row.all()]
+        assert sum(found.low > true for found in agreed) / 2_000 <= 0.025 + 0.01
+
+
+def test_values_that_differ_are_resampled_as_before() -> None:
+    values = [0.0, 0.4, 1.0, 1.0]
+    assert bounded_mean(values) == bootstrap(values) and paired(values) == bootstrap(values)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=12),
+    st.floats(0.01, 0.99),
+    st.lists(st.tuples(st.integers(-1, 10), st.booleans(), st.integers(0, 3)), min_size=1, max_size=4),
+)
+def test_nothing_elsewhere_takes_an_auroc_or_an_error_beyond(
+    seen: list[tuple[int, bool]], rest: float, other: list[tuple[int, bool, int]]
+) -> None:
+    scores = np.array([s / 10 for s, _ in seen] + [min(1.0, max(0.0, s / 10)) for s, _, _ in other])
+    right = np.array([r for _, r in seen] + [r for _, r, _ in other], float)
+    weight = np.array([(1 - rest) / len(seen)] * len(seen) + [float(w) for _, _, w in other])
+    if not weight[len(seen) :].sum():
+        weight[len(seen) :] = 1.0
+    weight[len(seen) :] *= rest / weight[len(seen) :].sum()
+    mixed, alone = auroc(scores, right, weight), auroc(scores[: len(seen)], right[: len(seen)])
+    if mixed is not None and alone is not None:
+        low, high = auroc_beyond(alone, float(right[: len(seen)].mean()), rest)
+        assert low - 1e-9 <= mixed <= high + 1e-9
+    off, was = calibration_error(scores, right, weight), calibration_error(scores[: len(seen)], right[: len(seen)])
+    assert off is not None and was is not None
+    low, high = error_beyond(was, rest)
+    assert low - 1e-9 <= off <= high + 1e-9
+
+
+def test_an_auroc_of_1_is_reached_from_below_at_the_worst() -> None:
+    low, high = auroc_beyond(1.0, 0.5, 0.2)
+    worst = auroc([0.9, 0.1, 0.0, 1.0], [1, 0, 1, 0], [0.4, 0.4, 0.1, 0.1])
+    assert worst is not None and low == pytest.approx(worst) and high == 1.0
+    low_of_0, high_of_0 = auroc_beyond(0.0, 0.5, 0.2)
+    assert low_of_0 == 0.0 and high_of_0 == pytest.approx(1 - low)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_number_that_every_resample_gives_again_is_not_certain(value: float) -> None:
+    found = bounded(value, np.full(100, value), 40, clusters=8)
+    assert found.high - found.low == pytest.approx(others(8)) and found.low <= value <= found.high
+    assert cluster_bootstrap(lambda drawn: drawn.mean(axis=1), np.full(8, value), within=(0.0, 1.0)).low <= found.low
+
+
+def test_a_ratio_that_is_always_0_may_be_more_elsewhere() -> None:
+    counts = np.array([[0.0, 12.0]] * 6)
+    found = cluster_bootstrap(lambda d: d[:, :, 0].sum(axis=1) / d[:, :, 1].sum(axis=1), counts, within=(0.0, 1.0))
+    assert (found.mean, found.low) == (0.0, 0.0) and found.high == pytest.approx(1 - 0.025 ** (1 / 6))
+
+
+def test_dollars_that_are_all_equal_are_shown_without_an_interval() -> None:
+    assert money_interval(bootstrap([0.0277] * 3)) == money_interval(bootstrap([0.0277])) == "$0.0277"
+    assert "[" in money_interval(bootstrap([0.01, 0.02]))

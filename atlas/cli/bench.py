@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
     from atlas.benchmarks.arm import Cast
     from atlas.benchmarks.bench import Bench
     from atlas.benchmarks.suite import Suite
+    from atlas.protocols import Model
     from atlas.records import Episode
     from atlas.traces.account import ArmRow
+    from atlas.traces.place import Place
 
 Seen = Callable[[str, "Sequence[Episode]"], None]
 
@@ -69,7 +73,7 @@ def alfworld(**given: Any) -> None:
     from atlas.benchmarks.alfworld.suite import Alfworld
 
     options = read(AlfworldOptions, given)
-    run(Alfworld(options.data), options)
+    run(partial(Alfworld, options.data), options)
 
 
 command.add_command(BenchCommand("alfworld", alfworld, AlfworldOptions, alfworld.__doc__))
@@ -79,21 +83,24 @@ def _of_suite(name: str) -> click.Command:
     """The command that plays a suite, a user's own say."""
     from atlas.benchmarks.suite import NEEDS, Suite
 
-    suite = cast(Suite, made(name, NEEDS, "suite"))
+    makes = cast(Callable[[], Suite], partial(made, name, NEEDS, "suite"))
+    suite = makes()
 
     def play(**given: Any) -> None:
-        run(suite, read(BenchOptions, given))
+        run(makes, read(BenchOptions, given), suite)
 
     return BenchCommand(name, play, BenchOptions, f"{suite.name}, a benchmark of your own.")
 
 
-def run(suite: Suite, options: BenchOptions) -> None:
-    """Play what ``options`` ask for, and show what came of it."""
-    bench = bench_of(suite, options)
+def run(makes: Callable[[], Suite], options: BenchOptions, suite: Suite | None = None) -> None:
+    """Play what ``options`` ask for on the suite that ``makes`` gives, or ``suite`` where it has given it already, and
+    show what came of it."""
+    bench = bench_of(suite or makes(), options)
+    bench.makes = partial(made_again, makes, options)
     if played(bench, as_json=options.as_json):
-        summary(bench.folder, as_json=options.as_json)
+        summary(bench.place, as_json=options.as_json)
     elif options.as_json:
-        click.echo(json.dumps({"run": str(bench.folder), "arms": [], "pairs": [], "break_even": []}))
+        click.echo(json.dumps({"run": bench.place.path, "arms": [], "pairs": [], "break_even": []}))
     say_unplayed(bench)
 
 
@@ -103,7 +110,7 @@ def played(bench: Bench, *, as_json: bool) -> bool:
 
     with live(as_json=as_json, planned=lambda: bench.planned) as seen:
         bench.seen = seen
-        with goes_on(lambda: () if bench.options.out else ("-o", str(bench.folder))):
+        with goes_on(lambda: () if bench.options.out else ("-o", bench.place.path)):
             return bool(settled(asyncio.run(bench.run())))
 
 
@@ -112,23 +119,34 @@ def say_unplayed(bench: Bench) -> None:
     if bench.unplayed:
         click.echo(
             f"The run's budget is spent, {bench.unplayed} episodes are left: with a larger one the same command, "
-            f"with -o {bench.folder}, goes on.",
+            f"with -o {bench.place.path}, goes on.",
             err=True,
         )
 
 
-def cast_of(options: BenchOptions) -> Cast:
-    """Who plays, as ``options`` say. What is missing for that, a key or a package, is told here."""
+def made_again(makes: Callable[[], Suite], options: BenchOptions, models: Mapping[str, Model]) -> tuple[Suite, Cast]:
+    """What a worker plays with: see :data:`atlas.benchmarks.fanned.Makes`."""
+    return makes(), cast_of(options, models)
+
+
+def cast_of(options: BenchOptions, models: Mapping[str, Model] | None = None) -> Cast:
+    """Who plays, as ``options`` say, but for the ``models`` that are there, by role. What is missing for that, a key or
+    a package, is told here."""
     from atlas.benchmarks.arm import Cast
+    from atlas.cli.judging import distiller_named, judge_of
     from atlas.cli.trust_judge import load_critic
     from atlas.models import load
     from atlas.trust.given import trust_for
 
+    there = models or {}
+    teacher = there.get("teacher") or load(options.teacher, price=options.teacher_price)
     return Cast(
-        student=load(options.student, price=options.student_price),
-        teacher=load(options.teacher, price=options.teacher_price),
+        student=there.get("student") or load(options.student, price=options.student_price),
+        teacher=teacher,
         trust=trust_for(options.student),
         critic=load_critic(options.step_judge) if options.step_judge else None,
+        judge=judge_of(options, teacher),
+        distiller=distiller_named(options.distiller),
     )
 
 
@@ -254,29 +272,32 @@ def _lines(out: Console) -> Seen:
     return seen
 
 
-def summary(folder: Path, *, as_json: bool, more: dict[str, Any] | None = None) -> None:
+def summary(place: Place, *, as_json: bool, more: dict[str, Any] | None = None) -> None:
     """The end of a run: a row per arm, arms compared task by task, and what pays off when.
 
     ``more`` is added to the JSON: what one benchmark shows of a run besides.
     """
     from atlas.report import gather
     from atlas.traces import Run
+    from atlas.traces.rewards import rewards
 
-    facts = gather(Run(folder))
+    where = place.path
+    facts, judged = gather(Run(place)), rewards(Run(place))
     rows = [*([facts.collect] if facts.collect else []), *(arm.row for arm in facts.arms)]
     rows += [point.arm.row for group in facts.groups for curve in group.curves for point in curve.points]
     unique = list({row.arm: row for row in rows}.values())
     if as_json:
         content = {
-            "run": str(folder),
+            "run": place.path,
             "arms": [row.model_dump(mode="json") for row in unique],
             "pairs": [row.model_dump(mode="json") for row in facts.pairs],
             "break_even": [row.model_dump(mode="json") for row in facts.break_even],
+            "rewards": [row.model_dump(mode="json") for row in judged],
             **(more or {}),
         }
         click.echo(json.dumps(content, indent=2))
         return
-    from atlas.tables import arms_table, break_even_table, console, pairs_table
+    from atlas.tables import arms_table, break_even_table, console, pairs_table, rewards_table
 
     out = console()
     out.print(arms_table(unique))
@@ -284,4 +305,10 @@ def summary(folder: Path, *, as_json: bool, more: dict[str, Any] | None = None) 
         out.print(pairs_table(facts.pairs, title="Paired by task"))
     if facts.break_even:
         out.print(break_even_table(facts.break_even, title="When demonstrations pay off"))
-    out.print(f"Run: {folder}   (atlas traces show {folder}; atlas report {folder} -o report.html)", markup=False)
+    if judged:
+        out.print(rewards_table(judged, title="Judged and true reward, where there are both"))
+    typed = shlex.quote(where)
+    out.print(
+        f"Run: {where}   (atlas traces show {typed}; atlas report {typed} -o report.html)",
+        markup=False,
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from atlas.benchmarks.excytin.options import SEED, TRANSFER, ExcytinOptions
-from atlas.cli.bench import bench_of, cast_of, played, say_unplayed, summary
+from atlas.cli.bench import bench_of, cast_of, made_again, played, say_unplayed, summary
 from atlas.cli.bench_options import BenchCommand, read, typed
 from atlas.errors import ConfigError
 
@@ -33,6 +34,7 @@ def excytin(**given: Any) -> None:
         demos = len(suite.demo_tasks(options.split, options.demos, options.tasks_seed))
         options = replace(options, demos=demos) if options.demos == _ALL else options
     bench = bench_of(suite, options, players)
+    bench.makes = partial(made_again, partial(_suite_again, options), options)
     if label := suite.label():
         # A note of the run: reports and 'atlas traces show' tell it too.
         bench.about["notes"] = [f"Rows: {label}."]
@@ -41,12 +43,16 @@ def excytin(**given: Any) -> None:
         say_unplayed(bench)
         return
     from atlas.benchmarks.excytin.results import rows
+    from atlas.records import total
     from atlas.traces import Run
 
-    found = rows(Run(bench.folder).results(), order)
+    found = rows(Run(bench.place).results(), order)
+    if judge is not None and options.ray is not None:
+        # It was asked in the workers: what it used is in the verdicts, those of an earlier command's episodes too.
+        judge.used = total(s for e in Run(bench.place).results() if e.verdict is not None for s in e.verdict.spend)
     used = judge.used.model_dump(mode="json") if judge is not None else None
     more = {"excytin": {"rows": suite.label(), "arms": [r.model_dump(mode="json") for r in found], "judging": used}}
-    summary(bench.folder, as_json=options.as_json, more=more)
+    summary(bench.place, as_json=options.as_json, more=more)
     if not options.as_json:
         _show(found, suite.label(), judge)
     say_unplayed(bench)
@@ -88,6 +94,10 @@ def _judge(options: ExcytinOptions) -> Metered | None:
     from atlas.models import load
 
     return Metered(ExcytinModelJudge(load(options.judge, price=options.judge_price)))
+
+
+def _suite_again(options: ExcytinOptions) -> Excytin:
+    return _suite(options, _judge(options))
 
 
 def _suite(options: ExcytinOptions, judge: Judge | None) -> Excytin:

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from atlas.benchmarks.options import BenchOptions, Option, listed, numbers
+from atlas.cli.number import Number
 from atlas.errors import ConfigError
 
 Options = TypeVar("Options", bound=BenchOptions)
@@ -51,6 +52,7 @@ def _parameter(name: str, default: Any, hint: Any, told: Option) -> click.Option
         return click.Option(flags, multiple=True, help=told.help)
     if told.required:
         return click.Option(flags, type=_type(kind, told), required=True, help=told.help)
+    alone: dict[str, Any] = {"is_flag": False, "flag_value": told.bare} if told.bare is not None else {}
     return click.Option(
         flags,
         type=_type(kind, told),
@@ -60,6 +62,7 @@ def _parameter(name: str, default: Any, hint: Any, told: Option) -> click.Option
         show_default=told.show_default and default is not None,
         metavar=told.metavar,
         help=told.help,
+        **alone,
     )
 
 
@@ -73,7 +76,7 @@ def _type(kind: Any, told: Option) -> click.ParamType[Any]:
     if kind is int:
         return click.INT if told.least is None else click.IntRange(min=int(told.least))
     if kind is float:
-        return click.FloatRange(min=told.least, max=told.most)
+        return Number(min=told.least, max=told.most)
     if kind is Path:
         return click.Path(path_type=Path)
     return click.STRING

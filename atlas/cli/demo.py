@@ -58,6 +58,7 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
     from atlas.cli.bench import live, summary
     from atlas.report import write_report
     from atlas.traces import Run, RunWriter
+    from atlas.traces.place import place_of
     from atlas.traces.roles import written
 
     copying = _copying(out, homes, demos, embedder)
@@ -80,7 +81,7 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
                 part.seen = seen
                 with goes_on():
                     asyncio.run(part.play_into(writer))
-    summary(out, as_json=as_json)
+    summary(place_of(out), as_json=as_json)
     if not as_json:
         click.echo(_in_words(Run(out), demos))
     page = write_report(Run(out), out / "report.html")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas.cli.bench import new_folder
+from atlas.cli.number import Number
 from atlas.cli.stopping import goes_on
 from atlas.errors import ConfigError
 from atlas.figures import figure
@@ -30,26 +31,26 @@ if TYPE_CHECKING:
 @click.option(
     "--margin",
     default=0.05,
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Number(0, 1, max_open=True),
     show_default=True,
     help="What counts as not worse.",
 )
 @click.option(
     "--delta",
     default=0.1,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     show_default=True,
     help="Chance of a wrong yes.",
 )
 @click.option(
     "--within",
     default=0.02,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     show_default=True,
     help="Target of the trust.",
 )
 @click.option("--teacher", default="scripted:alfworld", show_default=True, help="A model.")
-@click.option("--memory", type=click.Path(path_type=Path, exists=True), help="Demonstrations that both recall.")
+@click.option("--memory", help="FILE or URL of a memory: demonstrations that both recall.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the official games. [default: ALFWORLD_DATA]")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder; an existing one is resumed.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
@@ -124,6 +125,7 @@ def _contest(role: str, candidate: Meaning, present: Meaning, options: dict[str,
     from atlas.benchmarks.sharing import Shared
     from atlas.cli.bench import live
     from atlas.memory import DemonstrationStore
+    from atlas.memory.backend import existing, told
     from atlas.models import load
     from atlas.traces import RunWriter
     from atlas.traces.roles import written
@@ -131,7 +133,7 @@ def _contest(role: str, candidate: Meaning, present: Meaning, options: dict[str,
     suite = Alfworld(options["data"])
     tasks = suite.tasks(options["split"], options["n"], options["tasks_seed"])
     seeds = numbers(options["seeds"])
-    kept = DemonstrationStore(options["memory"]) if options["memory"] else None
+    kept = DemonstrationStore(existing(options["memory"])) if options["memory"] else None
     contest = Contest(
         present=load(present.model, price=present.price or None),
         candidate=load(candidate.model, price=candidate.price or None),
@@ -148,7 +150,7 @@ def _contest(role: str, candidate: Meaning, present: Meaning, options: dict[str,
         "present": present.model,
         "candidate": candidate.model,
         "teacher": options["teacher"],
-        "memory": str(options["memory"]) if options["memory"] else None,
+        "memory": told(options["memory"]) if options["memory"] else None,
         **{key: options[key] for key in ("split", "n", "seeds", "tasks_seed")},
     }
     try:

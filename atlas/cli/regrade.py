@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas import tables
+from atlas.cli.number import Number
 from atlas.cli.progress import following
 from atlas.cli.stopping import goes_on
 from atlas.errors import AtlasError, ConfigError, DataError
 from atlas.evaluators.calibration import Calibration, Judged, calibrate
 from atlas.evaluators.ensemble import AGREEMENT, EnsembleJudge
 from atlas.evaluators.verdict import Judge, Verdict
+from atlas.jsontext import read_json
 from atlas.records import Record, Spend
-from atlas.stats import Interval, bootstrap
+from atlas.stats import Interval, bounded_mean
 from atlas.traces.reader import StoredEpisode, find_run
 from atlas.traces.verdicts import VerdictLine, newest, paid
 
@@ -84,8 +85,8 @@ class Grades(Record):
 )
 @click.option("--arbiter", help="MODEL that decides where several --judge models disagree or are unsure.")
 @click.option("--axis", "axes", multiple=True, help="Judge by these axes only; default all four.")
-@click.option("--disagreement", type=click.FloatRange(0, 1), default=0.15, show_default=True)
-@click.option("--uncertainty", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.option("--disagreement", type=Number(0, 1), default=0.15, show_default=True)
+@click.option("--uncertainty", type=Number(0, 1), default=0.5, show_default=True)
 @click.option("--references", type=click.Path(path_type=Path), help="JSON: task id -> answer or {answer, solution}.")
 @click.option("--arm", help="Only this arm.")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=4, show_default=True)
@@ -194,7 +195,7 @@ def _references(path: Path) -> dict[str, Reference]:
     from atlas.evaluators.verdict import Reference
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it is not one JSON object")
         return {
@@ -270,7 +271,7 @@ def _arm(arm: str, episodes: Sequence[StoredEpisode], verdicts: dict[str, Any]) 
         judged=judged,
         missing=len(episodes) - judged,
         # JSON has no NaN: nothing judged is shown by n = 0.
-        score=bootstrap([fmean(s) for s in by_task.values()]) if by_task else Interval(mean=0, low=0, high=1, n=0),
+        score=bounded_mean([fmean(s) for s in by_task.values()]) if by_task else Interval(mean=0, low=0, high=1, n=0),
         axes={axis: fmean(scores) for axis, scores in axes.items()},
         by_arbiter=sum(bool(v.opinions) and v.score is not None and v.decided_by != AGREEMENT for v in said),
     )

@@ -13,7 +13,7 @@ from atlas.traces.reader import find_run
 @click.argument("run", type=str)
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @click.option("--compare", metavar="A,B", help="Arms to compare: the first with each of the others, task by task.")
-@click.option("--memory", metavar="FILE", help="The memory of an agent, whose versions are told of; the one it had.")
+@click.option("--memory", metavar="FILE|URL", help="The memory of the agent, whose versions are told of.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report's figures as JSON and write no page.")
 def command(run: str, out: Path, compare: str | None, memory: str | None, as_json: bool) -> None:
     """Turn RUN (a folder, or a name below ./runs) into one HTML page with pictures, transcripts and the account.

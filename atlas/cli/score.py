@@ -6,6 +6,7 @@ import json
 
 import click
 
+from atlas.cli.number import Number
 from atlas.errors import ConfigError, StoreError
 from atlas.records import Episode
 from atlas.traces.late import rescored
@@ -16,9 +17,11 @@ from atlas.traces.writer import RunWriter
 @click.command(name="score")
 @click.argument("run", type=str)
 @click.argument("episode", type=str)
-@click.argument("value", type=float)
-@click.option("--success-score", type=float, default=1.0, show_default=True, help="From which it counts as a success.")
-@click.option("--memory", type=str, help="FILE of a memory that is to learn from it.")
+@click.argument("value", type=Number())
+@click.option(
+    "--success-score", type=Number(), default=1.0, show_default=True, help="From which it counts as a success."
+)
+@click.option("--memory", type=str, help="FILE or URL of a memory that is to learn from it.")
 @click.option("--embedder", help="By which the memory finds things.  [default: minilm]")
 @click.option("--json", "as_json", is_flag=True, help="The episode as a JSON object.")
 def command(
@@ -32,36 +35,42 @@ def command(
 ) -> None:
     """Score EPISODE (an id, or the beginning of one) of RUN with VALUE. The last score counts."""
     found = find_run(run)
-    stored = _only(found.episodes(), episode, run)
+    stored = _only(found.episodes(among=lambda id: id.startswith(episode)), episode, run)
     if stored.result is None:
         raise StoreError(f"episode {stored.id} has not ended: score it where it runs, or when it has")
     late = rescored(stored.result, value, at_least=success_score)
     # The settings that the run has: it is gone on with, not begun anew.
-    with RunWriter(found.folder, found.settings) as writer:
+    with RunWriter(found.place, found.settings) as writer:
         writer.end(late)
-        _follow(found, late, stored, writer, memory, embedder or "minilm")
+        gone = _follow(found, late, stored, writer, memory, embedder or "minilm")
     if as_json:
         click.echo(json.dumps(late.model_dump(mode="json")))
     else:
         before = "none" if stored.result.score is None else f"{stored.result.score:g}"
         click.echo(f"episode {late.id}: score {late.score:g} (it was {before}), success {str(late.success).lower()}")
+        if gone:
+            click.echo(f"withdrawn from the memory: {', '.join(gone)}")
+        elif memory is None and stored.result.success and not late.success:
+            click.echo("a memory that learned from it has it still: name that with --memory to withdraw it")
 
 
 def _follow(
     run: Run, late: Episode, stored: StoredEpisode, writer: RunWriter, memory: str | None, embedder: str
-) -> None:
-    """What the memory learns from the score, and what it says of the agent's success."""
+) -> tuple[str, ...]:
+    """What the memory learns from the score, and what it says of the agent's success; what it takes back."""
     from atlas.wrap.supervision import scored_late
 
     if memory is None:
         if stored.result is not None and stored.result.success is None:
             scored_late(run, late, None, writer)
-        return
+        return ()
     from atlas.memory import Memory
 
     with Memory(memory, embedder) as kept, kept.database.transaction():
-        if kept.keep(late, stored.steps).outcome:
+        said = kept.keep(late, stored.steps)
+        if said.outcome:
             scored_late(run, late, kept, writer)
+        return said.withdrawn
 
 
 def _only(episodes: list[StoredEpisode], beginning: str, run: str) -> StoredEpisode:

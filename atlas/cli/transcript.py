@@ -26,6 +26,8 @@ def print_episode(out: Console, episode: StoredEpisode, *, prompts: bool = False
     out.print(plain(f"episode {episode.id} · arm {episode.arm} · task {episode.task.id} · seed {episode.seed}", "dim"))
     if result and result.plan:
         out.print(plain(f"plan: {result.plan}", "dim"))
+    for by in episode.resumed:
+        out.print(plain(f"went on after its server was stopped, found by its {by}", "dim"))
     for step in episode.steps:
         _print_step(out, step, prompts)
     if episode.steps:

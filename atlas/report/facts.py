@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atlas.chances.foreseen import Stated
 from atlas.errors import DataError
+from atlas.memory.backend import there
+from atlas.memory.history import unaided
+from atlas.memory.map import MemoryMap
+from atlas.policies.probe import LANES
 from atlas.records import Episode, Record, Usage, total
 from atlas.report.colours import hues
-from atlas.report.learned import MemoryLog, memory_log
+from atlas.report.learned import MemoryLog, map_of, memory_log
 from atlas.report.served import Service, served_arm, service
 from atlas.report.supervision import Supervision, supervision
 from atlas.stats import Interval, bootstrap
@@ -18,6 +23,7 @@ from atlas.traces.account import (
     COLLECT,
     ArmRow,
     BreakEven,
+    Lost,
     Pair,
     arm_rows,
     break_even,
@@ -25,8 +31,11 @@ from atlas.traces.account import (
     comparisons,
     cut_off,
     demo_users,
+    lost_steps,
 )
 from atlas.traces.events import Supervised
+from atlas.traces.place import is_server
+from atlas.traces.pruned import Pruned
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.roles import CASCADES, ROLES, TEACHER, Role, Roles, leading, roles_of
 
@@ -127,12 +136,19 @@ class Facts(Record):
     break_even: tuple[BreakEven, ...]
     cut_off: int
     cut_off_usage: Usage
+    lost: Lost
+    """Steps that the trace does not have any more."""
+    pruned: Pruned | None
+    """What was taken out of the run, of which nothing else here tells; None where nothing was."""
     hues: dict[str, int]
     """The colour of every arm in the trace."""
     changes: tuple[Supervised, ...] = ()
     """Of supervision, in the order they happened."""
     service: Service | None = None
     """How it went over time, where the run is one agent's that serves: that is told then, and nothing is compared."""
+
+    learned: MemoryMap | None = None
+    """What its memory has learned, where that is there."""
 
     @property
     def arms(self) -> list[ArmFacts]:
@@ -160,8 +176,11 @@ def gather(
     stored = run.episodes() if stored is None else stored
     episodes = [e.result for e in stored if e.result is not None and not e.retried]
     rows = arm_rows(episodes)
+    gone = run.pruned()
+    if not rows and gone:
+        raise DataError(f"all episodes of the run {run.path} were taken out: 'atlas traces show' tells their totals")
     if not rows:
-        raise DataError(f"the run {run.folder} has no finished episode yet: report it when one has ended")
+        raise DataError(f"the run {run.path} has no finished episode yet: report it when one has ended")
     demonstrations = sum(e.arm == COLLECT and bool(e.success) for e in episodes)
     roles = roles_of(run, (e.arm for e in stored))
     about = run.about
@@ -177,7 +196,7 @@ def gather(
         created=float(run.manifest["created"]),
         version=str(run.manifest.get("atlas", "unknown")),
         episodes=sum(row.episodes for row in rows),
-        groups=tuple(_groups(rows, episodes, demonstrations, roles)),
+        groups=tuple(_groups(rows, episodes, demonstrations, roles, _stated(stored))),
         collect=next((row for row in rows if row.arm == COLLECT), None),
         demonstrations=demonstrations,
         compared=tuple(compare),
@@ -185,12 +204,26 @@ def gather(
         break_even=tuple(break_even(rows, roles, using=demo_users(stored, roles))),
         cut_off=len(lost),
         cut_off_usage=lost_usage,
+        lost=lost_steps(stored),
+        pruned=gone,
         hues=hues(roles),
         changes=tuple(event for event in run.events() if isinstance(event, Supervised)),
         service=service(run, alone, stored, _memory(about, memory, min(e.started for e in episodes)))
         if alone
         else None,
+        learned=_learned(run, about, memory),
     )
+
+
+def _learned(run: Run, about: Mapping[str, Any], given: str | Path | None) -> MemoryMap | None:
+    """The map of the memory that is ``given``, or else of the one that the run names or has in its folder."""
+    named = about.get("memory")
+    own = run.place.memory("memory")
+    places = [given] if given is not None else [named if isinstance(named, str) else None, own]
+    for place in places:
+        if place is not None and (place is given or Path(place).is_file() or (is_server(place) and there(str(place)))):
+            return map_of(place)
+    return None
 
 
 def _memory(about: Mapping[str, Any], given: str | Path | None, since: float) -> MemoryLog | None:
@@ -202,7 +235,26 @@ def _memory(about: Mapping[str, Any], given: str | Path | None, since: float) ->
     return memory_log(named, since) if isinstance(named, str) and Path(named).is_file() else None
 
 
-def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations: int, roles: Roles) -> list[Group]:
+def _stated(stored: Sequence[StoredEpisode]) -> dict[str, list[Stated]]:
+    """By arm: the chances that a probe stated before the first step, and how the student then did by itself."""
+    found: dict[str, list[Stated]] = {}
+    for episode in stored:
+        if episode.result is None or episode.retried or episode.result.lane not in LANES or not episode.steps:
+            continue
+        lane = episode.steps[0].decision.lane
+        alone = unaided(episode.result, episode.steps)
+        if lane is not None and lane.chance is not None and alone is not None:
+            found.setdefault(episode.arm, []).append(Stated(episode.task.id, "", lane.chance, alone))
+    return found
+
+
+def _groups(
+    rows: Sequence[ArmRow],
+    episodes: Sequence[Episode],
+    demonstrations: int,
+    roles: Roles,
+    stated: Mapping[str, Sequence[Stated]],
+) -> list[Group]:
     settled: dict[str, list[Episode]] = {row.arm: [] for row in rows}
     for episode in sorted(episodes, key=lambda e: e.started):
         if episode.arm in settled:
@@ -217,7 +269,7 @@ def _groups(rows: Sequence[ArmRow], episodes: Sequence[Episode], demonstrations:
     for name, arms in by_group.items():
         plain = tuple(arm for arm in arms if not arm.role.base)
         teacher = next((arm for arm in plain if arm.role.kind == TEACHER), groups[0].teacher if groups else None)
-        lanes = [(arm, supervision(arm.row.arm, settled[arm.row.arm])) for arm in plain]
+        lanes = [(arm, supervision(arm.row.arm, settled[arm.row.arm], stated.get(arm.row.arm, ()))) for arm in plain]
         growth = [
             _growth(arm.row.arm, settled[arm.row.arm]) for arm, found in lanes if arm.role.grows and found is None
         ]
@@ -245,12 +297,13 @@ def _arm(row: ArmRow, episodes: Sequence[Episode], role: Role, hue: int) -> ArmF
         hue=hue,
         row=row,
         dollars=bootstrap(known) if len(known) == len(costs) else None,
-        teacher_share=_share([(e.teacher_steps, e.steps) for e in episodes]),
+        teacher_share=_share([(e.teacher_steps, e.steps) for e in episodes], chosen=role.kind in CASCADES),
     )
 
 
-def _share(steps: Sequence[tuple[int, int]], resamples: int = 2_000) -> Interval:
-    """The teacher's share of all steps, with the percentile bootstrap over episodes."""
+def _share(steps: Sequence[tuple[int, int]], *, chosen: bool, resamples: int = 2_000) -> Interval:
+    """The teacher's share of all steps, with the percentile bootstrap over episodes. That it is 0, or all, says little
+    of others where it was ``chosen`` step by step, and everything where the arm is made so."""
     import numpy as np
 
     counts = np.asarray(steps, dtype=float).reshape(-1, 2)
@@ -262,7 +315,7 @@ def _share(steps: Sequence[tuple[int, int]], resamples: int = 2_000) -> Interval
         found: NDArray[np.float64] = sums[:, 0] / np.maximum(sums[:, 1], 1.0)
         return found
 
-    return cluster_bootstrap(share, counts, resamples=resamples)
+    return cluster_bootstrap(share, counts, within=(0.0, 1.0) if chosen else None, resamples=resamples)
 
 
 def _curves(arms: Sequence[ArmFacts], settled: dict[str, list[Episode]], demonstrations: int) -> list[Curve]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from atlas.errors import StoreError
+from atlas.memory.backend import there, told
 from atlas.memory.database import Database
+from atlas.memory.map import MemoryMap, memory_map
 from atlas.records import Record
 
 GONE = ("removed", "absent")
@@ -39,8 +42,8 @@ class MemoryLog(Record):
 def memory_log(path: str | Path, since: float) -> MemoryLog:
     """What happened to the memory at ``path`` since a Unix time; it is only read. Raises StoreError where there is
     none."""
-    if "://" not in str(path) and not Path(path).is_file():
-        raise StoreError(f"there is no memory {path}: name the one that the agent had with --memory")
+    if not there(str(path)):
+        raise StoreError(f"there is no memory {told(str(path))}: name the one that the agent had with --memory")
     database = Database(str(path))
     try:
         with database.reading():
@@ -69,6 +72,14 @@ def memory_log(path: str | Path, since: float) -> MemoryLog:
             for version in new
         ),
     )
+
+
+def map_of(path: str | Path) -> MemoryMap:
+    """What the memory at ``path`` has learned; it is only read. Raises StoreError where there is none."""
+    if not there(str(path)):
+        raise StoreError(f"there is no memory {told(str(path))}: name the one that the agent had with --memory")
+    with closing(Database(str(path))) as database:
+        return memory_map(database)
 
 
 def _word(before: str, after: str, replaced: str | None) -> str:

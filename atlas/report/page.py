@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from atlas.figures import money
-from atlas.report import charts, headline, served_page, tables
+from atlas.report import charts, headline, memory_map, served_page, tables
 from atlas.report.facts import Facts, Group
 from atlas.report.parts import FOOTER, document, lanes_picture, picture, tile, unbroken
 from atlas.report.tables import text
@@ -23,6 +23,7 @@ def page(facts: Facts, episodes: Sequence[StoredEpisode]) -> str:
         [
             _head(facts),
             *(_pictures(facts, group) for group in facts.groups),
+            memory_map.section(facts.learned) if facts.learned is not None else "",
             _transcripts(facts, episodes),
             _tables(facts),
         ]
@@ -177,6 +178,7 @@ def _tables(facts: Facts) -> str:
             f"running, or played again after an error). They used "
             f"{money(facts.cut_off_usage.dollars)}, which no row above holds.</p>"
         )
+    parts.append(tables.lost(facts))
     parts.append(f"<h2>What this is</h2>{tables.about(facts)}")
     parts.append(FOOTER)
     return f"<section>{''.join(parts)}</section>"

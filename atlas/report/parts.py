@@ -10,7 +10,7 @@ from importlib.resources import files
 from atlas.records import Record
 from atlas.report.charts import responsive
 from atlas.report.supervision import WINDOW, Supervision, lanes_chart
-from atlas.report.tables import blocks_table, text
+from atlas.report.tables import blocks_table, stated_table, text
 from atlas.words import clean
 
 FOOTER = (
@@ -57,12 +57,13 @@ def picture(inner: str, caption: str) -> str:
 
 def lanes_picture(facts: Supervision) -> str:
     """Which supervision each episode of an arm had that chooses it by task."""
-    return picture(
+    shown = picture(
         responsive(partial(lanes_chart, facts), height=470, narrow=430),
         f"{text(facts.arm)}: which lane each episode had (a cross is a failure), how often the teacher was called, and "
         f"what an episode cost, averaged over up to {WINDOW} episodes. Dotted lines are where the task family changes; "
         "the numbers are those of the table.",
-    ) + blocks_table(facts)
+    )
+    return shown + blocks_table(facts) + stated_table(facts)
 
 
 def anchor(episode: str) -> str:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from atlas.figures import UNPRICED, money, money_interval, percent, percent_interval, points_interval
+from atlas.report import memory_map, tables
 from atlas.report import served_charts as charts
-from atlas.report import tables
 from atlas.report.charts import responsive
 from atlas.report.facts import Facts
 from atlas.report.parts import FOOTER, Tile, anchor, lanes_picture, picture, tile, unbroken
@@ -44,7 +44,9 @@ def body(facts: Facts, service: Service, stored: Sequence[StoredEpisode]) -> str
         _transcripts(shown),
         _account(facts),
     ]
-    return "".join(f"<section>{part}</section>" for part in parts if part)
+    sections = [f"<section>{part}</section>" if part else "" for part in parts]
+    learned = memory_map.section(facts.learned) if facts.learned is not None else ""
+    return "".join([*sections[:-2], learned, *sections[-2:]])
 
 
 # --- what it comes to -------------------------------------------------------------------------------------------------
@@ -338,11 +340,11 @@ def _transcripts(shown: Sequence[StoredEpisode]) -> str:
 def _account(facts: Facts) -> str:
     rows = [*([facts.collect] if facts.collect else []), *(arm.row for arm in facts.arms)]
     spends = [(row.arm, spend) for row in rows for spend in row.spend]
-    lost = (
+    cut = (
         f'<p class="note">{facts.cut_off} episodes have no result of their own (killed, cancelled, or still running). '
         f"They used {money(facts.cut_off_usage.dollars)}, which no row above holds.</p>"
         if facts.cut_off
         else ""
     )
     spend = tables.spend(spends, facts.hues)
-    return f"<h2>The account</h2>{spend}{lost}<h2>What this is</h2>{tables.about(facts)}{FOOTER}"
+    return f"<h2>The account</h2>{spend}{cut}{tables.lost(facts)}<h2>What this is</h2>{tables.about(facts)}{FOOTER}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
+from atlas.chances.foreseen import Bin, Stated, reliability
 from atlas.figures import money, percent
 from atlas.policies.probe import LANES
 from atlas.records import Episode, Record, total
@@ -46,14 +47,17 @@ class Supervision(Record):
 
     arm: str
     blocks: tuple[Block, ...]
+    stated: tuple[Bin, ...] = ()
+    """Chances that the probe stated, against how the student then did by itself."""
 
     @property
     def episodes(self) -> list[Served]:
         return [episode for block in self.blocks for episode in block.episodes]
 
 
-def supervision(arm: str, episodes: Sequence[Episode]) -> Supervision | None:
-    """What the ``episodes`` of ``arm``, in order of their start, say of it; None where no lane was chosen by task."""
+def supervision(arm: str, episodes: Sequence[Episode], stated: Sequence[Stated] = ()) -> Supervision | None:
+    """What the ``episodes`` of ``arm``, in order of their start, say of it; None where no lane was chosen by task.
+    ``stated`` are the chances that its probe stated."""
     if not any(episode.lane in LANES for episode in episodes):
         return None
     served = [
@@ -71,7 +75,7 @@ def supervision(arm: str, episodes: Sequence[Episode]) -> Supervision | None:
         Block(family=family, episodes=tuple(row for _, row in group))
         for family, group in groupby(pairs, key=lambda pair: pair[0].task.family)
     ]
-    return Supervision(arm=arm, blocks=tuple(blocks))
+    return Supervision(arm=arm, blocks=tuple(blocks), stated=reliability(stated))
 
 
 # --- the picture ------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from atlas.report.supervision import Block, Supervision, block_name, block_succe
 from atlas.stats import Interval
 from atlas.traces.account import ArmRow, Pair
 from atlas.traces.events import Supervised
-from atlas.words import acts, clean, count_of, count_tokens, dollars, pays_off
+from atlas.words import acts, clean, count_of, count_tokens, dollars, pays_off, pruned
 
 
 def text(value: object) -> str:
@@ -142,6 +142,13 @@ def break_even(facts: Facts) -> str:
     )
 
 
+def lost(facts: Facts) -> str:
+    """The steps that the trace does not have any more, and what was taken out of it, where there is such."""
+    said = facts.lost.said()
+    steps = f'<p class="note"><b>The trace has lost steps.</b> {text(said[:1].upper() + said[1:])}.</p>' if said else ""
+    return steps + (f'<p class="note">{text(pruned(facts.pruned))}.</p>' if facts.pruned else "")
+
+
 def about(facts: Facts) -> str:
     """The run's settings, whatever they are."""
     rows = [*_flat("", facts.about), ("run", facts.run), ("atlas", facts.version)]
@@ -161,6 +168,23 @@ def blocks_table(facts: Supervision) -> str:
     thirds = "first to last third"
     head = ["tasks", "n", *LANES, "success [95 %]", "$ / episode", f"$, {thirds}", f"calls, {thirds}"]
     return table(head, (_row(number, block) for number, block in enumerate(facts.blocks, 1)))
+
+
+def stated_table(facts: Supervision) -> str:
+    """Chances that the probe stated, against what happened; nothing where it stated none."""
+    if not facts.stated:
+        return ""
+    head = ["stated that the student succeeds by itself", "episodes", "mean stated", "happened [95 %]"]
+    rows = (
+        [
+            row_head(f"{percent(one.low)} to {percent(one.high)}"),
+            cell(one.happened.n),
+            cell(percent(one.stated)),
+            cell(percent_interval(one.happened)),
+        ]
+        for one in facts.stated
+    )
+    return table(head, rows)
 
 
 def _row(number: int, block: Block) -> list[str]:

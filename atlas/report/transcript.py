@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from html import escape
 
+from atlas.errors import StoreError
 from atlas.records import STUDENT, TEACHER, Decision, Review, Step, Vote, total
 from atlas.report import colours
 from atlas.report.parts import anchor
@@ -65,10 +66,15 @@ def transcript(episode: StoredEpisode, *, opened: bool = False) -> str:
     usage = total(result.spend)
     won = "won" if result.success else "not won"
     figures = f"{result.steps} steps, {result.teacher_steps} by the teacher, {dollars(usage)}"
-    steps = "".join(_step(step) for step in episode.steps[:MOST_STEPS])
-    if len(episode.steps) > MOST_STEPS:
-        steps += f'<li class="more">{len(episode.steps) - MOST_STEPS} more steps are in the trace.</li>'
-    last = f'<p class="last">{_foreign(episode.steps[-1].outcome.text)}</p>' if episode.steps else ""
+    if episode.lost:
+        figures = f"{figures}, {episode.lost} lost"
+    try:
+        there = episode.steps
+    except StoreError as error:
+        there, steps = (), f'<li class="more">{_foreign(str(error))}</li>'
+    else:
+        steps = _steps(there, result.steps)
+    last = f'<p class="last">{_foreign(there[-1].outcome.text)}</p>' if there else ""
     reviews = "".join(f'<p class="last">{_said(review)}</p>' for review in result.reviews)
     failure = f'<p class="last">{_foreign(result.failure.message)}</p>' if result.failure else ""
     named = f"task {_foreign(episode.task.id, 60)} · episode {_foreign(episode.id, 60)}"
@@ -79,6 +85,30 @@ def transcript(episode: StoredEpisode, *, opened: bool = False) -> str:
         # Inside of what is folded: a link to it unfolds it.
         f'<span class="anchor" id="{anchor(episode.id)}"></span>'
         f"{_plan(result.plan)}<ol>{steps}</ol>{last}{reviews}{failure}</details>"
+    )
+
+
+def _steps(there: Sequence[Step], taken: int) -> str:
+    """The steps as items of a list, with a line where some of the ``taken`` are lost."""
+    items, due = [], 0
+    for step in there[:MOST_STEPS]:
+        items += [_gap(due, step.index), _step(step)]
+        due = step.index + 1
+    if len(there) > MOST_STEPS:
+        items.append(f'<li class="more">{len(there) - MOST_STEPS} more steps are in the trace.</li>')
+    else:
+        items.append(_gap(due, taken))
+    return "".join(items)
+
+
+def _gap(due: int, found: int) -> str:
+    """Where the trace goes on with a step later than the one that is due. The numbers of the others stay theirs."""
+    if found <= due:
+        return ""
+    which = f"Step {found} is" if found == due + 1 else f"Steps {due + 1} to {found} are"
+    return (
+        f'<li class="more lost" style="counter-increment: step {found - due}">{which} not in the trace, whose lines '
+        "are lost or damaged.</li>"
     )
 
 

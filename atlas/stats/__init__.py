@@ -5,6 +5,6 @@ when it draws, :mod:`~atlas.stats.scores` at once.
 """
 
 from atlas.stats.intervals import Interval, mcnemar, wilson
-from atlas.stats.resampling import bootstrap, paired
+from atlas.stats.resampling import bootstrap, bounded_mean, paired
 
-__all__ = ["Interval", "bootstrap", "mcnemar", "paired", "wilson"]
+__all__ = ["Interval", "bootstrap", "bounded_mean", "mcnemar", "paired", "wilson"]

@@ -40,6 +40,28 @@ def ordered_pairs(weight: Floats, right: Floats, scores: Floats) -> tuple[Floats
     return (good * (below + bad / 2)).sum(axis=1), good.sum(axis=1) * bad.sum(axis=1)
 
 
+def auroc_beyond(area: float, right: float, rest: float) -> tuple[float, float]:
+    """The least and the most that an AUROC is in a population of which the share ``rest`` may be anything, and the
+    others have it at ``area``, with the share ``right`` of them right.
+
+    Those may score below all wrong ones where they are right, and above all right ones where they are wrong, or the
+    other way round; the pairs among the others are the smallest part where as many are right as wrong in all (gross
+    errors as in Huber, Annals of Mathematical Statistics 35, 1964, for a ratio of pairs).
+    """
+    good, bad = (1 - rest) * right, (1 - rest) * (1 - right)
+    more = min(rest, max(0.0, 0.5 - good))
+    pairs = (good + more) * (bad + rest - more)
+    known = good * bad / pairs if pairs else 0.0
+    return known * area, 1.0 - known * (1.0 - area)
+
+
+def error_beyond(error: float, rest: float) -> tuple[float, float]:
+    """The least and the most that a calibration error is in a population of which the share ``rest`` may be anything,
+    and the others have it at ``error``: a sum of absolute values, in which the two can only add up or cancel."""
+    known = (1 - rest) * error
+    return max(0.0, known - rest), min(1.0, known + rest)
+
+
 def calibration_error(
     scores: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None, *, bins: int | None = None
 ) -> float | None:

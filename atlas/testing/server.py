@@ -12,11 +12,11 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class ChatServer:
             with self._lock:
                 self._now -= 1
 
-    def __enter__(self) -> ChatServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -133,6 +133,10 @@ class ChatServer:
 def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # a client that was killed is no fault of the server's
+                super().handle()
 
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
@@ -214,9 +218,13 @@ def _chunks(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
             for name in ("reasoning_content", "content")
             for piece in re.findall(r"\s*\S+", message.pop(name, None) or "")
         ]
-        deltas.append(
-            {**message, "tool_calls": [{"index": i, **c} for i, c in enumerate(message.get("tool_calls") or ())]}
-        )
+        calls = message.pop("tool_calls", None) or ()
+        deltas.append(message)
+        for i, call in enumerate(calls):
+            kind, name = ("custom", "input") if "custom" in call else ("function", "arguments")
+            deltas.append({"tool_calls": [{"index": i, **call, kind: {**call[kind], name: ""}}]})
+            pieces = re.findall(r"\s*\S+", call[kind][name])
+            deltas += [{"tool_calls": [{"index": i, kind: {name: piece}}]} for piece in pieces]
         for delta in deltas:
             yield {**head, "choices": [{"index": choice["index"], "delta": delta, "finish_reason": None}]}
         yield {**head, "choices": [{"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}]}
