@@ -12,7 +12,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -105,17 +105,16 @@ class ChatServer:
             self.keys.append(key)
             return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
+    def began(self) -> None:
         """One more request is under way."""
         with self._lock:
             self._now += 1
             self.most = max(self.most, self._now)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._now -= 1
+
+    def ended(self) -> None:
+        """One request fewer is under way."""
+        with self._lock:
+            self._now -= 1
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -133,6 +132,7 @@ class ChatServer:
 def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        _under_way = False
 
         def handle(self) -> None:
             with suppress(ConnectionError):  # a client that was killed is no fault of the server's
@@ -142,8 +142,18 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("content-length") or 0)
             request = json.loads(self.rfile.read(length) or b"{}")
             behaviour = server.next(request, self.headers.get("authorization", ""))
-            with server.busy():
+            server.began()
+            self._under_way = True
+            try:
                 self._behave(behaviour, request)
+            finally:
+                self._ended()
+
+        def _ended(self) -> None:
+            """The request is over, told before its last bytes: a client that has them may ask again at once."""
+            if self._under_way:
+                self._under_way = False
+                server.ended()
 
         def _behave(self, behaviour: Behaviour, request: dict[str, Any]) -> None:
             match behaviour:
@@ -173,6 +183,7 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
             self.end_headers()
+            self._ended()
             self.wfile.write(data)
 
         def _stream(self, whole: dict[str, Any], pause: float) -> None:
@@ -184,6 +195,7 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
                 self.wfile.flush()
                 server.stopping.wait(pause)
+            self._ended()
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _fail(self, status: Status) -> None:
