@@ -20,10 +20,10 @@ from atlas.benchmarks.reliability import children
 from atlas.cli import main
 from atlas.records import Ask, Price, Reply, Stop, ToolCall, total
 from atlas.serve import Limits, Serving, Tenant, Tenants
-from atlas.serve.kept_open import state_of
 from atlas.testing import ScriptedModel
 from atlas.traces import Run
 from atlas.traces.open_log import OPEN, OpenLog, open_lines
+from atlas.traces.open_state import state_of
 from atlas.traces.place import place_of
 from atlas.traces.prune import Choice, prune
 from tests.postgres_server import drop, fresh

@@ -14,8 +14,9 @@ from atlas.cli.progress import following
 def command(source: str, target: str, as_json: bool) -> None:
     """Copy the run SOURCE to TARGET, which is not there yet: folders, or URLs (postgresql://...?schema=NAME&run=NAME).
 
-    All that was recorded, judged and distilled; a memory has its own 'atlas memory copy'. A copy that was cut off is
-    finished by the same command, which also adds what came since. It is a copy when every line has the same hash.
+    All that was recorded, judged and distilled, what is to be learned yet, and what a server knows of its open
+    episodes; a memory has its own 'atlas memory copy'. A copy that was cut off is finished by the same command, which
+    also adds what came since. It is a copy when every line has the same hash.
     """
     from atlas.tables import console, plain
     from atlas.traces.copying import copy
@@ -32,4 +33,6 @@ def command(source: str, target: str, as_json: bool) -> None:
     out = console()
     out.print(plain(f"{made.target} is {made.source}: {number:,} lines, {new}"))
     out.print(plain(f"  {', '.join(f'{log} {lines:,}' for log, lines in made.lines.items())}", "dim"))
+    if made.open:
+        out.print(plain(f"  {made.open:,} open episodes, as their server had them", "dim"))
     out.print(plain(f"  sha256 {made.sha256}", "dim"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atlas.serve.kept_open import KeptOpen, State
+from atlas.serve.kept_open import KeptOpen
 from atlas.serve.kept_talks import KeptTalks, Left
+from atlas.traces.open_state import State
 
 
 class Kept:

@@ -2,31 +2,29 @@
 what was decided and has no outcome yet, what was used, and what was answered.
 
 A decision is written once, its prompt and its conversation as what they add to those before in the episode, as in a
-trace. Of these lines :func:`states` makes what :meth:`atlas.wrap.WrappedEpisode.restore` goes on from.
+trace. Of these lines :func:`atlas.traces.open_state.state_of` makes what
+:meth:`atlas.wrap.WrappedEpisode.restore` goes on from.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atlas.jsontext import read_json
-from atlas.records import Message, Prompt, Spend, total
+from atlas.records import Message, Prompt
 from atlas.traces.encode import line_of
-from atlas.traces.format import pack_prompt, unpack_prompt
+from atlas.traces.format import pack_prompt
 from atlas.traces.open_log import OPEN, OpenLog, open_lines
+from atlas.traces.open_state import State, state_of
 from atlas.wire.calls import Call
 from atlas.wire.request import Told
 from atlas.wrap import WrappedEpisode
 from atlas.wrap.steps import Pending
 
 log = logging.getLogger("atlas.serve")
-
-State = dict[str, Any]
 
 
 @dataclass
@@ -172,70 +170,3 @@ def _shared(new: tuple[Message, ...], old: tuple[Message, ...]) -> int:
     if new[: len(old)] == old:  # the same objects mostly
         return len(old)
     return next((i for i, (a, b) in enumerate(zip(new, old, strict=False)) if a != b), min(len(new), len(old)))
-
-
-def state_of(lines: Iterable[bytes], owner: str) -> State | None:
-    """What the lines of an open episode of ``owner`` say, as :meth:`WrappedEpisode.state` has it but for what stands at
-    its beginning in the trace; and its answers that clients may ask for again, by what was asked. None where it is
-    another's, or lines are missing."""
-    last: State = {}
-    decided: dict[int, State] = {}
-    answers: dict[str, State] = {}
-    had: set[str] = set()
-    before = Prompt()
-    messages: list[Any] = []
-    texts: dict[str, str] = {}
-    try:
-        for told in map(read_json, lines):
-            if told["type"] == "had":
-                had.add(told["key"])
-                continue
-            if told["owner"] != owner:
-                return None
-            last = told
-            for new in told["new"]:
-                texts.update(new["texts"])
-                messages = [*_first(messages, new["kept"]), *new["messages"]]
-                choices = []
-                for choice, packed in zip(new["choices"], new["prompts"], strict=True):
-                    before = unpack_prompt(packed, before, texts)
-                    choices.append({**choice, "prompt": before})
-                decided[new["index"]] = {**new, "choices": choices, "messages": messages, **_OPEN}
-            for index, outcome, seconds, chosen in told["held"]:
-                decided[index] |= {"outcome": outcome, "seconds": seconds, "chosen": chosen}
-            if (answer := told.get("answer")) is not None:
-                answers[answer["key"]] = answer
-                had.discard(answer["key"])
-        count = last["state"]["count"]
-        pending = [decided[index] for index in range(count, count + last["waiting"])]
-        kept = {
-            key: {**_answer(answer, decided[answer["index"]]), "lost": key not in had}
-            for key, answer in answers.items()
-            if answer["index"] >= count
-        }
-    except (ValueError, KeyError, TypeError, IndexError):
-        return None
-    return {**last["state"], "pending": pending, "answers": kept}
-
-
-_OPEN: State = {"outcome": None, "seconds": 0.0, "chosen": 0}
-
-
-def _first(messages: Sequence[Any], kept: int) -> Sequence[Any]:
-    if kept > len(messages):
-        raise ValueError("the line before is missing")
-    return messages[:kept]
-
-
-def _answer(answer: State, decided: State) -> State:
-    """As :func:`atlas.serve.moving.kept_answer` has it."""
-    first, *others = decided["choices"]
-    spend = [Spend.model_validate(spent) for spent in decided["spend"]]
-    model = next((spent.model for spent in spend if spent.actor == first["actor"]), first["actor"])
-    return {
-        **answer,
-        "decision": first,
-        "others": others,
-        "usage": total(spend).model_dump(mode="json"),
-        "model": model,
-    }

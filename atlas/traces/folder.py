@@ -14,23 +14,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlas.errors import ConfigError, StoreError
 from atlas.folders import check_named, check_writable, write_whole
 from atlas.jsontext import read_json
 from atlas.records import Usage
 from atlas.traces.claims import FileClaims
-from atlas.traces.folder_prune import FolderAlone, alone, finish, hold
+from atlas.traces.folder_prune import FolderAlone, alone, finish, hold, responses
 from atlas.traces.format import GROWN
 from atlas.traces.index import Index, index_of
 from atlas.traces.lines import FileTail, append_line, mend
 from atlas.traces.manifest import read_manifest as read_manifest
 from atlas.traces.manifest import replace_manifest
 from atlas.traces.open_log import OPEN, used
+from atlas.traces.open_state import OpenState, read_open, write_open
 from atlas.traces.place import MANIFEST, TRACE, Decides, Log, Manifest
 from atlas.traces.segment_log import TraceLog
 from atlas.traces.segments import Written, closed
+
+if TYPE_CHECKING:
+    from atlas.traces.reader import StoredEpisode
 
 COPYING = "copying"
 """The file that says that a folder is a half copy, and of which run."""
@@ -92,10 +96,22 @@ class FolderRun:
     def unended(self) -> Mapping[str, Iterable[Any]]:
         return used(self._folder / OPEN)
 
+    def beside(self) -> Iterator[tuple[str, bytes]]:
+        return (("", text) for text in responses(self._folder))
+
     def folder(self) -> Path:
         return self._folder
 
-    # --- as the target of a copy --------------------------------------------------------------------------------------
+    # --- copies -------------------------------------------------------------------------------------------------------
+
+    def open_states(self) -> Mapping[str, OpenState]:
+        return read_open(self._folder)
+
+    def keep_open(self, those: Mapping[str, OpenState], episodes: Mapping[str, StoredEpisode]) -> None:
+        try:
+            write_open(self._folder, those)
+        except OSError as error:
+            raise StoreError(f"{self._folder} cannot be written ({error.strerror}): free disk space") from error
 
     def found(self) -> tuple[Manifest | None, str | None]:
         path, mark = self._folder / MANIFEST, self._folder / COPYING

@@ -11,8 +11,9 @@ import fcntl
 import json
 import os
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,8 @@ Write = Callable[[bytes], object]
 
 PRUNING = "pruning"
 """The file that says that files of this folder are to be replaced, and by which."""
+_RESPONSES = ("responses.sqlite", "responses.sqlite-wal", "responses.sqlite-shm")
+"""What clients of a server go on from by its id, see :mod:`atlas.wire.kept_file`."""
 
 
 def hold(folder: Path) -> int:
@@ -84,7 +87,8 @@ class FolderAlone:
                 elif path.exists() or name == TRACE:
                     _put(target, partial(_without, path, gone, added if name == TRACE else ()))
             _put(self._new(MANIFEST, mark), lambda write: write(written(manifest).encode()))
-            write_whole(self._folder / PRUNING, json.dumps({"mark": mark, "files": [*names, MANIFEST]}))
+            ready = {"mark": mark, "files": [*names, MANIFEST], "gone": [*_RESPONSES]}
+            write_whole(self._folder / PRUNING, json.dumps(ready))
         except OSError as error:
             for name in (*names, MANIFEST):
                 with suppress(OSError):  # where nothing can be written, nothing was
@@ -123,6 +127,8 @@ def finish(folder: Path) -> None:
                 (folder / f"{name}.pruned-{ready['mark']}").replace(folder / name)
             if (segment := segment_of(folder / name)) is not None:
                 segment.index.unlink(missing_ok=True)
+        for name in ready.get("gone", ()):
+            (folder / name).unlink(missing_ok=True)
         drop_leftovers(folder)
         path.unlink(missing_ok=True)
     except FileNotFoundError:  # another process has just done it
@@ -130,6 +136,21 @@ def finish(folder: Path) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(
             f"{folder} is half pruned and cannot be finished ({error}): make the folder writable, and open the run anew"
+        ) from error
+
+
+def responses(folder: Path) -> Iterator[bytes]:
+    """The texts of responses that clients may go on from. Raises StoreError where they cannot be read."""
+    path = folder / _RESPONSES[0]
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as database:
+            for (item,) in database.execute("SELECT item FROM items"):
+                yield str(item).encode("utf-8", "surrogatepass")
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{path} cannot be read ({error}): delete it, and clients send their conversations whole once"
         ) from error
 
 

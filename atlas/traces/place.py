@@ -19,6 +19,8 @@ from atlas.records import Usage
 
 if TYPE_CHECKING:
     from atlas.traces.index import Index
+    from atlas.traces.open_state import OpenState
+    from atlas.traces.reader import StoredEpisode
 
 MANIFEST = "run.json"
 TRACE = "trace.jsonl"
@@ -105,8 +107,9 @@ class Alone(Protocol):
     """A run that nobody else writes."""
 
     def rewrite(self, drops: Mapping[str, Sequence[int]], added: Sequence[bytes], manifest: Manifest) -> None:
-        """Take the lines at these places, by log, out of it, append ``added`` to the trace, and give it ``manifest``:
-        all at once, or not at all. Raises StoreError where that cannot be done."""
+        """Take the lines at these places, by log, out of it, and the responses that clients may go on from, append
+        ``added`` to the trace, and give it ``manifest``: all at once, or not at all. Raises StoreError where that
+        cannot be done."""
         ...
 
 
@@ -141,6 +144,19 @@ class Place(Protocol):
     def unended(self) -> Mapping[str, Iterable[Any]]:
         """What open episodes of servers have used by now, by id, in the rows that a trace has: their newest answers are
         in no trace yet. Of those that are over it may be there, too."""
+        ...
+
+    def beside(self) -> Iterator[tuple[str, bytes]]:
+        """Texts that are kept beside the logs, each with the id of its episode: empty for responses that clients may go
+        on from, of which nobody knows the episode."""
+        ...
+
+    def open_states(self) -> Mapping[str, OpenState]:
+        """What is known of open episodes beyond the trace, by id."""
+        ...
+
+    def keep_open(self, those: Mapping[str, OpenState], episodes: Mapping[str, StoredEpisode]) -> None:
+        """Know that of open episodes, and nothing else. ``episodes`` are they as the trace has them."""
         ...
 
     def found(self) -> tuple[Manifest | None, str | None]:

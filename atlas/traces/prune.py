@@ -78,6 +78,10 @@ class _Chosen:
         self.wide = bool(choice.containing) and choice == only
         """Whether a text goes wherever it stands, also where that is no episode's."""
         self.stored = {episode.id: episode for episode in run.episodes()}
+        self.responses = 0
+        """How many texts there are of responses that clients may go on from: like replies, all go or none."""
+        self.heard = False
+        """Whether a text stands in one of them, whosever it is."""
         begun, holding = self._looked()
         ids = self._ids(choice, begun, holding)
         # An attempt that was played again would count in place of the one that goes.
@@ -97,6 +101,10 @@ class _Chosen:
             places = [*self._going(name)] if name != TRACE else [*self._of_trace()]
             if places:
                 self.drops[name] = places
+        self.some = bool(self.drops) or self.heard
+        """Whether anything goes."""
+        if self.some and self.responses:
+            self.lines["responses"] = self.responses
 
     def _looked(self) -> tuple[dict[str, float], set[str]]:
         """When episodes began, and those in whose lines a text stands, or that were shown one in which it does."""
@@ -119,6 +127,12 @@ class _Chosen:
         for _, _, line in self.run.place.log(OPEN).lines():
             if self._holds(line) and (event := _parsed(line)) is not None:
                 holding.add(str(event.get("episode")))
+        for name, kept in self.run.place.beside():
+            if not name:
+                self.responses += 1
+                self.heard = self.heard or (self.wide and self._holds(kept))
+            elif self._holds(kept):
+                holding.add(name)
         return begun, holding
 
     def _ids(self, choice: Choice, begun: dict[str, float], holding: set[str]) -> set[str]:
@@ -225,7 +239,7 @@ def prune(place: Place, choice: Choice, *, by: str, reason: str) -> Going:
     with place.alone() as alone:
         chosen = _Chosen(run := Run(place), choice)
         made = chosen.going(done=True)
-        if not chosen.drops:
+        if not chosen.some:
             return made
         added = []
         if chosen.ids:

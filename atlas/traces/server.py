@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlas.errors import ConfigError, StoreError
 from atlas.jsontext import read_json
@@ -19,10 +19,15 @@ from atlas.memory.postgres_url import read, renamed
 from atlas.records import Usage
 from atlas.traces.claims import most, summed
 from atlas.traces.index import Index, index_of
+from atlas.traces.open_state import OpenState
 from atlas.traces.place import MANIFEST, TRACE, Decides, Manifest, checked, written
 from atlas.traces.server_connection import RunConnection
+from atlas.traces.server_copy import beside, read_open, states, write_open
 from atlas.traces.server_prune import ServerAlone
 from atlas.traces.server_schema import CLAIM, OTHERS, RELEASE, SPEND
+
+if TYPE_CHECKING:
+    from atlas.traces.reader import StoredEpisode
 
 
 class _NoRun(StoreError):
@@ -127,16 +132,18 @@ class ServerRun:
         return "postgresql://" + renamed(self._place, f"{slug}_{blake2b(said.encode(), digest_size=4).hexdigest()}")
 
     def unended(self) -> Mapping[str, Iterable[Any]]:
-        found, used, after = self.connection(), {}, ""
-        query = """
-            SELECT episode, state FROM {s}.run_open WHERE run = %s AND episode > %s ORDER BY episode LIMIT 32"""
-        while rows := found.rows(query, [found.run, after], binary=True):
-            for episode, state in rows:
-                after = str(episode)
-                used[after] = read_json(bytes(state))["spend"]
-        return used
+        return {id: read_json(state)["spend"] for id, state in states(self.connection())}
 
-    # --- as the target of a copy --------------------------------------------------------------------------------------
+    def beside(self) -> Iterator[tuple[str, bytes]]:
+        yield from beside(self.connection())
+
+    # --- copies -------------------------------------------------------------------------------------------------------
+
+    def open_states(self) -> Mapping[str, OpenState]:
+        return read_open(self.connection())
+
+    def keep_open(self, those: Mapping[str, OpenState], episodes: Mapping[str, StoredEpisode]) -> None:
+        write_open(self.connection(), those, episodes)
 
     def found(self) -> tuple[Manifest | None, str | None]:
         with suppress(_NoRun):

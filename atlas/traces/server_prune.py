@@ -54,6 +54,7 @@ class ServerAlone:
                 found.write(query, [number, found.run, TRACE])
                 # Of an open episode whose beginning went nothing is to be gone on with.
                 found.write(_NOT_OPEN, [found.run, TRACE])
+                found.write("DELETE FROM {s}.run_responses WHERE run = %s", [found.run])
                 query = "UPDATE {s}.runs SET manifest = %s WHERE run = %s"
                 found.write(query, [written(manifest), found.run])
                 # One that was taken for gone must not go on as if its lines were there.
