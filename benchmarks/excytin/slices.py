@@ -20,7 +20,7 @@ from atlas.records import Step
 _QUOTED = re.compile(r"'((?:[^'\\]|\\[\s\S]?|'')*+)(?:'|\Z)|\"((?:[^\"\\]|\\[\s\S]?)*+)(?:\"|\Z)")
 """One that is not closed goes to the end: looked for from each quote anew, many of them took seconds."""
 _SELECT = re.compile(r"SELECT\s++(?:DISTINCT\s++)?(?P<columns>.+?)(?<!\s)\s++(?P<rest>FROM\b.*)", re.I | re.S)
-_LIMIT = re.compile(r"\s+LIMIT\s+\d+(?:\s*(?:,|OFFSET)\s*\d+)?\s*$", re.IGNORECASE)
+_LIMIT = re.compile(r"(?<!\s)\s++LIMIT\s++\d++(?:\s*+(?:,|OFFSET)\s*+\d++)?+\s*+$", re.IGNORECASE)
 _REFUSED = re.compile(r"^\w+Error: ")
 _PLAIN = re.compile(r"[%A-Za-z_ .-]{0,24}")
 _SHORTEST = 3
