@@ -158,7 +158,8 @@ def _attacks(pattern: re.Pattern[str], length: int) -> list[str]:
     return sorted(texts)[:: 1 + len(texts) // MOST]
 
 
-BYTES = {f"atlas.traces.format:{name}" for name in ("STEP", "TEXT", "END", "EVENT", "PRUNED")} | {
+BYTES = {f"atlas.traces.format:{name}" for name in ("STEP", "TEXT", "EVENT", "PRUNED")} | {
+    "atlas.traces.copying:END",
     "atlas.traces.open_log:_LINE",
     "atlas.traces.prune:_HASHES",
     *(f"atlas.traces.index:{name}" for name in ("_EPISODE", "_OTHERS", "_RETRIES")),
