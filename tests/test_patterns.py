@@ -183,7 +183,15 @@ def test_a_pattern_takes_linear_time(where: str) -> None:
         for text in _attacks(pattern, TAKEN.get(where.partition("[")[0], LENGTH)):
             if text[: SHORT // 2] in begun:
                 taken = min(_seconds(pattern, way, text), _seconds(pattern, way, text))
-                assert taken < SECONDS, f"{where}.{way} takes {taken:.2f} s on {len(text):,} like {text[:90]!r}"
+                assert taken < SECONDS or taken < _slow(), (
+                    f"{where}.{way} takes {taken:.2f} s on {len(text):,} like {text[:90]!r}"
+                )
+
+
+def _slow() -> float:
+    """The bound on a machine that is slow or busy: its CPU seconds are longer, for any pattern alike."""
+    known = re.compile("(?:ab)*c")
+    return 5 * min(_seconds(known, "search", "ab" * (LENGTH // 2)) for _ in range(3))
 
 
 def _seconds(pattern: re.Pattern[str], way: str, text: str) -> float:
