@@ -21,6 +21,7 @@ from atlas.memory.part import MemoryView
 from atlas.policies import (
     Cascade,
     Coach,
+    Compressed,
     Guarded,
     Guided,
     InLane,
@@ -291,6 +292,8 @@ class Stage:
         """``inner`` with demonstrations: all, or the first ones where the arm's name says so; none of one family."""
         planner = self.cast.student if self.options.plan else None
         source: Demonstrations = self.demonstrations(without) if demos is None else demos
+        if (compressor := self.options.compressor) is not None:
+            inner = Compressed(inner, compressor, self.options.compress_to)
         return Recall(inner, source, self.options.shown, planner=planner, every=self.options.every)
 
     def demonstrations(self, without: str = "") -> DemonstrationStore | MemoryView:

@@ -21,7 +21,7 @@ from atlas.protocols import Policy
 from atlas.traces.account import COLLECT
 from atlas.trust import Trust
 
-RECALL = ("k", "plan", "window", "recall")
+RECALL = ("k", "plan", "window", "recall", "compress", "compress_to")
 ENTRIES = ("trials", "guidance_tokens")
 LOOP = ("without", "judges", "arbiter", "reward", "distiller")
 LANES = ("force_lane", "forbid_lane", "lane_dollars", "foresight")

@@ -23,14 +23,16 @@ from atlas.actions import TextActions
 from atlas.asking import Desk
 from atlas.benchmarks.alfworld.expert import Expert
 from atlas.benchmarks.alfworld.suite import Alfworld
-from atlas.errors import AtlasError
+from atlas.compression import Compressor, load_compressor
+from atlas.errors import AtlasError, ConfigError
 from atlas.figures import percent, percent_interval, points_interval
 from atlas.memory import Memory
 from atlas.memory.backend import existing
 from atlas.models import load
-from atlas.policies import Recall, Solo
+from atlas.policies import Compressed, Recall, Solo
+from atlas.policies.compressed import KEEP
 from atlas.policies.recall import Every
-from atlas.protocols import Environment, Model
+from atlas.protocols import Environment, Model, Policy
 from atlas.records import DemoStep, Observation, Task, Turn, View
 from atlas.stats import paired, wilson
 from atlas.stats.scores import auroc
@@ -127,9 +129,20 @@ async def expert_steps(environment: Environment) -> tuple[Task, tuple[DemoStep, 
     return path.first.task, tuple(steps) if path.won else ()
 
 
-async def ask(student: Model, memory: Memory | None, found: Sequence[State], k: int, every: Every) -> list[Asked]:
-    """``student`` at each of the states, with ``k`` demonstrations of ``memory``, or none where that is None."""
-    solo = Solo(student, actions=TextActions())
+async def ask(
+    student: Model,
+    memory: Memory | None,
+    found: Sequence[State],
+    k: int,
+    every: Every,
+    compressor: Compressor | None = None,
+    keep: float = KEEP,
+) -> list[Asked]:
+    """``student`` at each of the states, with ``k`` demonstrations of ``memory``, or none where that is None; with a
+    ``compressor`` a share of ``keep`` of their tokens."""
+    solo: Policy = Solo(student, actions=TextActions())
+    if compressor is not None:
+        solo = Compressed(solo, compressor, keep)
     policy = solo if memory is None else Recall(solo, memory.demonstrations, k, every=every)
     rows = []
     for number, state in enumerate(found, 1):
@@ -186,27 +199,50 @@ def line(name: str, rows: Sequence[Asked], first: Sequence[Asked]) -> str:
 @click.option("--split", default="valid_unseen", show_default=True)
 @click.option("--games", default=20, show_default=True, help="Taken evenly from the split.")
 @click.option("--each", default=6, show_default=True, help="Each so many-th state of a game.")
+@click.option("--compress", help="What cuts demonstrations, as 'atlas bench --compress' takes it.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Every answer, as JSON lines.")
-def main(memory: str, students: tuple[str, ...], split: str, games: int, each: int, out: Path | None) -> None:
+def main(
+    memory: str,
+    students: tuple[str, ...],
+    split: str,
+    games: int,
+    each: int,
+    compress: str | None,
+    out: Path | None,
+) -> None:
     """Ask STUDENTS at states of the expert, with demonstrations of MEMORY.
 
     A student is MODEL, MODEL@K for K demonstrations found once an episode, or MODEL@K/step for K windows found at every
-    step. The first is what the others are compared with.
+    step; with --compress MODEL@K~0.33 for a third of their tokens. The first is what the others are compared with.
     """
     try:
         found = asyncio.run(states(Alfworld(), split, games, each))
         click.echo(f"{len(found)} states of {games} games of {split}")
         answers: dict[str, list[Asked]] = {}
         loaded: dict[str, Model] = {}
+        compressor = load_compressor(compress) if compress else None
         with Memory(existing(memory)) as remembered:
             for name in students:
                 model, _, shown = name.partition("@")
+                shown, cuts, share = shown.partition("~")
                 k, _, every = shown.partition("/")
+                if cuts and compressor is None:
+                    raise ConfigError(f"{name} is to be shown less: say by what with --compress")
                 if model not in loaded:
                     loaded[model] = load(model)
                 store = remembered if shown else None
                 how: Every = "step" if every == "step" else "episode"
-                answers[name] = asyncio.run(ask(loaded[model], store, found, int(k or 1), how))
+                answers[name] = asyncio.run(
+                    ask(
+                        loaded[model],
+                        store,
+                        found,
+                        int(k or 1),
+                        how,
+                        compressor if cuts else None,
+                        float(share or KEEP),
+                    )
+                )
                 click.echo(line(name, answers[name], answers[students[0]]))
                 if out is not None:
                     with out.open("a", encoding="utf-8") as file:

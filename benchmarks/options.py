@@ -7,6 +7,7 @@ whether it belongs to the settings stand with the field; ``atlas.cli.bench_optio
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from atlas.budget import Budget
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
+    from atlas.compression import Compressor
     from atlas.learning import Reward
     from atlas.policies import LaneRules
     from atlas.policies.recall import Every
@@ -112,6 +114,20 @@ class BenchOptions:
             "for a student that 'atlas models tune' tuned]",
             "apart",
             choices=("step", "episode"),
+        ),
+    )
+    compress: Path | None = field(
+        default=None,
+        metadata=option(
+            "Show less of each demonstration: a file of 'atlas memory compressor', or a folder with the weights of a "
+            "token classifier such as LLMLingua-2's.",
+            "apart",
+        ),
+    )
+    compress_to: float = field(
+        default=1 / 3,
+        metadata=option(
+            "Share of a demonstration's tokens that --compress leaves.", "apart", least=0.01, most=1, show_default=False
         ),
     )
     window: int | None = field(
@@ -302,7 +318,22 @@ class BenchOptions:
             found["foresight"] = Foresight.load(self.foresight).digest
         # Not where it is as it always was: runs from before there was the option are resumed.
         recall = {} if self.every == "step" else {"recall": self.every}
+        if (compressor := self.compressor) is not None:
+            found["compress"] = [compressor.digest, self.compress_to]
         return {**found, **recall, "memory": memory, "k": self.shown, "window": self.around, "lanes": lanes}
+
+    @cached_property
+    def compressor(self) -> Compressor | None:
+        """What leaves parts of demonstrations out; None where they are shown whole."""
+        from atlas.compression import load_compressor
+
+        if self.compress is None:
+            return None
+        if self._copies:
+            raise ConfigError(
+                f"{self.student} reads no prompt, so that nothing is saved by showing it less: leave --compress out"
+            )
+        return load_compressor(self.compress)
 
     @property
     def shown(self) -> int:

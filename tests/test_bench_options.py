@@ -26,6 +26,8 @@ from atlas.cli.bench import command as bench
 from atlas.cli.bench_excytin import command as excytin
 from atlas.cli.bench_options import check_read
 from atlas.cli.judging import judge_named
+from atlas.compression import LearnedCompressor
+from atlas.compression.pieces import FEATURES
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError
 from atlas.evaluators import EnsembleJudge
@@ -42,8 +44,18 @@ from tests.memory_fixtures import demo
 HERE = Path(__file__).parent.parent
 alfworld = bench.commands["alfworld"]
 CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
-OPTIONS = BenchOptions(embedder="hash", share=0.5, judges=("rule:grounded", "rule:sure"))
-FORESIGHT = Path(mkdtemp()) / "foresight.json"
+HELD = Path(mkdtemp())
+COMPRESSORS = HELD / "compressor.json", HELD / "another.json"
+for number, path in enumerate(COMPRESSORS):
+    LearnedCompressor(student="s", weights=(float(number),) * len(FEATURES)).save(path)
+OPTIONS = BenchOptions(
+    embedder="hash",
+    student="openai/any",
+    share=0.5,
+    judges=("rule:grounded", "rule:sure"),
+    compress=COMPRESSORS[0],
+)
+FORESIGHT = HELD / "foresight.json"
 foresight().save(FORESIGHT)
 CHANGED: dict[str, Any] = {
     "trials": 0.5,
@@ -54,6 +66,8 @@ CHANGED: dict[str, Any] = {
     "k": 9,
     "plan": True,
     "recall": "episode",
+    "compress": COMPRESSORS[1],
+    "compress_to": 0.5,
     "force_lane": "coach",
     "forbid_lane": ("coach",),
     "lane_dollars": ("coach=1",),

@@ -47,7 +47,7 @@ WRITERS = {
     "train": ("sft-success", "--data", "IN/run", "--base", "scratch:tiny", "--epochs", "1", "--threads", "1"),
 }
 """Command -> what it is called with besides -o."""
-FILES = {"models export", "report", "trust calibrate", "trust foresee", "trust select"}
+FILES = {"memory compressor", "models export", "report", "trust calibrate", "trust foresee", "trust select"}
 """Those whose -o is one file, which is named to be written."""
 
 

@@ -133,6 +133,7 @@ SHOWN = [
     ["memory", "show", "run", "v1"],
     ["memory", "check", "run"],
     ["memory", "map", "run"],
+    ["memory", "compressor", "run", "--student", "nearest", "-o", "compressor.json"],
     ["memory", "reindex", "run", "--embedder", "hash"],
     ["memory", "copy", "run", "copied.sqlite"],
     ["memory", "copy", "run", f"postgresql://me:{PASSWORD}@127.0.0.1:9/x"],

@@ -72,7 +72,8 @@ MAY_IMPORT = {
     "models": f"{BASE} asking assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
     "chances": f"{BASE} evaluators stats traces trust",
-    "policies": f"{BASE} actions asking chances evaluators goals memory standing trust",
+    "compression": f"{BASE} actions asking goals tokens",
+    "policies": f"{BASE} actions asking chances compression evaluators goals memory standing trust",
     "export": f"{BASE} actions book evaluators meaning memory models tokens traces",
     "graph": f"{BASE} asking budget distil evaluators learning loop memory regrade runner traces",
     # around agents that exist, and in other frameworks
@@ -91,11 +92,11 @@ MAY_IMPORT = {
     # suites, and what is measured on them
     "benchmarks.scripted": f"{BASE} tokens",
     "benchmarks.suite": f"{BASE} evaluators memory",
-    "benchmarks.options": f"{BASE} budget chances learning memory models policies",
+    "benchmarks.options": f"{BASE} budget chances compression learning memory models policies",
     "benchmarks.alfworld": f"{BASE} actions assets benchmarks.options benchmarks.scripted benchmarks.suite",
     "benchmarks": f"{BASE} asking budget chances distil evaluators export fanout graph learning loop memory own "
     "policies runner stats tables traces train trust benchmarks.alfworld benchmarks.options benchmarks.suite",
-    "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld figures memory models policies stats",
+    "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld compression figures memory models policies stats",
     "benchmarks.tuning": f"{BASE} benchmarks.alfworld benchmarks.forced memory models",
     "benchmarks.perf": f"{BASE} budget fanout tables figures loop memory models policies runner stats traces train "
     "trained benchmarks.alfworld benchmarks.forced",
@@ -103,8 +104,8 @@ MAY_IMPORT = {
     "stats tables traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
     # who is asked by people
     "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
-    "benchmarks.tuning budget chances distil evaluators export figures mcp memory models named own regrade report "
-    "runner serve stats tables traces train trained trust words wrap",
+    "benchmarks.tuning budget chances compression distil evaluators export figures mcp memory models named own regrade "
+    "report runner serve stats tables traces train trained trust words wrap",
     "__main__": "cli",
     # what breaks all of it on purpose
     "benchmarks.reliability": f"{BASE} cli copying evaluators memory models serve stats tables testing traces wire "

@@ -10,6 +10,7 @@ import click
 
 from atlas.cli import (
     memory_check,
+    memory_compressor,
     memory_copy,
     memory_distil,
     memory_judge,
@@ -51,6 +52,7 @@ for part in (
     memory_transfer.export_memory,
     memory_transfer.import_memory,
     memory_copy.copy,
+    memory_compressor.compressor,
 ):
     command.add_command(part)
 

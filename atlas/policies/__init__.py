@@ -2,6 +2,7 @@
 
 from atlas.policies.cascade import Cascade
 from atlas.policies.coach import Coach
+from atlas.policies.compressed import Compressed
 from atlas.policies.guarded import Guarded
 from atlas.policies.guided import Guided
 from atlas.policies.lanes import InLane, LaneRules, Lanes
@@ -19,6 +20,7 @@ from atlas.policies.watch import Watch
 __all__ = [
     "Cascade",
     "Coach",
+    "Compressed",
     "Guarded",
     "Guided",
     "InLane",

@@ -1,0 +1,7 @@
+"""Demonstrations cut to fewer tokens, of which those stay that the student's action depends on."""
+
+from atlas.compression.compressor import Compressor, compressed, load_compressor
+from atlas.compression.learned import LearnedCompressor
+from atlas.compression.llmlingua import TokenClassifier
+
+__all__ = ["Compressor", "LearnedCompressor", "TokenClassifier", "compressed", "load_compressor"]

@@ -1,0 +1,201 @@
+"""A compressor that is learned from one student: which pieces does it need to still do what the teacher did?
+
+A student is asked at states of demonstrations, with the demonstration that it would be shown, of which a random part is
+left out, several times for each state. How likely it then chose the teacher's action is laid on the pieces that stayed:
+a ridge regression on the sums of their features, within each state. That costs one short question for each random part
+and needs no gradient and no access to the weights, so that hosted students can be learned from too. The label is that
+of utility-trained compression (does the reader still decide the same), where LLMLingua-2 (arXiv 2403.12968) learns
+from texts that a large model has shortened.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress, pairwise
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from atlas.actions import TextActions
+from atlas.asking import Desk
+from atlas.compression.pieces import FEATURES, cut, features, piece_tokens, pieces
+from atlas.errors import ConfigError, DataError
+from atlas.folders import write_whole
+from atlas.goals import lasting
+from atlas.protocols import Demonstrations, Model
+from atlas.records import STUDENT, DemoStep, Record, Task, Turn, View, Window, content_hash
+
+FEWEST = 8
+"""States below which nothing is learned."""
+PENALTY = 3.0
+"""Of the squares of the weights of standardised features, beside the squared errors."""
+_CHOICES = 40
+"""Actions among which a student that ranks chooses at most."""
+
+
+class LearnedCompressor(Record):
+    """A file: what a token of a piece is worth to a student, by the features of the piece."""
+
+    version: int = 1
+    student: str
+    """Whom it was learned from."""
+    weights: tuple[float, ...] = Field(min_length=len(FEATURES), max_length=len(FEATURES))
+    """Change of the chance of the teacher's action by a piece, for one more of each of :data:`FEATURES`."""
+    states: int = 0
+    asked: int = 0
+    """Questions that the student was asked."""
+    explained: float | None = None
+    """Share of the variance within states that is foretold of states that were not learned from; at most 1."""
+
+    @model_validator(mode="after")
+    def _numbers(self) -> LearnedCompressor:
+        if not all(map(math.isfinite, self.weights)):
+            raise ValueError("weights are numbers")
+        return self
+
+    @property
+    def digest(self) -> str:
+        return content_hash(self.model_dump(mode="json", exclude={"states", "asked", "explained"}))
+
+    def worth(self, window: Window, task: str) -> Sequence[Sequence[float]]:
+        rows = features(window.steps, window.start, window.goal, task)
+        return [
+            [
+                sum(map(float.__mul__, self.weights, row)) / max(1, piece_tokens(piece))
+                for row, piece in zip(of_step, pieces(step.observation), strict=True)
+            ]
+            for of_step, step in zip(rows, window.steps, strict=True)
+        ]
+
+    @classmethod
+    def load(cls, path: str | Path) -> LearnedCompressor:
+        """Read what :meth:`save` wrote. Raises DataError for a file that is none."""
+        try:
+            return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(f"the compressor {path} cannot be read: {error.strerror}") from error
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{path} holds no compressor: make one with 'atlas memory compressor MEMORY --student MODEL -o FILE'"
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON that people can read."""
+        try:
+            write_whole(Path(path), self.model_dump_json(indent=2) + "\n")
+        except OSError as error:
+            raise DataError(f"the compressor cannot be written to {path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A state of a demonstration, what the teacher did there, and what a student would be shown."""
+
+    view: View
+    action: str
+    window: Window
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a student did where a part of its demonstration was left out."""
+
+    moment: int
+    """Which one of them."""
+    held: tuple[float, ...]
+    """The sum over the pieces that stayed, of each feature."""
+    chance: float
+    """Of the teacher's action: its probability where the student chose it and tells, 1 where it does not tell, 0 where
+    it chose another one."""
+
+
+def moments(
+    trajectories: Iterable[tuple[Task, tuple[DemoStep, ...]]], demos: Demonstrations, count: int
+) -> list[Moment]:
+    """A state of each of ``count`` trajectories, taken evenly from all, with its demonstration as ``Recall(...,
+    every="episode")`` finds it; fewer where nothing is found.
+
+    Demonstrations do not say what else was possible: a student that ranks chooses among what was done in the episode
+    and in the demonstration, so that copying an action word by word is one way to be wrong.
+    """
+    known = list(trajectories)
+    picked = [known[i * len(known) // count] for i in range(min(count, len(known)))] if count < len(known) else known
+    found = []
+    for number, (task, steps) in enumerate(picked):
+        at = number % len(steps)
+        turns = tuple(
+            Turn(action=step.action, observation=after.observation) for step, after in pairwise(steps[: at + 1])
+        )
+        view = View(task=task, opening=steps[0].observation, turns=turns)
+        for window in lasting(demos, view, 1):
+            done = dict.fromkeys([steps[at].action, *(s.action for s in steps), *(s.action for s in window.steps)])
+            choices = tuple(sorted(list(done)[:_CHOICES]))
+            found.append(Moment(view.replace(admissible=choices, lasting=True), steps[at].action, window))
+    return found
+
+
+async def answers(
+    student: Model, found: Sequence[Moment], *, parts: int, seed: int = 0, told: Callable[[int], None] = lambda _: None
+) -> list[Answer]:
+    """``student`` at each moment with ``parts`` random parts of the demonstration (the first of them all of it), and
+    ``told`` after each how many there are."""
+    rows: list[Answer] = []
+    for number, moment in enumerate(found):
+        draw = random.Random(f"{seed}/{number}/{moment.view.task.id}")
+        table = features(moment.window.steps, moment.window.start, moment.window.goal, moment.view.task.goal)
+        for part in range(parts):
+            share = 1.0 if part == 0 else draw.uniform(0.1, 0.9)
+            stay = [[part == 0 or draw.random() < share for _ in row] for row in table]
+            shown = moment.view.replace(retrieved=(cut(moment.window, stay),))
+            answer = await Desk().ask(student, shown, actor=STUDENT, actions=TextActions())
+            first = answer.parsed[0].action if answer.parsed else None
+            likely = answer.votes[0].logprob if answer.votes else None
+            chance = 0.0 if first != moment.action else 1.0 if likely is None else math.exp(likely)
+            kept = [row for of_step, flags in zip(table, stay, strict=True) for row in compress(of_step, flags)]
+            held = tuple(map(sum, zip(*kept, strict=True))) if kept else (0.0,) * len(FEATURES)
+            rows.append(Answer(number, held, chance))
+            told(len(rows))
+    return rows
+
+
+def learn(rows: Sequence[Answer], student: str) -> LearnedCompressor:
+    """A compressor of what a student answered. Raises ConfigError where that is too little, or always the same."""
+    groups = sorted({row.moment for row in rows})
+    if len(groups) < FEWEST:
+        raise ConfigError(f"a compressor is learned from {FEWEST} states or more, and there are {len(groups)}")
+    sums, chances, group = _within(rows)
+    if not np.any(np.abs(chances) > 1e-9):
+        raise ConfigError(
+            "what was left out of the demonstrations never changed what the student did: there is nothing to learn from"
+        )
+    folds = np.array([groups.index(g) % 5 for g in group])
+    foretold = np.zeros_like(chances)
+    for fold in range(5):
+        foretold[folds == fold] = sums[folds == fold] @ _ridge(sums[folds != fold], chances[folds != fold])
+    explained = 1.0 - float(np.sum((chances - foretold) ** 2) / np.sum(chances**2))
+    weights = tuple(map(float, _ridge(sums, chances)))
+    return LearnedCompressor(
+        student=student, weights=weights, states=len(groups), asked=len(rows), explained=round(explained, 4)
+    )
+
+
+def _within(rows: Sequence[Answer]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features and chances less their means of each moment, and which moment each row is of."""
+    group = np.array([row.moment for row in rows])
+    sums, chances = np.array([row.held for row in rows]), np.array([row.chance for row in rows])
+    for one in np.unique(group):
+        sums[group == one] -= sums[group == one].mean(axis=0)
+        chances[group == one] -= chances[group == one].mean()
+    return sums, chances, group
+
+
+def _ridge(sums: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """Weights of the features as they are, found on standardised ones."""
+    spread = np.maximum(sums.std(axis=0), 1e-9)
+    table = np.where(spread > 1e-8, sums / spread, 0.0)
+    solved: np.ndarray = np.linalg.solve(table.T @ table + PENALTY * np.eye(table.shape[1]), table.T @ chances) / spread
+    return np.where(spread > 1e-8, solved, 0.0)
