@@ -96,7 +96,7 @@ def test_what_a_block_needs_can_be_seen_in_it(path: Path) -> None:
     """A mark is no way out for what could run: each stands for something that the block names."""
     signs = {
         "data": r"valid_|--split train|--data|--mysql|LOGS|RECORDED|alfworld\.verify|--incident \d+ |runs/teach|poison",
-        "torch": r"train |clerk-1|students/|datasets|torch|sentence-transformers|atlas\.train"
+        "torch": r"train |hf:|clerk-1|students/|datasets|torch|sentence-transformers|atlas\.train"
         r"|benchmarks\.(?:perf\.training|recipes)",
         "gpu": r"CUDA|smollm2|vllm",
         "compiler": r"alfworld-reference",
