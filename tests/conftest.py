@@ -6,13 +6,15 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 
 from atlas.benchmarks.alfworld.data import GameRef, games
 from atlas.errors import DataError
+from atlas.models import registry
 
 # Read when litellm is imported; without it, litellm asks the network for prices, three times.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -24,6 +26,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 _LOCAL = ("localhost", "127.", "::1", "0.0.0.0")
 _KEY = re.compile(r"_API_KEY$|_API_TOKEN$|^AWS_(ACCESS|SECRET|SESSION)")
+
+
+_LOADED = ("atlas", "atlas.models", "atlas.benchmarks.forced", "atlas.benchmarks.tuning", "atlas.benchmarks.perf.local")
+"""Modules that have ``load``, the first of them not before it is looked at there."""
 
 
 class Outside(AssertionError):
@@ -57,6 +63,16 @@ def no_hosted_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(socket.socket, "connect", connected)
     yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """A stand-in that stays where the models are loaded fails the test that left it, and not those that come after."""
+    yield
+    for module in filter(None, map(sys.modules.get, _LOADED)):
+        assert vars(module).get("load", registry.load) is registry.load, (
+            f"the test left a stand-in in {module.__name__}"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import until
+
 proto = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="needs the extra otel")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the extra otel")
 
 
 class Collector(ThreadingHTTPServer):
-    """Keeps spans. ``status``: what it answers; ``silent``: seconds until it does."""
+    """Keeps spans. ``status``: what it answers; ``silent``: whether it says nothing as long as it lasts."""
 
     daemon_threads = True
 
@@ -27,7 +28,8 @@ class Collector(ThreadingHTTPServer):
         self.paths: set[str] = set()
         self.headers: list[dict[str, str]] = []
         self.bodies = b""
-        self.status, self.silent = 200, 0.0
+        self.status, self.silent = 200, False
+        self.over = threading.Event()
 
     @property
     def spans(self) -> list[Any]:
@@ -36,10 +38,8 @@ class Collector(ThreadingHTTPServer):
     def named(self, operation: str) -> list[dict[str, Any]]:
         return [a for a in map(attributes, self.spans) if a.get("gen_ai.operation.name") == operation]
 
-    def wait(self, number: int, seconds: float = 10.0) -> list[Any]:
-        until = time.monotonic() + seconds
-        while len(self.spans) < number and time.monotonic() < until:
-            time.sleep(0.02)
+    def wait(self, number: int) -> list[Any]:
+        until(lambda: len(self.spans) >= number)
         return self.spans
 
 
@@ -48,7 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        time.sleep(self.server.silent)
+        if self.server.silent:
+            self.server.over.wait()
         if self.server.status == 200:
             self.server.bodies += body
             self.server.requests.append(proto.ExportTraceServiceRequest.FromString(body))
@@ -69,6 +70,7 @@ def collecting() -> Iterator[Collector]:
         try:
             yield server
         finally:
+            server.over.set()
             server.shutdown()
             thread.join()
 

@@ -22,7 +22,7 @@ def _missing() -> str:
     except ImportError:
         return "the extra postgres is not installed"
     try:
-        psycopg.connect(base(), connect_timeout=3).close()
+        psycopg.connect(base(), connect_timeout=30).close()
     except psycopg.Error as error:
         return f"no PostgreSQL server at {'ATLAS_POSTGRES' if 'ATLAS_POSTGRES' in os.environ else USUAL}: {error}"
     return ""

@@ -113,7 +113,7 @@ def _handler(server: ResponsesServer) -> type[BaseHTTPRequestHandler]:
                 event = {**event, "sequence_number": number}
                 self._chunk(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
                 if said.after is not None and event["type"].endswith("delta"):
-                    said.after.wait(20)
+                    said.after.wait(120)
             if said.closes:
                 self._chunk(b"")
             else:

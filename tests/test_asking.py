@@ -110,9 +110,15 @@ async def test_what_a_failing_call_used_is_charged_whatever_it_raises(error: Bas
 
 async def test_a_cancelled_step_leaves_what_it_used() -> None:
     account = Account()
-    cascade = Cascade(ScriptedModel(["Action: a", "Action: b"]), Bills(lambda: asyncio.sleep(60)))
+    asked = asyncio.Event()
+
+    async def stays() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    cascade = Cascade(ScriptedModel(["Action: a", "Action: b"]), Bills(stays))
     step = asyncio.create_task(cascade.decide(View(task=TASK, opening="o"), Desk(account)))
-    await asyncio.sleep(0.02)
+    await asked.wait()
     step.cancel()
     with pytest.raises(asyncio.CancelledError):
         await step

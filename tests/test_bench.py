@@ -170,7 +170,7 @@ def killed(folder: Path, after: int, by: signal.Signals = signal.SIGKILL) -> str
     before = lines(folder)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while lines(folder) < before + after and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
     finally:

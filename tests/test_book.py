@@ -23,6 +23,7 @@ from atlas.report import gather
 from atlas.runner import Job, play
 from atlas.testing import ScriptedModel, SlowModel
 from atlas.traces import Run, RunWriter
+from tests.waiting import meanwhile
 
 
 class Two:
@@ -131,11 +132,11 @@ async def test_a_recorder_that_fails_leaves_no_environment_open(when: str) -> No
 
 async def test_money_of_a_cancelled_step_is_in_the_record_and_on_the_runs_meter(tmp_path: Path) -> None:
     meter = Meter(what="run")
-    slow = SlowModel(go(), latency=30)
+    slow = SlowModel(go(), latency=600)
     policy = atlas.Cascade(ScriptedModel(["Action: a", "Action: b"]), slow)
     with RunWriter(tmp_path / "run") as writer:
         task = asyncio.create_task(Rollout(Two(), policy, recorder=writer, run_meter=meter).play())
-        await asyncio.sleep(0.05)
+        assert await meanwhile(lambda: slow.most)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -163,12 +164,15 @@ def test_an_episode_that_was_scored_and_then_crashed_is_no_success_and_teaches_n
 
 
 async def test_a_wrapped_episode_keeps_the_money_of_a_call_that_was_cancelled() -> None:
-    teacher = SlowModel(ScriptedModel(lambda ask: "B."), latency=30)
+    teacher = SlowModel(ScriptedModel(lambda ask: "B."), latency=600)
     with atlas.Agent(ScriptedModel(["A.", "B."]), teacher, run_budget=Budget(dollars=1)) as agent:
         async with agent.episode(goal="g") as episode:
-            call = episode.async_client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(call, 0.05)
+            create = episode.async_client.chat.completions.create
+            call = asyncio.create_task(create(model="m", messages=[{"role": "user", "content": "hi"}]))
+            assert await meanwhile(lambda: teacher.most)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
         assert episode.result is not None
         assert [(s.actor, s.usage.calls) for s in episode.result.spend] == [("student", 2)]
         assert agent.meter.used.calls == 2

@@ -214,5 +214,5 @@ def test_another_student_stays_and_the_same_is_trained_again(
 def test_the_interpreter_s_own_way_to_call_it_says_the_same(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     command = [sys.executable, "-m", "atlas", "demo", "-o", str(tmp_path), "--lm-seconds", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and "notes.txt" in done.stderr

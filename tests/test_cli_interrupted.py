@@ -30,11 +30,11 @@ def interrupted(arguments: Sequence[str], where: Path, ready: Callable[[], bool]
     process = subprocess.Popen(
         command, cwd=where, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_env()
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not ready() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     said, printed = err.splitlines()[-2:]

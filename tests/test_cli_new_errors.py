@@ -138,7 +138,7 @@ def test_processes_that_begin_together_take_folders_of_their_own() -> None:
     for process in started:
         assert process.stdin is not None
         process.stdin.write("\n")
-    taken = [name for process in started for name in ast.literal_eval(process.communicate(timeout=60)[0])]
+    taken = [name for process in started for name in ast.literal_eval(process.communicate(timeout=300)[0])]
     assert len(taken) == len(set(taken)) == 100
 
 
@@ -184,7 +184,7 @@ def test_ctrl_c_in_the_middle_of_a_bench_is_a_sentence_and_the_run_goes_on(tmp_p
     while process.poll() is None and not (trace.exists() and trace.stat().st_size):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     if process.returncode:
         assert process.returncode == 130
         *_, said, how = err.splitlines()

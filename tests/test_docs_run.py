@@ -188,8 +188,9 @@ def world(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         "GEMINI_API_KEY": "of-no-worth",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(atlas.models, "load", stand_in(atlas.models.load))
-    monkeypatch.setattr(atlas, "load", atlas.models.load)
+    # atlas.load first: it is resolved when it is first looked at, and what it is then stays in its place.
+    monkeypatch.setattr(atlas, "load", stand_in(atlas.load))
+    monkeypatch.setattr(atlas.models, "load", atlas.load)
     own = (HERE / "examples" / "own_benchmark.py").read_text(encoding="utf-8")
     clerk = '\n\nclass Clerk(ScriptedModel):\n    def __init__(self):\n        super().__init__(knows, name="clerk")\n'
     mine = own.partition("\nif __name__")[0] + clerk

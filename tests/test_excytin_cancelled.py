@@ -22,6 +22,7 @@ from atlas.benchmarks.excytin.judge import RuleJudge
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 from atlas.errors import DataError
 from tests.excytin_fixtures import write_database
+from tests.waiting import meanwhile
 
 pytest.importorskip("sqlglot", reason="the extra excytin is not installed")
 
@@ -62,28 +63,33 @@ def environment(engine: Callable[[], Engine]) -> IncidentEnv:
 
 
 PROGRAM = """
-import asyncio, sys, time
+import asyncio, sys
 from atlas.loop import Rollout
 from atlas.policies import Solo
 from atlas.testing import ScriptedModel
 from tests.test_excytin_cancelled import ENDLESS, environment
 
+opened = []
+
 def engine():
     if sys.argv[1].startswith("mysql:"):
         from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
-        return MysqlEngine(sys.argv[1])
-    from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
-    return SqliteEngine(sys.argv[1])
+        opened.append(MysqlEngine(sys.argv[1], time_limit=3600))
+    else:
+        from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
+        opened.append(SqliteEngine(sys.argv[1], time_limit=3600))
+    return opened[-1]
 
 async def main():
     model = ScriptedModel(lambda ask: f"Action: execute[{ENDLESS}]")
     episodes = [asyncio.create_task(Rollout(environment(engine), Solo(model)).play()) for _ in range(12)]
+    while not opened:
+        await asyncio.sleep(0.02)
     await asyncio.sleep(1.0)
-    began = time.monotonic()
     for episode in episodes:
         episode.cancel()
     done = await asyncio.gather(*episodes, return_exceptions=True)
-    print([type(one).__name__ for one in done] == ["CancelledError"] * 12, time.monotonic() - began < 10)
+    print([type(one).__name__ for one in done] == ["CancelledError"] * 12)
 
 asyncio.run(main())
 print("alive")
@@ -96,10 +102,10 @@ def survives(where: str) -> None:
         [sys.executable, "-X", "faulthandler", "-c", PROGRAM, where],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=Path(__file__).parent.parent,
     )
-    assert (made.returncode, made.stdout) == (0, "True True\nalive\n"), made.stderr[-2000:]
+    assert (made.returncode, made.stdout) == (0, "True\nalive\n"), made.stderr[-2000:]
     assert "Traceback" not in made.stderr and "never retrieved" not in made.stderr, made.stderr
 
 
@@ -118,8 +124,8 @@ def test_episodes_on_a_server_are_cancelled_in_the_middle_of_a_query(url: str) -
     other.close()
 
 
-def closed_meanwhile(engine: Engine) -> tuple[BaseException, float]:
-    """What a query raises that is closed under it from another thread, and the seconds until it did."""
+def closed_meanwhile(engine: Engine) -> BaseException:
+    """What a query raises that is closed under it from another thread."""
     raised: list[BaseException] = []
 
     def ask() -> None:
@@ -131,18 +137,16 @@ def closed_meanwhile(engine: Engine) -> tuple[BaseException, float]:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     time.sleep(0.3)
-    began = time.monotonic()
     engine.close()
-    took = time.monotonic() - began
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
-    return raised[0], took
+    return raised[0]
 
 
 def test_closing_ends_the_query_and_waits_for_it(busy: Path) -> None:
-    engine = SqliteEngine(busy)
-    error, took = closed_meanwhile(engine)
-    assert isinstance(error, DataError) and "was closed" in str(error) and took < 5
+    engine = SqliteEngine(busy, time_limit=3600)
+    error = closed_meanwhile(engine)
+    assert isinstance(error, DataError) and "was closed" in str(error)
     engine.close()
     with pytest.raises(DataError, match="was closed"):
         engine.query("SELECT 1")
@@ -155,8 +159,8 @@ def test_closing_ends_the_query_at_the_server(url: str, reachable: bool) -> None
     engine = MysqlEngine(url, time_limit=3)
     if not reachable:
         engine._url = "mysql://nobody@127.0.0.1:1/x"
-    error, took = closed_meanwhile(engine)
-    assert isinstance(error, DataError) and "was closed" in str(error) and took < 5
+    error = closed_meanwhile(engine)
+    assert isinstance(error, DataError) and "was closed" in str(error)
     engine.close()
     with pytest.raises(DataError, match="was closed"):
         engine.query("SELECT 1")
@@ -165,8 +169,9 @@ def test_closing_ends_the_query_at_the_server(url: str, reachable: bool) -> None
 class Slow:
     """An engine that takes its time to open; it tells whether it was closed."""
 
-    def __init__(self) -> None:
-        time.sleep(0.3)
+    def __init__(self, opening: threading.Event, let: threading.Event) -> None:
+        opening.set()
+        let.wait(60)
         self.closed = threading.Event()
 
     def query(self, sql: str) -> list[Row]:
@@ -178,17 +183,18 @@ class Slow:
 
 async def test_a_database_that_opens_after_the_end_is_closed_too() -> None:
     opened: list[Slow] = []
+    opening, let = threading.Event(), threading.Event()
 
     def engine() -> Slow:
-        opened.append(Slow())
+        opened.append(Slow(opening, let))
         return opened[0]
 
     env = environment(engine)
     task = asyncio.create_task(env.open())
-    await asyncio.sleep(0.1)
+    assert await meanwhile(opening.is_set)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await env.close()
-    await asyncio.sleep(0.5)
-    assert opened[0].closed.is_set()
+    let.set()
+    assert await meanwhile(lambda: opened and opened[0].closed.is_set())

@@ -21,6 +21,7 @@ from atlas.benchmarks.excytin.sqlite_engine import Database, SqliteEngine
 from atlas.benchmarks.excytin.workers import Worker, Workers
 from tests.excytin_fixtures import PEAK, write_database
 from tests.test_excytin_sqlite import refused
+from tests.waiting import meanwhile, until
 
 pytest.importorskip("sqlglot", reason="the extra excytin is not installed")
 
@@ -47,21 +48,30 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(path: Path) -> Iterator[SqliteEngine]:
-    found = SqliteEngine(path, time_limit=1)
+    found = SqliteEngine(path, time_limit=60)
     yield found
     found.close()
 
 
 def test_a_function_that_looks_at_no_clock_is_ended_at_the_limit(engine: SqliteEngine) -> None:
     engine.query("SELECT 1")
-    began = time.monotonic()
-    ticks = []
-    thread = threading.Thread(target=lambda: [(time.sleep(0.05), ticks.append(1)) for _ in range(10)])
+    engine._time_limit = 1
+    ticks: list[float] = []
+    over = threading.Event()
+
+    def tick() -> None:
+        while not over.wait(0.01):
+            ticks.append(time.monotonic())
+
+    thread = threading.Thread(target=tick)
     thread.start()
+    began = time.monotonic()
     assert refused(engine, NATIVE).endswith("maximum statement execution time exceeded")
-    assert time.monotonic() - began < 4
-    assert len(ticks) == 10, "other threads run meanwhile"
+    ended = time.monotonic()
+    over.set()
     thread.join()
+    assert sum(began < at < ended for at in ticks) > 5, "other threads run meanwhile"
+    engine._time_limit = 60
     assert engine.query("SELECT COUNT(*) FROM SigninLogs") == [(3,)], "the next query is another one's"
 
 
@@ -80,15 +90,15 @@ def children(parent: int) -> list[int]:
     return [int(word) for word in found.split()]
 
 
-def gone(pid: int, seconds: float = 5) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+def gone(pid: int) -> bool:
+    def is_gone() -> bool:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        time.sleep(0.05)
-    return False
+        return False
+
+    return until(is_gone)
 
 
 def test_control_c_is_heard_in_the_middle_of_a_query(path: Path) -> None:
@@ -97,10 +107,8 @@ def test_control_c_is_heard_in_the_middle_of_a_query(path: Path) -> None:
         assert process.stdout is not None and process.stdout.readline() == "[(1,)]\n"
         time.sleep(0.5)
         (worker,) = children(process.pid)
-        began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
-    assert time.monotonic() - began < 5
+        _, told = process.communicate(timeout=300)
     assert "KeyboardInterrupt" in told and gone(worker)
 
 
@@ -122,7 +130,7 @@ import sys
 from atlas.benchmarks.excytin.engine import SqlError
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
 
-engine = SqliteEngine(sys.argv[1])
+engine = SqliteEngine(sys.argv[1], time_limit=3600)
 try:
     engine.query(sys.argv[2])
 except SqlError as error:
@@ -136,7 +144,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 
 @pytest.mark.parametrize("sql", [LONG, WIDE, EMPTY])
 def test_a_result_that_would_fill_the_memory_fills_none(path: Path, sql: str) -> None:
-    made = subprocess.run([sys.executable, "-c", MEMORY, str(path), sql], capture_output=True, text=True, timeout=120)
+    made = subprocess.run([sys.executable, "-c", MEMORY, str(path), sql], capture_output=True, text=True, timeout=600)
     told, rows, asking, asked = made.stdout.splitlines()
     assert "The result is too large" in told and rows == "[(1,)]", made.stderr
     assert int(asking) < 900 and int(asked) < 2100, "megabytes"
@@ -183,15 +191,16 @@ def test_a_process_that_died_while_it_waited_is_replaced(path: Path) -> None:
 
 def test_a_process_that_dies_at_a_query_costs_the_query(path: Path) -> None:
     workers = Workers()
-    engine = SqliteEngine(path, workers=workers)
+    engine = SqliteEngine(path, time_limit=3600, workers=workers)
     assert engine.query("SELECT 1") == [(1,)]  # it has begun, however busy the machine is
     found: list[str] = []
     thread = threading.Thread(target=lambda: found.append(refused(engine, NATIVE)))
     thread.start()
+    assert until(lambda: engine._running)
     time.sleep(1)
     assert engine._running is not None
     os.kill(engine._running._process.pid, signal.SIGSEGV)
-    thread.join(5)
+    thread.join(60)
     assert found == ["OperationalError: Lost connection to MySQL server during query"]
     assert engine.query("SELECT 1") == [(1,)]
     engine.close()
@@ -224,7 +233,7 @@ def test_a_fork_asks_a_process_of_its_own(path: Path) -> None:
         "    os._exit(0)\n"
         "print(os.waitpid(child, 0)[1], engine.query('SELECT 3'))\n"
     )
-    made = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
+    made = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=300)
     assert made.stdout == "0 [(3,)]\n", made.stderr
 
 
@@ -249,7 +258,7 @@ def test_what_answers_is_read_as_rows_and_nothing_that_runs(path: Path) -> None:
         _Plain(BytesIO(pickle.dumps(os.system))).load()
 
 
-def test_a_process_of_its_own_costs_a_query_less_than_3_milliseconds(path: Path, engine: SqliteEngine) -> None:
+def test_a_process_of_its_own_costs_a_query_milliseconds(path: Path, engine: SqliteEngine) -> None:
     def least(asked: SqliteEngine | Database) -> float:
         taken = []
         for _ in range(50):
@@ -258,7 +267,9 @@ def test_a_process_of_its_own_costs_a_query_less_than_3_milliseconds(path: Path,
             taken.append(time.perf_counter() - began)
         return min(taken)
 
-    assert least(engine) - least(Database(path)) < 0.003
+    assert least(engine) - least(Database(path)) < 0.05, (
+        "half a millisecond on a quiet machine; starting one takes 0.3 s"
+    )
 
 
 def test_a_table_of_another_layer_is_read_under_no_name(path: Path) -> None:
@@ -271,20 +282,26 @@ def test_a_table_of_another_layer_is_read_under_no_name(path: Path) -> None:
 
 
 def test_a_long_result_is_not_printed_to_be_cut() -> None:
-    rows = [("x" * 20_000,)] * 5_000
-    began = time.perf_counter()
+    printed: list[int] = []
+
+    class Cell(str):
+        def __repr__(self) -> str:
+            printed.append(len(self))
+            return super().__repr__()
+
+    rows = [(Cell("x" * 20_000),)] * 5_000
     assert observation(rows).startswith("Retrieved 5000 entries. Displaying first 15 entries.\n[('xxx")
-    assert time.perf_counter() - began < 0.1
+    assert len(printed) == 15
 
 
 async def test_cancelled_episodes_leave_no_process(path: Path) -> None:
-    engine = SqliteEngine(path)
+    engine = SqliteEngine(path, time_limit=3600)
     task = asyncio.create_task(asyncio.to_thread(engine.query, NATIVE))
+    assert await meanwhile(lambda: engine._running)
     await asyncio.sleep(1)
     assert engine._running is not None
     pid = engine._running._process.pid
-    began = time.monotonic()
     await asyncio.to_thread(engine.close)
     with pytest.raises(DataError, match="was closed"):
         await task
-    assert time.monotonic() - began < 3 and gone(pid)
+    assert gone(pid)

@@ -23,7 +23,7 @@ def _full(arguments: list[str], room: int) -> subprocess.CompletedProcess[str]:
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-m", "atlas", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=here, preexec_fn=limit, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, env=here, preexec_fn=limit, timeout=300)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from atlas.runner import Job, play, settled
 from atlas.testing import FlakyModel, ScriptedModel, SlowModel
 from atlas.traces.reader import Run
 from atlas.traces.writer import RunWriter
+from tests.waiting import meanwhile
 
 
 class Counting:
@@ -115,9 +116,9 @@ async def test_a_wrong_configuration_passes_through_and_closes_the_environment(e
 async def test_cancellation_is_recorded_closes_the_environment_and_goes_on(tmp_path: Path) -> None:
     environment = Counting()
     with RunWriter(tmp_path / "run") as writer:
-        rollout = Rollout(environment, Solo(SlowModel(nexts(), latency=30)), recorder=writer)
-        task = asyncio.create_task(rollout.play())
-        await asyncio.sleep(0.02)
+        slow = SlowModel(nexts(), latency=600)
+        task = asyncio.create_task(Rollout(environment, Solo(slow), recorder=writer).play())
+        assert await meanwhile(lambda: slow.most)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from atlas.memory import DemonstrationStore, HashEmbedder
 from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
 from tests.memory_fixtures import ME, demo, spawn, view
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("chromadb") is None, reason="chromadb is not installed")
 
@@ -33,25 +33,31 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"chroma://127.0.0.1:{self.port}"
-        self.start()
+        for tries in range(3):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.port = free.getsockname()[1]
+            self.url = f"chroma://127.0.0.1:{self.port}"
+            try:
+                self.start()
+                return
+            except ChildProcessError:  # somebody else may have taken the port meanwhile
+                if tries == 2:
+                    raise
 
     def start(self) -> None:
         command = shutil.which("chroma", path=str(Path(sys.executable).parent))
         chroma = [command] if command else [sys.executable, "-c", "from chromadb.cli.cli import app; app()"]
         where = ["--path", str(self.folder), "--host", "127.0.0.1", "--port", str(self.port)]
         self.process = subprocess.Popen([*chroma, "run", *where], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+
+        def answers() -> bool:
+            if self.process.poll() is not None:
+                raise ChildProcessError("the Chroma server ended")
             with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self.process.poll() is None, "the Chroma server ended"
-            time.sleep(0.1)
-        raise AssertionError("the Chroma server did not answer within a minute")
+                return tried.connect_ex(("127.0.0.1", self.port)) == 0
+
+        assert until(answers), "the Chroma server does not answer"
 
     def stop(self) -> None:
         self.process.kill()
@@ -103,7 +109,7 @@ def test_several_processes_use_one_server(server: Server, tmp_path: Path) -> Non
     with DemonstrationStore(path, "hash") as store:
         store.add(demo(100))
     at_work = [spawn(PROCESS, path, server.url, 10 * i) for i in range(3)]
-    assert [one.wait(timeout=120) for one in at_work] == [0, 0, 0]
+    assert [one.wait(timeout=300) for one in at_work] == [0, 0, 0]
     with DemonstrationStore(path, "hash", server.url) as store, DemonstrationStore(path, "hash", "exact") as exact:
         assert len(store) == 19 and found(store, 9) == found(exact, 9)
 

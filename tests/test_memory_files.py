@@ -17,6 +17,7 @@ from atlas.memory.database import Database
 from atlas.memory.schema import SCHEMA_VERSION
 from atlas.record import content_hash
 from tests.memory_fixtures import demo, search, spawn
+from tests.waiting import until
 
 OLD = """
 CREATE TABLE demonstrations (
@@ -148,9 +149,7 @@ def test_an_upgrade_that_is_killed_at_any_moment_loses_nothing(tmp_path: Path) -
             file.unlink()
         shutil.copy(whole, path)
         process = spawn(f"import sys\nprint(1, flush=True)\n{UPGRADES}", path)
-        deadline = time.monotonic() + 20
-        while not list(tmp_path.glob("m.db.schema-1*")) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.001)
+        assert until(lambda: list(tmp_path.glob("m.db.schema-1*")))
         time.sleep(moment)
         process.kill()
         process.wait()

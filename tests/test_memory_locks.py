@@ -86,7 +86,7 @@ class Kept:
 
 def finish(*threads: threading.Thread) -> None:
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert not [thread.name for thread in threads if thread.is_alive()], "they wait for each other"
 
 
@@ -103,10 +103,10 @@ def test_a_search_that_embeds_and_a_transaction_that_searches_do_not_wait_for_ea
 
     def hook() -> None:
         embedding.set()
-        inside.wait(5)
+        inside.wait(60)
 
     def transaction() -> None:
-        embedding.wait(5)
+        embedding.wait(60)
         with kept.database.transaction():
             inside.set()
             kept.add(1)
@@ -137,7 +137,7 @@ def test_a_langgraph_store_is_put_into_while_another_thread_searches() -> None:
         put.wait(0.5)
 
     def puts() -> None:
-        embedding.wait(5)
+        embedding.wait(60)
         store.put(("pamphlets",), "mine", {"cue": "the way is long bread", "action": "eat bread now"})
         put.set()
 

@@ -56,7 +56,7 @@ def test_two_processes_write_while_a_third_rolls_back(tmp_path: Path) -> None:
     path = tmp_path / "m.db"
     Database(str(path)).close()
     processes = [spawn(WRITER, path, 0, 40), spawn(WRITER, path, 1000, 40), spawn(ROLLER, path, 25)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     added = {
         name

@@ -68,7 +68,7 @@ assert len(found) == 3
 print(new)
 """
     workers = [spawn(code, str(tmp_path / "m.db"), str(i)) for i in range(8)]
-    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+    outputs = [worker.communicate(timeout=300)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 8
     assert sum(int(text) for text in outputs) == 8 * 12 + 6
     with open_store(tmp_path / "m.db") as store:

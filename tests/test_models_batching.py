@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from atlas.models.batcher import Batcher, Outcome
 from atlas.models.ranking import trie
 from atlas.models.tree import flatten
 from atlas.records import Ask, Completion, Prompt, Reply, Task, View
+from tests.waiting import meanwhile, until
 
 END = 99
 
@@ -31,10 +31,11 @@ class Echo:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
-        self.gate = threading.Event()
+        self.begun, self.gate = threading.Event(), threading.Event()
 
     def __call__(self, asks: Sequence[Ask]) -> list[Outcome]:
-        self.gate.wait(5)
+        self.begun.set()
+        self.gate.wait(60)
         texts = [a.view.opening for a in asks]
         self.batches.append(texts)
         if "broken" in texts:
@@ -44,7 +45,7 @@ class Echo:
 
 async def together(batcher: Batcher, echo: Echo, asks: Sequence[Ask]) -> list[object]:
     tasks = [asyncio.create_task(batcher.ask(one)) for one in asks]
-    await asyncio.sleep(0.02)
+    assert await meanwhile(echo.begun.is_set)
     echo.gate.set()
     return list(await asyncio.gather(*tasks, return_exceptions=True))
 
@@ -77,7 +78,7 @@ async def test_an_ask_whose_caller_is_gone_is_dropped() -> None:
     echo = Echo()
     batcher = Batcher(echo, size=1, kind=lambda a: a.purpose, name="echo")
     tasks = [asyncio.create_task(batcher.ask(ask(text))) for text in "abc"]
-    await asyncio.sleep(0.02)
+    assert await meanwhile(echo.begun.is_set)
     tasks[1].cancel()
     echo.gate.set()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -101,10 +102,10 @@ def test_several_event_loops_at_once_are_all_served() -> None:
 
     found: list[object] = []
     threads = [run_beside(several(name), found) for name in "abc"]
-    time.sleep(0.2)
+    assert until(lambda: len(batcher._waiting) > 10), "the first batch is under way, and the others wait"
     echo.gate.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert sorted(map(str, found)) == [str([f"{name}{i}" for i in range(5)]) for name in "abc"]
 
 
@@ -114,7 +115,7 @@ def test_what_a_finished_loop_leaves_behind_holds_up_nobody_and_is_let_go(cancel
     batcher = Batcher(echo, size=1, kind=lambda a: a.purpose, name="echo")
     loop = asyncio.new_event_loop()
     tasks = [loop.create_task(batcher.ask(ask(text))) for text in ("left 1", "left 2")]
-    loop.run_until_complete(asyncio.sleep(0.05))
+    assert loop.run_until_complete(meanwhile(echo.begun.is_set))
     if cancelled:
         for task in tasks:
             task.cancel()
@@ -122,9 +123,9 @@ def test_what_a_finished_loop_leaves_behind_holds_up_nobody_and_is_let_go(cancel
     loop.close()
     found: list[object] = []
     thread = run_beside(batcher.ask(ask("here")), found)
-    time.sleep(0.05)
+    assert until(lambda: any(one.ask.view.opening == "here" for one in list(batcher._waiting)))
     echo.gate.set()
-    thread.join(10)
+    thread.join(60)
     assert isinstance(found[0], Completion) and found[0].replies[0].text == "here"
     assert echo.batches == [["left 1"], ["here"]]
     assert not batcher._waiting

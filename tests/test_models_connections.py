@@ -48,7 +48,7 @@ async def answering(said: bytes | None) -> AsyncIterator[str]:
         head = await reader.readuntil(b"\r\n\r\n")
         seen.append(head)
         if said is None:
-            await asyncio.sleep(2)
+            await asyncio.sleep(60)
         else:
             writer.write(said)
         writer.close()
@@ -61,9 +61,9 @@ async def answering(said: bytes | None) -> AsyncIterator[str]:
         server.close()
 
 
-async def told(url: str, made: Callable[[], Any]) -> tuple[str, Any]:
-    """What a client says of an answer."""
-    async with httpx.AsyncClient(transport=made(), timeout=0.3) as client:
+async def told(url: str, made: Callable[[], Any], seconds: float = 60.0) -> tuple[str, Any]:
+    """What a client says of an answer, for which it has so many seconds."""
+    async with httpx.AsyncClient(transport=made(), timeout=seconds) as client:
         try:
             response = await client.post(f"{url}/v1/chat/completions", json={"model": "m"})
             return "answer", (response.status_code, response.content, response.headers.get("retry-after"))
@@ -79,8 +79,9 @@ def of_ours() -> Any:
 
 @pytest.mark.parametrize("what", ANSWERS)
 async def test_it_says_what_the_library_s_own_says(what: str) -> None:
+    seconds = 60.0 if ANSWERS[what] is not None else 0.5
     async with answering(ANSWERS[what]) as url:
-        ours, theirs = await told(url, of_ours), await told(url, httpx.AsyncHTTPTransport)
+        ours, theirs = await told(url, of_ours, seconds), await told(url, httpx.AsyncHTTPTransport, seconds)
     if ours[0] == "error" and theirs[0] == "error":
         assert issubclass(ours[1], httpx.TimeoutException) == issubclass(theirs[1], httpx.TimeoutException)
     else:
@@ -122,12 +123,12 @@ def test_where_a_proxy_is_set_the_library_s_own_is_used(monkeypatch: pytest.Monk
 
 async def test_an_answer_that_nobody_reads_to_its_end_holds_no_connection() -> None:
     with ChatServer(Say("word " * 500, pause=0.01)) as server:
-        async with httpx.AsyncClient(transport=of_ours(), timeout=5) as client:
+        async with httpx.AsyncClient(transport=of_ours(), timeout=60) as client:
             body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
             async with client.stream("POST", f"{server.url}/chat/completions", json=body) as response:
                 async for _ in response.aiter_bytes():
                     break
-            whole = await client.post(f"{server.url}/chat/completions", json={**body, "stream": False}, timeout=20)
+            whole = await client.post(f"{server.url}/chat/completions", json={**body, "stream": False})
             assert whole.status_code == 200
 
 

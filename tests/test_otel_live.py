@@ -27,6 +27,7 @@ from atlas.testing.runs import write_run
 from atlas.traces import Run
 from atlas.traces.late import rescored
 from tests.otlp_fixtures import attributes, collecting
+from tests.waiting import until
 from tests.wrap_fixtures import in_two_steps, says, two_step_loop
 
 from atlas.export.otel_live import OtelLive  # isort: skip  (after the fixtures, which skip without the SDK)
@@ -161,7 +162,7 @@ def test_a_collector_that_takes_nothing_costs_its_spans_and_one_warning(
     caplog.set_level(logging.DEBUG)
     with collecting() as collector:
         collector.status = {"refuses": 401, "broken": 503}.get(trouble, 200)
-        collector.silent = 4.0 if trouble == "silent" else 0.0
+        collector.silent = trouble == "silent"
         url = "http://127.0.0.1:9" if trouble == "absent" else collector.url
         live = OtelLive(url)
         with atlas.Agent(ScriptedModel(says("hi")), run=live, learn=False) as agent:
@@ -171,10 +172,10 @@ def test_a_collector_that_takes_nothing_costs_its_spans_and_one_warning(
                     episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
                     episode.score(1.0)
             assert all(e is not None for e in [episode.result])
-            assert time.perf_counter() - began < 10
+            assert time.perf_counter() - began < 60
         began = time.perf_counter()
         live.close()
-        assert time.perf_counter() - began < 3
+        assert time.perf_counter() - began < 60
     warned = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert [r.name for r in warned] == ["atlas.export.otel_live"]
     assert "do not reach the collector" in warned[0].getMessage()
@@ -189,7 +190,7 @@ def test_more_than_can_be_sent_is_lost_and_counted_and_nobody_waits(
     monkeypatch.setattr("atlas.export.otel_live.FLUSH", 0.5)
     (first, *_) = Run(write_run(tmp_path / "run")).results()
     with collecting() as collector:
-        collector.silent = 3.0
+        collector.silent = True
         live = OtelLive(collector.url)
         began = time.perf_counter()
         for number in range(3 * WAITING):
@@ -197,7 +198,7 @@ def test_more_than_can_be_sent_is_lost_and_counted_and_nobody_waits(
             live.end(first.replace(id=f"e{number}"))
         spent = time.perf_counter() - began
         live.close()
-    assert spent < 3.0 and live.lost > 0
+    assert spent < 60 and live.lost > 0
     assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1
 
 
@@ -290,11 +291,9 @@ def test_a_bench_that_is_told_to_end_sends_what_it_has(tmp_path: Path) -> None:
     with collecting() as collector:
         process = subprocess.Popen([*command, "--otlp", collector.url], stdout=DEVNULL, stderr=DEVNULL)
         try:
-            until = time.monotonic() + 60
-            while not ((out / "run.json").exists() and len(Run(out).results()) > 5) and time.monotonic() < until:
-                time.sleep(0.02)
+            assert until(lambda: (out / "run.json").exists() and len(Run(out).results()) > 5)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == -signal.SIGTERM
+            assert process.wait(120) == -signal.SIGTERM
         finally:
             process.kill()
             process.wait()
@@ -323,7 +322,7 @@ def test_a_server_that_is_told_to_end_sends_its_open_episodes(tmp_path: Path) ->
             url = process.stdout.readline().split()[3].removesuffix("/v1")
             assert ask(url, CHAT, chat("hello"))[0] == 200
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
         finally:
             process.kill()
             process.wait()

@@ -309,7 +309,7 @@ def test_processes_that_learn_at_once_lose_nothing(tmp_path: Path) -> None:
     """)
     path = tmp_path / "memory.sqlite"
     running = [subprocess.Popen([sys.executable, "-c", code, str(path), me]) for me in ("one", "two", "three")]
-    assert [process.wait(120) for process in running] == [0, 0, 0]
+    assert [process.wait(300) for process in running] == [0, 0, 0]
     with PamphletStore(path, EMBEDDER) as memory:
         assert len(memory) == 46
         assert next(e for e in memory.all() if e.cue == "you need a mug").support == 45

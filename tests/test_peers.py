@@ -25,7 +25,9 @@ PLAN = Plan(sessions=4, killed=3, imports=1, limit=120, seconds=0.01)
 
 def ask(provider: Provider, model: str, **fields: object) -> httpx.Response:
     body = {"model": model, "messages": [{"role": "user", "content": GOAL}], **fields}
-    return httpx.post(f"{provider.url}/chat/completions", json=body, headers={"Authorization": "Bearer none"})
+    return httpx.post(
+        f"{provider.url}/chat/completions", json=body, headers={"Authorization": "Bearer none"}, timeout=60
+    )
 
 
 def text(response: httpx.Response) -> str:

@@ -28,6 +28,7 @@ from atlas.traces.place import place_of
 from atlas.traces.prune import Choice, prune
 from tests.postgres_server import drop, fresh
 from tests.serve_fixtures import CHAT, ask, chat, serving
+from tests.waiting import until
 
 PRICE = Price(prompt=1.0, completion=2.0)
 RETRY = {"x_stainless_retry_count": "1"}
@@ -61,14 +62,11 @@ def killed(make: Callable[[], Tenant], folder: Path) -> Iterator[str]:
         with Serving(Tenants([make()])) as server:
             (folder / "url.new").write_text(server.url)
             (folder / "url.new").rename(folder / "url")
-            time.sleep(60)
+            time.sleep(3600)
 
     child = children.begin(work, folder, folder / "said")
     try:
-        until = time.monotonic() + 30
-        while not (folder / "url").exists():
-            assert time.monotonic() < until and children.ended(child, 0) is None, (folder / "said").read_text()
-            time.sleep(0.01)
+        assert until((folder / "url").exists), (folder / "said").read_text()
         yield (folder / "url").read_text()
     finally:
         (folder / "url").unlink(missing_ok=True)
@@ -144,8 +142,7 @@ def test_who_has_its_answer_begins_anew_with_the_same_opening(tmp_path: Path) ->
     run, billed = tmp_path / "run", tmp_path / "billed"
     with killed(lambda: tenant(agent(run, billed)), tmp_path) as url:
         id, one = answered(url, ["hello"])
-        while b'"had"' not in (run / OPEN).read_bytes():
-            time.sleep(0.01)
+        assert until(lambda: b'"had"' in (run / OPEN).read_bytes())
     with serving(agent(run, billed)) as (server, _):
         assert answered(server.url, ["hello"])[0] != id
         assert answered(server.url, ["hello", one, "go on"])[0] == id
@@ -158,9 +155,7 @@ def test_what_nobody_goes_on_with_ends_in_the_trace(tmp_path: Path) -> None:
         answered(url, ["hello", one, "and then?"])
     another = agent(run, billed, name="another")
     with serving(another, idle=0.2) as _:
-        until = time.monotonic() + 20
-        while not Run(run).results() and time.monotonic() < until:
-            time.sleep(0.02)
+        assert until(lambda: Run(run).results())
     (result,) = Run(run).results()
     assert (result.id, result.stop, result.score, result.steps) == (id, Stop.DONE, None, 2)
     assert total(result.spend).calls == 2 and result.config == Run(run).episodes()[0].config

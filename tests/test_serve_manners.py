@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from atlas.errors import ConfigError
 from atlas.serve.patience import Joined
 from atlas.testing import ChatServer, Say, ScriptedModel, SlowModel
 from atlas.traces import Run
-from tests.serve_fixtures import CHAT, ask, chat, serving
+from tests.serve_fixtures import CHAT, Held, ask, chat, serving
+from tests.waiting import until
 
 
 def hi() -> ScriptedModel:
@@ -32,20 +33,13 @@ def hi() -> ScriptedModel:
 
 @contextmanager
 def line(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as made:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as made:
         yield made
 
 
 def head(path: str, length: int, *more: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "host: localhost", f"content-length: {length}", *more]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-def until(holds: Any, seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.02)
-    return bool(holds())
 
 
 # --- connections ------------------------------------------------------------------------------------------------------
@@ -78,13 +72,14 @@ def test_a_thousand_half_open_connections_are_let_go_and_keep_nobody_out(monkeyp
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     monkeypatch.setattr("atlas.serve.patience.HEAD", 2.0)
     with serving(atlas.Agent(hi())) as (server, tenant):
-        lines = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(1000)]
+        lines = [socket.create_connection(("127.0.0.1", server.port), timeout=120) for _ in range(1000)]
         try:
             for number, one in enumerate(lines):
-                one.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"[: 10 + number % 40])
+                with suppress(OSError):  # a slow machine has let go of the first of them before the last one is there
+                    one.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"[: 10 + number % 40])
             assert ask(server.url, CHAT, chat("x"))[0] == 200
             connections = server._server.server_state.connections
-            assert until(lambda: not connections, 15), "all were let go"
+            assert until(lambda: not connections), "all were let go"
             assert ask(server.url, CHAT, chat("y"))[0] == 200 and not tenant.under_way
         finally:
             for one in lines:
@@ -218,7 +213,7 @@ def test_who_leaves_in_mid_stream_ends_the_upstream_call_which_is_charged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("atlas.wire.calls.LINGER", 0.2)
-    with ChatServer(Say("word " * 400, pause=0.02)) as upstream:
+    with ChatServer(Say("word " * 4000, pause=0.02)) as upstream:
         price = atlas.Price(prompt=1, completion=1)
         model = atlas.load("openai/small", base_url=upstream.url, api_key="x", price=price)
         with serving(atlas.Agent(model, run=tmp_path / "run")) as (server, tenant):
@@ -227,9 +222,9 @@ def test_who_leaves_in_mid_stream_ends_the_upstream_call_which_is_charged(
                 gone.sendall(head(f"/e/one{CHAT}", len(body)) + body)
                 assert b"200 OK" in gone.recv(4096)
                 time.sleep(0.2)
-            assert until(lambda: not tenant.under_way, 5)
+            assert until(lambda: not tenant.under_way)
             (opened,) = tenant.episodes.opened
-            assert until(lambda: not opened.calls.under_way, 5), "cancelled"
+            assert until(lambda: not opened.calls.under_way), "cancelled"
             (spend,) = opened.episode.book.spent
             assert spend.usage.calls == 1 and spend.usage.unmetered == 1 and spend.usage.prompt_tokens > 0
     (stored,) = Run(tmp_path / "run").episodes()
@@ -237,13 +232,14 @@ def test_who_leaves_in_mid_stream_ends_the_upstream_call_which_is_charged(
 
 
 def test_many_who_leave_are_each_counted_once() -> None:
-    with serving(atlas.Agent(SlowModel(hi(), latency=0.3)), calls=64) as (server, tenant):
+    held = Held(hi())
+    with serving(atlas.Agent(held), calls=64) as (server, tenant):
 
         def leave(number: int) -> None:
             body = json.dumps(chat(f"hello {number}")).encode()
             with line(server.port) as gone:
                 gone.sendall(head(f"/e/e{number}{CHAT}", len(body)) + body)
-                time.sleep(0.1)
+                assert until(lambda: held.asked == 32)
 
         threads = [threading.Thread(target=leave, args=(number,)) for number in range(32)]
         for thread in threads:
@@ -251,6 +247,7 @@ def test_many_who_leave_are_each_counted_once() -> None:
         for thread in threads:
             thread.join()
         assert until(lambda: not tenant.under_way)
+        held.let.set()
         opened = tenant.episodes.opened
         assert len(opened) == 32 and until(lambda: not any(one.calls.under_way for one in opened))
         assert {spend.usage.calls for one in opened for spend in one.episode.book.spent} == {1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from atlas.testing import ScriptedModel
 from atlas.traces import Run
 from atlas.traces.events import Resumed
 from tests.serve_fixtures import CHAT, KEY, Limits, Serving, Tenant, Tenants, ask, chat, serving
+from tests.waiting import until
 
 OTHER = "a-key-of-a-tenant-0002"
 
@@ -109,8 +109,8 @@ def test_who_does_not_go_on_begins_anew(tmp_path: Path, why: str) -> None:
     if why == "lost":
         (run / NAME).write_bytes(b"\xff\n[]\n{}\n")
     back = atlas.Agent(ScriptedModel(["x"], name="another"), run=run) if why == "other agent" else agent(run)
-    with serving(back, idle=0.1 if why == "idle" else 900) as (server, _):
-        time.sleep(0.4 if why == "idle" else 0)
+    with serving(back, idle=0.1 if why == "idle" else 900) as (server, tenant):
+        assert why != "idle" or until(lambda: not tenant.episodes._returning.left)
         assert ask(server.url, CHAT, chat("hello", said, "go on"))[1]["x-atlas-episode"] != id
     assert not any(e.resumed for e in Run(run).episodes())
 

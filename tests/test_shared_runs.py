@@ -44,7 +44,7 @@ def start(folder: Path, kind: str, **settings: Any) -> subprocess.Popen[str]:
 
 
 def finished(processes: list[subprocess.Popen[str]]) -> list[str]:
-    said = [process.communicate(timeout=120) for process in processes]
+    said = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), [err[-2000:] for _, err in said]
     return [out for out, _ in said]
 

@@ -186,7 +186,7 @@ def test_training_tells_steps_only_where_they_are_known(
 # --- a real terminal --------------------------------------------------------------------------------------------------
 
 
-def on_a_terminal(*arguments: str, seconds: float = 60) -> str:
+def on_a_terminal(*arguments: str, seconds: float = 300) -> str:
     """What a command writes to a terminal of 80 columns and 24 lines."""
     ours, theirs = pty.openpty()
     env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")} | {"TERM": "xterm"}
@@ -203,7 +203,7 @@ def on_a_terminal(*arguments: str, seconds: float = 60) -> str:
             said += os.read(ours, 65536)
         except OSError:  # the other end is closed
             break
-    assert running.wait(timeout=5) == 0
+    assert running.wait(timeout=60) == 0
     os.close(ours)
     return said.decode()
 
@@ -213,7 +213,7 @@ def test_a_terminal_sees_a_bar_and_a_file_does_not(run: Run, tmp_path: Path) -> 
     seen = on_a_terminal("regrade", folder, "--judge", "outcome")
     assert "━" in seen and "/" in seen and "…" not in seen
     again = [sys.executable, "-m", "atlas", "regrade", folder, "--judge", "answer", "--retry"]
-    piped = subprocess.run(again, capture_output=True, text=True, timeout=60)
+    piped = subprocess.run(again, capture_output=True, text=True, timeout=300)
     assert "━" not in piped.stderr and "\x1b" not in piped.stdout + piped.stderr
 
 

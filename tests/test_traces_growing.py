@@ -346,7 +346,7 @@ def killed(code: str, folder: Path, moment: str, **env: str) -> str:
         [sys.executable, "-c", code, str(folder), moment],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={**os.environ, **env},
     )
     assert done.returncode == -signal.SIGKILL, done.stderr

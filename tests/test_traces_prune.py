@@ -155,7 +155,7 @@ def test_a_kill_leaves_the_old_run_or_the_new_one(tmp_path: Path, after: str) ->
         "pathlib.Path.replace, folder_prune._put = replace, putting\n"
         "prune(place_of(sys.argv[1]), Choice(arms=('cascade',)), by='person:me', reason='r')\n"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(folder), after], capture_output=True, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", code, str(folder), after], capture_output=True, timeout=300)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     left = [e.id for e in Run(folder).episodes()]
     verdicts = [*place_of(folder).log("verdicts.jsonl").lines()]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx
@@ -24,7 +23,7 @@ from atlas.wire.chat import call_of
 from atlas.wire.free_text import FreeText
 from atlas.wire.opaque import beyond
 from tests.test_wire_anthropic import client_told as anthropic_told
-from tests.test_wire_streams import alone
+from tests.test_wire_streams import Pace, alone
 from tests.wire_fixtures import ARGUMENTS, NAMES, TEXT, decisions, said, stream, told
 from tests.wrap_fixtures import TOOLS, user
 
@@ -172,29 +171,40 @@ def test_chat_completions(one: tuple[Decision, list[dict[str, Any]]]) -> None:
 
 # --- through the real clients -----------------------------------------------------------------------------------------
 
-SLOW = Say("", tool_calls=[("look_up", LONG), ("refund", '{"order": "A1"}')], pause=0.03)
+SLOW = Say("", tool_calls=[("look_up", LONG), ("refund", '{"order": "A1"}')], pause=1)
 
 
-def moments(events: Iterator[Any]) -> list[tuple[float, Any]]:
-    began = time.monotonic()
-    return [(time.monotonic() - began, event) for event in events]
+def slowly() -> Pace:
+    """Piece by piece: what comes before the arguments is heard as something else, or not at all."""
+    return Pace(pieces=12, behind=6)
 
 
-def grew(at: list[float]) -> bool:
-    return len(at) > 8 and at[-1] - at[0] > 0.25
+def counted(events: Iterable[Any], pace: Pace, of_calls: Callable[[Any], bool]) -> list[Any]:
+    """``events``, of which ``pace`` is told those that are ``of_calls``."""
+    heard = []
+    for event in events:
+        heard.append(event)
+        pace.heard += of_calls(event)
+    return heard
+
+
+def kept(pace: Pace) -> bool:
+    """Whether pieces were heard before later ones were said."""
+    return pace.kept and pace.said == pace.pieces and pace.heard > 8
 
 
 def test_arguments_come_as_they_are_made_over_chat_completions() -> None:
-    with alone(SLOW, Say("done")) as (episode, _):
+    def calls_in(chunk: Any) -> Any:
+        return chunk.choices[0].delta.tool_calls or () if chunk.choices else ()
+
+    pace = slowly()
+    with alone(SLOW, Say("done"), pace=pace) as (episode, _):
         made: Any = episode.client.chat.completions.create(model="m", messages=user(), tools=TOOLS, stream=True)
-        heard = [
-            (at, call)
-            for at, chunk in moments(iter(made))
-            for call in (chunk.choices[0].delta.tool_calls or () if chunk.choices else ())
-        ]
-        assert grew([at for at, call in heard if call.function.arguments])
-        assert [call.id for _, call in heard if call.id] == ["call_0", "call_1"]
-        texts = ["".join(c.function.arguments or "" for _, c in heard if c.index == place) for place in (0, 1)]
+        chunks = counted(made, pace, lambda chunk: any(call.function.arguments for call in calls_in(chunk)))
+        heard = [call for chunk in chunks for call in calls_in(chunk)]
+        assert kept(pace)
+        assert [call.id for call in heard if call.id] == ["call_0", "call_1"]
+        texts = ["".join(c.function.arguments or "" for c in heard if c.index == place) for place in (0, 1)]
         assert texts == [LONG, '{"order": "A1"}']
         result = [{"role": "tool", "tool_call_id": f"call_{n}", "content": "ok"} for n in (0, 1)]
         calls = [
@@ -225,26 +235,27 @@ def test_ids_that_the_conversation_has_are_new_also_while_they_are_told() -> Non
 
 def test_arguments_come_as_they_are_made_over_responses() -> None:
     tools: Any = [{"type": "function", "name": t["function"]["name"], "parameters": {"type": "object"}} for t in TOOLS]
-    with alone(SLOW) as (episode, _):
+    pace = slowly()
+    with alone(SLOW, pace=pace) as (episode, _):
         with episode.client.responses.stream(model="m", input="hello", tools=tools) as streamed:
-            heard = moments(iter(streamed))
+            counted(streamed, pace, lambda event: event.type == "response.function_call_arguments.delta")
             final = streamed.get_final_response()
-        deltas = [(at, e) for at, e in heard if e.type == "response.function_call_arguments.delta"]
-        assert grew([at for at, _ in deltas]) and [e.arguments for e in final.output] == [LONG, '{"order": "A1"}']
+        assert kept(pace) and [e.arguments for e in final.output] == [LONG, '{"order": "A1"}']
 
 
 def test_arguments_come_as_they_are_made_over_messages() -> None:
     tools: Any = [{"name": t["function"]["name"], "input_schema": {"type": "object"}} for t in TOOLS]
-    with alone(SLOW) as (episode, _):
+    pace = slowly()
+    with alone(SLOW, pace=pace) as (episode, _):
         with episode.anthropic.messages.stream(model="m", max_tokens=99, messages=user(), tools=tools) as streamed:
-            heard = moments(iter(streamed))
+            counted(streamed, pace, lambda event: event.type == "input_json")
             final = streamed.get_final_message()
-        deltas = [(at, e) for at, e in heard if e.type == "input_json"]
-        assert grew([at for at, _ in deltas])
+        assert kept(pace)
         assert [block.input for block in final.content] == [json.loads(LONG), {"order": "A1"}]
 
 
 def test_a_custom_tools_text_comes_as_it_is_made_however_the_model_called_it() -> None:
+    part = "response.custom_tool_call_input.delta"
     text = "*** Begin Patch\n" + " ".join(f'"word{n}" \\d' for n in range(12))
     native = {"id": "call_0", "type": "custom", "custom": {"name": "patch", "input": text}}
     function = {"name": "patch", "arguments": json.dumps({"input": text})}
@@ -252,13 +263,13 @@ def test_a_custom_tools_text_comes_as_it_is_made_however_the_model_called_it() -
     for call in (native, {"id": "call_0", "type": "function", "function": function, **signed}):
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
         choices = [{"index": 0, "finish_reason": "tool_calls", "message": message}]
-        with alone(Say("", fields={"choices": choices}, pause=0.03)) as (episode, _):
+        pace = slowly()
+        with alone(Say("", fields={"choices": choices}, pause=1), pace=pace) as (episode, _):
             tools: Any = [{"type": "custom", "name": "patch"}]
             with episode.client.responses.stream(model="m", input="hello", tools=tools) as streamed:
-                heard = moments(iter(streamed))
+                heard = counted(streamed, pace, lambda event: event.type == part)
                 final = streamed.get_final_response()
-        deltas = [(at, e) for at, e in heard if e.type == "response.custom_tool_call_input.delta"]
-        assert grew([at for at, _ in deltas]) and "".join(e.delta for _, e in deltas) == text
+        assert kept(pace) and "".join(e.delta for e in heard if e.type == part) == text
         assert final.output[-1].type == "custom_tool_call" and final.output[-1].input == text
 
 
@@ -269,11 +280,12 @@ def test_calls_that_their_provider_signs_come_as_they_are_made_and_go_back_signe
     message = {"role": "assistant", "content": "Let me see.", "tool_calls": [call], **thought}
     choices = [{"index": 0, "finish_reason": "tool_calls", "message": message}]
     tools: Any = [{"name": t["function"]["name"], "input_schema": {"type": "object"}} for t in TOOLS]
-    with alone(Say("", fields={"choices": choices}, pause=0.03), Say("done")) as (episode, sent):
+    pace = slowly()
+    with alone(Say("", fields={"choices": choices}, pause=1), Say("done"), pace=pace) as (episode, sent):
         with episode.anthropic.messages.stream(model="m", max_tokens=99, messages=user(), tools=tools) as streamed:
-            heard = moments(iter(streamed))
+            counted(streamed, pace, lambda event: event.type == "input_json")
             final = streamed.get_final_message()
-        assert grew([at for at, e in heard if e.type == "input_json"])
+        assert kept(pace)
         assert [block.type for block in final.content] == ["text", "redacted_thinking", "tool_use"]
         result: Any = [{"type": "tool_result", "tool_use_id": "call_0", "content": "ok"}]
         turns: Any = [*user(), {"role": "assistant", "content": final.content}, {"role": "user", "content": result}]

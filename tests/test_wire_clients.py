@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from atlas.records import Price, Reply, Stop, ToolCall
 from atlas.testing import ChatServer, Hang, Say, ScriptedModel, SlowModel, Status
 from atlas.testing.server import Behaviour
 from atlas.traces import Run
+from tests.waiting import meanwhile, until
 from tests.wrap_fixtures import TOOLS, call, says, user
 
 
@@ -184,28 +184,30 @@ def test_errors_are_those_of_the_callers_library() -> None:
 
 
 def test_a_callers_timeout_and_retries_hold_and_its_retry_is_the_same_step() -> None:
-    with served(Hang(4), Say("late")) as (episode, sent):
-        began = time.monotonic()
+    with served(Hang(120), Say("late")) as (episode, sent):
         with pytest.raises(openai.APITimeoutError):
             episode.client.with_options(max_retries=1).chat.completions.create(model="m", messages=user(), timeout=0.3)
-        assert time.monotonic() - began < 3 and len(sent) == 1
+        assert until(lambda: sent) and len(sent) == 1
     assert episode.result.spend[0].usage.unmetered == 1, "sent and given up with the episode: paid all the same"
 
 
 def test_a_retry_finds_the_answer_that_it_gave_up_waiting_for() -> None:
     with served(Say("late", seconds=0.8)) as (episode, sent):
-        answer = episode.client.chat.completions.create(model="m", messages=user(), timeout=0.5)
+        create = episode.client.with_options(max_retries=60).chat.completions.create
+        answer = create(model="m", messages=user(), timeout=0.5)
         assert answer.choices[0].message.content == "late" and len(sent) == 1
     assert len(episode.steps) == 1 and episode.result.spend[0].usage.calls == 1
 
 
 async def test_a_cancelled_call_is_ended_and_charged() -> None:
-    model = SlowModel(ScriptedModel(says("hi")), latency=20)
+    model = SlowModel(ScriptedModel(says("hi")), latency=600)
     agent = atlas.Agent(model)
     async with agent.episode(goal="g") as episode:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await episode.async_client.chat.completions.create(model="m", messages=user())
+        call = asyncio.create_task(episode.async_client.chat.completions.create(model="m", messages=user()))
+        assert await meanwhile(lambda: model.most)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
         assert not episode.calls.under_way
     assert episode.result is not None and episode.result.steps == 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +18,33 @@ from atlas.records import Price
 from atlas.testing import ChatServer, Say
 from atlas.testing.server import Behaviour
 from atlas.traces import Run
+from tests.waiting import until
 from tests.wrap_fixtures import user
 
 WORDS = "one two three four five"
 
 
+class Pace(threading.Event):
+    """For a server to wait for between two pieces of an answer: it says one of the first ``pieces`` when the client has
+    heard all of those before but ``behind``, whose ``heard`` the test counts. ``kept``: whether it came to that."""
+
+    def __init__(self, pieces: int, behind: int) -> None:
+        super().__init__()
+        self.pieces, self.behind = pieces, behind
+        self.said = self.heard = 0
+        self.kept = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout and self.kept and self.said < self.pieces:
+            self.said += 1
+            self.kept = until(lambda: self.is_set() or self.heard >= self.said - self.behind)
+        return self.is_set()
+
+
 @contextmanager
-def alone(*script: Behaviour, **settings: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+def alone(*script: Behaviour, pace: Pace | None = None, **settings: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
     with ChatServer(script) as server:
+        server.stopping = pace or server.stopping
         price = Price(prompt=1, completion=1)
         student = atlas.load("openai/gpt-4.1-mini", base_url=server.url, api_key="x", price=price)
         with atlas.Agent(student, **settings) as agent, agent.episode(goal="g") as episode:
@@ -33,15 +52,16 @@ def alone(*script: Behaviour, **settings: Any) -> Iterator[tuple[Any, list[dict[
 
 
 def test_words_come_as_they_are_said_and_the_first_ones_time_is_in_the_trace(tmp_path: Path) -> None:
-    with alone(Say(WORDS, pause=0.1), run=tmp_path / "run") as (episode, sent):
-        began, at, text, usage = time.monotonic(), [], "", None
+    pace = Pace(pieces=5, behind=0)
+    with alone(Say(WORDS, pause=1), pace=pace, run=tmp_path / "run") as (episode, sent):
+        text, usage = "", None
         asked: Any = {"stream": True, "stream_options": {"include_usage": True}}
         for chunk in episode.client.chat.completions.create(model="m", messages=user(), **asked):
             usage = chunk.usage or usage
             if chunk.choices and chunk.choices[0].delta.content:
-                at.append(time.monotonic() - began)
+                pace.heard += 1
                 text += chunk.choices[0].delta.content
-    assert text == WORDS and len(at) == 5 and at[-1] - at[0] > 0.3, "not all at once"
+    assert text == WORDS and pace.heard == 5 and pace.kept, "each before the next one is said"
     assert usage is not None and usage.prompt_tokens == 100 and sent[0]["stream_options"] == {"include_usage": True}
     (stored,) = Run(tmp_path / "run").episodes()
     (step,) = stored.steps

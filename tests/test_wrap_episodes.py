@@ -16,6 +16,7 @@ from atlas.memory import DemonstrationStore
 from atlas.records import Stop
 from atlas.testing import ScriptedModel, SlowModel
 from atlas.traces.reader import Run
+from tests.waiting import meanwhile
 from tests.wrap_fixtures import in_two_steps, says, split, two_step_loop, user
 
 
@@ -84,7 +85,8 @@ def test_a_loop_that_catches_the_budget_may_still_score() -> None:
 
 
 async def test_a_cancelled_task_is_recorded_as_cancelled() -> None:
-    agent = atlas.Agent(SlowModel(ScriptedModel(says("hi")), latency=30))
+    slow = SlowModel(ScriptedModel(says("hi")), latency=600)
+    agent = atlas.Agent(slow)
     episode = agent.episode(goal="g")
 
     async def serve() -> None:
@@ -92,7 +94,7 @@ async def test_a_cancelled_task_is_recorded_as_cancelled() -> None:
             await episode.async_client.chat.completions.create(model="m", messages=user())
 
     task = asyncio.create_task(serve())
-    await asyncio.sleep(0.05)
+    assert await meanwhile(lambda: slow.most)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
