@@ -16,6 +16,7 @@ import pytest
 import atlas
 from atlas.budget import Budget
 from atlas.memory import DemonstrationStore
+from atlas.records import Ask, Completion
 from atlas.testing import ScriptedModel, SlowModel
 from atlas.traces.reader import Run
 from tests.wrap_fixtures import TOOLS, call, in_two_steps, says, split, two_step_loop, user
@@ -54,8 +55,20 @@ def test_many_threads_share_an_agent(tmp_path: Path, memory: DemonstrationStore)
 
 
 async def test_many_tasks_share_an_agent() -> None:
-    model = SlowModel(ScriptedModel(says("hi")), latency=0.05)
-    agent = atlas.Agent(model)
+    asked, together = 0, asyncio.Event()
+
+    class Together(ScriptedModel):
+        """Answers nobody before eleven have asked: if they came one after the other, nobody would ever be answered."""
+
+        async def sample(self, ask: Ask) -> Completion:
+            nonlocal asked
+            asked += 1
+            if asked > 10:
+                together.set()
+            await together.wait()
+            return await super().sample(ask)
+
+    agent = atlas.Agent(Together(says("hi")))
 
     async def serve(number: int) -> atlas.Episode | None:
         async with agent.episode(goal=str(number)) as episode:
@@ -63,9 +76,9 @@ async def test_many_tasks_share_an_agent() -> None:
             episode.succeed()
         return episode.result
 
-    results = await asyncio.gather(*(serve(i) for i in range(50)))
-    assert all(r is not None and r.success and r.steps == 1 for r in results)
-    assert model.most > 10
+    async with asyncio.timeout(120):
+        results = await asyncio.gather(*(serve(i) for i in range(50)))
+    assert all(r is not None and r.success and r.steps == 1 for r in results) and asked == 50
 
 
 async def test_conversations_held_at_once_in_one_episode_find_their_own_outcomes() -> None:
