@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,8 @@ from atlas import Demonstration, Memory
 from atlas.asking import Desk
 from atlas.cli import main
 from atlas.compression import LearnedCompressor, TokenClassifier, compressed, load_compressor
-from atlas.compression.learned import Answer, answers, learn, moments
+from atlas.compression import learned as learned_module
+from atlas.compression.learned import Answer, answer, learn, moments
 from atlas.compression.pieces import FEATURES, LEFT_OUT, cut, features, pieces, tokens
 from atlas.errors import ConfigError, DataError
 from atlas.policies import Compressed, Recall, Solo
@@ -134,13 +136,14 @@ def filled(path: Path) -> Memory:
 async def learned(memory: Memory, student: ScriptedModel) -> LearnedCompressor:
     known = [(Task(id=d.task_id, goal=d.goal), d.steps) for d in memory.demonstrations.all()]
     found = moments(known, memory.demonstrations, 12)
-    return learn(await answers(student, found, parts=10), "needy")
+    rows = [await answer(student, found[n], n, part, 0, 2) for n in range(len(found)) for part in range(10)]
+    return learn(found, rows, "needy")
 
 
 async def test_what_the_student_needs_is_learned_and_stays(tmp_path: Path) -> None:
     with filled(tmp_path / "m.sqlite") as memory:
         made = await learned(memory, ScriptedModel(needy))
-        assert made.explained is not None and made.explained > 0.3 and made.states == 12 and made.asked == 120
+        assert made.explained is not None and made.explained > 0.1 and made.states == 12 and made.asked == 120
         again = await learned(memory, ScriptedModel(needy))
     assert again == made, "the same answers, the same file"
     for number in range(6):
@@ -163,14 +166,14 @@ async def test_what_teaches_nothing_is_refused(tmp_path: Path) -> None:
     with filled(tmp_path / "m.sqlite") as memory, pytest.raises(ConfigError, match="never changed"):
         await learned(memory, ScriptedModel("Action: wait"))
     with pytest.raises(ConfigError, match="8 states or more"):
-        learn([Answer(0, (0.0,) * len(FEATURES), 1.0)], "s")
+        learn([], [Answer(0, 0, 1.0)], "s")
 
 
 def test_features_say_what_a_piece_has_to_do_with_the_actions() -> None:
     table = features(window().steps, 0, window().goal, "put a cup on a desk")
     rows = {piece: dict(zip(FEATURES, row, strict=True)) for step, of in zip(window().steps, table, strict=True)
             for piece, row in zip(pieces(step.observation), of, strict=True)}  # fmt: skip
-    assert rows["a cup, "]["next"] == 0.5 and rows["a loose nail, "]["next"] == 0.0
+    assert rows["a cup, "]["next"] == 1.0 and rows["a loose nail, "]["next"] == 0.0
     assert rows["You see a table, "]["opening"] == 1.0 == rows["You see a table, "]["first"]
     assert rows["You are there. "]["same action"] == 0.0 and rows["a cup, "]["task"] > 0
 
@@ -189,6 +192,39 @@ def test_the_command_learns_and_writes(
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads(Path("c.json").read_text()) and told["student"] == "python:own.py:student"
     assert load_compressor("c.json") == LearnedCompressor.load("c.json")
+    assert not Path("c.json.answers.jsonl").exists()
+
+
+def test_a_killed_command_goes_on_with_the_answers_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(tmp_path / "m.sqlite").close()
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    call = ["memory", "compressor", "m.sqlite", "--student", "python:own.py:student", "--states", "12", "--parts", "4"]
+    counted: list[Answer] = []
+
+    async def dies(*asked: Any) -> Answer:
+        if len(counted) == 20:
+            raise KeyboardInterrupt
+        counted.append(await answer(*asked))
+        return counted[-1]
+
+    monkeypatch.setattr(learned_module, "answer", dies)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        main([*call, "-o", "c.json"])
+    kept = Path("c.json.answers.jsonl")
+    kept.write_text(kept.read_text() + '{"key": "cut')
+    assert len(kept.read_text().splitlines()) == 21
+    counted.clear()
+    counted.extend([Answer(0, 0, 0.0)] * 21)
+    main([*call, "-o", "c.json", "--json"])
+    assert len(counted) == 21 + 48 - 20
+    first = LearnedCompressor.load("c.json")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    main([*call, "-o", "again.json", "--json"])
+    assert LearnedCompressor.load("again.json") == first
 
 
 def test_what_is_no_compressor_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

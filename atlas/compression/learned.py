@@ -1,18 +1,18 @@
 """A compressor that is learned from one student: which pieces does it need to still do what the teacher did?
 
 A student is asked at states of demonstrations, with the demonstration that it would be shown, of which a random part is
-left out, several times for each state. How likely it then chose the teacher's action is laid on the pieces that stayed:
-a ridge regression on the sums of their features, within each state. That costs one short question for each random part
-and needs no gradient and no access to the weights, so that hosted students can be learned from too. The label is that
-of utility-trained compression (does the reader still decide the same), where LLMLingua-2 (arXiv 2403.12968) learns
-from texts that a large model has shortened.
+left out, several times for each state. How likely the teacher's action is to it then, is laid on the pieces that
+stayed: a ridge regression on the sums of their features, within each state. That costs one short question for each
+random part and needs no gradient and no access to the weights, so that hosted students can be learned from too. The
+label is that of utility-trained compression (does the reader still decide the same), where LLMLingua-2 (arXiv
+2403.12968) learns from texts that a large model has shortened.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
 from pathlib import Path
@@ -106,11 +106,11 @@ class Answer:
 
     moment: int
     """Which one of them."""
-    held: tuple[float, ...]
-    """The sum over the pieces that stayed, of each feature."""
+    part: int
+    """Which of its parts: of 0, all of it."""
     chance: float
-    """Of the teacher's action: its probability where the student chose it and tells, 1 where it does not tell, 0 where
-    it chose another one."""
+    """Of the teacher's action: its probability where the student tells it, else the share of its samples."""
+    dollars: float | None = None
 
 
 def moments(
@@ -138,36 +138,35 @@ def moments(
     return found
 
 
-async def answers(
-    student: Model, found: Sequence[Moment], *, parts: int, seed: int = 0, told: Callable[[int], None] = lambda _: None
-) -> list[Answer]:
-    """``student`` at each moment with ``parts`` random parts of the demonstration (the first of them all of it), and
-    ``told`` after each how many there are."""
-    rows: list[Answer] = []
-    for number, moment in enumerate(found):
-        draw = random.Random(f"{seed}/{number}/{moment.view.task.id}")
-        table = features(moment.window.steps, moment.window.start, moment.window.goal, moment.view.task.goal)
-        for part in range(parts):
-            share = 1.0 if part == 0 else draw.uniform(0.1, 0.9)
-            stay = [[part == 0 or draw.random() < share for _ in row] for row in table]
-            shown = moment.view.replace(retrieved=(cut(moment.window, stay),))
-            answer = await Desk().ask(student, shown, actor=STUDENT, actions=TextActions())
-            first = answer.parsed[0].action if answer.parsed else None
-            likely = answer.votes[0].logprob if answer.votes else None
-            chance = 0.0 if first != moment.action else 1.0 if likely is None else math.exp(likely)
-            kept = [row for of_step, flags in zip(table, stay, strict=True) for row in compress(of_step, flags)]
-            held = tuple(map(sum, zip(*kept, strict=True))) if kept else (0.0,) * len(FEATURES)
-            rows.append(Answer(number, held, chance))
-            told(len(rows))
-    return rows
+def flags(moment: Moment, number: int, part: int, seed: int) -> list[list[bool]]:
+    """Which pieces of the demonstration stay in a part of it: all in part 0, else a random share of them."""
+    draw = random.Random(f"{seed}/{number}/{part}/{moment.view.task.id}")
+    share = draw.uniform(0.1, 0.9)
+    return [[part == 0 or draw.random() < share for _ in pieces(step.observation)] for step in moment.window.steps]
 
 
-def learn(rows: Sequence[Answer], student: str) -> LearnedCompressor:
-    """A compressor of what a student answered. Raises ConfigError where that is too little, or always the same."""
+async def answer(student: Model, moment: Moment, number: int, part: int, seed: int, draws: int) -> Answer:
+    """``student`` at a moment with a part of the demonstration. Its ``draws`` samples tell how likely the teacher's
+    action is; of a model that ranks they cost no more than one."""
+    desk, stay = Desk(), flags(moment, number, part, seed)
+    shown = moment.view.replace(retrieved=(cut(moment.window, stay),))
+    asked = await desk.ask(
+        student, shown, actor=STUDENT, actions=TextActions(), n=draws, temperature=1.0 if draws > 1 else 0.0
+    )
+    same = [vote for vote, parsed in zip(asked.votes, asked.parsed, strict=True) if parsed.action == moment.action]
+    likely = next((vote.logprob for vote in same if vote.logprob is not None), None)
+    chance = len(same) / len(asked.parsed) if likely is None else math.exp(likely)
+    dollars = [spend.usage.dollars for spend in desk.spent]
+    return Answer(number, part, chance, None if None in dollars else sum(d for d in dollars if d is not None))
+
+
+def learn(found: Sequence[Moment], rows: Sequence[Answer], student: str, *, seed: int = 0) -> LearnedCompressor:
+    """A compressor of what a student answered at the moments ``found``, whose parts were drawn by ``seed``. Raises
+    ConfigError where that is too little, or always the same."""
     groups = sorted({row.moment for row in rows})
     if len(groups) < FEWEST:
         raise ConfigError(f"a compressor is learned from {FEWEST} states or more, and there are {len(groups)}")
-    sums, chances, group = _within(rows)
+    sums, chances, group = _within(found, rows, seed)
     if not np.any(np.abs(chances) > 1e-9):
         raise ConfigError(
             "what was left out of the demonstrations never changed what the student did: there is nothing to learn from"
@@ -183,10 +182,19 @@ def learn(rows: Sequence[Answer], student: str) -> LearnedCompressor:
     )
 
 
-def _within(rows: Sequence[Answer]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _held(moment: Moment, stay: Sequence[Sequence[bool]]) -> tuple[float, ...]:
+    """The sums of each feature over the pieces that stay."""
+    window = moment.window
+    table = features(window.steps, window.start, window.goal, moment.view.task.goal)
+    kept = [row for of_step, those in zip(table, stay, strict=True) for row in compress(of_step, those)]
+    return tuple(map(sum, zip(*kept, strict=True))) if kept else (0.0,) * len(FEATURES)
+
+
+def _within(found: Sequence[Moment], rows: Sequence[Answer], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features and chances less their means of each moment, and which moment each row is of."""
     group = np.array([row.moment for row in rows])
-    sums, chances = np.array([row.held for row in rows]), np.array([row.chance for row in rows])
+    held = [_held(found[row.moment], flags(found[row.moment], row.moment, row.part, seed)) for row in rows]
+    sums, chances = np.array(held), np.array([row.chance for row in rows])
     for one in np.unique(group):
         sums[group == one] -= sums[group == one].mean(axis=0)
         chances[group == one] -= chances[group == one].mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -56,16 +57,17 @@ def features(
     """Of each piece of each step, a number for each of :data:`FEATURES`.
 
     ``goal`` is the demonstration's, ``task`` that of whoever reads it. *any* is 1; *tokens* the logarithm of what it
-    takes; *next* how much of the next action's words it holds, *later* of any later one's, *goal* of the
-    demonstration's, *task* of the reader's; *same action* of the action that it answers; *opening* and *first* whether
-    it belongs to what is seen first of all, and whether it begins an observation; *last step* whether the
-    demonstration's last action follows; *place* how far on it is, 0 to 1; *repeats* whether the same was said before,
-    numbers aside.
+    takes; *next* how much of the next action's words it holds, by their rarity among the pieces, *later* of any later
+    one's, *goal* of the demonstration's, *task* of the reader's, *same action* of the action that it answers; *opening*
+    and *first* whether it belongs to what is seen first of all, and whether it begins an observation; *last step*
+    whether the demonstration's last action follows; *place* how far on it is, 0 to 1; *repeats* whether the same was
+    said before, numbers aside.
     """
     actions = [_words(step.action) for step in steps]
     wanted, ours = _words(goal), _words(task)
     said: set[str] = set()
     found = []
+    often = Counter(word for step in steps for piece in pieces(step.observation) for word in _words(piece))
     for number, step in enumerate(steps):
         rows = []
         for at, piece in enumerate(pieces(step.observation)):
@@ -75,11 +77,11 @@ def features(
                 (
                     1.0,
                     log1p(piece_tokens(piece)),
-                    _share(actions[number], words),
-                    _share(actions[number - 1], words) if number else 0.0,
-                    max((_share(action, words) for action in actions[number + 1 :]), default=0.0),
-                    _share(wanted, words),
-                    _share(ours, words),
+                    _share(actions[number], words, often),
+                    _share(actions[number - 1], words, often) if number else 0.0,
+                    max((_share(action, words, often) for action in actions[number + 1 :]), default=0.0),
+                    _share(wanted, words, often),
+                    _share(ours, words, often),
                     float(start + number == 0),
                     float(at == 0),
                     float(number == len(steps) - 1),
@@ -111,5 +113,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(_WORDS.findall(text.casefold())) - _FEW
 
 
-def _share(of: frozenset[str], words: frozenset[str]) -> float:
-    return len(of & words) / len(of) if of else 0.0
+def _share(of: frozenset[str], words: frozenset[str], often: Counter[str]) -> float:
+    """How much of the words ``of`` stands in ``words``; one that stands in no piece at all does not count, and one
+    that stands in many counts little."""
+    whole = sum(1 / often[word] for word in of if often[word])
+    return sum(1 / often[word] for word in of & words) / whole if whole else 0.0
