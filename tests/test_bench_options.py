@@ -27,7 +27,7 @@ from atlas.cli.bench_excytin import command as excytin
 from atlas.cli.bench_options import check_read
 from atlas.cli.judging import judge_named
 from atlas.compression import LearnedCompressor
-from atlas.compression.pieces import FEATURES
+from atlas.compression.pieces import OF_ACTIONS, OF_PIECES
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError
 from atlas.evaluators import EnsembleJudge
@@ -47,7 +47,8 @@ CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
 HELD = Path(mkdtemp())
 COMPRESSORS = HELD / "compressor.json", HELD / "another.json"
 for number, path in enumerate(COMPRESSORS):
-    LearnedCompressor(student="s", weights=(float(number),) * len(FEATURES)).save(path)
+    weight = float(number)
+    LearnedCompressor(student="s", actions=(weight,) * len(OF_ACTIONS), pieces=(weight,) * len(OF_PIECES)).save(path)
 OPTIONS = BenchOptions(
     embedder="hash",
     student="openai/any",

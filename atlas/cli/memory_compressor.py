@@ -60,7 +60,7 @@ def compressor(
     as 'atlas bench --compress FILE', and in Python as Recall(Compressed(Solo(student), load_compressor(FILE)), memory).
     """
     from atlas.compression.learned import learn, moments
-    from atlas.compression.pieces import FEATURES
+    from atlas.compression.pieces import OF_ACTIONS, OF_PIECES
     from atlas.figures import money
     from atlas.memory import Memory
     from atlas.models import load
@@ -93,8 +93,10 @@ def compressor(
         if made.explained is not None and made.explained > 0
         else "It foretells nothing at states that were not learned from: learn from more states, or of another student."
     )
-    for name, weight in sorted(zip(FEATURES, made.weights, strict=True), key=lambda pair: -abs(pair[1])):
-        click.echo(f"  {name:12} {weight:+.4f}")
+    told = [(f"action: {name}", weight) for name, weight in zip(OF_ACTIONS, made.actions, strict=True)]
+    told += [(f"clause: {name}", weight) for name, weight in zip(OF_PIECES, made.pieces, strict=True)]
+    for name, weight in sorted(told, key=lambda pair: -abs(pair[1])):
+        click.echo(f"  {name:20} {weight:+.4f}")
     click.echo(f"Written: {out}   (atlas bench ... --compress {out} --compress-to 0.33)")
 
 

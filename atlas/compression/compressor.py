@@ -1,45 +1,68 @@
-"""Which pieces of a demonstration stay in a budget: those that a compressor puts first, for each token."""
+"""What of a demonstration stays in a budget: what a compressor puts first, for each token."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from atlas.compression.pieces import action_tokens, cut, piece_tokens, pieces, tokens
+from atlas.compression.pieces import Stay, cut, exchange_tokens, fixed, piece_tokens, pieces, tokens
 from atlas.errors import ConfigError
 from atlas.records import Window
 
 
+@dataclass(frozen=True)
+class Worth:
+    """What a token of each part of a demonstration is worth. Only the order matters."""
+
+    actions: Sequence[float]
+    """Of each action with the observation after it."""
+    pieces: Sequence[Sequence[float]]
+    """Of each of the :func:`atlas.compression.pieces.pieces` of each observation."""
+
+
 class Compressor(Protocol):
-    """What says how much each piece of a demonstration is worth."""
+    """What says how much each part of a demonstration is worth."""
 
     @property
     def digest(self) -> str:
         """Which one it is."""
         ...
 
-    def worth(self, window: Window, task: str) -> Sequence[Sequence[float]]:
-        """Of each piece of each step of ``window``, as :func:`atlas.compression.pieces.pieces` cuts them, what a token
-        of it is worth to a reader whose goal is ``task``. Only the order matters."""
+    def worth(self, window: Window, task: str) -> Worth:
+        """To a reader whose goal is ``task``."""
         ...
 
 
 def compressed(window: Window, compressor: Compressor, keep: float, task: str) -> Window:
     """``window`` in at most a share of ``keep`` (above 0, at most 1) of its tokens, as
-    :func:`atlas.tokens.estimate_tokens` counts them; its actions stay, also where they alone take more."""
+    :func:`atlas.tokens.estimate_tokens` counts them, goal and plan left aside. The last action and that of the best
+    match stay, also where they alone take more."""
     if keep >= 1.0:
         return window
-    worth = compressor.worth(window, task)
-    left = keep * tokens(window) - sum(map(action_tokens, window.steps))
-    places = [(n, i) for n, row in enumerate(worth) for i in range(len(row))]
-    stay = [[False] * len(row) for row in worth]
-    for n, i in sorted(places, key=lambda place: (-worth[place[0]][place[1]], place)):
-        cost = piece_tokens(pieces(window.steps[n].observation)[i])
+    worth, steps = compressor.worth(window, task), window.steps
+    # Observation n is what action n - 1 brought about; the first one is always there.
+    held = fixed(window)
+    actions = [n in held for n in range(len(steps))]
+    stay = [[False] * len(pieces(step.observation)) for step in steps]
+    opening = 0 if pieces(steps[0].observation) else piece_tokens(steps[0].observation)
+    left = keep * tokens(window) - opening - sum(exchange_tokens(steps, n) for n in held)
+    parts = [(value, n, -1) for n, value in enumerate(worth.actions) if n not in held]
+    parts += [(value, n, i) for n, row in enumerate(worth.pieces) for i, value in enumerate(row)]
+    parts.sort(key=lambda part: (-part[0], part[1:]))
+    for _, n, i in parts:
+        action = n if i < 0 else n - 1
+        # A piece has its place after the action that brought it about, which then stays too.
+        cost = exchange_tokens(steps, action) if action >= 0 and not actions[action] else 0
+        cost += piece_tokens(pieces(steps[n].observation)[i]) if i >= 0 else 0
         if cost <= left:
-            stay[n][i] = True
             left -= cost
-    return cut(window, stay)
+            if action >= 0:
+                actions[action] = True
+            if i >= 0:
+                stay[n][i] = True
+    return cut(window, Stay(tuple(actions), tuple(map(tuple, stay))))
 
 
 def load_compressor(place: str | Path) -> Compressor:

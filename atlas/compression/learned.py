@@ -22,7 +22,20 @@ from pydantic import Field, ValidationError, model_validator
 
 from atlas.actions import TextActions
 from atlas.asking import Desk
-from atlas.compression.pieces import FEATURES, cut, features, piece_tokens, pieces
+from atlas.compression.compressor import Worth
+from atlas.compression.pieces import (
+    OF_ACTIONS,
+    OF_PIECES,
+    Row,
+    Stay,
+    cut,
+    exchange_tokens,
+    features,
+    fixed,
+    piece_tokens,
+    pieces,
+    to_the_end,
+)
 from atlas.errors import ConfigError, DataError
 from atlas.folders import write_whole
 from atlas.goals import lasting
@@ -43,8 +56,11 @@ class LearnedCompressor(Record):
     version: int = 1
     student: str
     """Whom it was learned from."""
-    weights: tuple[float, ...] = Field(min_length=len(FEATURES), max_length=len(FEATURES))
-    """Change of the chance of the teacher's action by a piece, for one more of each of :data:`FEATURES`."""
+    actions: tuple[float, ...] = Field(min_length=len(OF_ACTIONS), max_length=len(OF_ACTIONS))
+    """Change of the chance of the teacher's action by an action with the observation after it, for one more of each of
+    :data:`atlas.compression.pieces.OF_ACTIONS`."""
+    pieces: tuple[float, ...] = Field(min_length=len(OF_PIECES), max_length=len(OF_PIECES))
+    """The same by a piece, for each of :data:`atlas.compression.pieces.OF_PIECES`."""
     states: int = 0
     asked: int = 0
     """Questions that the student was asked."""
@@ -53,7 +69,7 @@ class LearnedCompressor(Record):
 
     @model_validator(mode="after")
     def _numbers(self) -> LearnedCompressor:
-        if not all(map(math.isfinite, self.weights)):
+        if not all(map(math.isfinite, (*self.actions, *self.pieces))):
             raise ValueError("weights are numbers")
         return self
 
@@ -61,15 +77,19 @@ class LearnedCompressor(Record):
     def digest(self) -> str:
         return content_hash(self.model_dump(mode="json", exclude={"states", "asked", "explained"}))
 
-    def worth(self, window: Window, task: str) -> Sequence[Sequence[float]]:
-        rows = features(window.steps, window.start, window.goal, task)
-        return [
+    def worth(self, window: Window, task: str) -> Worth:
+        steps = window.steps
+        of_actions, of_pieces = features(steps, window.goal, task)
+        return Worth(
+            [_dot(self.actions, row) / max(1, exchange_tokens(steps, n)) for n, row in enumerate(of_actions)],
             [
-                sum(map(float.__mul__, self.weights, row)) / max(1, piece_tokens(piece))
-                for row, piece in zip(of_step, pieces(step.observation), strict=True)
-            ]
-            for of_step, step in zip(rows, window.steps, strict=True)
-        ]
+                [
+                    _dot(self.pieces, row) / max(1, piece_tokens(piece))
+                    for row, piece in zip(rows, pieces(step.observation), strict=True)
+                ]
+                for rows, step in zip(of_pieces, steps, strict=True)
+            ],
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> LearnedCompressor:
@@ -134,22 +154,28 @@ def moments(
         for window in lasting(demos, view, 1):
             done = dict.fromkeys([steps[at].action, *(s.action for s in steps), *(s.action for s in window.steps)])
             choices = tuple(sorted(list(done)[:_CHOICES]))
-            found.append(Moment(view.replace(admissible=choices, lasting=True), steps[at].action, window))
+            found.append(Moment(view.replace(admissible=choices, lasting=True), steps[at].action, to_the_end(window)))
     return found
 
 
-def flags(moment: Moment, number: int, part: int, seed: int) -> list[list[bool]]:
-    """Which pieces of the demonstration stay in a part of it: all in part 0, else a random share of them."""
+def part_of(moment: Moment, number: int, part: int, seed: int) -> Stay:
+    """What stays of the demonstration in a part of it: all in part 0, else a random share."""
+    window = moment.window
+    if part == 0:
+        return Stay.whole(window)
     draw = random.Random(f"{seed}/{number}/{part}/{moment.view.task.id}")
-    share = draw.uniform(0.1, 0.9)
-    return [[part == 0 or draw.random() < share for _ in pieces(step.observation)] for step in moment.window.steps]
+    share, of_pieces = draw.uniform(0.2, 1.0), draw.uniform(0.1, 0.9)
+    return Stay(
+        tuple(n in fixed(window) or draw.random() < share for n in range(len(window.steps))),
+        tuple(tuple(draw.random() < of_pieces for _ in pieces(step.observation)) for step in window.steps),
+    )
 
 
 async def answer(student: Model, moment: Moment, number: int, part: int, seed: int, draws: int) -> Answer:
     """``student`` at a moment with a part of the demonstration. Its ``draws`` samples tell how likely the teacher's
     action is; of a model that ranks they cost no more than one."""
-    desk, stay = Desk(), flags(moment, number, part, seed)
-    shown = moment.view.replace(retrieved=(cut(moment.window, stay),))
+    desk = Desk()
+    shown = moment.view.replace(retrieved=(cut(moment.window, part_of(moment, number, part, seed)),))
     asked = await desk.ask(
         student, shown, actor=STUDENT, actions=TextActions(), n=draws, temperature=1.0 if draws > 1 else 0.0
     )
@@ -178,22 +204,35 @@ def learn(found: Sequence[Moment], rows: Sequence[Answer], student: str, *, seed
     explained = 1.0 - float(np.sum((chances - foretold) ** 2) / np.sum(chances**2))
     weights = tuple(map(float, _ridge(sums, chances)))
     return LearnedCompressor(
-        student=student, weights=weights, states=len(groups), asked=len(rows), explained=round(explained, 4)
+        student=student,
+        actions=weights[: len(OF_ACTIONS)],
+        pieces=weights[len(OF_ACTIONS) :],
+        states=len(groups),
+        asked=len(rows),
+        explained=round(explained, 4),
     )
 
 
-def _held(moment: Moment, stay: Sequence[Sequence[bool]]) -> tuple[float, ...]:
-    """The sums of each feature over the pieces that stay."""
-    window = moment.window
-    table = features(window.steps, window.start, window.goal, moment.view.task.goal)
-    kept = [row for of_step, those in zip(table, stay, strict=True) for row in compress(of_step, those)]
-    return tuple(map(sum, zip(*kept, strict=True))) if kept else (0.0,) * len(FEATURES)
+def _held(moment: Moment, stay: Stay) -> tuple[float, ...]:
+    """The sums of each feature over the actions that stay, and over the pieces that do."""
+    of_actions, of_pieces = features(moment.window.steps, moment.window.goal, moment.view.task.goal)
+    there = [True, *stay.actions]  # the first observation, and each that an action brought about
+    kept = [row for n, rows in enumerate(of_pieces) if there[n] for row in compress(rows, stay.pieces[n])]
+    return (*_sums(compress(of_actions, stay.actions), len(OF_ACTIONS)), *_sums(kept, len(OF_PIECES)))
+
+
+def _sums(rows: Iterable[Row], columns: int) -> Row:
+    return tuple(map(sum, zip(*rows, strict=True))) or (0.0,) * columns
+
+
+def _dot(weights: Row, row: Row) -> float:
+    return sum(weight * number for weight, number in zip(weights, row, strict=True))
 
 
 def _within(found: Sequence[Moment], rows: Sequence[Answer], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features and chances less their means of each moment, and which moment each row is of."""
     group = np.array([row.moment for row in rows])
-    held = [_held(found[row.moment], flags(found[row.moment], row.moment, row.part, seed)) for row in rows]
+    held = [_held(found[row.moment], part_of(found[row.moment], row.moment, row.part, seed)) for row in rows]
     sums, chances = np.array(held), np.array([row.chance for row in rows])
     for one in np.unique(group):
         sums[group == one] -= sums[group == one].mean(axis=0)

@@ -1,7 +1,8 @@
 """LLMLingua-2 (arXiv 2403.12968): a small encoder that says of each token whether a compressed prompt keeps it.
 
 Its weights are read from a folder, as Hugging Face has them; none come with this package. The paper drops single
-tokens; here a piece is worth the mean of its tokens' probabilities, so that what stays can be read and acted on.
+tokens; here an action or a clause is worth the mean of its tokens' probabilities, so that what stays can be read and
+acted on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from atlas.compression.compressor import Worth
 from atlas.compression.pieces import pieces
 from atlas.errors import ConfigError, MissingExtra
 from atlas.records import Window, content_hash
@@ -39,33 +41,40 @@ class TokenClassifier:
         self._digest = content_hash([config.read_text(encoding="utf-8"), [list(one) for one in weights]])
         self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, ...], tuple[tuple[float, ...], ...]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], Worth] = OrderedDict()
 
     @property
     def digest(self) -> str:
         return self._digest
 
-    def worth(self, window: Window, task: str) -> Sequence[Sequence[float]]:
-        """The mean probability to stay of each piece's tokens. ``task`` is not read."""
-        key = tuple(step.observation for step in window.steps)
+    def worth(self, window: Window, task: str) -> Worth:
+        """The mean probability to stay, of the tokens of each piece and of each action with the observation after it.
+        ``task`` is not read."""
+        key = tuple(text for step in window.steps for text in (step.observation, step.action))
         with self._lock:
             if key not in self._known:
-                self._known[key] = tuple(self._classified(observation) for observation in key)
+                self._known[key] = self._worth(window)
                 while len(self._known) > _REMEMBERED:
                     self._known.popitem(last=False)
             return self._known[key]
 
-    def _classified(self, observation: str) -> tuple[float, ...]:
-        parts = pieces(observation)
+    def _worth(self, window: Window) -> Worth:
+        actions = []
+        for n, step in enumerate(window.steps):
+            after = window.steps[n + 1].observation if n + 1 < len(window.steps) else ""
+            text = step.action if pieces(after) else f"{step.action}\n{after}"
+            actions.append(self._classified(text, (text,))[0])
+        return Worth(actions, [self._classified(s.observation, pieces(s.observation)) for s in window.steps])
+
+    def _classified(self, text: str, parts: Sequence[str]) -> tuple[float, ...]:
+        """Of each of the ``parts`` that ``text`` is made of."""
         if not parts:
             return ()
         import torch
 
         model, tokenizer = self._load()
         most = min(512, getattr(model.config, "max_position_embeddings", 512) - 2)
-        encoded = tokenizer(
-            observation, truncation=True, max_length=most, return_offsets_mapping=True, return_tensors="pt"
-        )
+        encoded = tokenizer(text, truncation=True, max_length=most, return_offsets_mapping=True, return_tensors="pt")
         offsets = encoded.pop("offset_mapping")[0].tolist()
         with torch.inference_mode():
             likely = model(**encoded).logits[0].softmax(-1)[:, _KEPT].tolist()

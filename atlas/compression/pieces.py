@@ -1,10 +1,11 @@
-"""What a demonstration can be cut into: clauses and lines of what was observed. Its actions always stay."""
+"""What a demonstration can be cut into: an action with what it brought about, and clauses of what was long to read."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import log1p
@@ -13,7 +14,9 @@ from atlas.records import DemoStep, Window
 from atlas.tokens import estimate_tokens
 
 LEFT_OUT = "..."
-"""Stands in the place of an observation of which nothing stays."""
+"""Stands in the place of a long observation of which nothing stays."""
+LONG = 40
+"""Tokens up to which an observation stays whole or not at all, so that it reads as others of its kind do."""
 
 _ENDS = re.compile(r"[.;,!?:]\s+|\n+")
 _WORDS = re.compile(r"\w+")
@@ -23,80 +26,138 @@ _FEW = frozenset(
 )
 
 Row = tuple[float, ...]
-"""A number for each of :data:`FEATURES`."""
+"""A number for each of :data:`OF_ACTIONS` or of :data:`OF_PIECES`."""
 
-FEATURES = (
-    "any", "tokens", "next", "same action", "later", "goal", "task", "opening", "first", "last step", "place", "repeats"
-)  # fmt: skip
-"""What is known of a piece; see :func:`features`."""
+OF_ACTIONS = ("any", "tokens", "goal", "task", "used later", "shows", "place", "repeats")
+OF_PIECES = ("any", "tokens", "next", "later", "goal", "task", "opening", "first", "repeats")
+"""What is known of an action with what it brought about, and of a piece; see :func:`features`."""
 
 
 @lru_cache(maxsize=16_384)
 def pieces(observation: str) -> tuple[str, ...]:
-    """``observation`` in pieces, which joined are the whole: up to a comma or the like before a space, or a line."""
+    """``observation`` in pieces, which joined are the whole: each up to a comma or the like before a space, or a line.
+    None of one that is not :data:`LONG`."""
+    if piece_tokens(observation) <= LONG:
+        return ()
     ends = [0, *(found.end() for found in _ENDS.finditer(observation))]
     if ends[-1] < len(observation):
         ends.append(len(observation))
     return tuple(observation[a:b] for a, b in pairwise(ends))
 
 
-def cut(window: Window, stay: Sequence[Sequence[bool]]) -> Window:
-    """``window`` with those pieces of its observations that ``stay``, a flag for each piece of each step."""
-    steps = []
-    for step, flags in zip(window.steps, stay, strict=True):
-        kept = "".join(piece for piece, flag in zip(pieces(step.observation), flags, strict=True) if flag)
-        text = kept.rstrip(", \n") or (LEFT_OUT if step.observation else "")
-        steps.append(step if all(flags) else step.replace(observation=text))
-    return window.replace(steps=tuple(steps))
+@dataclass(frozen=True)
+class Stay:
+    """What of a demonstration stays."""
+
+    actions: tuple[bool, ...]
+    """Each action with the observation after it; the last one and that of the best match always do."""
+    pieces: tuple[tuple[bool, ...], ...]
+    """Of each observation, each of its :func:`pieces`."""
+
+    @classmethod
+    def whole(cls, window: Window) -> Stay:
+        return cls((True,) * len(window.steps), tuple((True,) * len(pieces(step.observation)) for step in window.steps))
+
+
+def fixed(window: Window) -> frozenset[int]:
+    """The places of the actions that always stay."""
+    return frozenset((len(window.steps) - 1, window.best))
+
+
+def to_the_end(window: Window) -> Window:
+    """A whole trajectory, of which no step is the match: nothing of it has to stay but its end."""
+    return window.replace(best=len(window.steps) - 1)
+
+
+def cut(window: Window, stay: Stay) -> Window:
+    """``window`` with what stays. An action is then seen after what the action before it brought about of those that
+    stay."""
+    if stay == Stay.whole(window):
+        return window
+    seen = [_cut(s.observation, flags) for s, flags in zip(window.steps, stay.pieces, strict=True)]
+    kept = [n for n, flag in enumerate(stay.actions) if flag or n in fixed(window)]
+    before = [0, *(n + 1 for n in kept[:-1])]
+    steps = tuple(
+        window.steps[n] if window.steps[n].observation == seen[b] else window.steps[n].replace(observation=seen[b])
+        for n, b in zip(kept, before, strict=True)
+    )
+    return window.replace(steps=steps, best=kept.index(window.best))
+
+
+def _cut(observation: str, flags: Sequence[bool]) -> str:
+    if all(flags):
+        return observation
+    kept = "".join(piece for piece, flag in zip(pieces(observation), flags, strict=True) if flag)
+    return kept.rstrip(", \n") or LEFT_OUT
 
 
 @lru_cache(maxsize=4096)
-def features(
-    steps: tuple[DemoStep, ...], start: int, goal: str, task: str
-) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    """Of each piece of each step, a number for each of :data:`FEATURES`.
+def features(steps: tuple[DemoStep, ...], goal: str, task: str) -> tuple[tuple[Row, ...], tuple[tuple[Row, ...], ...]]:
+    """Of each action with the observation after it a number for each of :data:`OF_ACTIONS`, and of each piece of each
+    observation one for each of :data:`OF_PIECES`.
 
     ``goal`` is the demonstration's, ``task`` that of whoever reads it. *any* is 1; *tokens* the logarithm of what it
-    takes; *next* how much of the next action's words it holds, by their rarity among the pieces, *later* of any later
-    one's, *goal* of the demonstration's, *task* of the reader's, *same action* of the action that it answers; *opening*
-    and *first* whether it belongs to what is seen first of all, and whether it begins an observation; *last step*
-    whether the demonstration's last action follows; *place* how far on it is, 0 to 1; *repeats* whether the same was
-    said before, numbers aside.
+    takes; *goal* and *task* how much of their words it holds, by their rarity in the demonstration. Of an action, *used
+    later* is how much of its words some later action has, *shows* how much of some later action's words the observation
+    after it has; of a piece, *next* how much of the next action's words it has and *later* of any later one's;
+    *opening* and *first* whether it belongs to what is seen first, and whether it begins an observation. *place* is how
+    far on it is, 0 to 1; *repeats* whether the same was done or said before, numbers aside.
     """
+    texts = [text for step in steps for text in (step.action, step.observation)]
+    often = Counter(word for text in texts for word in _words(text))
     actions = [_words(step.action) for step in steps]
     wanted, ours = _words(goal), _words(task)
+    done: set[str] = set()
+    of_actions = []
+    for n, step in enumerate(steps):
+        after = _words(steps[n + 1].observation) if n + 1 < len(steps) else frozenset[str]()
+        both = actions[n] | after
+        of_actions.append(
+            (
+                1.0,
+                log1p(exchange_tokens(steps, n)),
+                _share(wanted, both, often),
+                _share(ours, both, often),
+                max((_share(actions[n], later, often) for later in actions[n + 1 :]), default=0.0),
+                max((_share(later, after, often) for later in actions[n + 1 :]), default=0.0),
+                n / max(1, len(steps) - 1),
+                float(_plain(step.action) in done),
+            )
+        )
+        done.add(_plain(step.action))
     said: set[str] = set()
-    found = []
-    often = Counter(word for step in steps for piece in pieces(step.observation) for word in _words(piece))
-    for number, step in enumerate(steps):
+    of_pieces = []
+    for n, step in enumerate(steps):
         rows = []
         for at, piece in enumerate(pieces(step.observation)):
             words = _words(piece)
-            plain = _DIGITS.sub("#", piece.casefold()).strip()
             rows.append(
                 (
                     1.0,
                     log1p(piece_tokens(piece)),
-                    _share(actions[number], words, often),
-                    _share(actions[number - 1], words, often) if number else 0.0,
-                    max((_share(action, words, often) for action in actions[number + 1 :]), default=0.0),
+                    _share(actions[n], words, often),
+                    max((_share(later, words, often) for later in actions[n + 1 :]), default=0.0),
                     _share(wanted, words, often),
                     _share(ours, words, often),
-                    float(start + number == 0),
+                    float(n == 0),
                     float(at == 0),
-                    float(number == len(steps) - 1),
-                    number / max(1, len(steps) - 1),
-                    float(plain in said),
+                    float(_plain(piece) in said),
                 )
             )
-            said.add(plain)
-        found.append(tuple(rows))
-    return tuple(found)
+            said.add(_plain(piece))
+        of_pieces.append(tuple(rows))
+    return tuple(of_actions), tuple(of_pieces)
 
 
 def tokens(window: Window) -> int:
     """About the tokens that it takes, its goal and plan left aside."""
-    return sum(action_tokens(step) + sum(map(piece_tokens, pieces(step.observation))) for step in window.steps)
+    return sum(piece_tokens(step.action) + 2 + piece_tokens(step.observation) for step in window.steps)
+
+
+def exchange_tokens(steps: Sequence[DemoStep], n: int) -> int:
+    """About the tokens of an action and of the observation after it, where that is not one of pieces."""
+    after = steps[n + 1].observation if n + 1 < len(steps) else ""
+    return piece_tokens(steps[n].action) + 2 + (1 if pieces(after) else piece_tokens(after))
 
 
 @lru_cache(maxsize=16_384)
@@ -104,17 +165,17 @@ def piece_tokens(piece: str) -> int:
     return estimate_tokens(piece)
 
 
-def action_tokens(step: DemoStep) -> int:
-    return piece_tokens(step.action) + 2
-
-
 @lru_cache(maxsize=16_384)
 def _words(text: str) -> frozenset[str]:
     return frozenset(_WORDS.findall(text.casefold())) - _FEW
 
 
+def _plain(text: str) -> str:
+    return _DIGITS.sub("#", text.casefold()).strip()
+
+
 def _share(of: frozenset[str], words: frozenset[str], often: Counter[str]) -> float:
-    """How much of the words ``of`` stands in ``words``; one that stands in no piece at all does not count, and one
-    that stands in many counts little."""
+    """How much of the words ``of`` stands in ``words``; one that stands nowhere in the demonstration does not count,
+    and one that stands in many places counts little."""
     whole = sum(1 / often[word] for word in of if often[word])
     return sum(1 / often[word] for word in of & words) / whole if whole else 0.0

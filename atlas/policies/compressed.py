@@ -6,9 +6,10 @@ import asyncio
 
 from atlas.asking import Desk
 from atlas.compression import Compressor, compressed
+from atlas.compression.pieces import to_the_end
 from atlas.errors import ConfigError
 from atlas.protocols import Policy
-from atlas.records import Decision, View
+from atlas.records import Decision, View, Window
 
 KEEP = 1 / 3
 """Share of a demonstration's tokens that stays."""
@@ -32,11 +33,12 @@ class Compressed:
     async def decide(self, view: View, desk: Desk) -> Decision:
         if not view.retrieved:
             return await self.inner.decide(view, desk)
-        goal = view.task.goal
-        windows = await asyncio.to_thread(
-            lambda: tuple(compressed(window, self.compressor, self.keep, goal) for window in view.retrieved)
-        )
+        windows = await asyncio.to_thread(self._shorter, view)
         return await self.inner.decide(view.replace(retrieved=windows), desk)
+
+    def _shorter(self, view: View) -> tuple[Window, ...]:
+        found = map(to_the_end, view.retrieved) if view.lasting else view.retrieved
+        return tuple(compressed(window, self.compressor, self.keep, view.task.goal) for window in found)
 
     def config(self) -> dict[str, object]:
         return {
