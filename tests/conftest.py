@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from atlas.benchmarks.alfworld.data import GameRef, games
 from atlas.errors import DataError
@@ -23,6 +24,10 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 # would wait without end.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# An example that takes long on a busy machine is no failure. ``--hypothesis-profile=ci`` says so too.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _LOCAL = ("localhost", "127.", "::1", "0.0.0.0")
 _KEY = re.compile(r"_API_KEY$|_API_TOKEN$|^AWS_(ACCESS|SECRET|SESSION)")

@@ -59,10 +59,11 @@ def test_composing_policies_loads_no_provider_library() -> None:
 
 def test_import_is_quick() -> None:
     code = (
-        "import time; began = time.process_time(); import atlas; spent = time.process_time() - began; "
-        "assert spent < 0.05, f'{spent:.3f} s'"
+        "import sys, time; began = time.process_time(); import atlas; spent = time.process_time() - began; "
+        "ours = sorted(m for m in sys.modules if m.partition('.')[0] == 'atlas'); "
+        "assert ours == ['atlas', 'atlas.lazy'], ours; assert spent < 0.5, f'{spent:.3f} s'"
     )
-    # The best of three: a busy machine is not the package's fault.
+    # The best of three: a busy machine is not the package's fault. A quiet one takes a hundredth of a second.
     results = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(3)]
     assert any(r.returncode == 0 for r in results), results[-1].stderr
 
