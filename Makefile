@@ -14,8 +14,8 @@ demo: .venv/.demo  ## watch a student learn from its teacher on generated homes;
 	.venv/bin/atlas demo -o demo
 	@echo "The report: $(CURDIR)/demo/report.html"
 
-test: .venv/.dev  ## the tests that need no model weights, no GPU and no compiler
-	$(PYTEST)
+test: .venv/.dev  ## the tests that need no model weights, no GPU and no compiler; of TESTS=..., or all
+	$(PYTEST) $(TESTS)
 
 check: .venv/.dev  ## lint, format, types
 	.venv/bin/ruff check .
