@@ -73,7 +73,7 @@ def killed(when: str, places: tuple[str, str], folder: Path) -> None:
         serve(agent(*places), 1.0)
 
     child = children.begin(work, folder, folder / "said")
-    assert children.ended(child, 60) == -signal.SIGKILL, (folder / "said").read_text()
+    assert children.ended(child, 300) == -signal.SIGKILL, (folder / "said").read_text()
     assert [result.score for result in Run(places[0]).results()] == [1.0]
 
 
