@@ -45,7 +45,7 @@ def agent(run: str, memory: str) -> atlas.Agent:
 
 def learned(agent: atlas.Agent, demonstrations: int = 1) -> None:
     """Wait until that is known which a process that is gone had left."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300
     while len(agent.memory) < demonstrations and time.monotonic() < until:  # type: ignore[arg-type]
         time.sleep(0.02)
     assert len(agent.memory) == demonstrations  # type: ignore[arg-type]
