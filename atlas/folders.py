@@ -19,9 +19,9 @@ def check_named(folder: Path) -> None:
     """Raises ConfigError for a folder that is named by dots alone: it has no name of its own to go by."""
     if re.match(r"[a-z][a-z0-9+.-]*:/", str(folder)) and not folder.exists():
         kind = str(folder).partition(":")[0]
-        raise ConfigError(f"a {kind}: URL names no folder, and this is written to one: name a folder with -o")
+        raise ConfigError(f"a {kind}: URL names no folder, and this is written to one: name a folder")
     if folder.name in ("", ".."):
-        raise ConfigError(f"-o {folder} names no folder of its own: name one in it, such as -o {folder / 'out'}")
+        raise ConfigError(f"{folder} names no folder of its own: name one in it, such as {folder / 'out'}")
 
 
 def check_replaceable(folder: Path) -> None:
@@ -29,7 +29,7 @@ def check_replaceable(folder: Path) -> None:
     check_named(folder)
     if Path.cwd().is_relative_to(folder.resolve()):
         raise ConfigError(
-            f"{folder} is the present folder, or one around it, and is not replaced as a whole: name another with -o"
+            f"{folder} is the present folder, or one around it, and is not replaced as a whole: name another"
         )
 
 
@@ -42,16 +42,16 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise StoreError(
-            f"{folder} cannot be written ({error.strerror}): choose another folder with -o, or make this one writable"
+            f"{folder} cannot be written ({error.strerror}): choose another folder, or make this one writable"
         ) from error
 
 
 def check_own(folder: Path, own: Collection[str], wrote: str) -> None:
     """Raises ConfigError where ``folder`` holds anything but the files ``own``, and where it is a file."""
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file: name a folder with -o")
+        raise ConfigError(f"{folder} is a file: name a folder")
     if (strange := next((path for path in _within(folder) if path not in own), None)) is not None:
-        raise ConfigError(f"{folder} holds {strange}, which {wrote}: choose another folder with -o")
+        raise ConfigError(f"{folder} holds {strange}, which {wrote}: choose another folder")
 
 
 def _within(folder: Path) -> Iterator[str]:

@@ -393,7 +393,7 @@ def test_what_an_older_build_read_otherwise_is_not_mixed_with_it(tmp_path: Path)
     with RunWriter(tmp_path / "run", {"kind": "imported", "format": "atif"}) as writer:
         writer.start("e", "term", Task(id="t", goal="go"), 0, "c")
     path = write(tmp_path / "t.json", document(user("go"), agent("x")))
-    with pytest.raises(ConfigError, match="start a new run with -o"):
+    with pytest.raises(ConfigError, match="for a new run"):
         import_into(tmp_path / "run", [path])
 
 

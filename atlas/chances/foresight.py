@@ -74,7 +74,7 @@ class Foresight(Record):
         if (embedder.name, embedder.dim) != (self.embedder, self.dim):
             raise ConfigError(
                 f"the foresight was learned with the embedder {self.embedder}, and the memory has {embedder.name}: "
-                f"make it anew with --embedder {embedder.name}"
+                f"make it anew with 'atlas trust foresee RUN --embedder {embedder.name} -o FILE'"
             )
 
     @property

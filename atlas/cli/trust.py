@@ -125,7 +125,9 @@ def audit(run: str, differences: int, as_json: bool) -> None:
         click.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
         return
     if not any(row.audited for row in rows):
-        click.echo(f"no step of {opened.name} was audited: play it with --audit 0.02, or Cascade(audit=0.02)")
+        click.echo(
+            f"no step of {opened.name} was audited: play it with 'atlas bench ... --audit 0.02', or Cascade(audit=0.02)"
+        )
         return
     _print_audit(rows, differences)
 

@@ -263,12 +263,12 @@ def _check_own(folder: Path) -> None:
             # Damage to a run is told of where its manifest is read.
             own = (folder / TRACE).exists() or bool(closed(folder))
         if not own:
-            raise ConfigError(f"{path} is of another program: choose another folder with -o")
+            raise ConfigError(f"{path} is of another program: choose another folder")
         return
     begun = {TRACE} if (folder / TRACE).is_file() and not (folder / TRACE).stat().st_size else set()
     names = {p.name for p in folder.iterdir() if not p.name.startswith(".")} - begun
     if (strange := min((name for name in names if not _BEFORE.fullmatch(name)), default=None)) is not None:
-        raise ConfigError(f"{folder} holds {strange} and no run: choose another folder with -o")
+        raise ConfigError(f"{folder} holds {strange} and no run: choose another folder")
 
 
 _BEFORE = re.compile(r"run\.tmp|.+\.(?:sqlite|db)(?:-wal|-shm|-journal)?")

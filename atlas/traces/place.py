@@ -257,7 +257,7 @@ def checked(content: Any, path: str) -> Manifest:
             f"{path} has trace schema {found}, this atlas reads {READS[-1]} and older: use the atlas that wrote it"
         )
     if not isinstance(content.get("settings"), dict) or not {"created", "config"} <= content.keys():
-        raise StoreError(f"{path} is no complete run manifest: restore it, or start a new run with -o")
+        raise StoreError(f"{path} is no complete run manifest: restore it, or begin a new run")
     return content
 
 

@@ -119,8 +119,8 @@ class RunWriter(Lines):
             if found["config"] not in (content_hash(kept), content_hash(manifest), _as_before(kept, found["settings"])):
                 raise ConfigError(
                     f"the run {self.place.path} was made with other settings "
-                    f"({_differing(found['settings'], manifest)}): resume it with the same ones, or start a new run "
-                    "with -o"
+                    f"({_differing(found['settings'], manifest)}): resume it with the same ones, or name another place "
+                    "for a new run"
                 )
             added = _with_permitted(found, about)
             # From here on it holds lines that an older atlas would misread.

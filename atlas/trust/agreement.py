@@ -164,12 +164,12 @@ def agreement_rows(
         if chosen := [choice for choice in found if choice is not None]:
             arms.setdefault(episode.arm, []).extend(chosen)
     if not arms:
-        raise DataError(f"{run} holds no step of a cascade: play one with --arms cascade --audit 1")
+        raise DataError(f"{run} holds no step of a cascade: play one with 'atlas bench ... --arms cascade --audit 1'")
     rows = [agreement_row(run, arm, chosen, resamples=resamples, seed=seed) for arm, chosen in arms.items()]
     if all(row.right is None for row in rows):
         raise DataError(
             f"{run} does not tell how often its student is right where it acted: it holds no action of the teacher at "
-            "these steps; play it with --audit 1"
+            "these steps; play it with 'atlas bench ... --audit 1'"
         )
     return rows
 
