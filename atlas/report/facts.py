@@ -310,12 +310,14 @@ def _share(steps: Sequence[tuple[int, int]], *, chosen: bool, resamples: int = 2
     if not len(counts) or not counts[:, 1].sum():
         return Interval(mean=0.0, low=0.0, high=1.0, n=0)
 
-    def share(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = drawn.sum(axis=1)
-        found: NDArray[np.float64] = sums[:, 0] / np.maximum(sums[:, 1], 1.0)
+    def share(teacher: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = teacher.sum(axis=1) / np.maximum(steps.sum(axis=1), 1.0)
         return found
 
-    return cluster_bootstrap(share, counts, within=(0.0, 1.0) if chosen else None, resamples=resamples)
+    # Two columns and not pairs: numpy adds up numbers that lie side by side in a third of the time.
+    return cluster_bootstrap(
+        share, *np.ascontiguousarray(counts.T), within=(0.0, 1.0) if chosen else None, resamples=resamples
+    )
 
 
 def _curves(arms: Sequence[ArmFacts], settled: dict[str, list[Episode]], demonstrations: int) -> list[Curve]:

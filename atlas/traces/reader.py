@@ -14,6 +14,7 @@ from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor, counted,
 from atlas.traces.events import KINDS, Event
 from atlas.traces.format import EVENT, PRUNED, STEP, unpack_prompt
 from atlas.traces.index import Among, Index, StepLines, concerns, index_of, parsed
+from atlas.traces.outcomes import BEGAN, ENDED, Began, began, ended
 from atlas.traces.place import MANIFEST, TRACE, Log, Place, is_server, place_of
 from atlas.traces.pruned import Pruned
 
@@ -157,14 +158,21 @@ class Run:
         for part in parts:
             texts.add(part)
             for (number, line), place in zip(part.told(), part.places, strict=True):
-                event = parsed(line) if concerns(line, among) else None
-                if event is not None:
-                    try:
+                if not concerns(line, among):
+                    continue
+                try:
+                    if line.startswith(ENDED) and (result := ended(line)) is not None:
+                        self._take_end(result, found, texts)
+                    elif line.startswith(BEGAN) and (start := began(line)) is not None:
+                        if start.episode in found:
+                            anew[start.episode] = part.before[1] + place
+                        self._take_start(start, found, texts)
+                    elif (event := parsed(line)) is not None:
                         if event.get("type") == "start" and event["episode"] in found:
                             anew[event["episode"]] = part.before[1] + place
                         self._take(event, found, texts)
-                    except (KeyError, ValueError) as error:
-                        raise self._damaged(number) from error
+                except (KeyError, ValueError) as error:
+                    raise self._damaged(number) from error
         for again in retried(e.result for e in found.values() if e.result is not None):
             if again in found:
                 found[again].retried = True
@@ -207,12 +215,11 @@ class Run:
         error."""
         results: dict[str, Episode] = {}
         for number, line in self._told():
-            event = parsed(line) if concerns(line, None) else None
-            if event is not None and event.get("type") == "end":
-                try:
-                    result = _result(event)
-                except ValueError as error:
-                    raise self._damaged(number) from error
+            try:
+                result = _end_of(line) if concerns(line, None) else None
+            except ValueError as error:
+                raise self._damaged(number) from error
+            if result is not None:
                 # One that was scored late has a further line, which counts.
                 results[result.id] = result
         return counted(results.values())
@@ -260,32 +267,30 @@ class Run:
             case "text":
                 texts[event["hash"]] = event["text"]
             case "start":
-                found[event["episode"]] = StoredEpisode(
-                    id=event["episode"],
-                    arm=event["arm"],
-                    task=Task.model_validate(event["task"]),
-                    seed=event["seed"],
-                    config=event["config"],
-                    _trace=self._trace,
-                    _texts=texts,
+                task = Task.model_validate(event["task"])
+                self._take_start(
+                    Began(event["episode"], event["arm"], task, event["seed"], event["config"]), found, texts
                 )
             case "resumed" if event["episode"] in found:
                 found[event["episode"]].resumed.append(str(event["by"]))
             case "end":
-                result = _result(event)
-                episode = found.setdefault(
-                    result.id,
-                    StoredEpisode(
-                        id=result.id,
-                        arm=result.arm,
-                        task=result.task,
-                        seed=result.seed,
-                        config=result.config,
-                        _trace=self._trace,
-                        _texts=texts,
-                    ),
-                )
-                episode.result = result
+                self._take_end(_result(event), found, texts)
+
+    def _take_start(self, start: Began, found: dict[str, StoredEpisode], texts: dict[str, str]) -> None:
+        found[start.episode] = StoredEpisode(
+            id=start.episode,
+            arm=start.arm,
+            task=start.task,
+            seed=start.seed,
+            config=start.config,
+            _trace=self._trace,
+            _texts=texts,
+        )
+
+    def _take_end(self, result: Episode, found: dict[str, StoredEpisode], texts: dict[str, str]) -> None:
+        if result.id not in found:
+            self._take_start(Began(result.id, result.arm, result.task, result.seed, result.config), found, texts)
+        found[result.id].result = result
 
     def _damaged(self, number: int) -> StoreError:
         return StoreError(f"{self._trace.path}, line {number}, does not fit the trace format: the file is damaged")
@@ -334,22 +339,32 @@ class Results:
         server was lost meanwhile some come again."""
         found = []
         for line in self._tail.lines():
-            event = None if STEP.match(line) else parsed(line)
-            if event is not None and event.get("type") == "end":
-                try:
-                    found.append(_result(event))
-                except ValueError as error:
-                    if self._damaged:
-                        continue
-                    raise StoreError(
-                        f"{self._path} has a result that does not fit the trace format: the file is damaged"
-                    ) from error
+            try:
+                result = None if STEP.match(line) else _end_of(line)
+            except ValueError as error:
+                if self._damaged:
+                    continue
+                raise StoreError(
+                    f"{self._path} has a result that does not fit the trace format: the file is damaged"
+                ) from error
+            if result is not None:
+                found.append(result)
         return found
 
 
 def _spent(step: dict[str, Any]) -> Any:
     """What a step used."""
     return step.get("spend") or step["decision"].get("spend") or ()
+
+
+def _end_of(line: bytes) -> Episode | None:
+    """The result that a line tells; None where it is another line. Raises ValueError for one that does not fit."""
+    if line.startswith(ENDED) and (result := ended(line)) is not None:
+        return result
+    if line.startswith(BEGAN):
+        return None
+    event = parsed(line)
+    return _result(event) if event is not None and event.get("type") == "end" else None
 
 
 def _result(event: dict[str, Any]) -> Episode:
