@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -166,18 +165,29 @@ def write_large(folder: Path, lines: int = 100_000) -> Path:
     return folder
 
 
+DIES = """
+import os, signal
+from atlas.benchmarks.excytin.importing.download import CsvTable
+from atlas.cli import main
+
+whole = CsvTable.rows
+
+def rows(self, watch):
+    for number, row in enumerate(whole(self, watch)):
+        if number == 60_000:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield row
+
+CsvTable.rows = rows
+main()
+"""
+
+
 def killed(*arguments: object) -> None:
-    """Run an import and kill it without warning while the large table is being read."""
-    command = [sys.executable, "-c", "from atlas.cli import main; main()", "data", "excytin", "import"]
-    process = subprocess.Popen([*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "SigninLogs" in line:
-            break
-    time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stderr.close()
+    """Run an import that is killed without warning while the large table is being read."""
+    command = [sys.executable, "-c", DIES, "data", "excytin", "import", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL and "SigninLogs" in done.stderr, done.stderr
 
 
 def test_a_killed_import_goes_on_after_the_last_whole_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
