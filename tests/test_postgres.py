@@ -31,6 +31,7 @@ from atlas.record import content_hash
 from atlas.testing import ScriptedModel
 from tests.memory_fixtures import demo, spawn
 from tests.postgres_server import as_user, ask, base, drop, fresh, others, schema, server, with_password
+from tests.waiting import until
 
 # --- the URL ----------------------------------------------------------------------------------------------------------
 
@@ -271,12 +272,14 @@ def test_a_commit_whose_answer_was_lost_is_asked_for(url: str, memory: Memory, m
 
 def test_connections_are_dropped_while_many_write_and_nothing_is_lost_or_doubled(url: str, memory: Memory) -> None:
     told_of: list[str] = []
+    added: list[int] = []
 
     def add(first: int) -> None:
         with Memory(url, "hash") as mine:
             for number in range(first, first + 60):
                 try:
                     assert mine.add(demo(number))
+                    added.append(number)
                 except StoreError as error:
                     told_of.append(str(error))
 
@@ -288,7 +291,10 @@ def test_connections_are_dropped_while_many_write_and_nothing_is_lost_or_doubled
         if open_ones := others(url):
             ask("SELECT pg_terminate_backend(%s)", rng.choice(open_ones))
             cuts += 1
-        time.sleep(0.1)
+            # A slow machine would come to nothing else than to connect again.
+            enough = len(added) + 4
+            until(lambda: len(added) >= enough or not any(writer.is_alive() for writer in writers))  # noqa: B023
+        time.sleep(0.05)
     assert cuts > 4 and not told_of
     assert numbers(memory) == [100 * part + n for part in range(4) for n in range(60)] and gapless(memory)
 
