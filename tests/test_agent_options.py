@@ -53,7 +53,7 @@ def served(*options: str) -> Iterator[str]:
         assert process.stdout is not None
         yield process.stdout.readline().split()[3].removesuffix("/v1")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
     finally:
         process.kill()
         process.wait()

@@ -34,7 +34,7 @@ def interrupted(arguments: Sequence[str], where: Path, ready: Callable[[], bool]
     while not ready() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=900)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     said, printed = err.splitlines()[-2:]
@@ -55,7 +55,7 @@ def go_on(printed: str, where: Path) -> None:
         cwd=where,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env=_env(),
     )
     assert done.returncode == 0, done.stderr

@@ -254,7 +254,7 @@ def started(
             [*here(command(name), instead), *more], cwd=folder, env=env, stdout=said, stderr=said
         )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while subprocess.run(here(checked, instead), env=env, capture_output=True).returncode:
             assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
             time.sleep(0.2)

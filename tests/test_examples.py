@@ -14,7 +14,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str, *arguments: str, timeout: int = 120) -> str:
+def run(name: str, *arguments: str, timeout: int = 600) -> str:
     env = {k: v for k, v in os.environ.items() if k not in ("ATLAS_STUDENT", "ATLAS_TEACHER")}
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=timeout)
@@ -70,12 +70,12 @@ def test_policies_compose() -> None:
 def test_examples_that_write_run_without_an_argument(tmp_path: Path) -> None:
     """They ended in an IndexError, and the one that trains found out what it lacks after all was played."""
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "own_benchmark.py"], cwd=tmp_path, capture_output=True, timeout=120
+        [sys.executable, EXAMPLES / "own_benchmark.py"], cwd=tmp_path, capture_output=True, timeout=600
     )
     assert done.returncode == 0 and (tmp_path / "own" / "report.html").is_file()
     if find_spec("torch") is None:
         circle = [sys.executable, EXAMPLES / "full_circle.py"]
-        done = subprocess.run(circle, cwd=tmp_path, capture_output=True, timeout=120)
+        done = subprocess.run(circle, cwd=tmp_path, capture_output=True, timeout=600)
         assert b"needs packages that are not installed" in done.stderr and not (tmp_path / "circle").exists()
 
 

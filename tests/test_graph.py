@@ -378,7 +378,7 @@ def test_langgraph_is_loaded_when_it_is_asked_for() -> None:
 
 def test_the_example_resumes() -> None:
     example = Path(__file__).parents[1] / "examples" / "langgraph_phases.py"
-    done = subprocess.run([sys.executable, str(example), "4"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(example), "4"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines() if "played," in line] == ["2", "4"]
 

@@ -226,7 +226,7 @@ def test_a_killed_run_goes_on_to_the_same_episodes(tmp_path: Path, capsys: pytes
     command = [sys.executable, "-m", "atlas", *ARGUMENTS, "--graph", "-o", str(tmp_path / "halves")]
     for after in (8, 40):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while lines(tmp_path / "halves") < after and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)

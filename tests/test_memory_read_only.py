@@ -189,7 +189,7 @@ except StoreError as error:
     print(error)
 """
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=here, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=here, timeout=600)
     assert "ulimit -f" in done.stdout and "not an atlas memory" not in done.stdout, done.stdout + done.stderr
     with sqlite3.connect(made) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

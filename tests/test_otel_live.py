@@ -322,7 +322,7 @@ def test_a_server_that_is_told_to_end_sends_its_open_episodes(tmp_path: Path) ->
             url = process.stdout.readline().split()[3].removesuffix("/v1")
             assert ask(url, CHAT, chat("hello"))[0] == 200
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=120)
+            process.communicate(timeout=600)
         finally:
             process.kill()
             process.wait()

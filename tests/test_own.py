@@ -212,7 +212,7 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "own_benchmark.py"
 
 
 def test_the_example_goes_through_the_bench_to_the_report(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, str(EXAMPLE), str(tmp_path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(EXAMPLE), str(tmp_path)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     won: dict[str, list[bool]] = {}
     for episode in Run(tmp_path / "run").results():

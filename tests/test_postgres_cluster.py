@@ -43,7 +43,7 @@ class Cluster:
 def run(*command: str) -> None:
     """As the user that the server's programs run as: they refuse root."""
     demote = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    subprocess.run([*demote, *command], check=True, capture_output=True, cwd="/", timeout=120)
+    subprocess.run([*demote, *command], check=True, capture_output=True, cwd="/", timeout=600)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_all_processes_hold_the_same_student_and_one_writes_it(tmp_path: Path) -
     child.write_text(CHILD.format(tests=str(Path(__file__).parent), out=str(out)), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(child)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command, capture_output=True, text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-2000:]
     first, second = (torch.load(tmp_path / f"student-{rank}.pt") for rank in (0, 1))
