@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from atlas.chances.attempt import Attempt
@@ -40,6 +41,7 @@ def past(count: int = 120) -> list[Past]:
     return found
 
 
+@cache
 def foresight() -> Foresight:
     return learn(past(), load_embedder("hash"), stages=(0, 4), learned_from="runs/x")
 

@@ -8,17 +8,20 @@ import signal
 import socket
 import sys
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from atlas.benchmarks.alfworld.data import GameRef, games
-from atlas.errors import DataError
-from atlas.models import registry
+if TYPE_CHECKING:  # what is set here has to be so before numpy is loaded
+    from atlas.benchmarks.alfworld.data import GameRef
 
 # Read when litellm is imported; without it, litellm asks the network for prices, three times.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+# Read when numpy is imported, also by programs that tests start. Its threads wait for each other by spinning: where the
+# cores have other work too, they take ten times the CPU time of one alone.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Tests run in the background of a shell ignore Ctrl-C, and what they start would inherit that: the tests that press it
 # would wait without end.
@@ -74,15 +77,17 @@ def no_hosted_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 def pytest_runtest_teardown() -> Generator[None, None, None]:
     """A stand-in that stays where the models are loaded fails the test that left it, and not those that come after."""
     yield
+    load = getattr(sys.modules.get("atlas.models.registry"), "load", None)
     for module in filter(None, map(sys.modules.get, _LOADED)):
-        assert vars(module).get("load", registry.load) is registry.load, (
-            f"the test left a stand-in in {module.__name__}"
-        )
+        assert vars(module).get("load", load) is load, f"the test left a stand-in in {module.__name__}"
 
 
 @pytest.fixture(scope="session")
 def unseen_games() -> list[GameRef]:
     """ALFWorld's official valid_unseen games, where this machine has them."""
+    from atlas.benchmarks.alfworld.data import games
+    from atlas.errors import DataError
+
     try:
         return games("valid_unseen")
     except DataError as missing:
