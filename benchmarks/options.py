@@ -105,6 +105,7 @@ class BenchOptions:
             "Demonstrations shown per step. [default: 40 nearest, 6 others; with --recall episode 1, or as tuned]",
             "always",
             least=1,
+            most=1000,
         ),
     )
     recall: str | None = field(
@@ -131,14 +132,19 @@ class BenchOptions:
         ),
     )
     window: int | None = field(
-        default=None, metadata=option("Steps shown around a match. [default: all nearest, 5 others]", "always", least=0)
+        default=None,
+        metadata=option(
+            "Steps shown around a match. [default: all nearest, 5 others]", "always", least=0, most=1_000_000
+        ),
     )
-    samples: int = field(default=3, metadata=option("Student samples per step in a cascade.", "always", least=1))
+    samples: int = field(
+        default=3, metadata=option("Student samples per step in a cascade.", "always", least=1, most=1000)
+    )
     temperature: float = field(
         default=0.1,
         metadata=option("Of the student's samples in a cascade and in pamphlets-sampled.", "always", least=0),
     )
-    max_tokens: int = field(default=256, metadata=option("Tokens a reply may have.", "always", least=1))
+    max_tokens: int = field(default=256, metadata=option("Tokens a reply may have.", "always", least=1, most=1_000_000))
     audit: float = field(
         default=0.0,
         metadata=option(
@@ -178,7 +184,8 @@ class BenchOptions:
         ),
     )
     guidance_tokens: int = field(
-        default=300, metadata=option("What entries of pamphlets may take of a prompt.", "guided", least=1)
+        default=300,
+        metadata=option("What entries of pamphlets may take of a prompt.", "guided", least=1, most=1_000_000),
     )
     trials: float = field(
         default=0.0,

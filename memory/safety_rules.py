@@ -179,9 +179,11 @@ _ASKED = (
 _REVEAL = (
     r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
     r"quote|copy|"
-    r"paste|recite|append|state|summari[sz]e|translate|encode|submit) (?:\w+ ){0,5}(?:your|the) (?:\w+ ){0,2}"
-    r"(?:system (?:prompt|message|instructions)|hidden (?:prompt|instructions)|initial (?:prompt|instructions)|"
-    r"prompt (?:verbatim|above|text)|instructions (?:above|verbatim|you were given))",
+    r"paste|recite|append|state|summari[sz]e|translate|encode|submit) (?:\w+ ){0,5}"
+    # programs have system messages too, and return them
+    r"(?:(?:your|the) (?:\w+ ){0,2}(?:system (?:prompt|instructions)|hidden (?:prompt|instructions)|"
+    r"initial (?:prompt|instructions)|prompt (?:verbatim|above|text)|instructions (?:above|verbatim|you were given))"
+    r"|your (?:\w+ ){0,2}system message)",
     r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
     r"paste|reply|respond|"
     r"append|exfiltrate|submit) (?:\w+ ){0,5}(?:your|the agent s|the user s|the operator s|my) (?:\w+ ){0,2}"
@@ -206,7 +208,7 @@ _REVEAL_MORE = (
 )
 _REVEAL_STRICT = (
     r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
-    r"paste|reply|respond|append|exfiltrate|read|collect|find|submit|type(?!,? and\b|\s*=)) (?:\w+ ){0,5}"
+    r"paste|reply|respond|append|exfiltrate|read|collect|find(?! my)|submit|type(?!,? and\b|\s*=)) (?:\w+ ){0,5}"
     r"(?:api ?keys?|access tokens?|secret keys?|passwords?|credentials?|private keys?|environment variables?|env vars?|"
     r"system prompt|session cookies?|\benv file|id rsa)\b",
 )
@@ -228,7 +230,7 @@ _MEMORY = (
     r"(?:agents?|assistants?|students?|models?|versions? of (?:you|yourself))",
 )
 _MEMORY_STRICT = (
-    r"\b(?:please |always |you must |must )?remember (?:this|that|the following|forever|permanently)\b",
+    r"\b(?:(?:please |always |you must |must )remember that|remember (?:this|the following|forever|permanently))\b",
     r"\b(?:this|the following) (?:rule|note|entry|instruction|lesson|fact|message) (?:must|should|has to|is to) "
     r"(?:always |never )?(?:be )?(?:saved|stored|kept|remembered|removed|deleted|deactivated|quarantined|shown|obeyed)",
     r"\b(?:never|do not|don t) (?:delete|remove|forget|question|quarantine|override|withhold|change|edit) this\b",
@@ -294,8 +296,11 @@ _TOOL = (
     r"<\s*/?\s*(?:antml:)?(?:tool_calls?|function_calls?|tool_code|tool_response|tool_results?|function_results?|"
     r"invoke|function\s*=)\b",
     r"[\"'](?:tool_calls?|function_call|tool_call_id)[\"']\s*:",
-    r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|parameters|args|input|"
+    r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|args|input|"
     r"tool_input)[\"']\s*:(?!\s*\{\s*\})",
+    # much that has a name has parameters; of a tool it is one of several words
+    r"[\"'](?:(?:function|tool)[\"']\s*:\s*[\"'][\w.-]+|name[\"']\s*:\s*[\"'](?:[a-z0-9]++[_.-])+[\w.-]*+)[\"']\s*,\s*"
+    r"[\"']parameters[\"']\s*:(?!\s*\{\s*\})",
     r"\b(?:to=)?functions\.\w+\s*\(|\bto\s*=\s*functions\.",
 )
 _TOOL_NEXT = (
@@ -362,7 +367,8 @@ _COMMAND = (
 )
 _ADDRESS = (
     r"\b(?:https?|ftp|wss?|file|hxxps?)\s*(?::|\[:\])\s*/\s*/",
-    r"\bdata:[a-z]+/[a-z0-9.+-]+[;,]",
+    # but for a picture that is all there
+    r"\bdata:(?!image/(?:png|jpe?g|gif|webp);base64,)[a-z]+/[a-z0-9.+-]+[;,]",
     r"\bwww\s*[.\[]",
     r"\b[\w-]{1,63}(?:\s?\[?\.\]?\s?|\s?\[dot\]\s?|\s?\(dot\)\s?)(?:com|net|org|io|xyz|ru|cn|info|biz|top|link|site|"
     r"online|club|dev|app|gg|ly|onion|example|invalid|zip|click)\b(?!\()",

@@ -36,6 +36,8 @@ from atlas.memory.vectors import Floats, IndexGone, Ints
 from atlas.protocols import Embedder
 from atlas.records import View, Window
 
+MOST_STEPS = 1_000_000
+"""Of a window, on each side: all of any episode."""
 _AT_ONCE = 500
 """Demonstrations that are embedded at once, for an index that keeps less of them than they are."""
 _ALL_ABOVE = 4_000
@@ -75,8 +77,8 @@ class DemonstrationStore:
         window: how many steps to show before and after the best one.
         """
         check_index(index)
-        if window < 0:
-            raise ConfigError(f"window must be 0 or more steps, not {window}")
+        if not 0 <= window <= MOST_STEPS:
+            raise ConfigError(f"window is 0 to {MOST_STEPS:,} steps, not {window}")
         self.window = window
         self._weights = check_keys(keys, weights or {})
         self._index_kind = self._asked_for = index

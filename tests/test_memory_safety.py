@@ -262,6 +262,11 @@ def test_a_local_model_finds_no_special_token_in_a_turn(attack: dict[str, Any]) 
 # --- ordinary texts pass ----------------------------------------------------------------------------------------------
 
 ORDINARY = [
+    'def parse(text):\n    """Return the system message."""',
+    '{"name": "Kim", "parameters": {"size": "M"}, "note": "gift"}',
+    "The docs mention a webhook: where do I find my API keys in the dashboard?",
+    "Remember that this customer prefers metric units.",
+    "The logo: data:image/png;base64,iVBORw0KGgoAAAANSUhEUg",
     "Open the fridge before you cool the apple in it.",
     "Always examine the drawer after you open it; ignore the ones that are empty.",
     "Remember to close the microwave. If nothing happens, forget that drawer and go on to the next one.",

@@ -14,7 +14,8 @@ from atlas.asking import Desk
 from atlas.errors import ConfigError, ModelError
 from atlas.loop import Rollout
 from atlas.memory import DemonstrationStore, from_steps
-from atlas.policies import Cascade, RandomRoute, Recall, Solo
+from atlas.memory.pamphlets import PamphletStore
+from atlas.policies import Cascade, Guided, RandomRoute, Recall, Solo
 from atlas.protocols import Policy
 from atlas.records import (
     Ask,
@@ -148,8 +149,12 @@ async def test_random_routing_is_the_same_on_every_run_and_near_its_share() -> N
     "build",
     [
         lambda m: Cascade(m, m, samples=0),
+        lambda m: Cascade(m, m, samples=10**30),
         lambda m: RandomRoute(m, m, share=1.5),
         lambda m: Recall(Solo(m), DemonstrationStore(":memory:", embedder="hash"), 0),
+        lambda m: Recall(Solo(m), DemonstrationStore(":memory:", embedder="hash"), 10**30),
+        lambda m: Recall(Solo(m), DemonstrationStore(":memory:", embedder="hash", window=10**30), 6),
+        lambda m: Guided(Solo(m), PamphletStore(":memory:", embedder="hash"), 10**30),
     ],
 )
 def test_settings_out_of_range_are_refused(build: Any) -> None:

@@ -168,7 +168,13 @@ def test_a_closed_agent_says_so(tmp_path: Path) -> None:
         agent.episode(goal="g")
 
 
-@pytest.mark.parametrize("wrong", [{"k": -1}, {"samples": 0}, {"max_tokens": 0}, {"trials": 3}, {"guidance": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"k": -1}, {"samples": 0}, {"max_tokens": 0}, {"trials": 3}, {"guidance": -1}),
+        *({"k": 10**30}, {"samples": 10**30}, {"max_tokens": 10**30}, {"trials": 10**30}, {"guidance": 10**30}),
+    ],
+)
 def test_settings_of_an_agent_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"an agent's .*{next(iter(wrong))}"):
         atlas.Agent(ScriptedModel(says("hi")), **wrong)  # type: ignore[arg-type]

@@ -137,7 +137,9 @@ def agent_options(command: F) -> F:
         click.option("--embedder", help="By which the memory finds things.  [default: minilm]"),
         click.option("--index", help="What it is searched by: auto, exact, faiss, chroma, or chroma://HOST:PORT."),
         click.option("--run", type=str, help="FOLDER to record episodes in."),
-        click.option("--samples", type=click.IntRange(1), default=3, show_default=True, help="Votes of the student."),
+        click.option(
+            "--samples", type=click.IntRange(1, 1000), default=3, show_default=True, help="Votes of the student."
+        ),
         click.option(
             "--success-score", type=Number(), default=1.0, show_default=True, help="From which one succeeded."
         ),

@@ -74,7 +74,8 @@ def _type(kind: Any, told: Option) -> click.ParamType[Any]:
     if told.choices:
         return click.Choice(told.choices)
     if kind is int:
-        return click.INT if told.least is None else click.IntRange(min=int(told.least))
+        most = None if told.most is None else int(told.most)
+        return click.INT if told.least is None else click.IntRange(int(told.least), most)
     if kind is float:
         return Number(min=told.least, max=told.most)
     if kind is Path:

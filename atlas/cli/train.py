@@ -60,7 +60,7 @@ RECIPES = (
     type=click.Path(path_type=Path),
     help="Prompts with demonstrations of this memory, looked up once an episode: for a student that is to read them.",
 )
-@click.option("--k", type=click.IntRange(min=1), help="Demonstrations shown with --with-demos. [default: 1]")
+@click.option("--k", type=click.IntRange(1, 1000), help="Demonstrations shown with --with-demos. [default: 1]")
 @click.option("--with-entries", is_flag=True, help="Prompts with the entries of pamphlets that the traces hold.")
 @click.option(
     "--drop",

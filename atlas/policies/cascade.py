@@ -26,6 +26,9 @@ from atlas.records import STUDENT, TEACHER, Decision, View
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.score import Score, score
 
+MOST_SAMPLES = 1_000
+"""Votes of one step: each is paid for, and providers give some hundred at the most."""
+
 
 class Cascade:
     """``samples`` draws of ``student``; where their score reaches ``trust`` it acts, anywhere else ``teacher`` does.
@@ -65,8 +68,8 @@ class Cascade:
             raise ConfigError(f"the trust {trust.name} is by a judge of steps, and there is none: give one as critic")
         if critic is not None and not trust.asks_critic:
             raise ConfigError(f"the trust {trust.name} never asks the critic: name the signal judge, or leave it out")
-        if samples < 1:
-            raise ConfigError(f"a cascade needs at least 1 sample, not {samples}")
+        if not 1 <= samples <= MOST_SAMPLES:
+            raise ConfigError(f"a cascade needs 1 to {MOST_SAMPLES:,} samples, not {samples}")
         if not 0.0 <= audit <= 1.0:
             raise ConfigError(f"the share of steps to audit is a number from 0 to 1, not {audit}")
         self.student = student

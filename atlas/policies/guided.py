@@ -14,6 +14,8 @@ from atlas.policies.recall import INSTANT
 from atlas.protocols import Pamphlets, Policy
 from atlas.records import Citation, Decision, Guidance, View
 
+MOST_TOKENS = 1_000_000
+"""Of one prompt."""
 FAIR = 0.5
 """Probability with which a coin shows an entry."""
 
@@ -29,8 +31,8 @@ class Guided:
     def __init__(
         self, inner: Policy, pamphlets: Pamphlets, tokens: int = 300, *, share: float = 0.0, p: float = FAIR
     ) -> None:
-        if tokens < 1:
-            raise ConfigError(f"guidance needs a budget of at least 1 token, not {tokens}")
+        if not 1 <= tokens <= MOST_TOKENS:
+            raise ConfigError(f"guidance needs a budget of 1 to {MOST_TOKENS:,} tokens, not {tokens}")
         assignment("", "", 0, share=share, p=p)  # refuses what is no share and no probability
         self.inner = inner
         self.pamphlets = pamphlets

@@ -18,6 +18,7 @@ from atlas.memory.history import UNGUIDED as UNGUIDED
 from atlas.memory.history import History, Near
 from atlas.memory.history import outcome as outcome
 from atlas.memory.history import unaided as unaided
+from atlas.policies.recall import MOST_SHOWN
 from atlas.protocols import Model
 from atlas.records import LaneChoice, Message, Prompt, Turn, View
 
@@ -72,8 +73,8 @@ class Probe:
     ) -> None:
         if not 0 <= paired_at <= auto_at <= 1:
             raise ConfigError(f"lanes need 0 <= paired_at <= auto_at <= 1, not {paired_at:g} and {auto_at:g}")
-        if k < 1 or half_life <= 0 or doubt <= 0:
-            raise ConfigError("a probe needs k of at least 1, and a half-life and a doubt above 0")
+        if not 1 <= k <= MOST_SHOWN or half_life <= 0 or doubt <= 0:
+            raise ConfigError(f"a probe needs k of 1 to {MOST_SHOWN:,}, and a half-life and a doubt above 0")
         self.history = history
         self.k = k
         self.floor = floor

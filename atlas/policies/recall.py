@@ -19,6 +19,8 @@ from atlas.policies.planned import written_plan
 from atlas.protocols import Demonstrations, Model, Policy
 from atlas.records import STUDENT, TEACHER, Decision, Hit, View, Window
 
+MOST_SHOWN = 1_000
+"""Demonstrations of one step: more are a mistake, and no prompt."""
 INSTANT = 0.0005
 """Seconds. To hand work to a thread and back costs about as much on a busy machine."""
 
@@ -54,8 +56,8 @@ class Recall:
     ) -> None:
         if elder is not None and planner is None:
             raise ConfigError("recall's elder writes plans where its planner has none to start from: give both")
-        if k < 1:
-            raise ConfigError(f"recall needs k of at least 1, not {k}")
+        if not 1 <= k <= MOST_SHOWN:
+            raise ConfigError(f"recall needs k of 1 to {MOST_SHOWN:,}, not {k}")
         if every not in ("step", "episode"):
             raise ConfigError(f"recall looks every 'step' or every 'episode', not every {every!r}")
         self.inner = inner

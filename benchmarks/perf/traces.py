@@ -1,6 +1,6 @@
 """Reading a run that has grown: in segments, packed, and as one file, each command a process of its own.
 
-    python -m atlas.benchmarks.perf.traces [--steps 1000000] [--folder FOLDER] [--json]
+    python -m atlas.benchmarks.perf.traces [--steps 1000000] [--length 20] [--folder FOLDER] [--json]
 
 The three runs hold the same steps. Beside the wall time stands the CPU time, which a busy machine changes less, and the
 most memory that the process held.
@@ -80,13 +80,14 @@ class Took(NamedTuple):
         return f"{self.cpu:.2f} / {self.wall:.2f} / {self.megabytes:.0f}"
 
 
-def measure(steps: int = 40_000, folder: Path | None = None) -> Table:
-    """``steps`` of them; files in ``folder``, which are left there. Smaller runs have smaller segments, as many."""
+def measure(steps: int = 40_000, folder: Path | None = None, length: int = LENGTH) -> Table:
+    """``steps`` of them in episodes of ``length``; files in ``folder``, which are left there. Smaller runs have smaller
+    segments, as many."""
     usual = os.environ.get(LIMIT) or (f"{USUAL:g}" if steps >= MANY else f"{steps / 5_000:g}")
     with _place(folder) as root:
         runs = {name: root / name / "run" for name in (ONE, SEGMENTS, PACKED)}
         began = time.process_time()
-        write(runs[SEGMENTS], steps, usual)
+        write(runs[SEGMENTS], steps, usual, length)
         wrote = time.process_time() - began
         _joined(runs[SEGMENTS], runs[ONE])
         segments = len(closed(runs[SEGMENTS]))
@@ -94,7 +95,7 @@ def measure(steps: int = 40_000, folder: Path | None = None) -> Table:
         first = _run(COMMAND, "traces", "show", str(runs[SEGMENTS]))
         shutil.copytree(runs[SEGMENTS], runs[PACKED])
         pack = _run(COMMAND, "traces", "pack", str(runs[PACKED]))
-        episode = Run(runs[ONE]).episodes()[steps // LENGTH // 3].id
+        episode = Run(runs[ONE]).episodes()[steps // length // 3].id
         commands = {
             "traces show RUN EPISODE": (COMMAND, "traces", "show", "RUN", episode, "--json"),
             "traces show RUN": (COMMAND, "traces", "show", "RUN"),
@@ -117,7 +118,7 @@ def measure(steps: int = 40_000, folder: Path | None = None) -> Table:
     most = max(one.megabytes for found in took.values() for name, one in found.items() if name != ONE)
     return Table(
         name="traces",
-        title=f"A run of {steps:,} steps in {steps // LENGTH:,} episodes, {segments} closed segments: CPU s / wall s / "
+        title=f"A run of {steps:,} steps in {steps // length:,} episodes, {segments} closed segments: CPU s / wall s / "
         "peak MB",
         columns=("what", *runs),
         rows=tuple(rows),
@@ -126,29 +127,29 @@ def measure(steps: int = 40_000, folder: Path | None = None) -> Table:
     )
 
 
-def write(folder: Path, steps: int, megabytes: str) -> None:
+def write(folder: Path, steps: int, megabytes: str, length: int = LENGTH) -> None:
     """A run of one arm whose steps say nothing twice, about 2.3 kB each, in segments of so many ``megabytes``."""
     before = os.environ.get(LIMIT)
     os.environ[LIMIT] = megabytes
     try:
         rng = random.Random(1)
         with RunWriter(folder, {"title": "made up, to be measured", "student": "s", "teacher": "t"}) as writer:
-            for number in range(max(1, steps // LENGTH)):
-                _episode(writer, number, rng)
+            for number in range(max(1, steps // length)):
+                _episode(writer, number, rng, length)
     finally:
         os.environ.pop(LIMIT)
         if before is not None:
             os.environ[LIMIT] = before
 
 
-def _episode(writer: RunWriter, number: int, rng: random.Random) -> None:
+def _episode(writer: RunWriter, number: int, rng: random.Random, length: int) -> None:
     task = Task(id=f"task-{number}", goal=_said(rng, 8), family=f"f{number % 6}", split="nowhere")
     id, arm = f"{rng.getrandbits(48):012x}", ("cascade", "student")[number % 2]
     writer.start(id, arm, task, 0, "made-up")
     history: tuple[Message, ...] = ()
     spent: list[Spend] = []
     seen = _said(rng, 100)
-    for index in range(LENGTH):
+    for index in range(length):
         action, outcome = _said(rng, 3), _said(rng, 100)
         asked = arm == "cascade" and rng.random() < 0.1
         actor, cost = (TEACHER, 0.002) if asked else (STUDENT, 0.00002)
@@ -185,7 +186,7 @@ def _episode(writer: RunWriter, number: int, rng: random.Random) -> None:
             stop=Stop.DONE if won else Stop.MAX_STEPS,
             score=float(won),
             success=won,
-            steps=LENGTH,
+            steps=length,
             teacher_steps=sum(s.actor == TEACHER for s in spent),
             spend=by_actor(spent),
             seconds=4.0,
@@ -236,14 +237,17 @@ def _run(code: str, *words: str) -> Took:
 
 @click.command()
 @click.option("--steps", type=click.IntRange(min=LENGTH), default=40_000, show_default=True)
+@click.option(
+    "--length", type=click.IntRange(1, LENGTH), default=LENGTH, show_default=True, help="Steps of an episode."
+)
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Keep the runs here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def main(steps: int, folder: Path | None, as_json: bool) -> None:
+def main(steps: int, length: int, folder: Path | None, as_json: bool) -> None:
     """Measure what reading, packing and resuming a run of so many steps takes, in segments beside one file."""
     from atlas.benchmarks.perf.__main__ import show
 
     where = machine()
-    made = measure(steps, folder)
+    made = measure(steps, folder, length)
     if as_json:
         click.echo(json.dumps({"machine": where, "tables": [made.model_dump()]}, indent=2))
     else:
