@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -32,9 +33,20 @@ PARTS = {
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn at random.")
 @click.option("--minutes", type=click.FloatRange(0.01), default=15.0, show_default=True, help="For each part.")
 @click.option("--only", multiple=True, metavar="ROW", help="Only these rows of the parts; may be repeated.")
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write each trial of kills to this file, and go on after those that it has: a measurement in parts.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def main(
-    names: tuple[str, ...], n: int | None, seed: int, minutes: float, only: tuple[str, ...], as_json: bool
+    names: tuple[str, ...],
+    n: int | None,
+    seed: int,
+    minutes: float,
+    only: tuple[str, ...],
+    log: Path | None,
+    as_json: bool,
 ) -> None:
     """Break what atlas stands on, and count what was lost: everything, or the parts named by WHAT.
 
@@ -50,7 +62,7 @@ def main(
             told = lambda text, name=name, began=began: click.echo(  # noqa: E731
                 f"{name}, {time.monotonic() - began:.0f} s: {text}", err=True
             )
-            tables.append(measure(Plan(n=n, seed=seed, seconds=60 * minutes, only=only, said=told)))
+            tables.append(measure(Plan(n=n, seed=seed, seconds=60 * minutes, only=only, log=log, said=told)))
             if not as_json:
                 show(tables[-1])
     except AtlasError as error:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 from atlas.benchmarks.perf.table import Aim, Cell, Table
 from atlas.benchmarks.reliability import children, kills_serve
 from atlas.benchmarks.reliability.children import Failed
 from atlas.benchmarks.reliability.plan import SERVER, Plan, scratch, server
+from atlas.benchmarks.reliability.trials import Trials
 from atlas.benchmarks.reliability.works import WORKS, Work, Wrong, copied
 
 USUAL = 20
@@ -78,7 +81,7 @@ def missing(work: Work) -> str:
 
 
 def _row(work: Work, plan: Plan) -> tuple[Cell, ...]:
-    wanted, chance = plan.size(USUAL), plan.chance(work.name)
+    trials = Trials(work.name, plan, plan.size(USUAL))
     with scratch() as root, own_settings():
         template = root / "template"
         template.mkdir()
@@ -86,35 +89,32 @@ def _row(work: Work, plan: Plan) -> tuple[Cell, ...]:
         children.load(work.loads)
         work.prepare(template)
         with work.place() as place:
+            folder = copied(template, root / "first", place)
+            children.warmed(work.work(folder), folder, root / "first.said", work.codes)
+        with work.place() as place:
             folder = copied(template, root / "plain", place)
             seconds = children.run(work.work(folder), folder, root / "plain.said", work.codes)
             right = work.outcome(folder)
-        kills = finished = 0
-        wrong: list[str] = []
-        while kills < wanted and not plan.late:
+        for trial in trials:
+            at = root / f"at-{trial.number}"
             with work.place() as place:
-                folder = copied(template, root / f"at-{finished}", place)
-                said = root / f"at-{finished}.said"
+                folder, said = copied(template, at, place), at.with_suffix(".said")
                 try:
-                    for went in _kills(work, folder, said, seconds, chance, wanted - kills):
-                        kills += went
+                    for went in _kills(work, folder, said, seconds, trial.chance, trials.left):
+                        trial.kills += went
                     children.run(work.work(folder), folder, said, work.codes)
                     left = work.outcome(folder)
                     if left != right:
-                        wrong.append(differing(right, left))
+                        trial.wrong = differing(right, left)
                 except (Failed, Wrong) as error:
-                    wrong.append(str(error))
-                finished += 1
-            if finished % 5 == 0:
-                plan.said(f"{work.name}: {kills} of {wanted} kills, {len(wrong)} not as undisturbed")
-    return (work.name, round(seconds, 2), kills, finished, len(wrong), None, wrong[0][:200] if wrong else "")
+                    trial.wrong = str(error)
+            if not trial.wrong:
+                shutil.rmtree(at)
+    return trials.row(seconds)
 
 
-def _kills(work: Work, folder: Path, said: Path, seconds: float, chance: object, most: int) -> Iterator[bool]:
+def _kills(work: Work, folder: Path, said: Path, seconds: float, chance: Random, most: int) -> Iterator[bool]:
     """Kill it once, and what goes on after it now and then; whether it was still at work."""
-    from random import Random
-
-    assert isinstance(chance, Random)
     for _ in range(most):
         went = children.killed(work.work(folder), folder, said, chance.uniform(0, _LATE * seconds), work.codes)
         yield went

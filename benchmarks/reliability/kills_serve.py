@@ -8,8 +8,8 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from atlas.benchmarks.perf.table import Cell
 from atlas.benchmarks.reliability import children, plan
 from atlas.benchmarks.reliability.children import Failed, command
 from atlas.benchmarks.reliability.plan import Plan, scratch
+from atlas.benchmarks.reliability.trials import Trials
 from atlas.benchmarks.reliability.upstream import COMPLETION, PROMPT, Upstream, providing
 from atlas.benchmarks.reliability.works import Wrong, held
 from atlas.records import Price, total
@@ -50,38 +51,39 @@ agent = atlas.Agent(None, model, memory={memory!r}, embedder="hash", run={run!r}
 
 def row(name: str, remote: str, plan_: Plan) -> tuple[Cell, ...]:
     """One row of the table of kills."""
-    wanted, chance = plan_.size(USUAL), plan_.chance(name)
+    trials = Trials(name, plan_, plan_.size(USUAL))
     for module in _LOADS:
         if remote or module != "psycopg":
             children.load((module,))
-    kills = finished = unaccounted = 0
-    wrong: list[str] = []
-    seconds = 0.0
-    while (kills < wanted and not plan_.late) or not finished:
-        with (
-            scratch() as root,
-            providing(root) as upstream,
-            plan.schema() if remote else nullcontext("m.sqlite") as place,
-        ):
-            where = f"{place}&run=run" if "run" in remote else "run"
-            source = _AGENT.format(
-                prompt=PRICE.prompt, completion=PRICE.completion, url=upstream.url, memory=place, run=where
-            )
-            (root / "agent.py").write_text(source, encoding="utf-8")
-            run = where if "run" in remote else str(root / where)
-            served = Served(root, upstream, place if remote else str(root / place), run)
+    with _served(remote) as served:
+        seconds = served.undisturbed()
+        served.check()
+    for trial in trials:
+        with _served(remote) as served:
             try:
-                if not finished:
-                    seconds = served.undisturbed()
-                else:
-                    kills += served.disturbed(chance, seconds, wanted - kills)
+                trial.kills = served.disturbed(trial.chance, seconds, trials.left)
                 served.check()
             except (Failed, Wrong) as error:
-                wrong.append(str(error))
-            unaccounted += served.unaccounted
-            finished += 1
-        plan_.said(f"{name}: {kills} of {wanted} kills, {len(wrong)} not as undisturbed")
-    return (name, round(seconds, 2), kills, finished - 1, len(wrong), unaccounted, wrong[0][:200] if wrong else "")
+                trial.kills, trial.wrong = served.kills, str(error)
+            trial.unaccounted = served.unaccounted
+    return trials.row(seconds)
+
+
+@contextmanager
+def _served(remote: str) -> Iterator[Served]:
+    """A provider, an agent of its models, and a server to be."""
+    with (
+        scratch() as root,
+        providing(root) as upstream,
+        plan.schema() if remote else nullcontext("m.sqlite") as place,
+    ):
+        where = f"{place}&run=run" if "run" in remote else "run"
+        source = _AGENT.format(
+            prompt=PRICE.prompt, completion=PRICE.completion, url=upstream.url, memory=place, run=where
+        )
+        (root / "agent.py").write_text(source, encoding="utf-8")
+        run = where if "run" in remote else str(root / where)
+        yield Served(root, upstream, place if remote else str(root / place), run)
 
 
 class Served:

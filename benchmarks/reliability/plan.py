@@ -31,6 +31,8 @@ class Plan:
     only: tuple[str, ...] = ()
     """The rows that are wanted, by name; all where empty."""
     said: Callable[[str], object] = field(default=lambda text: None)
+    log: Path | None = None
+    """A file of what was tried before, which is gone on with; None where nothing is kept."""
     began: float = field(default_factory=time.monotonic)
 
     def size(self, usual: int) -> int:

@@ -25,7 +25,7 @@ from atlas.traces import Run
 
 TEACHER_TASKS = 6
 _HASH = ("--embedder", "hash")
-BENCH = (*"bench alfworld --split homes --n 3 --demos 3 --concurrency 2".split(), *_HASH, "-o", "run")
+BENCH = (*"bench alfworld --split homes --n 2 --demos 2 --concurrency 2".split(), *_HASH, "-o", "run")
 """A run of generated homes with every way to act and to learn. Nothing in it is drawn but by seeds, so that two runs
 of it are equal."""
 ARMS = "icd,cascade,online,atlas"
@@ -284,7 +284,7 @@ WORKS: tuple[Work, ...] = (
     ),
     Work(
         name="promote",
-        words=lambda folder: ["promote", "clerk", "scripted:alfworld", "--n", "4", "-o", "run"],
+        words=lambda folder: ["promote", "clerk", "scripted:alfworld", "--n", "2", "-o", "run"],
         prepare=_clerk,
         outcome=_promoted,
         codes=(0, 1),  # 1: not promoted
