@@ -168,7 +168,8 @@ class Book(Account):
 
     def restore(self, state: Mapping[str, Any], stored: Sequence[Step] | None = None) -> None:
         """Be that open episode, which another process was at. What it used counts against its own budget, and was
-        counted for the run's. ``stored`` are its recorded steps, where they may be more than the state knows of."""
+        counted for the run's. ``stored`` are its recorded steps, where they may be more than the state knows of. A
+        state that says ``until`` when it was worked on is of one that nobody goes on with."""
         self.id, self.plan, self.lane = state["id"], state["plan"], state["lane"]
         self.reviews = [Review.model_validate(review) for review in state["reviews"]]
         for paid in state["spend"]:
@@ -177,7 +178,7 @@ class Book(Account):
         for step in (stored or ())[self._count :]:
             self._counted(step)
         self._started = state["started"]
-        self._began = time.perf_counter() - max(0.0, time.time() - self._started)
+        self._began = time.perf_counter() - max(0.0, state.get("until", time.time()) - self._started)
 
     def _counted(self, step: Step) -> None:
         self._count += 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atlas.serve.kept_open import KeptOpen
 from atlas.serve.kept_talks import KeptTalks, Left
 from atlas.traces.open_state import State
+from atlas.wrap.kept_open import KeptOpen
 
 
 class Kept:

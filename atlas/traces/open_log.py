@@ -106,6 +106,15 @@ def open_lines(path: Path) -> dict[str, list[bytes]]:
     return found
 
 
+def owner_of(lines: Iterable[bytes]) -> str:
+    """Whose an open episode is; empty where its lines do not say."""
+    for line in lines:
+        if line.startswith(b'{"type":"open"'):
+            with suppress(ValueError, KeyError, TypeError):
+                return str(read_json(line)["owner"])
+    return ""
+
+
 def used(path: Path) -> Mapping[str, Iterable[Any]]:
     """What open episodes have used by now, as their newest lines say it."""
     found = {}

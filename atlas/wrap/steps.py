@@ -84,10 +84,10 @@ class Steps:
                 self._record(self._pending.popleft())
 
     @property
-    def waiting(self) -> tuple[Pending, ...]:
-        """What is not written yet, in order: that of the first has the book's count for its place."""
+    def unrecorded(self) -> tuple[int, tuple[Pending, ...]]:
+        """How many are written, and what is not yet, in order."""
         with self._lock:
-            return tuple(self._pending)
+            return self._book.count, tuple(self._pending)
 
     def state(self) -> list[dict[str, Any]]:
         """What is not written yet, as plain values."""
@@ -132,6 +132,15 @@ class Steps:
                     text = pending.outcome.text if pending.outcome else ""
                     pending.settle(Observation(text=text, score=score, done=True))
                 elif pending.outcome is None:
+                    pending.settle(Observation(text=""))
+                self._record(pending)
+
+    def leave(self) -> None:
+        """Nobody goes on: write what is left, with the outcomes that are known."""
+        with self._lock:
+            while self._pending:
+                pending = self._pending.popleft()
+                if pending.outcome is None:
                     pending.settle(Observation(text=""))
                 self._record(pending)
 

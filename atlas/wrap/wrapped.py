@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from atlas.actions import Actions
 from atlas.asking import Desk
@@ -33,13 +33,26 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 
+class Keeper(Protocol):
+    """Keeps what an open episode has beyond its trace, for when its process is killed."""
+
+    def keep(self, episode: WrappedEpisode) -> None:
+        """A call of it is over, and who asked does not have the answer yet."""
+        ...
+
+    def over(self, id: str) -> None:
+        """All of it is in the trace."""
+        ...
+
+
 class WrappedEpisode:
     """What ``with agent.episode(...) as episode`` gives: clients for the loop inside, and a score at its end.
 
     Each call of a client for an answer is one step, whichever API it is of. Its outcome is what the next call shows
-    after it, so a step is recorded when the next one begins, the last one when the block ends; a process that is killed
-    loses the step it was in. An episode that nobody scored is recorded without a score, which is not a score of 0, and
-    nothing is learned from it.
+    after it, so a step is recorded when the next one begins, the last one when the block ends. Until then it is kept
+    beside a run in a folder: the next agent of that run and arm records the episodes of a process that was killed as
+    far as they came, as ``cancelled``. An episode that nobody scored is recorded without a score, which is not a score
+    of 0, and nothing is learned from it.
 
     An exception that leaves the block ends the episode with ``error`` and goes on to the caller; whatever it was scored
     before, an episode that ended so has no score.
@@ -80,6 +93,8 @@ class WrappedEpisode:
         self._pid = 0
         self.calls = Calls()
         """Those of its clients."""
+        self.keeper: Keeper | None = None
+        """Keeps what the trace does not have yet."""
         self.ends_at_once = False
         """Whether nothing at its end waits for a memory or a thread, so that it may end within an event loop."""
 
@@ -150,6 +165,13 @@ class WrappedEpisode:
 
     async def act(self, request: Request, call: Call) -> Told:
         """Decide what the agent says next; the wire calls this."""
+        try:
+            return await self._act(request, call)
+        finally:
+            if self.keeper is not None and self._open and self._pid == os.getpid():
+                self.keeper.keep(self)
+
+    async def _act(self, request: Request, call: Call) -> Told:
         if not self._open:
             raise ConfigError("the client belongs to an episode: use it inside the episode's with block")
         if self._pid != os.getpid():
@@ -206,14 +228,15 @@ class WrappedEpisode:
         return {**self.standing(), **self.book.state(), "pending": self._steps.state()}
 
     def standing(self) -> dict[str, Any]:
-        """What of it changes with each call, but for its steps: those that are recorded, and those :attr:`waiting`."""
+        """What of it changes with each call, but for its steps, recorded and :attr:`unrecorded`."""
         raised = [[e.what, str(e)] if isinstance(e, BudgetExceeded) else _failed(e) for e in self._raised[-8:]]
         return {**self.book.standing(), "score": self._score, "raised": raised}
 
     @property
-    def waiting(self) -> tuple[Pending, ...]:
-        """What was decided and is not recorded yet, as its outcome is not known, or that of one before it is not."""
-        return self._steps.waiting
+    def unrecorded(self) -> tuple[int, tuple[Pending, ...]]:
+        """How many of its steps are recorded, and what was decided and is not recorded yet, as its outcome is not
+        known, or that of one before it is not."""
+        return self._steps.unrecorded
 
     def restore(self, state: Mapping[str, Any], stored: Sequence[Step] | None = None) -> None:
         """Be the episode of that state, which another process began. ``stored`` are the steps that the trace has,
@@ -227,6 +250,12 @@ class WrappedEpisode:
             for one in state["raised"]
         ]
         self._steps.restore(state["pending"][max(0, self.book.count - state["count"]) :])
+
+    def left(self) -> None:
+        """Restored, and nobody goes on with it: it is recorded as far as it came."""
+        self._open = False
+        self._steps.leave()
+        self.result = self.book.close(Stop.CANCELLED, None)
 
     # --- the block ----------------------------------------------------------------------------------------------------
 
@@ -249,6 +278,8 @@ class WrappedEpisode:
             self._steps.finish(self._score)
             self._ending(self.id, stop, self._score)
             self.result = self.book.close(stop, self._score, failure)
+            if self.keeper is not None:
+                self.keeper.over(self.id)
             self._ended(self.result, self.steps)
         finally:
             self._closed()

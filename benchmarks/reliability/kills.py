@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from atlas.benchmarks.perf.table import Aim, Cell, Table
-from atlas.benchmarks.reliability import children, kills_serve
+from atlas.benchmarks.reliability import children, kills_ray, kills_serve
 from atlas.benchmarks.reliability.children import Failed
 from atlas.benchmarks.reliability.plan import SERVER, Plan, scratch, server
 from atlas.benchmarks.reliability.trials import Trials
@@ -28,31 +29,21 @@ _LATE = 1.1
 """Kills are drawn from so many times what the command takes, as it takes longer now and then."""
 
 
+Row = Callable[[Plan], tuple[Cell, ...]]
+
+
 def measure(plan: Plan) -> Table:
     """``plan.n`` kills of each."""
     rows: list[tuple[Cell, ...]] = []
     notes = []
-    left = sum(plan.wanted(name) for name in (*(work.name for work in WORKS), *kills_serve.PLACES))
-    for work in WORKS:
-        if not plan.wanted(work.name):
-            continue
-        left -= 1
-        if needed := missing(work):
-            notes.append(f"{work.name}: not measured, it needs {needed}")
-        elif plan.late:
-            notes.append(f"{work.name}: not measured, the time was over")
-        else:
-            rows.append(_row(work, plan.part(left + 1)))
-    for name, place in kills_serve.PLACES.items():
-        if not plan.wanted(name):
-            continue
-        left -= 1
-        if place and server() is None:
-            notes.append(f"{name}: not measured, it needs {SERVER}")
+    wanted = {name: row for name, row in _rows().items() if plan.wanted(name)}
+    for place, (name, (needed, row)) in enumerate(wanted.items()):
+        if needed:
+            notes.append(f"{name}: not measured, it needs {needed}")
         elif plan.late:
             notes.append(f"{name}: not measured, the time was over")
         else:
-            rows.append(kills_serve.row(name, place, plan.part(left + 1)))
+            rows.append(row(plan.part(len(wanted) - place)))
     wrong = sum(int(row[4] or 0) for row in rows)
     return Table(
         name="kills",
@@ -70,6 +61,15 @@ def measure(plan: Plan) -> Table:
             ]
         ),
     )
+
+
+def _rows() -> dict[str, tuple[str, Row]]:
+    """By name: what it needs and does not have, and what measures it."""
+    found: dict[str, tuple[str, Row]] = {work.name: (missing(work), partial(_row, work)) for work in WORKS}
+    for name, remote in kills_serve.PLACES.items():
+        found[name] = (SERVER if remote and server() is None else "", partial(kills_serve.row, name, remote))
+    ray = "" if importlib.util.find_spec("ray") else "the package ray"
+    return {**found, **{name: (ray, partial(kills_ray.row, name)) for name in kills_ray.ROWS}}
 
 
 def missing(work: Work) -> str:

@@ -1,6 +1,7 @@
 """Replies of a provider with anything in the place of anything, through every door: each is told, or refused in words.
 
-The doors: a client in this process and one of the server, for each of the three APIs, whole and streamed; and a run.
+The doors: a client in this process and one of the server, for each of the three APIs, whole and streamed; a command
+that ``atlas run`` runs, a function that an agent wraps, and a benchmark.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 import http.client
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +33,7 @@ from atlas.errors import DataError
 from atlas.models.hosted import Hosted
 from atlas.models.retry import Retry
 from atlas.records import Price
+from atlas.serve import run_command
 from atlas.traces import Run
 from atlas.wrap import Agent
 
@@ -124,7 +127,7 @@ Door = Callable[[Upstream, int, Random, Path, Plan], Counter[str]]
 
 
 def measure(plan: Plan) -> Table:
-    """``plan.n`` replies, a seventh of them through each door."""
+    """``plan.n`` replies, as many through each door."""
     logging.getLogger("atlas").setLevel(logging.CRITICAL)
     wanted = plan.size(USUAL)
     rows: list[tuple[Cell, ...]] = []
@@ -242,6 +245,88 @@ def _served(api: str) -> Door:
     return door
 
 
+def _wrapped(upstream: Upstream, count: int, chance: Random, folder: Path, plan: Plan) -> Counter[str]:
+    """A function of one's own that an agent wraps, with an asynchronous client; several calls of it at once."""
+    import openai
+
+    found: Counter[str] = Counter()
+
+    async def talk(number: int, async_client: Any) -> None:
+        for turn in range(EACH):
+            asked: Any = {"model": "m", "messages": [{"role": "user", "content": f"and {turn} of {number}?"}]}
+            try:
+                if chance.random() < 0.3:
+                    async for _ in await async_client.chat.completions.create(**asked, stream=True):
+                        pass
+                else:
+                    await async_client.chat.completions.create(**asked, tools=[_TOOL])
+                found["told"] += 1
+            except openai.APIError as error:
+                found[_kind(str(error))] += 1
+            except Exception as error:  # whatever it is, it is what is counted here
+                found[f"{type(error).__name__}: {error}"[:200]] += 1
+
+    async def all_of_them(talks: Callable[..., Any]) -> None:
+        for first in range(0, -(-count // EACH), 4):
+            if not plan.late:
+                await asyncio.gather(*(talks(first + place) for place in range(4)))
+
+    with _agent(upstream, folder) as agent:
+
+        @agent.wrap(goal="look about", score=lambda nothing: 1.0)
+        async def talks(number: int, client: Any) -> None:
+            await talk(number, client)
+
+        asyncio.run(all_of_them(talks))
+    return found
+
+
+_COMMAND = """
+import http.client, json, os, sys, urllib.parse
+
+url = urllib.parse.urlsplit(os.environ["OPENAI_BASE_URL"])
+head = {"authorization": "Bearer " + os.environ["OPENAI_API_KEY"], "content-type": "application/json"}
+for number in range(int(sys.argv[1])):
+    body = {"model": "m", "stream": number % 3 == 0, "messages": [{"role": "user", "content": f"and {number}?"}]}
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
+    try:
+        connection.request("POST", url.path + "/chat/completions", json.dumps(body), head)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        failed = answer.status != 200 or (body["stream"] and '"error"' in text.partition("[DONE]")[0])
+        if not failed and not body["stream"]:
+            json.loads(text)
+        said = text[:2000] if failed else ""
+    except Exception as error:
+        said = f"failed with {type(error).__name__}: {error}"
+    connection.close()
+    print(json.dumps(said), file=open("said.jsonl", "a"))
+"""
+"""A command that knows nothing of atlas: what it writes of each reply is empty, or why there was none."""
+
+
+def _commanded(upstream: Upstream, count: int, chance: Random, folder: Path, plan: Plan) -> Counter[str]:
+    """``atlas run`` of a command, until it was given enough replies."""
+    found: Counter[str] = Counter()
+    said = folder / "said.jsonl"
+    (folder / "command.py").write_text(_COMMAND, encoding="utf-8")
+    for _ in range(-(-count // (5 * EACH))):
+        if plan.late:
+            break
+
+        def work() -> None:
+            outcome = run_command([sys.executable, "command.py", str(5 * EACH)], _agent(upstream, folder), goal="look")
+            assert outcome.code == 0 and outcome.episode is not None
+
+        try:
+            children.run(work, folder, folder / "run.said")
+        except children.Failed as error:
+            found[str(error)[:200]] += 1
+    for line in said.read_text(encoding="utf-8").splitlines():
+        found[_kind(told) if (told := json.loads(line)) else "told"] += 1
+    return found
+
+
 def _run(upstream: Upstream, count: int, chance: Random, folder: Path, plan: Plan) -> Counter[str]:
     """A run whose student is the provider; what its episodes ended with."""
     found: Counter[str] = Counter()
@@ -269,7 +354,9 @@ def _run(upstream: Upstream, count: int, chance: Random, folder: Path, plan: Pla
 _DOORS: dict[str, Door] = {
     **{f"in process, {api}": _within(api) for api in _PATHS},
     **{f"server, {api}": _served(api) for api in _PATHS},
-    "run": _run,
+    "atlas run": _commanded,
+    "Agent.wrap": _wrapped,
+    "a benchmark": _run,
 }
 
 

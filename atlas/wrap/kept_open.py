@@ -1,5 +1,5 @@
-"""What a server's open episodes have beyond their traces is kept in the run's folder before a client has its answer:
-what was decided and has no outcome yet, what was used, and what was answered.
+"""What open episodes have beyond their traces is kept in the run's folder before who asked has the answer: what was
+decided and has no outcome yet, what was used, and, by a server, what was answered.
 
 A decision is written once, its prompt and its conversation as what they add to those before in the episode, as in a
 trace. Of these lines :func:`atlas.traces.open_state.state_of` makes what
@@ -9,10 +9,11 @@ trace. Of these lines :func:`atlas.traces.open_state.state_of` makes what
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlas.records import Message, Prompt
 from atlas.traces.encode import line_of
@@ -21,10 +22,12 @@ from atlas.traces.open_log import OPEN, OpenLog, open_lines
 from atlas.traces.open_state import State, state_of
 from atlas.wire.calls import Call
 from atlas.wire.request import Told
-from atlas.wrap import WrappedEpisode
 from atlas.wrap.steps import Pending
 
-log = logging.getLogger("atlas.serve")
+if TYPE_CHECKING:
+    from atlas.wrap.wrapped import WrappedEpisode
+
+log = logging.getLogger("atlas.wrap")
 
 
 @dataclass
@@ -39,12 +42,14 @@ class _Written:
 
 
 class KeptOpen:
-    """Those of one tenant. Where nothing can be written, clients are answered all the same, and that is said once."""
+    """Those of one tenant of a server, or of one agent. Where nothing can be written, calls are answered all the same,
+    and that is said once. Safe from many threads."""
 
     def __init__(self, folder: Path, owner: str, *, takes: bool) -> None:
-        """``owner`` is the tenant's name. ``takes``: whether what a server before this one left is this one's."""
+        """``owner`` is the tenant's name. ``takes``: whether what an owner of that name left before is this one's."""
         self._path = folder / OPEN
         self._owner = owner
+        self._lock = threading.Lock()
         self._written: dict[str, _Written] = {}
         self._log: OpenLog | None = None
         self._broken = False
@@ -56,49 +61,53 @@ class KeptOpen:
                 found = ((id, state_of(lines, owner)) for id, lines in open_lines(self._path).items())
                 self.left = {id: state for id, state in found if state is not None}
 
-    def keep(self, episode: WrappedEpisode, call: Call, told: Told | None) -> None:
-        """A call of it is over; ``told`` is what is answered, None where it came to nothing."""
-        written = self._written.setdefault(episode.id, _Written())
-        count, waiting = episode.book.count, episode.waiting
-        new = [
-            _packed(count + place, pending, written)
-            for place, pending in enumerate(waiting)
-            if count + place >= written.count
-        ]
-        held = [
-            (count + place, pending.outcome, pending.seconds, pending.chosen)
-            for place, pending in enumerate(waiting)
-            if pending.outcome is not None
-        ]
-        written.count = count + len(waiting)
-        line: dict[str, Any] = {
-            "type": "open",
-            "episode": episode.id,
-            "owner": self._owner,
-            "state": episode.standing(),
-            "waiting": len(waiting),
-            "new": new,
-            "held": held,
-        }
-        if told is not None:
-            line["answer"] = {
-                "key": call.key,
-                "number": call.number,
-                "id": told.id,
-                "created": told.created,
-                "notes": told.notes,
-                "index": written.count - 1,
+    def keep(self, episode: WrappedEpisode, call: Call | None = None, told: Told | None = None) -> None:
+        """A call of it is over; ``told`` is what is answered to ``call``, None where that came to nothing or nobody can
+        ask for it again."""
+        with self._lock:
+            written = self._written.setdefault(episode.id, _Written())
+            count, waiting = episode.unrecorded
+            new = [
+                _packed(count + place, pending, written)
+                for place, pending in enumerate(waiting)
+                if count + place >= written.count
+            ]
+            held = [
+                (count + place, pending.outcome, pending.seconds, pending.chosen)
+                for place, pending in enumerate(waiting)
+                if pending.outcome is not None
+            ]
+            written.count = count + len(waiting)
+            line: dict[str, Any] = {
+                "type": "open",
+                "episode": episode.id,
+                "owner": self._owner,
+                "state": {**episode.standing(), "count": count, "at": time.time()},
+                "waiting": len(waiting),
+                "new": new,
+                "held": held,
             }
-        self._append(line)
+            if call is not None and told is not None:
+                line["answer"] = {
+                    "key": call.key,
+                    "number": call.number,
+                    "id": told.id,
+                    "created": told.created,
+                    "notes": told.notes,
+                    "index": written.count - 1,
+                }
+            self._append(line)
 
     def had(self, id: str, key: str) -> None:
         """The client has the whole answer to a call of that key."""
-        self._append({"type": "had", "episode": id, "key": key})
+        with self._lock:
+            self._append({"type": "had", "episode": id, "key": key})
 
     def over(self, id: str) -> None:
         """All of it is in the trace."""
-        self._written.pop(id, None)
-        self._append({"type": "over", "episode": id})
+        with self._lock:
+            self._written.pop(id, None)
+            self._append({"type": "over", "episode": id})
 
     def sync(self) -> None:
         """Force it to the disk. It may take a while."""
@@ -135,7 +144,7 @@ class KeptOpen:
         if found is not None:
             found.close()
         log.warning(
-            "%s cannot be written (%s): a server that is killed loses the newest answer of each open conversation",
+            "%s cannot be written (%s): who is killed loses the newest answer of each open episode",
             self._path,
             error.strerror,
         )

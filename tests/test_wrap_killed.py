@@ -1,0 +1,186 @@
+"""A process that is killed in an episode of its own: what it had been answered is in its run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openai", reason="needs the extra litellm")
+
+import atlas
+from atlas.benchmarks.reliability import children
+from atlas.records import Ask, Price, Reply, Stop, total
+from atlas.testing import ScriptedModel
+from atlas.traces import Run
+from atlas.traces.open_log import OPEN, open_lines
+
+PRICE = Price(prompt=1.0, completion=2.0)
+
+
+def agent(folder: Path, arm: str = "agent") -> atlas.Agent:
+    """Its model says how often it was asked in this process."""
+    count = iter(range(1, 99))
+    model = ScriptedModel(lambda ask: Reply(text=f"answer {next(count)}"), name="clerk", price=PRICE)
+    return atlas.Agent(model, run=folder / "run", arm=arm, expect=None)
+
+
+def said(episode: atlas.wrap.WrappedEpisode, *texts: str) -> str:
+    roles = ("user", "assistant")
+    turns = [{"role": roles[place % 2], "content": text} for place, text in enumerate(texts)]
+    return str(episode.client.chat.completions.create(model="m", messages=turns).choices[0].message.content)  # type: ignore[arg-type]
+
+
+@contextmanager
+def killed(work: Callable[[], object], folder: Path) -> Iterator[None]:
+    """A process that does ``work`` and is then killed, at the block's end."""
+    done = folder / "done"
+
+    def all_of_it() -> None:
+        work()
+        done.touch()
+        time.sleep(120)
+
+    child = children.begin(all_of_it, folder, folder / "said")
+    try:
+        until = time.monotonic() + 60
+        while not done.exists():
+            assert time.monotonic() < until and children.ended(child, 0) is None, (folder / "said").read_text()
+            time.sleep(0.01)
+        yield
+    finally:
+        done.unlink(missing_ok=True)
+        assert children.kill(child) == -signal.SIGKILL
+
+
+def two_calls(folder: Path, arm: str = "agent") -> None:
+    episode = agent(folder, arm).episode("help")
+    episode.__enter__()
+    one = said(episode, "hello")
+    said(episode, "hello", one, "and then?")
+
+
+def test_what_was_answered_when_it_was_killed_is_recorded_once(tmp_path: Path) -> None:
+    with killed(lambda: two_calls(tmp_path), tmp_path):
+        # It is alive: nobody takes its episode.
+        agent(tmp_path).close()
+        assert not Run(tmp_path / "run").results() and len(open_lines(tmp_path / "run" / OPEN)) == 1
+    run = Run(tmp_path / "run")
+    used = total(run.used())
+    assert used.calls == 2 and used.dollars is not None, "before anybody looks after it"
+    agent(tmp_path, "another").close()
+    assert not run.results(), "another arm's is not its own"
+    for _ in range(2):
+        agent(tmp_path).close()
+        (result,) = run.results()
+        assert (result.stop, result.score, result.steps) == (Stop.CANCELLED, None, 2)
+        (stored,) = run.episodes()
+        assert [step.decision.text for step in stored.steps] == ["answer 1", "answer 2"]
+        assert [step.outcome.text for step in stored.steps] == ["and then?", ""]
+        assert total(run.used()) == used and result.config == stored.config
+    assert open_lines(tmp_path / "run" / OPEN) == {}
+
+
+def test_what_was_paid_and_came_to_nothing_counts(tmp_path: Path) -> None:
+    def failing() -> None:
+        def say(ask: Ask) -> Reply:
+            return Reply(text="fine")
+
+        made = atlas.Agent(
+            ScriptedModel(say, name="clerk", price=PRICE),
+            run=tmp_path / "run",
+            expect=None,
+            budget=atlas.Budget(tokens=1),
+        )
+        episode = made.episode("help")
+        episode.__enter__()
+        said(episode, "hello")
+        with pytest.raises(Exception, match="budget"):
+            said(episode, "hello", "fine", "and then?")
+
+    with killed(failing, tmp_path):
+        pass
+    agent(tmp_path).close()
+    (stored,) = Run(tmp_path / "run").episodes()
+    assert [step.outcome.text for step in stored.steps] == ["and then?"] and stored.result is not None
+
+
+def test_one_that_was_killed_while_it_ended_is_whole(tmp_path: Path) -> None:
+    """Its end is in the trace, and open.jsonl does not know yet."""
+    with agent(tmp_path) as made:
+        with made.episode("help") as episode:
+            said(episode, "hello")
+            kept = (tmp_path / "run" / OPEN).read_bytes()
+            episode.succeed()
+        (before,) = Run(tmp_path / "run").results()
+    (tmp_path / "run" / OPEN).write_bytes(kept)
+    agent(tmp_path).close()
+    assert Run(tmp_path / "run").results() == [before] and open_lines(tmp_path / "run" / OPEN) == {}
+
+
+def test_steps_that_the_trace_has_already_are_not_doubled(tmp_path: Path) -> None:
+    """Killed between a step's line and the next word about it."""
+    with killed(lambda: two_calls(tmp_path), tmp_path):
+        pass
+    path = tmp_path / "run" / OPEN
+    first, *_ = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first)
+    agent(tmp_path).close()
+    (stored,) = Run(tmp_path / "run").episodes()
+    assert [step.decision.text for step in stored.steps] == ["answer 1"] and stored.result is not None
+
+
+def test_a_server_goes_on_with_its_own_and_leaves_an_agents(tmp_path: Path) -> None:
+    pytest.importorskip("starlette", reason="needs the extra serve")
+    from tests.serve_fixtures import CHAT, ask, chat, serving
+
+    with serving(agent(tmp_path)) as (server, _):
+        assert ask(server.url, CHAT, chat("hello"))[0] == 200
+        (lines,) = open_lines(tmp_path / "run" / OPEN).values()
+        assert sum(line.startswith(b'{"type":"open"') for line in lines) == 1, "once, and by the server"
+        agent(tmp_path).close()
+        assert not Run(tmp_path / "run").results()
+
+
+def test_an_agent_without_a_folder_keeps_nothing(tmp_path: Path) -> None:
+    fine = ScriptedModel(lambda ask: Reply(text="fine"))
+    with atlas.Agent(fine, expect=None) as made, made.episode("help") as episode:
+        assert episode.keeper is None and said(episode, "hello") == "fine"
+
+
+CLIENT = """
+import json, os, pathlib, time, urllib.request
+body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}]}).encode()
+head = {"authorization": "Bearer " + os.environ["OPENAI_API_KEY"], "content-type": "application/json"}
+url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+urllib.request.build_opener(urllib.request.ProxyHandler({})).open(urllib.request.Request(url, body, head)).read()
+pathlib.Path("asked").touch()
+parent = os.getppid()
+while os.getppid() == parent:
+    time.sleep(0.05)
+"""
+
+
+def test_a_command_whose_atlas_run_was_killed(tmp_path: Path) -> None:
+    pytest.importorskip("starlette", reason="needs the extra serve")
+    from atlas.serve import run_command
+
+    child = children.begin(
+        lambda: run_command([sys.executable, "-c", CLIENT], agent(tmp_path), goal="help") and None,
+        tmp_path,
+        tmp_path / "said",
+    )
+    until = time.monotonic() + 60
+    while not (tmp_path / "asked").exists():
+        assert time.monotonic() < until and children.ended(child, 0) is None, (tmp_path / "said").read_text()
+        time.sleep(0.01)
+    assert children.kill(child) == -signal.SIGKILL
+    agent(tmp_path).close()
+    (stored,) = Run(tmp_path / "run").episodes()
+    assert [step.decision.text for step in stored.steps] == ["answer 1"]
+    assert stored.result is not None and stored.result.stop is Stop.CANCELLED
