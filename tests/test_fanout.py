@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -318,3 +319,17 @@ def test_the_option_stands_alone_or_takes_an_address(
 
 def _refused(address: str) -> Any:
     raise ConfigError("not in this test")
+
+
+def test_a_machine_that_is_too_busy_for_ray_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*given: object, **how: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because.\nMore of it.")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
+    monkeypatch.setattr(cluster, "find_spec", lambda name: ray)
+    monkeypatch.setattr(cluster, "import_module", lambda name: ray)
+    with (
+        pytest.raises(ConfigError, match=r"could not be started on this machine \(The current node timed out"),
+        cluster.connected(cluster.LOCAL),
+    ):
+        pass

@@ -138,7 +138,8 @@ def _begin(ray: Any, address: str, folder: Path | None) -> None:
         os.environ["TMPDIR"] = str(folder)
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **more)
-    except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
+    except Exception as error:
+        # On a machine that is too busy for it Ray raises an Exception of no kind.
         raise ConfigError(_why(address, str(error))) from error
 
 

@@ -92,6 +92,7 @@ class Written:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._path = str(folder / TRACE)
         self._limit = limit()
         self._file = self._opened()
         self._end = -1
@@ -158,11 +159,11 @@ class Written:
         sync_folder(self._folder)
 
     def _opened(self) -> int:
-        return os.open(self._folder / TRACE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
     def _is_newest(self) -> bool:
         try:
-            return os.path.samestat(os.stat(self._folder / TRACE), os.fstat(self._file))
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file))
         except FileNotFoundError:
             return False
 

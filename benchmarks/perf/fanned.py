@@ -7,6 +7,8 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -56,6 +58,8 @@ class Seen(NamedTuple):
 
     wall: float
     """Seconds, from the first deal to the last result; the workers were there before."""
+    cpu: float
+    """Seconds of CPU meanwhile, of this process and those below it, Ray's own among them."""
     memory: float
     """GB, the most that all processes together had (proportional set size), Ray's own among them."""
 
@@ -77,22 +81,26 @@ async def _fanned(name: str, episodes: int, steps: int, folder: Path) -> Seen:
                 done = await play(jobs, recorder=writer, concurrency=episodes, away=partial(troupe.play, scene))
                 wall = time.perf_counter() - began
             assert len(done) == episodes and all(e.steps == steps for e in done)
-    return Seen(wall, watched.most / 2**30)
+    return Seen(wall, watched.cpu, watched.most / 2**30)
 
 
 class Watched:
-    """The most memory that this process and those below it had in the block, in bytes; looked at twice a second."""
+    """The most memory that this process and those below it had in the block, in bytes, looked at twice a second; and
+    the seconds of CPU that they took."""
 
     def __init__(self) -> None:
         self.most = 0
+        self.cpu = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Watched:
+        self.cpu = -_cpu(_below(os.getpid()))
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.cpu += _cpu(_below(os.getpid()))
         self._over.set()
         self._thread.join()
 
@@ -116,6 +124,16 @@ def _below(pid: int) -> list[int]:
     return found
 
 
+def _cpu(pids: Sequence[int]) -> float:
+    """Seconds of CPU that these have taken so far."""
+    ticks = 0
+    for pid in pids:
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _bytes(pid: int) -> int:
     """A process's share of memory; what several have is divided among them."""
     try:
@@ -136,10 +154,20 @@ def measure(episodes: int = 10_000, steps: int = 25) -> Table:
             else:
                 with Watched() as watched:
                     wall = burst(policies(latency=LATENCY)[name], episodes, steps).wall
-                seen = Seen(wall, watched.most / 2**30)
+                seen = Seen(wall, watched.cpu, watched.most / 2**30)
             over = 100 * (seen.wall / ideal - 1)
             load = os.getloadavg()[0]
-            figures = round(seen.wall, 2), round(over, 1), round(seen.memory, 2), round(load, 1)
+            alone = 100 * (max(ideal, seen.cpu / (os.cpu_count() or 1)) / ideal - 1)
+            each = 1e6 * seen.cpu / (episodes * steps)
+            figures = (
+                round(seen.wall, 2),
+                round(over, 1),
+                round(seen.cpu, 1),
+                round(each),
+                round(alone, 1),
+                round(seen.memory, 2),
+                round(load, 1),
+            )
             rows.append((f"{name}, {way}", episodes, ideal, *figures))
             if way == "Ray":
                 aims.append(Aim(what=f"{name}, Ray: wall over ideal, %", limit=OVER, measured=round(over, 1)))
@@ -147,8 +175,22 @@ def measure(episodes: int = 10_000, steps: int = 25) -> Table:
     return Table(
         name="fanned",
         title=f"{episodes:,} episodes in flight, a model of {LATENCY * 1e3:.0f} ms, traced, on {os.cpu_count()} cores",
-        columns=("how", "episodes", "ideal s", "wall s", "over ideal %", "GB", "load"),
+        columns=(
+            "how",
+            "episodes",
+            "ideal s",
+            "wall s",
+            "over ideal %",
+            "CPU s",
+            "µs a step",
+            "at least over %",
+            "GB",
+            "load",
+        ),
         rows=tuple(rows),
         aims=tuple(aims),
-        note="Ideal is the sum of one episode's latencies: what unlimited cores would take.",
+        note=(
+            "Ideal is the sum of one episode's latencies: what unlimited cores would take. 'At least' is what the CPU "
+            "that was taken would come to on these cores if nobody else used them."
+        ),
     )

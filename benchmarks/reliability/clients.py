@@ -73,7 +73,9 @@ def measure(plan: Plan) -> Table:
                     apart,
                 )
             )
-            plan.said(f"{name}: {len(found.seconds)} answered, {found.failed} failed; {dict(found.hostile)}")
+            plan.said(
+                f"{name}: {len(found.seconds)} answered, {found.failed} failed {dict(found.why)}; {dict(found.hostile)}"
+            )
     return Table(
         name="clients",
         title=f"{clients:,} clients of atlas serve",
@@ -112,6 +114,8 @@ class _Seen:
         self.seconds: list[float] = []
         self.failed = self.waited = 0
         self.hostile: Counter[str] = Counter()
+        self.why: Counter[str] = Counter()
+        """Why requests failed."""
 
 
 async def _all(port: int, clients: int, hostile: int, chance: Random) -> _Seen:
@@ -146,12 +150,14 @@ async def _honest(port: int, number: int, chance: Random, seen: _Seen) -> None:
                         break
                     seen.waited += 1
                     await asyncio.sleep(1.0)
-        except (OSError, TimeoutError, EOFError):
+        except (OSError, TimeoutError, EOFError) as error:
             seen.failed += 1
+            seen.why[type(error).__name__] += 1
             ends = None
             continue
         if status != 200 or b"Action: look" not in told:
             seen.failed += 1
+            seen.why[f"status {status}"] += 1
             continue
         seen.seconds.append(time.perf_counter() - began)
         messages += [json.loads(told)["choices"][0]["message"], {"role": "user", "content": f"and then? ({turn})"}]
