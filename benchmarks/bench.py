@@ -183,7 +183,7 @@ class Bench:
             jobs = [self._job(COLLECT, teacher, ref) for ref in refs]
             # One at a time: a learning curve takes the first N, so their order has to be the same in every run.
             await self._play(f"the teacher demonstrates {len(jobs)} tasks", jobs, writer, 1, Learner(demos))
-        if self._meter.spent:
+        if self._meter.spent or any(end is not None and time.monotonic() >= end for end in (self.until, self.cut)):
             return
         if not len(demos):
             raise ConfigError("there are no demonstrations to recall: give --demos N to collect some, or --memory FILE")
