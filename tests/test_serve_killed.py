@@ -26,7 +26,6 @@ from atlas.traces.open_log import OPEN, OpenLog, open_lines
 from atlas.traces.open_state import state_of
 from atlas.traces.place import place_of
 from atlas.traces.prune import Choice, prune
-from atlas.wrap.kept_open import state_of
 from tests.postgres_server import drop, fresh
 from tests.serve_fixtures import CHAT, ask, chat, serving
 from tests.waiting import until
