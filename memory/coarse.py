@@ -34,13 +34,16 @@ from atlas.memory.vectors import Buffer, Floats, Ints
 
 CANDIDATES = 1024
 """Steps, and trajectories, that the first pass names."""
+COARSE_CANDIDATES = 4096
+"""The same where most codes are coarse: naming more is cheaper than reading finer codes."""
 RESCORED = 512
 """Of those steps, how many are scored exactly, besides the steps of the trajectories that lead by themselves."""
-LEADERS = 256
-"""How many such trajectories at most."""
+LEADERS, COARSE_LEADERS = 256, 64
+"""How many such trajectories at most; fewer where most codes are coarse and more steps are named."""
 _MARGINS = (0.02, 0.05)
 """By how much a trajectory may fall short by estimates and still be looked at: about the standard deviation of their
-errors where texts have nothing in common, for codes of two and of four numbers to a half byte."""
+errors where texts have nothing in common, for codes of two and of four numbers to a half byte; of six
+they are greater, and :data:`COARSE_LEADERS` bounds how many are looked at."""
 _SPARSE = 8
 """Where less than one trajectory in so many may be returned, those are all scored exactly."""
 
@@ -139,7 +142,8 @@ class CoarseSnapshot(Snapshot):
         if k <= 0 or not len(places):
             return []
         if len(places) * _SPARSE > len(open_):
-            n = int(max(CANDIDATES, 16 * k) * len(open_) / len(places))
+            most = COARSE_CANDIDATES if self._coarse else CANDIDATES
+            n = int(max(most, 16 * k) * len(open_) / len(places))
             steps = self._likely(query, k, n, open_)
         else:
             steps = self._steps_of(places)
@@ -162,7 +166,7 @@ class CoarseSnapshot(Snapshot):
 
     @property
     def _coarse(self) -> bool:
-        """Whether the codes of most steps are of four numbers to a half byte."""
+        """Whether the codes of most steps are of six numbers to a half byte."""
         return self._steps > codes.FINE_BELOW
 
     def _open(self, blocked: Ints, first: int) -> NDArray[np.bool_]:
@@ -191,7 +195,7 @@ class CoarseSnapshot(Snapshot):
         room = near.rest if near.rest > -np.inf else 0.0
         leads = ways.places if len(ways.places) else np.flatnonzero(open_)
         leads = leads[own[leads] + room >= bar - _MARGINS[self._coarse]]
-        count = max(LEADERS, 8 * k)
+        count = max(COARSE_LEADERS, 3 * k) if self._coarse else max(LEADERS, 8 * k)
         if len(leads) > count:
             leads = leads[np.argpartition(own[leads], -count)[-count:]]
         leads = leads[open_[leads]]

@@ -21,7 +21,7 @@ TRAINED_AT = (1_024, 4_096, 16_384, 65_536, 262_144)
 """Numbers of places at which the codes of a group are learned anew, from those that it then has."""
 _SAMPLE = 8_192
 FINE_BELOW = 300_000
-"""Places up to which a code has a half byte per two numbers; per four above, where time is short."""
+"""Places up to which a code has a half byte per two numbers; per six above, where reading them is most of a search."""
 _BATCH = 8_192
 
 
@@ -69,7 +69,7 @@ class _Group:
 
     def __init__(self, keys: tuple[str, ...], dim: int) -> None:
         self.keys, self._dim = keys, dim
-        self._width = -(-dim * len(keys) // 8) * 8
+        self._width = -(-dim * len(keys) // 24) * 24
         self.places = Buffer(np.int32)
         self._trained = 0
         with alone() as faiss:
@@ -137,7 +137,7 @@ class _Group:
         return codes
 
     def _empty(self) -> Any:
-        numbers = 2 if self.places.size <= FINE_BELOW else 4
+        numbers = 2 if self.places.size <= FINE_BELOW else 6
         with alone() as faiss:
             return faiss.IndexPQFastScan(self._width, self._width // numbers, 4, faiss.METRIC_INNER_PRODUCT)
 

@@ -29,7 +29,7 @@ SAVED_ABOVE = 32_768
 """Step windows from which an index is kept in a file."""
 _GROWN = 1.1
 """By how much it has to be greater than the one in the file before it is written again."""
-_FORMAT = 1
+_FORMAT = 2
 _HELD = ("ids", "tasks", "shown")
 log = logging.getLogger("atlas.memory")
 
