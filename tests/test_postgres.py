@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import atlas
 from atlas.cli import main
 from atlas.errors import ConfigError, FrozenMemory, MissingExtra, StoreError
-from atlas.memory import Memory, postgres, postgres_connection
+from atlas.memory import Memory, postgres
 from atlas.memory.backend import Note, told
 from atlas.memory.database import Database, Write
 from atlas.memory.postgres_driver import keepable, kept
@@ -392,7 +392,9 @@ def test_a_database_that_is_read_only(url: str, memory: Memory) -> None:
 
 
 def test_a_writer_who_keeps_its_turn(url: str, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_connection, "_TURN", postgres_connection._TURN.replace("60s", "300ms"))
+    kind = type(memory.database.backend)
+    assert "lock_timeout = '60s'" in kind._turn
+    monkeypatch.setattr(kind, "_turn", kind._turn.replace("60s", "300ms"))
     with Memory(url, "hash") as other, other.database.transaction():
         other.add(demo(1))
         with pytest.raises(StoreError, match="has been written by another process for 60 s") as error:
