@@ -43,7 +43,8 @@ TOLD_BY = {
 """Module, or package, whose sentences name options without naming a command -> the commands that tell them, all of
 which have to have the option. What is told by others as well names no option."""
 ELSEWHERE = tuple(
-    f"atlas.benchmarks.{name}" for name in ("alfworld.verify", "peers", "perf", "recipes", "transfer", "tuning")
+    f"atlas.benchmarks.{name}"
+    for name in ("alfworld.verify", "peers", "perf", "recipes", "reliability", "transfer", "tuning")
 )
 """What is called by python -m, with options of its own."""
 TOLD = ("echo", "warning", "UsageError", "BadParameter")
