@@ -97,6 +97,7 @@ def test_a_promotion_goes_on_in_its_folder(tmp_path: Path, monkeypatch: pytest.M
     assert len(list(tmp_path.glob("**/run.json"))) == 1 and set(ends(tmp_path).values()) == {1}
 
 
+@pytest.mark.torch
 def test_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra train")
     play = ("bench", "alfworld", "--split", "homes", "--n", "8", "--arms", "teacher", "-o", "data", *HASH)
