@@ -230,6 +230,7 @@ def test_the_command_learns_and_writes(
     (tmp_path / "own.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     call = ["memory", "compressor", "m.sqlite", "--student", "python:own.py:student", "--states", "12", "--parts", "8"]
+    call += ["--embedder", "hash"]
     main([*call, "-o", "c.json", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads(Path("c.json").read_text()) and told["student"] == "python:own.py:student"
@@ -244,6 +245,7 @@ def test_a_killed_command_goes_on_with_the_answers_that_it_has(
     (tmp_path / "own.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     call = ["memory", "compressor", "m.sqlite", "--student", "python:own.py:student", "--states", "12", "--parts", "4"]
+    call += ["--embedder", "hash"]
     counted: list[Answer] = []
 
     async def dies(*asked: Any) -> Answer:

@@ -75,7 +75,7 @@ def test_what_cannot_be_learned_or_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(DataError, match="holds no foresight"):
         Foresight.load(tmp_path / "x.json")
-    with pytest.raises(ConfigError, match="make it anew with --embedder"):
+    with pytest.raises(ConfigError, match="make it anew with 'atlas trust foresee RUN --embedder"):
         Probe(history(), foresight=foresight().replace(embedder="another"))
 
 

@@ -230,7 +230,7 @@ async def test_runs_that_do_not_tell_say_what_they_lack(tmp_path: Path, capsys: 
         agreement_rows("alone", Run(alone).episodes())
     with pytest.raises(SystemExit):
         main(["trust", "agreement", str(unaudited)])
-    assert "play it with --audit 1" in capsys.readouterr().err
+    assert "play it with 'atlas bench ... --audit 1'" in capsys.readouterr().err
 
 
 async def test_what_rests_on_few_audits_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,6 @@ import click
 
 from atlas.cli.memory_common import memory_argument, memory_at, there_is
 from atlas.errors import ConfigError, DataError
-from atlas.jsontext import read_json
-from atlas.records import content_hash
 
 if TYPE_CHECKING:
     from atlas.compression.learned import Answer, Moment
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 @memory_argument
 @click.option("--student", required=True, help="The model that is to read less: see 'atlas models ls'.")
 @click.option("--price", help="Dollars per million tokens: PROMPT/COMPLETION[/CACHED].")
+@click.option("--embedder", default="minilm", show_default=True, help="minilm, hash, or sentence-transformers/NAME.")
 @click.option("--states", default=40, show_default=True, type=click.IntRange(min=8), help="One of each demonstration.")
 @click.option(
     "--parts", default=6, show_default=True, type=click.IntRange(min=2), help="Random parts that it is shown at each."
@@ -45,6 +44,7 @@ def compressor(
     path: str,
     student: str,
     price: str | None,
+    embedder: str,
     states: int,
     parts: int,
     draws: int,
@@ -72,7 +72,7 @@ def compressor(
         raise ConfigError(
             f"{student} reads no prompt, so that nothing is saved by showing it less: name a language model"
         )
-    with Memory(there_is(memory_at(path))) as memory:
+    with Memory(there_is(memory_at(path)), embedder) as memory:
         known = [
             (Task(id=d.task_id, goal=d.goal, instructions=instructions), d.steps) for d in memory.demonstrations.all()
         ]
@@ -112,6 +112,8 @@ class Asked:
 
     def key(self, found: Sequence[Moment]) -> str:
         """Which questions they are."""
+        from atlas.records import content_hash
+
         shown = [[m.view.task.model_dump(), m.view.index, m.action, m.window.demo_id] for m in found]
         return content_hash([self.student, self.draws, self.seed, shown])
 
@@ -144,6 +146,7 @@ def _kept_at(out: Path) -> Path:
 def _kept(place: Path, key: str) -> list[Answer]:
     """Answers to the same questions; a line that was cut, or is of others, is none."""
     from atlas.compression.learned import Answer
+    from atlas.jsontext import read_json
 
     found: list[Answer] = []
     for line in place.read_text(encoding="utf-8").splitlines() if place.is_file() else ():
