@@ -289,3 +289,19 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+_MODEL_FILES = (".json", ".safetensors", ".bin", ".onnx", ".txt", ".model")
+_PART = 1 << 20
+
+
+def fingerprint(folder: Path) -> str:
+    """Which model a folder holds: a hash of its files' names and sizes, and of the beginnings and ends of them."""
+    said = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.is_file()):
+        said.update(f"{path.relative_to(folder)} {path.stat().st_size}".encode())
+        with path.open("rb") as file:
+            said.update(file.read(_PART))
+            file.seek(max(0, path.stat().st_size - _PART))
+            said.update(file.read(_PART))
+    return said.hexdigest()[:8]

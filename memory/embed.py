@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 CACHED_TEXTS = 16_384
-_MODEL_FILES = (".json", ".safetensors", ".bin", ".onnx", ".txt", ".model")
-_PART = 1 << 20
 _SHORT = 32
 """Letters of a word up to which its features are remembered."""
 PREFIX = "sentence-transformers/"
@@ -209,20 +207,13 @@ class SentenceTransformer(_Cached):
 
 
 def _fingerprint(folder: Path) -> str:
-    """Of the files of a model: their names and sizes, and the beginnings and ends of them."""
-    said = hashlib.sha256()
+    """Which model a folder holds."""
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         raise ConfigError(
             f"the folder {folder} holds no model of sentence-transformers (no modules.json or config.json): name one "
             "that does"
         )
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.is_file()):
-        said.update(f"{path.relative_to(folder)} {path.stat().st_size}".encode())
-        with path.open("rb") as file:
-            said.update(file.read(_PART))
-            file.seek(max(0, path.stat().st_size - _PART))
-            said.update(file.read(_PART))
-    return said.hexdigest()[:8]
+    return assets.fingerprint(folder)
 
 
 class HashEmbedder(_Cached):

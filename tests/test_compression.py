@@ -312,6 +312,8 @@ def test_a_token_classifier_in_a_folder_says_what_stays(tmp_path: Path) -> None:
     transformers.BertForTokenClassification(config).save_pretrained(tmp_path)
     cutter = load_compressor(tmp_path)
     assert isinstance(cutter, TokenClassifier) and cutter.digest == TokenClassifier(tmp_path).digest
+    transformers.BertForTokenClassification(config).save_pretrained(tmp_path)
+    assert TokenClassifier(tmp_path).digest != cutter.digest, "of the same shape, and another"
     steps = (
         DemoStep(observation="you see a cup, a cup. you see.", action="take a cup"),
         DemoStep(observation="", action="wait"),

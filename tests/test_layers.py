@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "models": f"{BASE} asking assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
     "chances": f"{BASE} evaluators stats traces trust",
-    "compression": f"{BASE} actions asking goals tokens",
+    "compression": f"{BASE} actions asking assets goals tokens",
     "policies": f"{BASE} actions asking chances compression evaluators goals memory standing trust",
     "export": f"{BASE} actions book evaluators meaning memory models tokens traces",
     "graph": f"{BASE} asking budget distil evaluators learning loop memory regrade runner traces",

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from atlas import assets
 from atlas.compression.compressor import Worth
 from atlas.compression.pieces import pieces
 from atlas.errors import ConfigError, MissingExtra
-from atlas.records import Window, content_hash
+from atlas.records import Window
 
 _REMEMBERED = 1024
 """Windows whose figures are kept."""
@@ -31,14 +32,12 @@ class TokenClassifier:
         """Raises ConfigError for a folder without ``config.json``; the weights are loaded when they are first
         needed."""
         self._folder = Path(folder)
-        config = self._folder / "config.json"
-        if not config.is_file():
+        if not (self._folder / "config.json").is_file():
             raise ConfigError(
                 f"{folder} holds no token classifier: name a folder with config.json, a tokenizer and weights, such as "
                 "those of LLMLingua-2"
             )
-        weights = sorted((path.name, path.stat().st_size) for path in self._folder.iterdir() if path.is_file())
-        self._digest = content_hash([config.read_text(encoding="utf-8"), [list(one) for one in weights]])
+        self._digest = assets.fingerprint(self._folder)
         self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, ...], Worth] = OrderedDict()
