@@ -311,6 +311,8 @@ class PostgresBackend(PostgresConnection):
             self._create()
         self._check()
         self.read_only = closed or not self.rows(_MAY_WRITE, [f"{self.schema}.{t}" for t in ("memory", "items")])[0][0]
+        if not self.read_only:
+            self.upgrade()
 
     def _create(self) -> None:
         """Make the tables, unless another process is first; all or none."""

@@ -9,6 +9,7 @@ nothing was written.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,10 +27,15 @@ BACK_SECONDS = 30.0
 """How long a server that was there is waited for, as when it is restarted."""
 _TURN = (
     f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '{TURN_SECONDS}s'; "
-    "SELECT writes, pg_current_xact_id()::text FROM {s}.memory FOR UPDATE"
+    "SELECT writes, pg_current_xact_id()::text FROM {t} FOR UPDATE"
 )
-_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT writes, '' FROM {s}.memory"
-_COUNT = "UPDATE {s}.memory SET writes = writes + 1"
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT writes, '' FROM {t}"
+ENDS = 128
+"""How many of the newest transactions have left their mark in the one row."""
+_COUNT = f"UPDATE {{t}} SET writes = writes + 1, ended = (%d::bigint || ended)[1:{ENDS}]"
+MARKS = "ended bigint[] NOT NULL DEFAULT '{}'"
+"""Their column, in the table of one row."""
+_MADE, _UNDONE, _UNKNOWN = "made", "undone", "unknown"
 _SENT = -1
 _NO_ROW = "it has no row that counts what is written"
 
@@ -39,12 +45,13 @@ class _Broken(Exception):
 
 
 class PostgresConnection:
-    """Shared by the threads of a process, which take turns. ``{s}`` in a statement stands for the memory's schema."""
+    """Shared by the threads of a process, which take turns. ``{s}`` in a statement stands for the memory's schema, and
+    ``{t}`` for the table of one row in it."""
 
     what, look = "memory", "atlas memory log"
     """What is there, in errors, and the command that shows it."""
-    _turn, _counting = _TURN, _COUNT
-    """What begins a transaction that writes, and what counts it."""
+    table = "memory"
+    """Its row says whose turn it is to write."""
     file = None
     read_only = False
     """Whether nothing can be written: it is used as it is."""
@@ -64,8 +71,8 @@ class PostgresConnection:
         """For each nested transaction where its savepoint stands in the queue, ``_SENT`` where the server has it, None
         where there is none: only what writes has to be undone by itself."""
         self._mode = ""
-        self._seen, self._transaction = 0, ""
-        """The count of writes and the number of the transaction, as they were at its beginning."""
+        self._seen, self._transaction, self._mark = 0, "", 0
+        """Of the transaction: the count of writes at its beginning, its number, and what it leaves in the row."""
         self._wrote, self._dead, self._closed = False, False, False
         self._own = 0
         """Statements of this connection that wrote."""
@@ -128,7 +135,7 @@ class PostgresConnection:
         with self._lock:
             if self._depth:
                 return self._seen, self._own
-            if found := self.rows("SELECT writes FROM {s}.memory"):
+            if found := self.rows("SELECT writes FROM {t}"):
                 return int(found[0][0]), self._own
             raise StoreError(self.damaged(_NO_ROW))
 
@@ -138,7 +145,7 @@ class PostgresConnection:
             return self._asked(lambda: self._sent(statements))
 
     def _said(self, statement: str) -> str:
-        return statement.replace("{s}", self.schema)
+        return statement.replace("{t}", f"{{s}}.{self.table}").replace("{s}", self.schema)
 
     def _executed(self, statement: str, given: Sequence[object], binary: bool = False) -> list[tuple[Any, ...]]:
         made = [keepable(value) for value in given]
@@ -174,7 +181,7 @@ class PostgresConnection:
         return list(cursor) if cursor.description else []
 
     def _begin_writing(self) -> None:
-        if self._mode != self._turn:
+        if self._mode != _TURN:
             raise RuntimeError("a statement that writes belongs inside a transaction")
         for level, place in enumerate(self._saved):
             if place is None:
@@ -199,9 +206,9 @@ class PostgresConnection:
     def transaction(self) -> Iterator[None]:
         """Everything inside happens at once or, if an exception leaves it, not at all. May be nested."""
         with self._lock:
-            if self._depth and self._mode != self._turn:
+            if self._depth and self._mode != _TURN:
                 raise RuntimeError("a transaction does not begin while a memory is being read")
-            with self.begun(self._turn):
+            with self.begun(_TURN):
                 yield
 
     @contextmanager
@@ -256,6 +263,7 @@ class PostgresConnection:
         if not found:
             raise StoreError(self.damaged(_NO_ROW))
         self._mode, self._seen, self._transaction = mode, int(found[0][0]), str(found[0][1])
+        self._mark = secrets.randbits(63)
 
     def _commit(self) -> None:
         if self._dead:
@@ -266,11 +274,11 @@ class PostgresConnection:
                 if self._queue:
                     with self._db.pipeline():
                         self._send_queue()
-                        self._db.execute(self._said(self._counting))
+                        self._db.execute(self._said(_COUNT % self._mark))
                         self._db.execute("COMMIT")
                 else:
                     # A rollback waits for no disk.
-                    self._sent(f"{self._counting}; COMMIT" if writes else "ROLLBACK")
+                    self._sent(f"{_COUNT % self._mark}; COMMIT" if writes else "ROLLBACK")
         except _Broken as error:
             # What read alone has read all that it wanted.
             if writes:
@@ -306,21 +314,59 @@ class PostgresConnection:
     def _settle(self, error: _Broken) -> None:
         """Find out what became of a commit whose answer was lost."""
         self._queue = []
-        state, deadline = "in progress", time.monotonic() + BACK_SECONDS
-        while state == "in progress" and time.monotonic() < deadline:
+        made, deadline = None, time.monotonic() + BACK_SECONDS
+        while made is None and time.monotonic() < deadline:
             with suppress(StoreError, _Broken):
                 self._reconnect()
                 with self._errors():
-                    state = self._executed("SELECT pg_xact_status(%s::xid8)", [self._transaction])[0][0]
-            time.sleep(0.05 * (state == "in progress"))
-        if state == "committed":
+                    made = self._became()
+            time.sleep(0.05 * (made is None))
+        if made == _MADE:
             return
-        if state == "aborted":
+        if made == _UNDONE:
             raise self._lost() from error
         raise StoreError(
             f"the connection to {self.path} broke at the end of a write, and whether it was made is not known: look "
             f"at it with '{self.look} {self.path}'"
         ) from error
+
+    def _became(self) -> str | None:
+        """What became of the transaction whose connection broke; None while it is under way.
+
+        Where its number says that it was made, the mark that it leaves decides: a number that had not reached the disk
+        when the server crashed is given out again, and what was made under it is another's.
+        """
+        from psycopg.errors import InvalidParameterValue
+
+        try:
+            state = self._executed("SELECT pg_xact_status(%s::xid8)", [self._transaction])[0][0]
+        except InvalidParameterValue:
+            return _UNDONE  # nobody has got the number since the crash
+        if state in ("in progress", "aborted"):
+            return _UNDONE if state == "aborted" else None
+        found = self._executed("SELECT writes, %s = ANY(ended) FROM {t}", [self._mark])
+        if not found:
+            raise StoreError(self.damaged(_NO_ROW))
+        writes, marked = found[0]
+        if marked:
+            return _MADE
+        return _UNDONE if writes - self._seen < ENDS else _UNKNOWN
+
+    def upgrade(self) -> None:
+        """Make of the tables of schema 1, which had no marks, those of schema 2: at once, or not at all. Raises
+        StoreError where only their owner may."""
+        if self.rows("SELECT schema_version FROM {t}") != [(1,)]:
+            return
+        column = f"ALTER TABLE {{t}} ADD COLUMN IF NOT EXISTS {MARKS}"
+        try:
+            self.plain(f"SET LOCAL lock_timeout = '{TURN_SECONDS}s'; {column}; UPDATE {{t}} SET schema_version = 2")
+        except StoreError as error:
+            if "must be owner" not in str(error.__cause__):
+                raise
+            raise StoreError(
+                f"the {self.what} {self.path} was made by an earlier atlas, and its tables lack a column that only "
+                "their owner may add: open it once as that user"
+            ) from error
 
     def _reconnect(self) -> None:
         """Connect again, and wait for a server that is being restarted."""

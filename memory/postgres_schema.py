@@ -1,12 +1,13 @@
 """The tables of a memory on a PostgreSQL server. ``{s}`` stands for the schema that they are in.
 
 They are those of a memory file (:mod:`atlas.memory.schema`), with one more of a single row: who holds the lock on it
-has the turn to write, and its count says whether anybody has written.
+has the turn to write, its count says whether anybody has written, and ``ended`` holds a mark of each of the newest
+transactions that were committed.
 """
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OLDEST = 13
 """PostgreSQL's oldest version that can say of a transaction whether it was committed."""
 
@@ -14,7 +15,8 @@ MADE = """
 CREATE TABLE {s}.memory (
     application text NOT NULL,
     schema_version bigint NOT NULL,
-    writes bigint NOT NULL
+    writes bigint NOT NULL,
+    ended bigint[] NOT NULL DEFAULT '{}'
 );
 CREATE TABLE {s}.items (
     seq bigint PRIMARY KEY,

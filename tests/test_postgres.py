@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import atlas
 from atlas.cli import main
 from atlas.errors import ConfigError, FrozenMemory, MissingExtra, StoreError
-from atlas.memory import Memory, postgres
+from atlas.memory import Memory, postgres, postgres_connection
 from atlas.memory.backend import Note, told
 from atlas.memory.database import Database, Write
 from atlas.memory.postgres_driver import keepable, kept
@@ -336,9 +336,9 @@ def test_an_old_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_newer_schema_and_another_programs_tables(url: str, memory: Memory) -> None:
     ask(f'UPDATE "{schema(url)}".memory SET schema_version = 99')
-    with pytest.raises(StoreError, match=r"written by a newer atlas \(schema 99, this one reads 1\)"):
+    with pytest.raises(StoreError, match=r"written by a newer atlas \(schema 99, this one reads 2\)"):
         Memory(url, "hash")
-    ask(f"UPDATE \"{schema(url)}\".memory SET schema_version = 1, application = 'another'")
+    ask(f"UPDATE \"{schema(url)}\".memory SET schema_version = 2, application = 'another'")
     with pytest.raises(StoreError, match="another program's"):
         Memory(url, "hash")
     drop(url)
@@ -392,9 +392,9 @@ def test_a_database_that_is_read_only(url: str, memory: Memory) -> None:
 
 
 def test_a_writer_who_keeps_its_turn(url: str, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = type(memory.database.backend)
-    assert "lock_timeout = '60s'" in kind._turn
-    monkeypatch.setattr(kind, "_turn", kind._turn.replace("60s", "300ms"))
+    turn = postgres_connection._TURN
+    assert "lock_timeout = '60s'" in turn
+    monkeypatch.setattr(postgres_connection, "_TURN", turn.replace("60s", "300ms"))
     with Memory(url, "hash") as other, other.database.transaction():
         other.add(demo(1))
         with pytest.raises(StoreError, match="has been written by another process for 60 s") as error:
@@ -456,9 +456,9 @@ def test_check_looks_at_a_memory_on_a_server(url: str, memory: Memory) -> None:
 
 
 def test_the_tables_on_a_server_are_those_of_this_schema() -> None:
-    """A change of them is a new SCHEMA_VERSION, and a way from this one to it: no other has been released."""
+    """A change of them is a new SCHEMA_VERSION, and a way from this one to it."""
     from atlas.memory import postgres_schema
     from atlas.traces import server_schema
 
-    assert (postgres_schema.SCHEMA_VERSION, content_hash(postgres_schema.MADE)) == (1, "6848c55d3da09b98")
-    assert (server_schema.SCHEMA_VERSION, content_hash(server_schema.MADE)) == (1, "8595aab72792e0bb")
+    assert (postgres_schema.SCHEMA_VERSION, content_hash(postgres_schema.MADE)) == (2, "17f80bd1c36e26a6")
+    assert (server_schema.SCHEMA_VERSION, content_hash(server_schema.MADE)) == (2, "154d2bb3b2b4c4d0")

@@ -10,13 +10,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from atlas.cli import main
 from atlas.errors import StoreError
 from atlas.memory import Memory
+from atlas.memory.backend import ConnectionLost
+from atlas.memory.postgres import PostgresBackend
+from atlas.memory.postgres_connection import ENDS
 from atlas.traces import RunWriter
 from atlas.traces.claims import Claims
 from atlas.traces.place import place_of, values
@@ -44,6 +49,15 @@ def run(*command: str) -> None:
     """As the user that the server's programs run as: they refuse root."""
     demote = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     subprocess.run([*demote, *command], check=True, capture_output=True, cwd="/", timeout=600)
+
+
+def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """On a connection of its own, as another program would."""
+    import psycopg
+
+    with psycopg.connect(url.split("?")[0], autocommit=True) as connection:
+        found = connection.execute(statement)
+        return found.fetchall() if found.description else []
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +150,75 @@ def test_a_server_that_is_restarted_in_mid_run_loses_and_doubles_nothing(cluster
         there = sorted(int(one.task_id.removeprefix("task-")) for one in memory.demonstrations.all())
         assert there == sorted(number for part in added for number in part)
         assert [logged.version.number for logged in memory.log()] == list(range(1, len(there) + 1))
+
+
+def test_a_commit_that_a_crash_undid_is_not_taken_for_the_one_that_got_its_number(cluster: Cluster) -> None:
+    """What has not reached the disk is forgotten, and its number is given out again."""
+    url = cluster.url.replace("desk", "number")
+    with Memory(url, "hash") as memory, Memory(url, "hash") as other:
+        assert memory.add(demo(1)) and other.add(demo(2))
+        database = memory.database
+        with pytest.raises(ConnectionLost, match="of which nothing was written"), database.transaction():
+            connection = database.backend
+            assert isinstance(connection, PostgresBackend)
+            connection.set_fact("a", "b")
+            number = connection._transaction
+            cluster.crash()
+            cluster.ctl("start")
+            assert other.add(demo(3))
+            assert ask(url, f"SELECT pg_xact_status('{number}')") == [("committed",)], "by the other one"
+        assert memory.add(demo(4)), "and it goes on"
+        with Memory(url, "hash") as third:
+            assert third.database.backend.fact("a") is None
+            assert len(third.demonstrations.all()) == 4
+
+
+@pytest.mark.parametrize("since", [0, ENDS - 1, ENDS])
+def test_a_commit_whose_answer_was_lost_is_known_though_others_have_written_since(cluster: Cluster, since: int) -> None:
+    import psycopg
+
+    url = cluster.url.replace("desk", f"answer_{since}")
+    with Memory(url, "hash") as memory, Memory(url, "hash") as other:
+        mine, theirs = memory.database.backend, other.database.backend
+        assert isinstance(mine, PostgresBackend)
+        sent, lost = mine._sent, []
+
+        def lose(statements: str) -> list[tuple[Any, ...]]:
+            found = sent(statements)
+            if "; COMMIT" in statements and not lost:
+                lost.append(statements)
+                mine._db.close()
+                for number in range(since):
+                    with theirs.transaction():
+                        theirs.set_fact("number", str(number))
+                raise psycopg.OperationalError("the connection is lost")
+            return found
+
+        mine._sent = lose  # type: ignore[method-assign]
+        unknown = pytest.raises(StoreError, match="whether it was made is not known: look at it with 'atlas memory log")
+        with unknown if since == ENDS else nullcontext(), memory.database.transaction():
+            mine.add_outcome("episode", "{}")
+        assert lost
+        assert other.database.backend.outcome("episode") == "{}"
+
+
+def test_a_table_of_an_earlier_build_gets_the_column_of_the_marks(cluster: Cluster) -> None:
+    url = cluster.url.replace("desk", "earlier")
+    with Memory(url, "hash") as memory, RunWriter(f"{url}&run=r"):
+        assert memory.add(demo(1))
+    for table in ("memory", "run_store"):
+        ask(url, f"ALTER TABLE earlier.{table} DROP COLUMN ended; UPDATE earlier.{table} SET schema_version = 1")
+    with Memory(url, "hash") as memory, RunWriter(f"{url}&run=r"):
+        assert memory.add(demo(2))
+    with Memory(url, "hash") as memory:
+        assert len(memory.demonstrations.all()) == 2
+    assert ask(url, "SELECT m.schema_version, r.schema_version FROM earlier.memory m, earlier.run_store r") == [(2, 2)]
+    ask(url, "ALTER TABLE earlier.memory DROP COLUMN ended; UPDATE earlier.memory SET schema_version = 1")
+    ask(url, f"CREATE ROLE clerk LOGIN PASSWORD '{PASSWORD}'")
+    ask(url, "GRANT USAGE ON SCHEMA earlier TO clerk")
+    ask(url, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA earlier TO clerk")
+    with pytest.raises(StoreError, match="only their owner may add: open it once as that user"):
+        Memory(url.replace("//postgres:", "//clerk:"), "hash")
 
 
 def test_a_run_outlives_its_server_and_nothing_of_it_is_there_twice(cluster: Cluster) -> None:

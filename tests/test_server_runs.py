@@ -342,7 +342,7 @@ def test_tables_of_a_newer_atlas_an_older_server_and_other_tables_are_refused(
     write_run(url, FEW)
     name = schema(url.partition("&run=")[0])
     ask(f'UPDATE "{name}".run_store SET schema_version = 9')
-    with pytest.raises(StoreError, match=r"newer atlas \(runs of schema 9, this one reads 1\): upgrade"):
+    with pytest.raises(StoreError, match=r"newer atlas \(runs of schema 9, this one reads 2\): upgrade"):
         Run(url)
     monkeypatch.setattr(server_connection, "OLDEST", 99)
     with pytest.raises(StoreError, match="and a run needs 99 or newer"):

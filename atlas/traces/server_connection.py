@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from atlas.errors import ConfigError, StoreError
 from atlas.memory.backend import ConnectionLost
-from atlas.memory.postgres_connection import TURN_SECONDS, PostgresConnection
+from atlas.memory.postgres_connection import PostgresConnection
 from atlas.memory.postgres_driver import line
 from atlas.memory.postgres_url import Place, read
 from atlas.traces.server_schema import APPEND, APPLICATION, LOCK, MADE, OLDEST, RESTORE, SCHEMA_VERSION, TABLES
@@ -39,11 +39,7 @@ class RunConnection(PostgresConnection):
     """Shared by the threads of a process. ``{n}`` in a statement stands for the schema's name in a text."""
 
     what, look = "run", "atlas traces show"
-    _turn = (
-        f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '{TURN_SECONDS}s'; "
-        "SELECT writes, pg_current_xact_id()::text FROM {s}.run_store FOR UPDATE"
-    )
-    _counting = "UPDATE {s}.run_store SET writes = writes + 1"
+    table = "run_store"
 
     def __init__(self, place: str) -> None:
         self.run = 0
@@ -88,6 +84,8 @@ class RunConnection(PostgresConnection):
             there = True
         if there:
             self._check()
+            if make:
+                self.upgrade()
         return bool(there)
 
     def _create(self) -> None:

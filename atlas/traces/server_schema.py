@@ -9,7 +9,7 @@ after a broken connection is appended once.
 from __future__ import annotations
 
 APPLICATION = "atlas runs"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OLDEST = 13
 TABLES = (
     "run_store",
@@ -27,7 +27,8 @@ MADE = """
 CREATE TABLE {s}.run_store (
     application text NOT NULL,
     schema_version bigint NOT NULL,
-    writes bigint NOT NULL
+    writes bigint NOT NULL,
+    ended bigint[] NOT NULL DEFAULT '{}'
 );
 CREATE TABLE {s}.runs (
     run bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
