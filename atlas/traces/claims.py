@@ -2,7 +2,7 @@
 
 In a folder it is one small file beside the trace. A claim is a lock on one byte of it, and so is a process's row in the
 ledger. The system gives both back when the process is gone, however it went: nothing has to expire, and nothing is
-cleaned up. On a server see :mod:`atlas.traces.server_claims`.
+cleaned up. On a server see :class:`atlas.traces.server.ServerClaims`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import os
 import struct
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
@@ -53,6 +54,16 @@ class Claims:
         """Whether the episode ``key`` is this process's to play: nobody else is playing it."""
         return self._held.claim(key)
 
+    def claim_of_the_living(self, key: object) -> bool:
+        """As :meth:`claim`, but one that a process may have left which is gone is waited for: False says that a process
+        has it which is there."""
+        deadline = time.monotonic() + self._held.lag
+        while not self.claim(key):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(WAIT)
+        return True
+
     def release(self, key: object) -> None:
         self._held.release(key)
 
@@ -89,6 +100,8 @@ class Claims:
 
 class FileClaims:
     """:class:`Claims` in the run in ``folder``."""
+
+    lag = 0.0
 
     def __init__(self, folder: str | Path, spent: Callable[[], Usage] | None = None) -> None:
         self._path = Path(folder) / CLAIMS

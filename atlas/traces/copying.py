@@ -61,7 +61,7 @@ def copy(source: Place, target: Place, seen: Seen = lambda done, of: None) -> Co
     if becomes is None and there is None:
         target.begin(manifest, identity)
     with Claims(target) as claims:
-        if not claims.claim("copy"):
+        if not claims.claim_of_the_living("copy"):
             raise StoreError(f"another process copies to {target.path} now: wait until it is done")
         lines: dict[str, int] = {}
         over: set[str] = set()

@@ -92,6 +92,11 @@ class Trace(Protocol):
 class Held(Protocol):
     """What one process of a run tells the others: see :class:`atlas.traces.claims.Claims`."""
 
+    @property
+    def lag(self) -> float:
+        """Seconds that a process may be gone, at the most, while what it had claimed is not free yet."""
+        ...
+
     def claim(self, key: object) -> bool: ...
 
     def release(self, key: object) -> None: ...

@@ -17,6 +17,7 @@ from atlas.errors import ConfigError, StoreError
 from atlas.jsontext import read_json
 from atlas.memory.postgres_url import read, renamed
 from atlas.records import Usage
+from atlas.traces import server_connection
 from atlas.traces.claims import most, summed
 from atlas.traces.index import Index, index_of
 from atlas.traces.open_state import OpenState
@@ -276,6 +277,10 @@ class ServerClaims:
         self._connection = run.use()
         if spent is not None:
             self._join(self._connection, spent)
+
+    @property
+    def lag(self) -> float:
+        return server_connection.GRACE + 1.0
 
     def claim(self, key: object) -> bool:
         found, text = self._run.connection(), repr(key)

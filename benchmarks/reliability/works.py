@@ -22,6 +22,7 @@ from atlas.memory.copying import digest
 from atlas.memory.database import Database
 from atlas.records import total
 from atlas.traces import Run
+from atlas.traces.place import LOGS, place_of
 
 TEACHER_TASKS = 6
 _HASH = ("--embedder", "hash")
@@ -63,7 +64,7 @@ class Work:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def played(folder: Path) -> list[tuple[Any, ...]]:
+def played(folder: str | Path) -> list[tuple[Any, ...]]:
     """(arm, task, seed, score, steps, dollars) of each result of the run; raises Wrong for one that is there twice, or
     has lost a step."""
     run = Run(folder)
@@ -122,6 +123,24 @@ def _filled(folder: Path, count: int = 60) -> None:
     with Memory(folder / "from.sqlite", "hash") as memory:
         memory.demonstrations.add_many([demonstration(number, True) for number in range(count)])
         memory.demonstrations.warm()
+
+
+def _to_copy(folder: Path) -> None:
+    _done(folder, [*BENCH, "--n", "12", "--arms", "teacher,icd"])
+
+
+def _run_copy(folder: Path) -> str:
+    """Where the run is copied to: a run on the server of ``place``, or a folder."""
+    place = (folder / "place").read_text(encoding="utf-8")
+    return f"{place}&run=copied" if place else str(folder / "copied")
+
+
+def _run_copied(folder: Path) -> list[Any]:
+    both = [place_of(str(folder / "run")), place_of(_run_copy(folder))]
+    source, target = ([[line for *_, line in place.log(name).lines()] for name in LOGS] for place in both)
+    if source != target:
+        raise Wrong("the copy is not what was copied")
+    return played(_run_copy(folder))
 
 
 def _exported(folder: Path) -> None:
@@ -258,6 +277,22 @@ WORKS: tuple[Work, ...] = (
         prepare=partial(_filled, count=200),
         outcome=_copied,
         loads=("atlas.cli.memory_copy",),
+    ),
+    Work(
+        name="traces copy",
+        words=lambda folder: ["traces", "copy", "run", _run_copy(folder)],
+        prepare=_to_copy,
+        outcome=_run_copied,
+        loads=("atlas.cli.traces_copy", "atlas.traces.copying"),
+    ),
+    Work(
+        name="traces copy, to PostgreSQL",
+        words=lambda folder: ["traces", "copy", "run", _run_copy(folder)],
+        prepare=_to_copy,
+        outcome=_run_copied,
+        loads=("atlas.cli.traces_copy", "atlas.traces.copying", "psycopg", "atlas.traces.server"),
+        needs=("psycopg",),
+        place=plan.schema,
     ),
     Work(
         name="memory distil",
