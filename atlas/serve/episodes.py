@@ -295,7 +295,7 @@ class Episodes:
     def _enter(self, episode: WrappedEpisode, name: str, first: str = "") -> Opened:
         # Without a memory its end is a line of the trace, as each step is: a thread for it would cost more.
         episode.ends_at_once = self.agent.memory is None
-        if self._kept is not None:
+        if self._kept is not None or self.moving is not None:
             episode.keeper = None  # it goes on, as is kept here
         return self._known(Opened(episode.id, name, self, episode), first)
 

@@ -22,6 +22,8 @@ TALKS = "talks.jsonl"
 """What is kept of the conversations of open episodes. In a folder its lines are others than on a server."""
 OWNER = "default"
 """The tenant whose a server's open episodes are: there a tenant has a run of its own."""
+AGENT = "agent/"
+"""How the owner begins whose an agent's open episodes are: before its arm, and a name of its process."""
 _ABOUT = ("id", "task", "arm", "seed")
 """What of an episode on a server stands in its trace as well."""
 
@@ -85,6 +87,11 @@ class OpenState(NamedTuple):
                 yield line_of({**line, "new": [], "held": [], "answer": {"key": key, **told, "index": index}}) + b"\n"
                 if not answer.get("lost"):
                     yield line_of({"type": "had", "episode": id, "key": key}) + b"\n"
+
+
+def agent_of(owner: str) -> str:
+    """The agent, of all processes, whose an owner's open episodes are; empty where they are a server's."""
+    return owner.rpartition("/")[0] if owner.startswith(AGENT) else ""
 
 
 def read_open(folder: Path) -> dict[str, OpenState]:

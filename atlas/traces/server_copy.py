@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from atlas.jsontext import read_json
-from atlas.traces.open_state import TALKS, OpenState
+from atlas.traces.open_state import TALKS, OpenState, agent_of
 from atlas.traces.server_connection import RunConnection
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PART = 32
 """Rows that are read at once: a state or a response may have megabytes."""
+NO_TALK = 2**63 - 1
+"""Where the log of what was said begins for an open episode that is none of a server's: nothing is kept for it."""
 _COPY = "copy"
 """Who is at an episode that was copied: nobody, so that whoever takes it looks into the trace for what came since."""
 
@@ -44,7 +46,11 @@ def write_open(found: RunConnection, those: Mapping[str, OpenState], episodes: M
     for id, state in those.items():
         of = episodes[id]
         row = state.row(id=id, task=of.task.model_dump(mode="json"), arm=of.arm, seed=of.seed)
-        rows.append([found.run, id, of.arm, json.dumps(row, separators=(",", ":")).encode(), _COPY])
+        packed = json.dumps(row, separators=(",", ":")).encode()
+        if whose := agent_of(state.owner):
+            rows.append([found.run, id, whose, packed, NO_TALK, state.owner])
+            continue
+        rows.append([found.run, id, of.arm, packed, 0, _COPY])
         told.append({"open": id, "name": state.name, "first": state.first, "arm": of.arm})
         told.append({"heard": id, "moments": state.moments, "calls": state.calls, "texts": state.texts, "arm": of.arm})
 
@@ -53,7 +59,7 @@ def write_open(found: RunConnection, those: Mapping[str, OpenState], episodes: M
             found.write("DELETE FROM {s}.run_open WHERE run = %s", [found.run])
             found.write("DELETE FROM {s}.run_lines WHERE run = %s AND log = %s", [found.run, TALKS])
             for row in rows:
-                found.write("INSERT INTO {s}.run_open VALUES (%s, %s, %s, 1, %s, 0, 0, %s)", row)
+                found.write("INSERT INTO {s}.run_open VALUES (%s, %s, %s, 1, %s, %s, 0, %s)", row)
 
     found.whole(writing)
     if told:

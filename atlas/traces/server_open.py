@@ -13,6 +13,7 @@ from atlas.traces.claims import Claims
 from atlas.traces.place import TRACE
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.server import ServerRun
+from atlas.traces.server_copy import NO_TALK
 
 TALKS = "talks.jsonl"
 """The log of what was said in open episodes, by digests, and of which begin and end."""
@@ -138,6 +139,44 @@ class OpenEpisodes:
 
     def close(self) -> None:
         self.claims.close()
+
+
+class AgentEpisodes:
+    """Those that agents of one arm have open in processes of their own. Nobody goes on with them: what one that is gone
+    has left is recorded as far as it came."""
+
+    def __init__(self, run: ServerRun, agent: str) -> None:
+        self._run = run
+        self._agent = agent
+
+    def keep(self, episode: str, owner: str, state: State) -> None:
+        """Keep what has become of an episode. It survives this process at once."""
+        found = self._run.connection()
+        query = """
+            INSERT INTO {s}.run_open (run, episode, arm, version, state, began, trace, busy)
+            SELECT %s, %s, %s, 1, %s, %s, 0, %s
+            FROM (SELECT set_config('synchronous_commit', 'off', true)) AS how
+            ON CONFLICT (run, episode) DO UPDATE SET version = 1, state = excluded.state, used = now() RETURNING 1"""
+        given = [found.run, episode, self._agent, _packed({**state, "answers": [], "owner": owner}), NO_TALK, owner]
+        found.rows(query, given)
+
+    def over(self, episode: str) -> None:
+        """All of it is in the trace."""
+        found = self._run.connection()
+        found.rows("DELETE FROM {s}.run_open WHERE run = %s AND episode = %s RETURNING 1", [found.run, episode])
+
+    def owners(self) -> dict[str, str]:
+        """Whose each open episode is."""
+        found = self._run.connection()
+        query = "SELECT episode, busy FROM {s}.run_open WHERE run = %s AND arm = %s AND busy IS NOT NULL"
+        return {str(episode): str(owner) for episode, owner in found.rows(query, [found.run, self._agent])}
+
+    def state(self, episode: str) -> State | None:
+        """An open episode as its process kept it; None where it is not there any more."""
+        found = self._run.connection()
+        query = "SELECT state FROM {s}.run_open WHERE run = %s AND episode = %s"
+        rows = found.rows(query, [found.run, episode], binary=True)
+        return read_json(bytes(rows[0][0])) if rows else None
 
 
 class ServerResponses:

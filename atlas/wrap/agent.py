@@ -34,7 +34,7 @@ from atlas.wrap.compose import Composer, LanesBy, Learns, model_of, signs, trust
 from atlas.wrap.current import current
 from atlas.wrap.decorate import Wrap
 from atlas.wrap.due import Due
-from atlas.wrap.left_open import LeftOpen
+from atlas.wrap.left_open import left_open
 from atlas.wrap.numbers import check_numbers
 from atlas.wrap.supervision import InMemory, InProcess, InTrace, Supervision
 from atlas.wrap.wrapped import WrappedEpisode
@@ -197,11 +197,11 @@ class Agent:
             self.supervision = self._supervision(expect, of_path, teaches=both)
             self.meter = self._meter(of_path, run_budget, opened)
             self._due = Due(self.place, arm) if self.place is not None and isinstance(self.memory, Memory) else None
-            self._left = LeftOpen(self.folder, arm) if self.folder is not None else None
+            self._left = left_open(self.place, arm, self.restored)
             self._afterwards = self._following(given[1], distil, judge, of_path, graph)
             self._owned = opened.pop_all()
         if self._left is not None:
-            self._left.record(self.restored)
+            self._left.record()
         if self._due is not None:
             self._due.catch_up(self.background, self._ended)
 
