@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from atlas.memory.database import Status
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.safety_readings import leet, readings
 from atlas.memory.safety_rules import HIDDEN, RULES, SECRET, WHY, Rule
+from atlas.memory.safety_screen import Screen
 from atlas.record import Record
 from atlas.redact import scrub
 
@@ -68,6 +69,11 @@ _ALL = {profile: tuple(rule for rule in RULES if rule.lenient or profile == "tex
 _TONGUED = {profile: tuple(rule for rule in _ALL[profile] if not rule.foreign) for profile in PROFILES}
 _PLAIN = {profile: tuple(rule for rule in _TONGUED[profile] if not rule.tongue) for profile in PROFILES}
 _STEMS = tuple({text for rule in RULES if rule.tongue for text in rule.needs if text.isascii()})
+
+
+@cache
+def _screen(profile: Profile) -> Screen:
+    return Screen(_ALL[profile])
 
 
 def scan(text: str, profile: Profile = "text") -> tuple[Finding, ...]:
@@ -149,7 +155,7 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     found: dict[str, Finding] = {}
     length = sum(map(len, texts))
     long = length > LOOKED_AT
-    for text in texts if not long else ():
+    for text in (texts if secret else _screen(profile).suspects(texts)) if not long else ():
         for finding in look(text, profile):
             found.setdefault(finding.kind, finding)
     mended = {text: shown for text in texts if (shown := scrub(clean(text)) if secret else clean(text)) != text}

@@ -69,8 +69,42 @@ _TELLING = ("ignore", "disregard", "instructions", "instruction", "previous", "p
 _CIPHERED = {word.translate(back): name for name, back in _CIPHERS.items() for word in _TELLING}
 """How words that attacks are made of look in a cipher that is undone by the table of this name."""
 _WORD = re.compile(r"[a-z]{6,12}")
-_BROKEN = re.compile(r"(?<=[A-Za-z0-9+/])[ \t]{0,3}\r?\n[ \t>]{0,3}(?=[A-Za-z0-9+/])")
+BROKEN = re.compile(r"(?<=[A-Za-z0-9+/])[ \t]{0,3}\r?\n[ \t>]{0,3}(?=[A-Za-z0-9+/])")
 _BACKWARDS = ("erongi", "drager", "tegrof", "metsys", "tpmorp", "noitcurtsni", "suoiverp", "drowssap", "terces")
+
+
+_LONGEST = 15
+"""Letters without a blank, up to which nothing is encoded in them."""
+_LONG = (_BASE64, _BASE32, _BASE85)
+_BETWEEN = r"[ .\-_*|/,~]{1,3}"
+_PERHAPS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"[.\-](?: / | |/)[.\-]",
+        r"[0-9a-fA-F][0-9a-fA-F][\s:,]?(?:0x)?[0-9a-fA-F][0-9a-fA-F][\s:,]?(?:0x)?[0-9a-fA-F]{2}",
+        r"\d\d[\s,;]+\d\d\d?[\s,;]+\d\d",
+        rf"[a-zA-Z]{_BETWEEN}[a-zA-Z]{_BETWEEN}[a-zA-Z]{_BETWEEN}[a-zA-Z]",
+    )
+)
+"""The beginnings of Morse code, of digits of any kind, and of spaced letters, as far as it takes to rule them out."""
+
+
+def read_once(text: str) -> str | None:
+    """The one reading of ``text``; None where there may be others, or where something in it is not seen. Of several
+    texts with an end of a line between them: None where that may be so of one of them."""
+    if not text.isascii() or len(text) > PART or any(map(text.__contains__, "<[\\%&")) or clean(text) != text:
+        return None
+    words = {*text.split()}
+    each = "\n".join(words)
+    plain = each.casefold()
+    other = (
+        any(p.search(text) for p in _PERHAPS)
+        or (max(map(len, words), default=0) > _LONGEST and any(p.search(each) for p in _LONG))
+        or any(map(plain.__contains__, (*_ROT13, *_BACKWARDS)))
+        or not _CIPHERED.keys().isdisjoint(_WORD.findall(plain))
+        or leet(plain)
+    )
+    return None if other else text.casefold()
 
 
 def readings(text: str) -> Iterator[tuple[str, str]]:
@@ -220,7 +254,7 @@ def _deciphered(text: str) -> str:
 
 def _unwrapped(text: str) -> str:
     """What is encoded over several lines, in one."""
-    return _pieces(_BASE64, _base64)(_BROKEN.sub("", text)) if "\n" in text else ""
+    return _pieces(_BASE64, _base64)(BROKEN.sub("", text)) if "\n" in text else ""
 
 
 _DECODERS: tuple[tuple[str, Callable[[str], str]], ...] = (
