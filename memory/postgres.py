@@ -311,8 +311,6 @@ class PostgresBackend(PostgresConnection):
             self._create()
         self._check()
         self.read_only = closed or not self.rows(_MAY_WRITE, [f"{self.schema}.{t}" for t in ("memory", "items")])[0][0]
-        if not self.read_only:
-            self.upgrade()
 
     def _create(self) -> None:
         """Make the tables, unless another process is first; all or none."""
@@ -350,6 +348,7 @@ class PostgresBackend(PostgresConnection):
                 f"{self.path} was written by a newer atlas (schema {found[0][1]}, this one reads {SCHEMA_VERSION}): "
                 "upgrade atlas-cascade, or use another schema"
             )
+        self.unmarked = found[0][1] < 2
 
 
 def _between(table: str, after: Row | None, upto: Row | None) -> tuple[str, Row]:

@@ -76,6 +76,8 @@ class PostgresConnection:
         self._wrote, self._dead, self._closed = False, False, False
         self._own = 0
         """Statements of this connection that wrote."""
+        self.unmarked = False
+        """Whether its tables were made by a build that left no marks: they get their column when they are written."""
         self._db: Any = connect(self.where)
 
     def _where(self, place: str) -> Place:
@@ -208,6 +210,8 @@ class PostgresConnection:
         with self._lock:
             if self._depth and self._mode != _TURN:
                 raise RuntimeError("a transaction does not begin while a memory is being read")
+            if self.unmarked and not self._depth:
+                self._upgrade()
             with self.begun(_TURN):
                 yield
 
@@ -352,21 +356,24 @@ class PostgresConnection:
             return _MADE
         return _UNDONE if writes - self._seen < ENDS else _UNKNOWN
 
-    def upgrade(self) -> None:
+    def _upgrade(self) -> None:
         """Make of the tables of schema 1, which had no marks, those of schema 2: at once, or not at all. Raises
         StoreError where only their owner may."""
-        if self.rows("SELECT schema_version FROM {t}") != [(1,)]:
-            return
-        column = f"ALTER TABLE {{t}} ADD COLUMN IF NOT EXISTS {MARKS}"
+        from psycopg.errors import InsufficientPrivilege
+
         try:
-            self.plain(f"SET LOCAL lock_timeout = '{TURN_SECONDS}s'; {column}; UPDATE {{t}} SET schema_version = 2")
+            self.plain(
+                f"SET LOCAL lock_timeout = '{TURN_SECONDS}s'; ALTER TABLE {{t}} ADD COLUMN IF NOT EXISTS {MARKS}; "
+                "UPDATE {t} SET schema_version = 2 WHERE schema_version = 1"
+            )
         except StoreError as error:
-            if "must be owner" not in str(error.__cause__):
+            if not isinstance(error.__cause__, InsufficientPrivilege):
                 raise
             raise StoreError(
                 f"the {self.what} {self.path} was made by an earlier atlas, and its tables lack a column that only "
-                "their owner may add: open it once as that user"
+                "their owner may add: write to it once as that user"
             ) from error
+        self.unmarked = False
 
     def _reconnect(self) -> None:
         """Connect again, and wait for a server that is being restarted."""

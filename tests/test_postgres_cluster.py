@@ -217,8 +217,12 @@ def test_a_table_of_an_earlier_build_gets_the_column_of_the_marks(cluster: Clust
     ask(url, f"CREATE ROLE clerk LOGIN PASSWORD '{PASSWORD}'")
     ask(url, "GRANT USAGE ON SCHEMA earlier TO clerk")
     ask(url, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA earlier TO clerk")
-    with pytest.raises(StoreError, match="only their owner may add: open it once as that user"):
-        Memory(url.replace("//postgres:", "//clerk:"), "hash")
+    with Memory(url.replace("//postgres:", "//clerk:"), "hash") as memory:
+        assert len(memory.demonstrations.all()) == 2, "who reads needs no marks"
+        with pytest.raises(StoreError, match="only their owner may add: write to it once as that user"):
+            memory.add(demo(3))
+    with Memory(url, "hash") as memory:
+        assert memory.add(demo(3))
 
 
 def test_a_run_outlives_its_server_and_nothing_of_it_is_there_twice(cluster: Cluster) -> None:

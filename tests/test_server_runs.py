@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from atlas.testing.runs import MadeUpArm, write_run
 from atlas.traces import Run, RunWriter, server_connection
 from atlas.traces.claims import Claims
 from atlas.traces.copying import copy
-from atlas.traces.place import log_hash, place_of, values
+from atlas.traces.place import Place, log_hash, place_of, values
 from atlas.traces.reader import Results
 from atlas.traces.server import ServerRun
 from tests.postgres_server import as_user, ask, drop, fresh, others, schema, with_password
@@ -334,6 +335,24 @@ def test_a_user_who_may_only_read_reads_and_writes_nothing(url: str) -> None:
     finally:
         ask(f"DROP OWNED BY {name}_r")
         ask(f"DROP ROLE {name}_r")
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_tables_of_an_earlier_atlas_get_their_marks_from_who_writes_first(url: str, at_once: int) -> None:
+    write_run(url, FEW)
+    table = f'"{schema(url.partition("&run=")[0])}".run_store'
+    ask(f"ALTER TABLE {table} DROP COLUMN ended; UPDATE {table} SET schema_version = 1")
+    runs = [place_of(url) for _ in range(at_once)]
+    assert all(len(Run(run).results()) == 3 for run in runs)
+    assert ask(f"SELECT schema_version FROM {table}") == [(1,)], "who reads changes nothing"
+    with ThreadPoolExecutor() as pool:
+        taken = list(pool.map(claims_and_posts, runs))
+    assert taken == [7] * at_once and ask(f"SELECT schema_version FROM {table}") == [(2,)]
+
+
+def claims_and_posts(run: Place) -> int:
+    with Claims(run, lambda: Usage(prompt_tokens=7)) as claims:
+        return claims.total()[1]
 
 
 def test_tables_of_a_newer_atlas_an_older_server_and_other_tables_are_refused(

@@ -84,8 +84,6 @@ class RunConnection(PostgresConnection):
             there = True
         if there:
             self._check()
-            if make:
-                self.upgrade()
         return bool(there)
 
     def _create(self) -> None:
@@ -124,6 +122,7 @@ class RunConnection(PostgresConnection):
                 f"{self.path} was written by a newer atlas (runs of schema {found[0][1]}, this one reads "
                 f"{SCHEMA_VERSION}): upgrade atlas-cascade, or use another schema"
             )
+        self.unmarked = found[0][1] < 2
 
     def whole(self, do: Callable[[], T]) -> T:
         """What ``do`` returns, a transaction: done again where the connection broke and nothing was written."""
