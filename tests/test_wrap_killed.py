@@ -16,12 +16,16 @@ pytest.importorskip("openai", reason="needs the extra litellm")
 
 import atlas
 from atlas.benchmarks.reliability import children
+from atlas.errors import StoreError
+from atlas.memory import postgres_connection
 from atlas.records import Ask, Price, Reply, Stop, total
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, server_connection
 from atlas.traces.copying import copy
 from atlas.traces.open_log import OPEN, open_lines
 from atlas.traces.place import place_of
+from atlas.traces.server import ServerClaims
+from atlas.traces.server_open import AgentEpisodes
 from tests.postgres_server import ask as asked
 from tests.postgres_server import drop, fresh, schema
 from tests.waiting import until
@@ -151,6 +155,55 @@ def test_a_server_that_keeps_nothing_keeps_nobody_from_an_answer(
         assert [result.steps for result in Run(f"{url}&run=desk").results()] == [2]
     finally:
         drop(url)
+
+
+@pytest.mark.parametrize("on_server", [False, True])
+def test_a_run_whose_claims_cannot_be_kept_keeps_nobody_from_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, on_server: bool
+) -> None:
+    url = fresh() if on_server else ""
+    run = f"{url}&run=desk" if on_server else str(tmp_path / "run")
+    try:
+        with agent(run) as made, made.episode("help") as episode:
+            if on_server:
+                monkeypatch.setattr(ServerClaims, "claim", gone)
+            else:
+                (tmp_path / "run" / "claims").unlink(missing_ok=True)
+                (tmp_path / "run" / "claims").mkdir()
+            assert said(episode, "hello") == "answer 1"
+            assert said(episode, "hello", "answer 1", "and then?") == "answer 2"
+            episode.succeed()
+        assert caplog.text.count("who is killed loses the newest answer") == 1
+        assert [result.steps for result in Run(run).results()] == [2]
+    finally:
+        if on_server:
+            drop(url)
+
+
+def test_a_server_that_is_back_keeps_what_is_open_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = fresh()
+    run = f"{url}&run=desk"
+    try:
+        with agent(run) as made, made.episode("help") as episode:
+            said(episode, "hello")
+            with monkeypatch.context() as away:
+                away.setattr(AgentEpisodes, "keep", lambda *_: made.place.connection()._reconnect())
+                away.setattr(postgres_connection, "BACK_SECONDS", 0.0)
+                away.setattr(postgres_connection, "connect", gone)
+                assert said(episode, "hello", "answer 1", "and then?") == "answer 2"
+            assert "who is killed loses the newest answer" in caplog.text
+            said(episode, "hello", "answer 1", "and then?", "answer 2", "and now?")
+            (state,) = place_of(run).open_states().values()
+            assert state.state["count"] == 2, "what it answered since"
+        assert place_of(run).open_states() == {}
+    finally:
+        drop(url)
+
+
+def gone(*_: object) -> None:
+    raise StoreError("the server cannot be reached")
 
 
 def test_what_was_paid_and_came_to_nothing_counts(tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ class ServerRun:
                 raise _NoRun(f"there is no run {self.path}: list those of its schema with 'atlas traces ls'")
             return found
 
+    @property
+    def generation(self) -> int:
+        """Grows when the connection is made anew."""
+        return self._connection.generation if self._connection is not None else 0
+
     def use(self) -> RunConnection:
         """The connection, for writing, until :meth:`leave`."""
         found = self.connection()

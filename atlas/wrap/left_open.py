@@ -49,6 +49,10 @@ class _Kept(Protocol):
         """The open episodes of these owners, each with what is known of it; None where that is damaged."""
         ...
 
+    def moment(self) -> int:
+        """Another one where what could not be kept before may be kept again."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -64,8 +68,8 @@ def left_open(place: Place | None, arm: str, restored: Restored) -> LeftOpen | N
 
 
 class LeftOpen:
-    """Those of one agent. Nothing is written before its first call. Safe from many threads; a forked child keeps its
-    own apart."""
+    """Those of one agent. Nothing is written before its first call, and where nothing can be written nobody is kept from
+    an answer: that is said. Safe from many threads; a forked child keeps its own apart."""
 
     def __init__(self, place: FolderRun | ServerRun, arm: str, restored: Restored) -> None:
         self._place = place
@@ -83,6 +87,8 @@ class LeftOpen:
         self._claims: Claims | None = None
         self._mine = False
         """Whether it is."""
+        self._failed = -1
+        """The moment in which nothing could be kept."""
         self._kept: _Kept
         if isinstance(self._place, FolderRun):
             self._kept = _InFolder(self._place, self._of)
@@ -94,14 +100,26 @@ class LeftOpen:
         with self._lock:
             if self._pid != os.getpid():
                 self._anew()
-            if not self._mine:
-                self._mine = self._claimed().claim(self._owner)
+        self._tried(lambda: self._keep(episode))
+
+    def _keep(self, episode: WrappedEpisode) -> None:
+        with self._lock:
+            self._mine = self._mine or self._claimed().claim(self._owner)
         self._kept.keep(episode, self._owner)
 
     def over(self, id: str) -> None:
         """All of it is in the trace."""
         if self._mine and self._pid == os.getpid():
-            self._kept.over(id, self._owner)
+            self._tried(lambda: self._kept.over(id, self._owner))
+
+    def _tried(self, work: Callable[[], None]) -> None:
+        if self._failed == self._kept.moment():
+            return
+        try:
+            work()
+        except StoreError as error:
+            self._failed = self._kept.moment()
+            log.warning("%s: who is killed loses the newest answer of each open episode", error)
 
     def record(self) -> None:
         """Record what processes that are gone have left: each as far as it came."""
@@ -170,6 +188,9 @@ class _InFolder:
             if (owner := owner_of(lines)) in of:
                 yield id, state_of(lines, owner)
 
+    def moment(self) -> int:
+        return 0
+
     def close(self) -> None:
         if self._log is not None:
             self._log.close()
@@ -181,19 +202,17 @@ class _InFolder:
 
 
 class _OnServer:
-    """A server that cannot be reached keeps nobody from an answer: the trace says what is wrong with it."""
-
     def __init__(self, place: ServerRun, agent: str) -> None:
         from atlas.traces.server_open import AgentEpisodes
 
+        self._place = place
         self._open = AgentEpisodes(place, agent)
-        self._broken = False
 
     def keep(self, episode: WrappedEpisode, owner: str) -> None:
-        self._tried(lambda: self._open.keep(episode.id, owner, {**episode.state(), "at": time.time()}))
+        self._open.keep(episode.id, owner, {**episode.state(), "at": time.time()})
 
     def over(self, id: str, owner: str) -> None:
-        self._tried(lambda: self._open.over(id))
+        self._open.over(id)
 
     def owners(self) -> dict[str, str]:
         return self._open.owners()
@@ -203,14 +222,9 @@ class _OnServer:
             if owner in of:
                 yield id, self._open.state(id)
 
+    def moment(self) -> int:
+        # A server that was out of reach is not waited for at each call: who writes the trace finds it again.
+        return self._place.generation
+
     def close(self) -> None:
         """The connection is the run's."""
-
-    def _tried(self, work: Callable[[], None]) -> None:
-        if self._broken:
-            return
-        try:
-            work()
-        except StoreError as error:
-            self._broken = True
-            log.warning("%s: who is killed loses the newest answer of each open episode", error)
