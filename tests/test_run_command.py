@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from atlas.cli import main
 from atlas.errors import ConfigError
 from atlas.records import Stop
-from atlas.serve.child import run_command
+from atlas.serve.child import run_command, scored
 from atlas.testing import ChatServer, Say, ScriptedModel
 from atlas.traces import Run
 from tests.serve_fixtures import CHAT, KEY, ask, atlas, chat
@@ -48,6 +49,37 @@ def test_a_command_is_an_episode_scored_by_how_it_ended(
     assert outcome.code == code and outcome.episode == stored.result
     assert stored.result is not None and stored.result.score == expected and stored.result.stop is Stop.DONE
     assert (stored.task.id, stored.task.goal, len(stored.steps)) == ("t", "refund A1", 2)
+
+
+@pytest.mark.parametrize(
+    ("score", "expected", "why"),
+    [
+        ("./not-there", None, "could not be run, or was stopped (exit code 127)"),
+        ("kill -9 $$", None, "could not be run, or was stopped (exit code -9)"),
+        ("echo nan", None, "printed nan"),
+        ("echo 0.5; ./not-there", 0.5, ""),
+        ("kill -SEGV $$", 0.0, ""),
+        (r"printf '\377\n0.75\n'", 0.75, ""),
+        ("head -c 300000000 /dev/zero; echo; echo 0.25", 0.25, ""),
+    ],
+)
+def test_a_score_command_that_fails_is_no_score_and_what_it_prints_is_not_held(
+    score: str, expected: float | None, why: str
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    value, said = scored(score, os.environ)
+    assert value == expected and said.endswith(why) and bool(said) == bool(why)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes"
+
+
+def test_why_there_is_no_score_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "clerk.py").write_text("from atlas.testing import ScriptedModel\nclerk = ScriptedModel(['x'])\n")
+    call = (
+        "import openai; openai.OpenAI().chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'x'}])"
+    )
+    words = ["run", "--student", f"python:{tmp_path}/clerk.py:clerk", "--score", "./not-there", "--"]
+    main([*words, sys.executable, "-c", call])
+    assert "no score (the command that scores could not be run" in capfd.readouterr().err
 
 
 def test_a_score_command_knows_the_exit_code_and_may_say_it_by_its_own() -> None:

@@ -33,13 +33,17 @@ def command(
     episode = outcome.episode
     if as_json:
         found = None if episode is None else episode.model_dump(mode="json")
-        click.echo(json.dumps({"code": outcome.code, "episode": found}), err=True)
+        click.echo(json.dumps({"code": outcome.code, "episode": found, "unscored": outcome.unscored}), err=True)
     elif episode is None:
         click.echo("atlas: the command called no model through OPENAI_BASE_URL or ANTHROPIC_BASE_URL", err=True)
     else:
         dollars = total(episode.spend).dollars
         cost = "unpriced" if dollars is None else f"${dollars:.4f}"
-        said = f"score {episode.score:g}" if episode.score is not None else f"no score ({episode.stop})"
+        said = (
+            f"score {episode.score:g}"
+            if episode.score is not None
+            else f"no score ({outcome.unscored or episode.stop})"
+        )
         steps = f"{episode.steps} step{'s' * (episode.steps != 1)}, {episode.teacher_steps} by the teacher"
         click.echo(f"atlas: episode {episode.id}: {said}, {steps}, {cost}", err=True)
     return outcome.code if outcome.code >= 0 else 128 - outcome.code

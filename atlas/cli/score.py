@@ -35,7 +35,7 @@ def command(
 ) -> None:
     """Score EPISODE (an id, or the beginning of one) of RUN with VALUE. The last score counts."""
     found = find_run(run)
-    stored = _only(found.episodes(among=lambda id: id.startswith(episode)), episode, run)
+    stored = _only(found.episodes(among=lambda id: id.startswith(episode)), episode, found.place.path)
     if stored.result is None:
         raise StoreError(f"episode {stored.id} has not ended: score it where it runs, or when it has")
     late = rescored(stored.result, value, at_least=success_score)

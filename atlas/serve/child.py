@@ -23,6 +23,12 @@ NAME = "run"
 """The episode's name in the paths that the command is given."""
 _LAST = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 
+_END = 65_536
+"""Bytes of what a command prints in which its last line is looked for."""
+_NOT_RUN = (126, 127)
+"""How a shell ends that finds no such command, or may not run it."""
+_STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -32,6 +38,8 @@ class Outcome:
     """Its exit code; below 0 for a signal."""
     episode: Episode | None
     """None where it called no model."""
+    unscored: str = ""
+    """Why the command that was to score it said nothing; empty where it did, or where there is none."""
 
 
 def run_command(
@@ -47,7 +55,8 @@ def run_command(
 
     goal, task: of the episode; its first user turn, and a task of its own, where empty.
     score: a command for the shell, run after it: the number in the last line that it prints is the score, else its exit
-        code says success (0) or failure. Without one the exit code of ``command`` does.
+        code says success (0) or failure; where it could not be run there is no score. Without one the exit code of
+        ``command`` says it.
     environment: of both; that of this process where None. It is told where to call, and with which key.
     """
     key = secrets.token_hex(16)
@@ -57,7 +66,7 @@ def run_command(
     with Serving(Tenants([tenant])) as server:
         given |= told(server.url, key)
         code = _ran(command, given)
-        value = scored(score, {**given, "ATLAS_EXIT_CODE": str(code)}) if score else float(code == 0)
+        value, why = scored(score, {**given, "ATLAS_EXIT_CODE": str(code)}) if score else (float(code == 0), "")
         ids = [opened.id for opened in tenant.episodes.opened]
         results: list[Episode] = []
         tenant.episodes.ended = results.append
@@ -66,7 +75,7 @@ def run_command(
         else:
             for id in ids:
                 server.call(tenant.episodes.score(id, value))
-    return Outcome(code, results[0] if results else None)
+    return Outcome(code, results[0] if results else None, why)
 
 
 def told(url: str, key: str) -> dict[str, str]:
@@ -85,14 +94,21 @@ def told(url: str, key: str) -> dict[str, str]:
     }
 
 
-def scored(command: str, environment: Mapping[str, str]) -> float | None:
-    """What a command says of the one before it; None where the number that it says is none (nan) or not finite."""
-    done = subprocess.run(command, shell=True, env=dict(environment), stdout=subprocess.PIPE, text=True, check=False)
-    lines = done.stdout.strip().splitlines()
+def scored(command: str, environment: Mapping[str, str]) -> tuple[float | None, str]:
+    """What a command says of the one before it, however much it prints: None, and why, where the number that it says is
+    none (nan) or not finite, and where it could not be run or was stopped, which says nothing of the other."""
+    with subprocess.Popen(command, shell=True, env=dict(environment), stdout=subprocess.PIPE) as done:
+        assert done.stdout is not None
+        end = b""
+        while part := done.stdout.read1(_END):
+            end = (end + part)[-_END:]
+    lines = end.decode("utf-8", "replace").strip().splitlines()
     if lines and (number := _LAST.fullmatch(lines[-1].strip())):
         value = float(number[0])
-        return value if math.isfinite(value) else None
-    return float(done.returncode == 0)
+        return (value, "") if math.isfinite(value) else (None, f"the command that scores printed {number[0]}")
+    if done.returncode in _NOT_RUN or -done.returncode in _STOPPED:
+        return None, f"the command that scores could not be run, or was stopped (exit code {done.returncode})"
+    return float(done.returncode == 0), ""
 
 
 def _ran(command: Sequence[str], environment: Mapping[str, str]) -> int:
