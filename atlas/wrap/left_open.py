@@ -68,8 +68,8 @@ def left_open(place: Place | None, arm: str, restored: Restored) -> LeftOpen | N
 
 
 class LeftOpen:
-    """Those of one agent. Nothing is written before its first call, and where nothing can be written nobody is kept from
-    an answer: that is said. Safe from many threads; a forked child keeps its own apart."""
+    """Those of one agent. Nothing is written before its first call, and where nothing can be, nobody is kept from an
+    answer: that is said. Safe from many threads; a forked child keeps its own apart."""
 
     def __init__(self, place: FolderRun | ServerRun, arm: str, restored: Restored) -> None:
         self._place = place
