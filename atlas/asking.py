@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from atlas.budget import Meter
 from atlas.money import Tally
 from atlas.prompts import render
 from atlas.protocols import Model, RanksActions, ReadsView
+from atlas.record import whole_characters
 from atlas.records import (
     CHAT,
     Ask,
@@ -42,9 +42,6 @@ UNSAID = 1024
 _LONGEST = 32_768
 """Tokens that a reply without a limit is taken to have at the most, where its provider does not tell them."""
 _OF_ONE = frozenset({"temperature", "seed"})
-
-_HALF = re.compile("[\ud800-\udfff]")
-"""Half of a surrogate pair: JSON can spell it and models do write it, but no text encoding or database takes it."""
 
 
 Heard = Callable[[str, dict[str, Any]], None]
@@ -331,7 +328,7 @@ def _spelt(call: ToolCall) -> dict[str, str]:
 def _whole(value: Any) -> Any:
     """``value`` with whole characters alone in all of its texts."""
     if isinstance(value, str):
-        return value if value.isascii() else _HALF.sub("\ufffd", value)
+        return whole_characters(value)
     if isinstance(value, dict):
         return {_whole(name): _whole(inner) for name, inner in value.items()}
     return [_whole(inner) for inner in value] if isinstance(value, list) else value

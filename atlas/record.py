@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Generic, Self, TypeVar, dataclass_transform, get_type_hints, overload
@@ -137,6 +138,15 @@ class Light(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 def _adapter(kind: type[Light]) -> TypeAdapter[Any]:
     """What checks and writes records of a class; made when it is first needed."""
     return TypeAdapter(kind, config={"title": kind.__name__})
+
+
+def whole_characters(text: str) -> str:
+    """``text`` with a replacement character for each half of a surrogate pair: JSON can spell them, and models, clients
+    and environments do, but no text encoding or database takes them."""
+    return text if text.isascii() else _HALF.sub("\ufffd", text)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def content_hash(value: Any, length: int = 16) -> str:

@@ -9,10 +9,11 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
+from pydantic import field_validator
 
 from atlas.framing import quoted
 from atlas.messages import Message
-from atlas.record import Light, Record, once
+from atlas.record import Light, Record, once, whole_characters
 
 STUDENT = "student"
 TEACHER = "teacher"
@@ -29,6 +30,12 @@ class Task(Record):
     split: str = ""
     instructions: str = ""
     """How to act in this environment: the stable part of the prompt."""
+
+    # What a client calls its task, and what it asks for first, is kept in databases.
+    @field_validator("id", "goal", "family", "split", "instructions")
+    @classmethod
+    def _keepable(cls, text: str) -> str:
+        return whole_characters(text)
 
 
 class Observation(Light, kw_only=True):

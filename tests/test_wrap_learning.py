@@ -29,7 +29,7 @@ from atlas.traces import Run
 from atlas.traces.events import Learned
 from atlas.traces.late import rescored
 from atlas.traces.rewards import rewards
-from tests.wrap_fixtures import split, user
+from tests.wrap_fixtures import says, split, user
 
 ENTRY = {"cue": "someone asks for a refund", "action": "look up the order first", "effect": "the amount is known"}
 WRITTEN = json.dumps({"entries": [ENTRY]})
@@ -229,3 +229,20 @@ def test_the_command_line_can_switch_it_off() -> None:
     assert AgentOptions(student="nearest").distil
     with pytest.raises(ConfigError, match="distil: 'no', which is no yes or no"):
         AgentOptions.read({"distil": "no"}, "tenant a")
+
+
+def test_half_a_character_in_a_goal_keeps_nobody_from_learning(tmp_path: Path) -> None:
+    """JavaScript cuts texts between the halves of an emoji, and a client's first turn is its goal."""
+    pytest.importorskip("starlette", reason="needs the extra serve")
+    from tests.serve_fixtures import CHAT, ask, chat, serving
+
+    memory = tmp_path / "memory.sqlite"
+    agent = atlas.Agent(teacher=ScriptedModel(says("done")), memory=memory, embedder="hash", run=tmp_path / "run")
+    with serving(agent) as (server, _):
+        assert ask(server.url, f"/e/one{CHAT}", chat("look \ud83d"))[0] == 200
+        status, _, told = ask(server.url, "/v1/atlas/episodes/one/score", {"score": 1.0})
+        assert (status, told["score"]) == (200, 1.0)
+    agent.close()
+    with Memory(memory, "hash") as kept:
+        assert [demo.goal for demo in kept.demonstrations.all()] == ["look \ufffd"]
+        assert kept.outcomes.all()[0].goal == "look \ufffd"

@@ -49,6 +49,7 @@ class Claims:
 
     def __init__(self, folder: str | Path | Place, spent: Callable[[], Usage] | None = None) -> None:
         self._held = place_of(folder).held(spent)
+        self._closed = False
 
     def claim(self, key: object) -> bool:
         """Whether the episode ``key`` is this process's to play: nobody else is playing it."""
@@ -89,7 +90,9 @@ class Claims:
 
     def close(self) -> None:
         """Everything that was claimed is free. What was used stays in the ledger."""
-        self._held.close()
+        if not self._closed:
+            self._closed = True
+            self._held.close()
 
     def __enter__(self) -> Claims:
         return self
