@@ -18,6 +18,7 @@ from atlas.protocols import Model, RanksActions, ReadsView
 from atlas.record import whole_characters
 from atlas.records import (
     CHAT,
+    STUDENT,
     Ask,
     Completion,
     Form,
@@ -287,7 +288,9 @@ def _sound(usage: Usage, ask: Ask, price: Price | None) -> Usage:
 
 
 def _meant(view: View, actor: str) -> View:
-    """``view`` less the entries that are meant for others."""
+    """``view`` less the entries that are meant for others; what is told in short is meant for students."""
+    if view.told is not None and actor != STUDENT:
+        view = view.replace(told=None)
     if not view.guidance:
         return view
     return view.replace(guidance=tuple(entry for entry in view.guidance if entry.audience == actor))

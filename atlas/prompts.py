@@ -110,7 +110,7 @@ def render(view: View, *, list_actions: bool = True, form: Form = CHAT, remind: 
     return Prompt.of(
         examples,
         stable=view.task.instructions if form == TRANSCRIPT else _stable(view.task.instructions),
-        history=_lines(view) if form == TRANSCRIPT else view.history,
+        history=_told(view, form),
         guidance=guidance,
         lasting=view.lasting or form == TRANSCRIPT,
         advice=advice,
@@ -164,6 +164,13 @@ def render_review(view: View) -> Prompt:
         ask="A student's attempt ends here. Was the task accomplished? Reply with the line 'Verdict: yes' or "
         "'Verdict: no'. After a no, write 'Feedback:' and what to do differently in a new attempt, in a few sentences.",
     )
+
+
+def _told(view: View, form: Form) -> tuple[Message, ...]:
+    """The history, as much of it as is told."""
+    if view.told is not None:
+        view = view.replace(opening=view.told.opening, turns=view.told.turns)
+    return _lines(view) if form == TRANSCRIPT else view.history
 
 
 def _lines(view: View) -> tuple[Message, ...]:

@@ -37,6 +37,7 @@ from atlas.views import DemoStep as DemoStep
 from atlas.views import Guidance as Guidance
 from atlas.views import Observation as Observation
 from atlas.views import Task as Task
+from atlas.views import Told as Told
 from atlas.views import Turn as Turn
 from atlas.views import View as View
 from atlas.views import Window as Window

@@ -183,6 +183,13 @@ class Guidance(Light, kw_only=True):
     """How well its cue fits."""
 
 
+class Told(Light, kw_only=True):
+    """What of an episode so far a student's prompts tell, where that is not all of it."""
+
+    opening: str
+    turns: tuple[Turn, ...]
+
+
 class View(Light, kw_only=True, gc=True, dict=True):
     """Everything a policy may know when it decides: nothing that the agent has not been shown."""
 
@@ -190,6 +197,8 @@ class View(Light, kw_only=True, gc=True, dict=True):
     opening: str
     turns: tuple[Turn, ...] = ()
     admissible: tuple[str, ...] = ()
+    told: Told | None = None
+    """What a student's prompts tell of opening and turns; all of it where None. Others are told all."""
     plan: str = ""
     guidance: tuple[Guidance, ...] = ()
     retrieved: tuple[Window, ...] = ()
@@ -242,7 +251,9 @@ class View(Light, kw_only=True, gc=True, dict=True):
         return (opening, *chain.from_iterable(turn.messages for turn in self.turns))
 
     def replace(self, **changes: Any) -> View:
-        """A copy with some fields changed."""
+        """A copy with some fields changed. What is told of an episode is of the turns that it was made of."""
+        if self.told is not None and not _TOLD_OF.isdisjoint(changes):
+            changes = {"told": None, **changes}
         copy = msgspec.structs.replace(self, **changes)
         known = self.__dict__
         if "history" in known and _IN_HISTORY.isdisjoint(changes):
@@ -258,3 +269,4 @@ class View(Light, kw_only=True, gc=True, dict=True):
 
 
 _IN_HISTORY = frozenset({"task", "opening", "turns", "plan"})
+_TOLD_OF = frozenset({"opening", "turns"})

@@ -19,6 +19,7 @@ from atlas.memory.distil import Distiller
 from atlas.memory.irrelevant import Irrelevant
 from atlas.memory.part import MemoryView
 from atlas.policies import (
+    Abridged,
     Cascade,
     Coach,
     Compressed,
@@ -195,28 +196,35 @@ class Stage:
 
     # --- who decides --------------------------------------------------------------------------------------------------
 
-    @property
-    def student(self) -> Solo:
-        return Solo(self.cast.student, temperature=0.0, max_tokens=self.options.max_tokens)
+    def _told(self, inner: Policy) -> Policy:
+        """``inner`` with as much of the episode so far as its student is to be told."""
+        if (tokens := self.options.told) is None:
+            return inner
+        return Abridged(inner, tokens, self.options.compressor)
 
     @property
-    def sampled(self) -> Solo:
+    def student(self) -> Policy:
+        return self._told(Solo(self.cast.student, temperature=0.0, max_tokens=self.options.max_tokens))
+
+    @property
+    def sampled(self) -> Policy:
         """The student, each action drawn."""
-        return Solo(self.cast.student, temperature=self.options.temperature, max_tokens=self.options.max_tokens)
+        options = self.options
+        return self._told(Solo(self.cast.student, temperature=options.temperature, max_tokens=options.max_tokens))
 
     @property
     def teacher(self) -> Solo:
         return Solo(self.cast.teacher, actor=TEACHER, max_tokens=self.options.max_tokens)
 
     @property
-    def cascade(self) -> Cascade:
+    def cascade(self) -> Policy:
         stated = self.played.trust if self.played and self.played.arm.samples else None
         trust = stated or self.cast.trust
         if trust.needs_critic and self.cast.critic is None:
             raise ConfigError(
                 f"the student of {self._name!r} is trusted by a judge of steps: give the folder of one as --step-judge"
             )
-        return Cascade(
+        cascade = Cascade(
             self.cast.student,
             self.cast.teacher,
             samples=self.options.samples,
@@ -226,15 +234,17 @@ class Stage:
             audit=self.options.audit,
             critic=self.cast.critic if trust.asks_critic else None,
         )
+        return self._told(cascade)
 
     @property
-    def route(self) -> RandomRoute:
+    def route(self) -> Policy:
         if self.share is None:
             raise ConfigError(
                 f"{self._name} needs the cascade's share: add the arm "
                 f"{(self.played.control_of if self.played else '') or 'cascade'!r}, or give --share"
             )
-        return RandomRoute(self.cast.student, self.cast.teacher, share=self.share, max_tokens=self.options.max_tokens)
+        student, teacher = self.cast.student, self.cast.teacher
+        return self._told(RandomRoute(student, teacher, share=self.share, max_tokens=self.options.max_tokens))
 
     @property
     def lanes(self) -> Lanes:
@@ -294,7 +304,10 @@ class Stage:
         source: Demonstrations = self.demonstrations(without) if demos is None else demos
         if (compressor := self.options.compressor) is not None:
             inner = Compressed(inner, compressor, self.options.compress_to)
-        return Recall(inner, source, self.options.shown, planner=planner, every=self.options.every)
+        # Controls are what they are: of demonstrations at random the best would not be at random.
+        reranker = self.options.reranker if demos is None else None
+        every = self.options.every
+        return Recall(inner, source, self.options.shown, planner=planner, every=every, reranker=reranker)
 
     def demonstrations(self, without: str = "") -> DemonstrationStore | MemoryView:
         arm, memory = self.played.arm if self.played else None, self.memory.demonstrations if self.memory else None

@@ -21,19 +21,21 @@ from atlas.protocols import Policy
 from atlas.traces.account import COLLECT
 from atlas.trust import Trust
 
-RECALL = ("k", "plan", "window", "recall", "compress", "compress_to")
-ENTRIES = ("trials", "guidance_tokens")
+STUDENT = ("history_to",)
+GIVEN = (*STUDENT, "k", "plan", "window", "recall", "compress", "compress_to")
+RECALL = (*GIVEN, "rerank")
+ENTRIES = (*STUDENT, "trials", "guidance_tokens")
 LOOP = ("without", "judges", "arbiter", "reward", "distiller")
 LANES = ("force_lane", "forbid_lane", "lane_dollars", "foresight")
 
 # fmt: off
 BUILT_IN = (
     Arm("student", "the student alone, without demonstrations",
-        lambda on: on.student, kind="student", reads=(), hue=0),
+        lambda on: on.student, kind="student", reads=STUDENT, hue=0),
     Arm("icd", "the student with retrieved demonstrations (in-context distillation)",
         lambda on: on.recall(on.student), kind="icd", reads=RECALL, demos=True, bare="student", hue=1),
     Arm("icd-irrelevant", "the student with demonstrations drawn at random: a control",
-        lambda on: on.recall(on.student, on.irrelevant), reads=RECALL, demos=True, control_of="icd"),
+        lambda on: on.recall(on.student, on.irrelevant), reads=GIVEN, demos=True, control_of="icd"),
     Arm("cascade", "icd, and the teacher acts where the student's samples disagree",
         lambda on: on.recall(on.cascade),
         kind="cascade", reads=RECALL, demos=True, samples=True, trusted=True, bare="cascade-nodemos", hue=2),
@@ -41,14 +43,14 @@ BUILT_IN = (
         lambda on: on.watch(on.recall(on.cascade)),
         kind="watch", reads=RECALL, demos=True, samples=True, trusted=True, bare="cascade-watch-nodemos"),
     Arm("cascade-nodemos", "the cascade without demonstrations",
-        lambda on: on.cascade, kind="cascade", reads=(), samples=True, trusted=True, hue=5),
+        lambda on: on.cascade, kind="cascade", reads=STUDENT, samples=True, trusted=True, hue=5),
     Arm("cascade-watch-nodemos", "cascade-watch without demonstrations",
-        lambda on: on.watch(on.cascade), kind="watch", reads=(), samples=True, trusted=True),
+        lambda on: on.watch(on.cascade), kind="watch", reads=STUDENT, samples=True, trusted=True),
     Arm("random-route", "icd, and the teacher acts at random, at the cascade's share of steps: a control",
         lambda on: on.recall(on.route), kind="route",
         reads=(*RECALL, "share"), demos=True, trusted=True, control_of="cascade", bare="random-route-nodemos", hue=4),
     Arm("random-route-nodemos", "the same without demonstrations, at the share of cascade-nodemos",
-        lambda on: on.route, kind="route", reads=("share",), trusted=True, control_of="cascade-nodemos"),
+        lambda on: on.route, kind="route", reads=(*STUDENT, "share"), trusted=True, control_of="cascade-nodemos"),
     Arm("online", "the cascade, its memory empty at first and growing with every success while it serves",
         lambda on: on.recall(on.cascade), kind="online", reads=RECALL, samples=True, grows=True, hue=6),
     Arm("lanes", "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as "
@@ -80,7 +82,7 @@ BUILT_IN = (
         kind="shuffled", reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, control_of="both"),
     Arm("both-whole", "the same, the whole memory in every prompt: a long context in place of retrieval, a control",
         lambda on: on.guide(on.recall(on.student, on.whole), whole=True),
-        reads=(*RECALL, *ENTRIES), demos=True, pamphlets=True, control_of="both"),
+        reads=(*GIVEN, *ENTRIES), demos=True, pamphlets=True, control_of="both"),
     Arm("cascade-pamphlets", "pamphlets, and the teacher acts where the student's samples disagree",
         lambda on: on.guide(on.cascade),
         kind="cascade", reads=ENTRIES, demos=True, pamphlets=True, samples=True, evidence=True, hue=5),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import resource
 import sys
 from collections.abc import Sequence
@@ -29,11 +30,12 @@ from atlas.figures import percent, percent_interval, points_interval
 from atlas.memory import Memory
 from atlas.memory.backend import existing
 from atlas.models import load
-from atlas.policies import Compressed, Recall, Solo
+from atlas.policies import Abridged, Compressed, Recall, Solo
 from atlas.policies.compressed import KEEP
 from atlas.policies.recall import Every
 from atlas.protocols import Environment, Model, Policy
 from atlas.records import DemoStep, Observation, Task, Turn, View
+from atlas.reranking import Reranker, load_reranker
 from atlas.stats import paired, wilson
 from atlas.stats.scores import auroc
 
@@ -137,13 +139,19 @@ async def ask(
     every: Every,
     compressor: Compressor | None = None,
     keep: float = KEEP,
+    *,
+    reranker: Reranker | None = None,
+    history: int | None = None,
 ) -> list[Asked]:
     """``student`` at each of the states, with ``k`` demonstrations of ``memory``, or none where that is None; with a
-    ``compressor`` a share of ``keep`` of their tokens."""
+    ``compressor`` a share of ``keep`` of their tokens, with a ``reranker`` those that it chooses, and told of the
+    episode what ``history`` tokens hold, or all."""
     solo: Policy = Solo(student, actions=TextActions())
+    if history is not None:
+        solo = Abridged(solo, history, compressor)
     if compressor is not None:
         solo = Compressed(solo, compressor, keep)
-    policy = solo if memory is None else Recall(solo, memory.demonstrations, k, every=every)
+    policy = solo if memory is None else Recall(solo, memory.demonstrations, k, every=every, reranker=reranker)
     rows = []
     for number, state in enumerate(found, 1):
         desk, began = Desk(), cpu_seconds()
@@ -193,6 +201,48 @@ def line(name: str, rows: Sequence[Asked], first: Sequence[Asked]) -> str:
     return "  ".join(cells)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A student of the command line, and what it is shown."""
+
+    model: str
+    k: int = 0
+    """Demonstrations; 0 for none, and no memory."""
+    every: Every = "episode"
+    rerank: bool = False
+    keep: float | None = None
+    """Share of the demonstrations' tokens; None for all, and no compressor."""
+    history: int | None = None
+    """Tokens for the episode so far; None for all of it."""
+
+    @classmethod
+    def read(cls, name: str, *, rerank: bool, compress: bool) -> Shown:
+        """``name`` as it is typed. Raises ConfigError for one that says nothing, or more than was given."""
+        model, at, rest = name.partition("@")
+        found = _SHOWN.fullmatch(rest)
+        k = 0 if found is None else int(found["k"] or (bool(rest) and not rest.startswith(":")))
+        if found is None or (at and not rest) or (not k and (found["chooses"] or found["cuts"])):
+            raise ConfigError(f"{name} does not say what is shown: write MODEL@K, MODEL@K/step, MODEL@K^~SHARE:TOKENS")
+        share = float(found["share"] or KEEP) if found["cuts"] else None
+        if share is not None and not compress:
+            raise ConfigError(f"{name} is to be shown less: say by what with --compress")
+        if found["chooses"] and not rerank:
+            raise ConfigError(f"{name} is to be shown what is chosen: say by what with --rerank")
+        return cls(
+            model,
+            k,
+            "step" if found["step"] else "episode",
+            bool(found["chooses"]),
+            share,
+            int(found["history"]) if found["history"] else None,
+        )
+
+
+_SHOWN = re.compile(
+    r"(?P<k>\d*)(?P<step>/step)?(?P<chooses>\^)?(?P<cuts>~(?P<share>\d+(?:\.\d+)?)?)?(?::(?P<history>\d+))?"
+)
+
+
 @click.command()
 @click.argument("memory")
 @click.argument("students", nargs=-1, required=True)
@@ -200,6 +250,7 @@ def line(name: str, rows: Sequence[Asked], first: Sequence[Asked]) -> str:
 @click.option("--games", default=20, show_default=True, help="Taken evenly from the split.")
 @click.option("--each", default=6, show_default=True, help="Each so many-th state of a game.")
 @click.option("--compress", help="What cuts demonstrations, as 'atlas bench --compress' takes it.")
+@click.option("--rerank", help="What chooses among demonstrations, as 'atlas bench --rerank' takes it.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Every answer, as JSON lines.")
 def main(
     memory: str,
@@ -208,39 +259,39 @@ def main(
     games: int,
     each: int,
     compress: str | None,
+    rerank: str | None,
     out: Path | None,
 ) -> None:
     """Ask STUDENTS at states of the expert, with demonstrations of MEMORY.
 
     A student is MODEL, MODEL@K for K demonstrations found once an episode, or MODEL@K/step for K windows found at every
-    step; with --compress MODEL@K~0.33 for a third of their tokens. The first is what the others are compared with.
+    step; with --rerank MODEL@K^ for those that it chooses; with --compress MODEL@K~0.33 for a third of their tokens;
+    MODEL@K:400 for the episode so far in 400 tokens, and MODEL@:400 without demonstrations. They go together in this
+    order, as MODEL@1^~0.33:400. The first is what the others are compared with.
     """
     try:
+        read = [Shown.read(name, rerank=bool(rerank), compress=bool(compress)) for name in students]
+        compressor = load_compressor(compress) if compress else None
+        reranker = load_reranker(rerank) if rerank else None
         found = asyncio.run(states(Alfworld(), split, games, each))
         click.echo(f"{len(found)} states of {games} games of {split}")
         answers: dict[str, list[Asked]] = {}
         loaded: dict[str, Model] = {}
-        compressor = load_compressor(compress) if compress else None
         with Memory(existing(memory)) as remembered:
-            for name in students:
-                model, _, shown = name.partition("@")
-                shown, cuts, share = shown.partition("~")
-                k, _, every = shown.partition("/")
-                if cuts and compressor is None:
-                    raise ConfigError(f"{name} is to be shown less: say by what with --compress")
-                if model not in loaded:
-                    loaded[model] = load(model)
-                store = remembered if shown else None
-                how: Every = "step" if every == "step" else "episode"
+            for name, how in zip(students, read, strict=True):
+                if how.model not in loaded:
+                    loaded[how.model] = load(how.model)
                 answers[name] = asyncio.run(
                     ask(
-                        loaded[model],
-                        store,
+                        loaded[how.model],
+                        remembered if how.k else None,
                         found,
-                        int(k or 1),
-                        how,
-                        compressor if cuts else None,
-                        float(share or KEEP),
+                        max(1, how.k),
+                        how.every,
+                        None if how.keep is None else compressor,
+                        KEEP if how.keep is None else how.keep,
+                        reranker=reranker if how.rerank else None,
+                        history=how.history,
                     )
                 )
                 click.echo(line(name, answers[name], answers[students[0]]))

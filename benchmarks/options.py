@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from atlas.benchmarks.option import option as option
 from atlas.budget import Budget
 from atlas.errors import ConfigError
 
@@ -19,56 +20,12 @@ if TYPE_CHECKING:
     from atlas.learning import Reward
     from atlas.policies import LaneRules
     from atlas.policies.recall import Every
+    from atlas.reranking import Reranker
 
 DEFAULT_ARMS = ("student", "icd", "cascade", "teacher", "random-route")
 
 PARTS = ("plans", "probe", "pamphlets", "demonstrations", "judge")
 """Of the arm atlas: what it can be played without."""
-
-Hashed = Literal["always", "changed", "guided", "apart", "no"]
-"""Whether an option is one of the settings, which a run is resumed by. ``always``; ``changed``: where it is not the
-default, so that runs from before there was the option are resumed; ``guided``: where an arm reads pamphlets; ``apart``:
-in another form (the model and not its name, the rules of lanes in one); ``no``: it does not touch the results."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """What an option is on the command line."""
-
-    help: str
-    hashed: Hashed
-    flags: tuple[str, ...] = ()
-    """As typed, where it is not the name of the field."""
-    least: float | None = None
-    most: float | None = None
-    choices: tuple[str, ...] = ()
-    repeated: bool = False
-    """Given once for each value, instead of once with commas between them."""
-    required: bool = False
-    show_default: bool = True
-    metavar: str | None = None
-    bare: str | None = None
-    """What it is where it is typed without a value; None where it needs one."""
-
-
-def option(
-    help: str,
-    hashed: Hashed = "changed",
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    choices: tuple[str, ...] = (),
-    flags: tuple[str, ...] = (),
-    repeated: bool = False,
-    required: bool = False,
-    show_default: bool = True,
-    metavar: str | None = None,
-    bare: str | None = None,
-) -> dict[str, Option]:
-    """What stands beside a field of a record of options; see :class:`Option`."""
-    return {
-        "option": Option(help, hashed, flags, least, most, choices, repeated, required, show_default, metavar, bare)
-    }
 
 
 @dataclass(frozen=True)
@@ -129,6 +86,21 @@ class BenchOptions:
         default=1 / 3,
         metadata=option(
             "Share of a demonstration's tokens that --compress leaves.", "apart", least=0.01, most=1, show_default=False
+        ),
+    )
+    rerank: Path | None = field(
+        default=None,
+        metadata=option(
+            "Choose which of the demonstrations that are found are shown: a file of 'atlas memory reranker'.", "apart"
+        ),
+    )
+    history_to: int | None = field(
+        default=None,
+        metadata=option(
+            "About the tokens that the student's prompts have for what happened so far in the episode: beyond, old "
+            "steps are left out, down to half of it. [default: no bound]",
+            least=1,
+            most=10_000_000,
         ),
     )
     window: int | None = field(
@@ -327,6 +299,8 @@ class BenchOptions:
         recall = {} if self.every == "step" else {"recall": self.every}
         if (compressor := self.compressor) is not None:
             found["compress"] = [compressor.digest, self.compress_to]
+        if (reranker := self.reranker) is not None:
+            found["rerank"] = reranker.digest
         return {**found, **recall, "memory": memory, "k": self.shown, "window": self.around, "lanes": lanes}
 
     @cached_property
@@ -341,6 +315,35 @@ class BenchOptions:
                 f"{self.student} reads no prompt, so that nothing is saved by showing it less: leave --compress out"
             )
         return load_compressor(self.compress)
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """What chooses among the demonstrations that are found; None where the likest are shown."""
+        from atlas.reranking import load_reranker
+
+        if self.rerank is None:
+            return None
+        if self._copies:
+            raise ConfigError(
+                f"{self.student} reads no prompt, so that it is not for a reranker to say what stands in it: leave "
+                "--rerank out"
+            )
+        found = load_reranker(self.rerank)
+        if found.every != self.every:
+            raise ConfigError(
+                f"{self.rerank} chooses demonstrations for each {found.every}: add --recall {found.every}, or give one "
+                f"that was learned with --recall {self.every}"
+            )
+        return found
+
+    @property
+    def told(self) -> int | None:
+        """Tokens that the student's prompts have for the episode so far; None for as many as it takes."""
+        if self.history_to is not None and self._copies:
+            raise ConfigError(
+                f"{self.student} reads no prompt, so that nothing is saved by telling it less: leave --history-to out"
+            )
+        return self.history_to
 
     @property
     def shown(self) -> int:

@@ -36,6 +36,8 @@ from atlas.evaluators.verdict import Judge
 from atlas.memory import Memory
 from atlas.memory.distil import Distiller
 from atlas.memory.distil_model import ModelDistiller
+from atlas.reranking import LearnedReranker
+from atlas.reranking.features import OF_WINDOWS
 from atlas.testing import ScriptedModel
 from atlas.traces.place import place_of
 from tests.chances_fixtures import foresight, selector
@@ -49,12 +51,17 @@ COMPRESSORS = HELD / "compressor.json", HELD / "another.json"
 for number, path in enumerate(COMPRESSORS):
     weight = float(number)
     LearnedCompressor(student="s", actions=(weight,) * len(OF_ACTIONS), pieces=(weight,) * len(OF_PIECES)).save(path)
+RERANKERS = HELD / "reranker.json", HELD / "other.json"
+for number, path in enumerate(RERANKERS):
+    weights = dict.fromkeys(OF_WINDOWS, float(number))
+    LearnedReranker(student="s", every="step", candidates=5, weights=weights).save(path)
 OPTIONS = BenchOptions(
     embedder="hash",
     student="openai/any",
     share=0.5,
     judges=("rule:grounded", "rule:sure"),
     compress=COMPRESSORS[0],
+    rerank=RERANKERS[0],
 )
 FORESIGHT = HELD / "foresight.json"
 foresight().save(FORESIGHT)
@@ -69,6 +76,8 @@ CHANGED: dict[str, Any] = {
     "recall": "episode",
     "compress": COMPRESSORS[1],
     "compress_to": 0.5,
+    "rerank": RERANKERS[1],
+    "history_to": 500,
     "force_lane": "coach",
     "forbid_lane": ("coach",),
     "lane_dollars": ("coach=1",),
@@ -106,8 +115,10 @@ def _learning(options: BenchOptions) -> tuple[Distiller, Judge]:
 
 @pytest.mark.parametrize("option", CHANGED)
 def test_the_arms_that_read_an_option_are_those_that_it_changes(option: str, tmp_path: Path) -> None:
-    other = replace(OPTIONS, **{option: CHANGED[option]})
-    changed = [arm for arm in ARMS if config(arm, tmp_path, OPTIONS) != config(arm, tmp_path, other)]
+    # A reranker goes with one way to recall.
+    first = replace(OPTIONS, rerank=None) if option == "recall" else OPTIONS
+    other = replace(first, **{option: CHANGED[option]})
+    changed = [arm for arm in ARMS if config(arm, tmp_path, first) != config(arm, tmp_path, other)]
     assert list(readers(option)) == changed
 
 

@@ -72,8 +72,10 @@ MAY_IMPORT = {
     "models": f"{BASE} asking assets copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
     "chances": f"{BASE} evaluators stats traces trust",
-    "compression": f"{BASE} actions asking assets goals tokens",
-    "policies": f"{BASE} actions asking chances compression evaluators goals memory standing trust",
+    "utility": f"{BASE} actions asking",
+    "compression": f"{BASE} assets goals tokens utility",
+    "reranking": f"{BASE} compression entities goals utility",
+    "policies": f"{BASE} actions asking chances compression evaluators goals memory reranking standing trust",
     "export": f"{BASE} actions book evaluators meaning memory models tokens traces",
     "graph": f"{BASE} asking budget distil evaluators learning loop memory regrade runner traces",
     # around agents that exist, and in other frameworks
@@ -92,20 +94,24 @@ MAY_IMPORT = {
     # suites, and what is measured on them
     "benchmarks.scripted": f"{BASE} tokens",
     "benchmarks.suite": f"{BASE} evaluators memory",
-    "benchmarks.options": f"{BASE} budget chances compression learning memory models policies",
+    "benchmarks.option": "",
+    "benchmarks.options": f"{BASE} benchmarks.option budget chances compression learning memory models policies "
+    "reranking",
     "benchmarks.alfworld": f"{BASE} actions assets benchmarks.options benchmarks.scripted benchmarks.suite",
     "benchmarks": f"{BASE} asking budget chances distil evaluators export fanout graph learning loop memory own "
     "policies runner stats tables traces train trust benchmarks.alfworld benchmarks.options benchmarks.suite",
-    "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld compression figures memory models policies stats",
+    "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld compression figures memory models policies "
+    "reranking stats",
     "benchmarks.tuning": f"{BASE} benchmarks.alfworld benchmarks.forced memory models",
     "benchmarks.perf": f"{BASE} budget fanout tables figures loop memory models policies runner stats traces train "
     "trained benchmarks.alfworld benchmarks.forced",
     "benchmarks.excytin": f"{BASE} asking assets chances copying evaluators figures loose_json memory models regrade "
     "stats tables traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
     # who is asked by people
-    "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.options benchmarks.suite "
-    "benchmarks.tuning budget chances compression distil evaluators export figures mcp memory models named own regrade "
-    "report runner serve stats tables traces train trained trust words wrap",
+    "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.option benchmarks.options "
+    "benchmarks.suite benchmarks.tuning budget chances compression distil evaluators export figures mcp memory models "
+    "named own regrade report reranking runner serve stats tables traces train trained trust utility words "
+    "wrap",
     "__main__": "cli",
     # what breaks all of it on purpose
     "benchmarks.reliability": f"{BASE} cli copying evaluators memory models serve stats tables testing traces wire "

@@ -10,7 +10,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import click
 from click.core import ParameterSource
 
-from atlas.benchmarks.options import BenchOptions, Option, listed, numbers
+from atlas.benchmarks.option import Option
+from atlas.benchmarks.options import BenchOptions, listed, numbers
 from atlas.cli.number import Number
 from atlas.errors import ConfigError
 

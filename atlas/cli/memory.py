@@ -15,6 +15,7 @@ from atlas.cli import (
     memory_distil,
     memory_judge,
     memory_map,
+    memory_reranker,
     memory_transfer,
     memory_versions,
 )
@@ -53,6 +54,7 @@ for part in (
     memory_transfer.import_memory,
     memory_copy.copy,
     memory_compressor.compressor,
+    memory_reranker.reranker,
 ):
     command.add_command(part)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,28 +41,48 @@ def compressed(window: Window, compressor: Compressor, keep: float, task: str) -
     match stay, also where they alone take more."""
     if keep >= 1.0:
         return window
-    worth, steps = compressor.worth(window, task), window.steps
+    steps, held = window.steps, fixed(window)
     # Observation n is what action n - 1 brought about; the first one is always there.
-    held = fixed(window)
-    actions = [n in held for n in range(len(steps))]
-    stay = [[False] * len(pieces(step.observation)) for step in steps]
     opening = 0 if pieces(steps[0].observation) else piece_tokens(steps[0].observation)
     left = keep * tokens(window) - opening - sum(exchange_tokens(steps, n) for n in held)
+    whole = [pieces(step.observation) for step in steps]
+    stay = filled(compressor.worth(window, task), whole, lambda n: exchange_tokens(steps, n), held, left)
+    return cut(window, stay)
+
+
+def filled(
+    worth: Worth,
+    whole: Sequence[Sequence[str]],
+    cost: Callable[[int], int],
+    held: Collection[int],
+    left: float,
+    may: Callable[[int, int], bool] = lambda n, i: True,
+) -> Stay:
+    """What stays of actions, and of the pieces ``whole`` of the observations before them, where ``left`` tokens are
+    left beside the actions ``held``: what is worth most first, for as long as it fits.
+
+    ``cost`` tells an action's tokens with the observation after it, where that is not one of pieces. ``may`` tells
+    whether piece ``i`` of observation ``n``, or where that is -1 action ``n``, may stay.
+    """
+    actions = [n in held for n in range(len(whole))]
+    stay = [[False] * len(row) for row in whole]
     parts = [(value, n, -1) for n, value in enumerate(worth.actions) if n not in held]
     parts += [(value, n, i) for n, row in enumerate(worth.pieces) for i, value in enumerate(row)]
     parts.sort(key=lambda part: (-part[0], part[1:]))
     for _, n, i in parts:
+        if not may(n, i):
+            continue
         action = n if i < 0 else n - 1
         # A piece has its place after the action that brought it about, which then stays too.
-        cost = exchange_tokens(steps, action) if action >= 0 and not actions[action] else 0
-        cost += piece_tokens(pieces(steps[n].observation)[i]) if i >= 0 else 0
-        if cost <= left:
-            left -= cost
+        takes = cost(action) if action >= 0 and not actions[action] else 0
+        takes += piece_tokens(whole[n][i]) if i >= 0 else 0
+        if takes <= left:
+            left -= takes
             if action >= 0:
                 actions[action] = True
             if i >= 0:
                 stay[n][i] = True
-    return cut(window, Stay(tuple(actions), tuple(map(tuple, stay))))
+    return Stay(tuple(actions), tuple(map(tuple, stay)))
 
 
 def load_compressor(place: str | Path) -> Compressor:

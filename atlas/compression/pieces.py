@@ -74,7 +74,7 @@ def cut(window: Window, stay: Stay) -> Window:
     stay."""
     if stay == Stay.whole(window):
         return window
-    seen = [_cut(s.observation, flags) for s, flags in zip(window.steps, stay.pieces, strict=True)]
+    seen = [shorter(s.observation, flags) for s, flags in zip(window.steps, stay.pieces, strict=True)]
     kept = [n for n, flag in enumerate(stay.actions) if flag or n in fixed(window)]
     before = [0, *(n + 1 for n in kept[:-1])]
     steps = tuple(
@@ -84,7 +84,8 @@ def cut(window: Window, stay: Stay) -> Window:
     return window.replace(steps=steps, best=kept.index(window.best))
 
 
-def _cut(observation: str, flags: Sequence[bool]) -> str:
+def shorter(observation: str, flags: Sequence[bool]) -> str:
+    """``observation`` with those of its pieces that stay."""
     if all(flags):
         return observation
     kept = "".join(piece for piece, flag in zip(pieces(observation), flags, strict=True) if flag)
@@ -104,13 +105,13 @@ def features(steps: tuple[DemoStep, ...], goal: str, task: str) -> tuple[tuple[R
     far on it is, 0 to 1; *repeats* whether the same was done or said before, numbers aside.
     """
     texts = [text for step in steps for text in (step.action, step.observation)]
-    often = Counter(word for text in texts for word in _words(text))
-    actions = [_words(step.action) for step in steps]
-    wanted, ours = _words(goal), _words(task)
+    often = Counter(word for text in texts for word in words(text))
+    actions = [words(step.action) for step in steps]
+    wanted, ours = words(goal), words(task)
     done: set[str] = set()
     of_actions = []
     for n, step in enumerate(steps):
-        after = _words(steps[n + 1].observation) if n + 1 < len(steps) else frozenset[str]()
+        after = words(steps[n + 1].observation) if n + 1 < len(steps) else frozenset[str]()
         both = actions[n] | after
         of_actions.append(
             (
@@ -130,15 +131,15 @@ def features(steps: tuple[DemoStep, ...], goal: str, task: str) -> tuple[tuple[R
     for n, step in enumerate(steps):
         rows = []
         for at, piece in enumerate(pieces(step.observation)):
-            words = _words(piece)
+            there = words(piece)
             rows.append(
                 (
                     1.0,
                     log1p(piece_tokens(piece)),
-                    _share(actions[n], words, often),
-                    max((_share(later, words, often) for later in actions[n + 1 :]), default=0.0),
-                    _share(wanted, words, often),
-                    _share(ours, words, often),
+                    _share(actions[n], there, often),
+                    max((_share(later, there, often) for later in actions[n + 1 :]), default=0.0),
+                    _share(wanted, there, often),
+                    _share(ours, there, often),
                     float(n == 0),
                     float(at == 0),
                     float(_plain(piece) in said),
@@ -166,7 +167,8 @@ def piece_tokens(piece: str) -> int:
 
 
 @lru_cache(maxsize=16_384)
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """Those of ``text`` that say something, in small letters."""
     return frozenset(_WORDS.findall(text.casefold())) - _FEW
 
 
@@ -174,8 +176,8 @@ def _plain(text: str) -> str:
     return _DIGITS.sub("#", text.casefold()).strip()
 
 
-def _share(of: frozenset[str], words: frozenset[str], often: Counter[str]) -> float:
-    """How much of the words ``of`` stands in ``words``; one that stands nowhere in the demonstration does not count,
+def _share(of: frozenset[str], those: frozenset[str], often: Counter[str]) -> float:
+    """How much of the words ``of`` stands in ``those``; one that stands nowhere in the demonstration does not count,
     and one that stands in many places counts little."""
     whole = sum(1 / often[word] for word in of if often[word])
-    return sum(1 / often[word] for word in of & words) / whole if whole else 0.0
+    return sum(1 / often[word] for word in of & those) / whole if whole else 0.0

@@ -1,5 +1,6 @@
 """Policies that compose: each decides the next action, alone or around another."""
 
+from atlas.policies.abridged import Abridged
 from atlas.policies.cascade import Cascade
 from atlas.policies.coach import Coach
 from atlas.policies.compressed import Compressed
@@ -18,6 +19,7 @@ from atlas.policies.validated import Unanswered, Validated
 from atlas.policies.watch import Watch
 
 __all__ = [
+    "Abridged",
     "Cascade",
     "Coach",
     "Compressed",

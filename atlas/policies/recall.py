@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Literal
 
 from atlas.asking import Desk
@@ -18,6 +19,7 @@ from atlas.goals import lasting
 from atlas.policies.planned import written_plan
 from atlas.protocols import Demonstrations, Model, Policy
 from atlas.records import STUDENT, TEACHER, Decision, Hit, View, Window
+from atlas.reranking import Reranker, reranked
 
 MOST_SHOWN = 1_000
 """Demonstrations of one step: more are a mistake, and no prompt."""
@@ -42,6 +44,9 @@ class Recall:
     With a ``planner`` the first step begins with a plan, written from the plans of the most similar tasks; the plan
     then belongs to every later prompt and query. Where no similar task has a plan ``elder`` writes it, if there is one:
     the plan is then the first of its kind.
+
+    With a ``reranker`` as many are found as it chooses from, or ``k`` where that is more, and the ``k`` that it puts
+    first are shown, best first. It has to be learned for the same ``every``.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Recall:
         planner: Model | None = None,
         elder: Model | None = None,
         every: Every = "step",
+        reranker: Reranker | None = None,
     ) -> None:
         if elder is not None and planner is None:
             raise ConfigError("recall's elder writes plans where its planner has none to start from: give both")
@@ -60,12 +66,18 @@ class Recall:
             raise ConfigError(f"recall needs k of 1 to {MOST_SHOWN:,}, not {k}")
         if every not in ("step", "episode"):
             raise ConfigError(f"recall looks every 'step' or every 'episode', not every {every!r}")
+        if reranker is not None and reranker.every != every:
+            raise ConfigError(
+                f"the reranker chooses demonstrations for each {reranker.every}, and recall looks every {every!r}: "
+                f"look every {reranker.every!r}, or learn another reranker"
+            )
         self.inner = inner
         self.demos = demos
         self.k = k
         self.planner = planner
         self.elder = elder
         self.every: Every = every
+        self.reranker = reranker
         self._last_search = math.inf
         self._shown: OrderedDict[str, tuple[Window, ...]] = OrderedDict()
         self._lock = threading.Lock()
@@ -91,7 +103,7 @@ class Recall:
 
         def search() -> tuple[Window, ...]:
             began = time.perf_counter()
-            found = tuple(self.demos.search(view, self.k))
+            found = self._best(self.demos.search(view, self._sought), view)
             self._last_search = time.perf_counter() - began
             return found
 
@@ -103,12 +115,22 @@ class Recall:
         with self._lock:
             found = self._shown.get(episode)
         if found is None:
-            found = await asyncio.to_thread(lasting, self.demos, view, self.k)
+            found = await asyncio.to_thread(self._found, view.replace(turns=()))
             with self._lock:
                 self._shown[episode] = found
                 if len(self._shown) > _REMEMBERED:
                     self._shown.popitem(last=False)
         return found
+
+    def _found(self, first: View) -> tuple[Window, ...]:
+        return self._best(lasting(self.demos, first, self._sought), first)
+
+    @property
+    def _sought(self) -> int:
+        return self.k if self.reranker is None else max(self.k, self.reranker.candidates)
+
+    def _best(self, found: Sequence[Window], view: View) -> tuple[Window, ...]:
+        return tuple(found) if self.reranker is None else reranked(found, view, self.reranker, self.k)
 
     async def _plan(self, view: View, desk: Desk, planner: Model) -> str:
         similar = tuple(await asyncio.to_thread(self.demos.similar, view, self.k))
@@ -121,6 +143,7 @@ class Recall:
             "policy": "recall",
             "k": self.k,
             **({"every": self.every} if self.every != "step" else {}),
+            **({"reranker": self.reranker.digest} if self.reranker else {}),
             "planner": self.planner.name if self.planner else None,
             **({"elder": self.elder.name} if self.elder else {}),
             "demos": self.demos.config(),
