@@ -98,7 +98,7 @@ class BenchOptions:
         default=None,
         metadata=option(
             "About the tokens that the student's prompts have for what happened so far in the episode: beyond, old "
-            "steps are left out, down to half of it. [default: no bound]",
+            "steps are left out, down to about half of it. [default: no bound]",
             least=1,
             most=10_000_000,
         ),

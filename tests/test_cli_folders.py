@@ -47,7 +47,15 @@ WRITERS = {
     "train": ("sft-success", "--data", "IN/run", "--base", "scratch:tiny", "--epochs", "1", "--threads", "1"),
 }
 """Command -> what it is called with besides -o."""
-FILES = {"memory compressor", "models export", "report", "trust calibrate", "trust foresee", "trust select"}
+FILES = {
+    "memory compressor",
+    "memory reranker",
+    "models export",
+    "report",
+    "trust calibrate",
+    "trust foresee",
+    "trust select",
+}
 """Those whose -o is one file, which is named to be written."""
 
 

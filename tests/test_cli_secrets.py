@@ -134,6 +134,7 @@ SHOWN = [
     ["memory", "check", "run"],
     ["memory", "map", "run"],
     ["memory", "compressor", "run", "--student", "nearest", "-o", "compressor.json"],
+    ["memory", "reranker", "run", "--student", "nearest", "-o", "reranker.json"],
     ["memory", "reindex", "run", "--embedder", "hash"],
     ["memory", "copy", "run", "copied.sqlite"],
     ["memory", "copy", "run", f"postgresql://me:{PASSWORD}@127.0.0.1:9/x"],

@@ -20,6 +20,7 @@ from atlas.memory.backend import told
 from atlas.memory.pamphlet import Entry
 from atlas.testing import ScriptedModel
 from atlas.traces import Run
+from tests import test_reranking as reranking
 from tests.memory_fixtures import ME, demo
 from tests.postgres_server import drop, fresh, with_password
 from tests.test_agent_options import LOOP, MINE, served
@@ -75,7 +76,7 @@ def test_every_command_of_atlas_memory(url: str, tmp_path: Path, says: Says, mon
         "copy": says("memory", "copy", url, copied, "--json"),
     }  # fmt: skip
     drop(copied)
-    assert set(walked) == set(memory_command.commands) - {"compressor"}, "of which the next test is"
+    assert set(walked) == set(memory_command.commands) - {"compressor", "reranker"}, "of which the next tests are"
     assert HOT.cue in walked["ls"] and "versions" in walked["copy"] and "1 added" in walked["log"]
     assert json.loads(walked["distil"])["memory"] == told(url)
     with Memory(url, "hash") as memory:
@@ -89,6 +90,15 @@ def test_a_compressor_is_learned_from_it(url: str, tmp_path: Path, says: Says, m
         memory.demonstrations.add_many([demonstration(number) for number in range(8)])
     words = ["memory", "compressor", url, "--student", "python:own.py:student", "--states", "8", "--embedder", "hash"]
     assert "Learned from 8 states" in says(*words, "-o", "c.json") and Path("c.json").exists()
+
+
+def test_a_reranker_is_learned_from_it(url: str, tmp_path: Path, says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(reranking.OWN)
+    with Memory(url, "hash") as memory:
+        memory.demonstrations.add_many([reranking.demonstration(number) for number in range(24)])
+    words = ["memory", "reranker", url, "--student", "python:own.py:student", "--states", "8", "--embedder", "hash"]
+    assert "Learned from 8 states" in says(*words, "-o", "r.json") and Path("r.json").exists()
 
 
 def test_a_bench_adds_to_it_and_is_resumed(url: str, tmp_path: Path, says: Says) -> None:

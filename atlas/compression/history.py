@@ -11,7 +11,8 @@ from atlas.records import DemoStep, Told, Turn, View, Window
 NEWEST = 3
 """Turns that always stay whole."""
 LEAVES = 0.5
-"""Share of the budget that is left when it is exceeded: what is told then grows again until it is exceeded next."""
+"""Share of the budget, less the opening, that the turns have when it is exceeded: what is told then grows again until
+it is exceeded next."""
 
 Flags = dict[int, tuple[bool, ...]]
 """Of turns of whose observation not all stays, which of its pieces do."""
@@ -22,21 +23,21 @@ def told(view: View, budget: int, compressor: Compressor | None = None) -> Told 
     :func:`atlas.tokens.estimate_tokens` counts them; None where all of it is.
 
     It is the same whoever asks and when: the turns are gone through in their order, and where one exceeds the budget,
-    old ones are left out down to :data:`LEAVES` of it, those of least worth to the ``compressor`` for their tokens
-    first, and without one the oldest. What was left out stays out. So between two cuts the text only grows, and a
-    provider's cache of it holds. An action goes with what it brought about; of an observation that is long, clauses
-    may stay. The opening and the :data:`NEWEST` turns always stay; where they alone take more than is to be left, every
-    step is a cut.
+    old ones are left out until they take :data:`LEAVES` of what the opening leaves of it, those of least worth to the
+    ``compressor`` for their tokens first, and without one the oldest. What was left out stays out. So between two cuts
+    the text only grows, and a provider's cache of it holds. An action goes with what it brought about; of an
+    observation that is long, clauses may stay. The opening and the :data:`NEWEST` turns always stay whole; where they
+    alone take more than the budget, every step is a cut.
     """
     kept: list[int] = []
     flags: Flags = {}
-    size = piece_tokens(view.opening)
+    opening = size = piece_tokens(view.opening)
     for number, turn in enumerate(view.turns):
         kept.append(number)
         size += _action_tokens(turn) + piece_tokens(turn.observation)
         if size > budget:
-            kept, flags = _shorter(view, kept, flags, LEAVES * budget, compressor)
-            size = piece_tokens(view.opening) + sum(_size(view.turns[n], flags.get(n)) for n in kept)
+            kept, flags = _shorter(view, kept, flags, LEAVES * (budget - opening), compressor)
+            size = opening + sum(_size(view.turns[n], flags.get(n)) for n in kept)
     if len(kept) == len(view.turns) and not flags:
         return None
     texts = [
@@ -55,7 +56,7 @@ def told(view: View, budget: int, compressor: Compressor | None = None) -> Told 
 def _shorter(
     view: View, kept: Sequence[int], flags: Flags, left: float, compressor: Compressor | None
 ) -> tuple[list[int], Flags]:
-    """What of the turns ``kept`` stays in ``left`` tokens, with the opening."""
+    """What of the turns ``kept`` stays in ``left`` tokens."""
     turns = [view.turns[n] for n in kept]
     held = range(max(0, len(turns) - NEWEST), len(turns))
     # As a demonstration: observation n + 1 is what action n brought about, and after the last one nothing is done yet.
@@ -75,7 +76,7 @@ def _shorter(
     def cost(n: int) -> int:
         return _action_tokens(turns[n]) + (1 if whole[n + 1] else piece_tokens(turns[n].observation))
 
-    left -= piece_tokens(view.opening) + sum(_size(turns[n], None) for n in held)
+    left -= sum(_size(turns[n], None) for n in held)
     stay = filled(worth, whole, cost, held, left, may)
     staying = [n for n in range(len(turns)) if stay.actions[n]]
     parts = {kept[n]: stay.pieces[n + 1] for n in staying if n not in held and not all(stay.pieces[n + 1])}

@@ -15,7 +15,7 @@ from atlas.records import Decision, View
 class Abridged:
     """Tells the students of ``inner`` at most about ``tokens`` of the episode so far: ``Abridged(Solo(student), 600)``.
 
-    Where that is exceeded old steps are left out, down to half of it, and what is told grows again: see
+    Where that is exceeded old steps are left out, down to about half of it, and what is told grows again: see
     :func:`atlas.compression.history.told`. A prefix that changed at every step would cost more than it saves, as no
     cache would hold it. The ``compressor`` says what goes first; without one the oldest does. A teacher of ``inner`` is
     told all, and what a wrapped agent sends itself stays as it is. Local models leave out more where even this does

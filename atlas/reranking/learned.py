@@ -38,8 +38,9 @@ from atlas.utility import (
 )
 
 NEAR = 0.8
-"""Share of a demonstration's actions, done in this order for the same goal or in the same place, from which it is a
-near copy: it says what the teacher did, and of a task that is new there is no such demonstration."""
+"""Share of the actions of one of two demonstrations that are done in the other in this order, for the same goal or in
+the same place, from which they are near copies. One says what the teacher did in the other, which no demonstration does
+for a task that is new."""
 
 
 class LearnedReranker(Learned):
@@ -121,7 +122,7 @@ def _copies(window: Window, point: Standpoint) -> bool:
     theirs, ours = [step.action for step in window.steps], [step.action for step in point.steps]
     alike = sum(block.size for block in SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks())
     there = window.goal == point.view.task.goal or window.steps[0].observation in {s.observation for s in point.steps}
-    return there and alike >= NEAR * len(theirs)
+    return there and alike >= NEAR * min(len(theirs), len(ours))
 
 
 async def answer(student: Model, moment: Found, number: int, part: int, draws: int) -> Answer:
