@@ -24,7 +24,7 @@ from atlas.traces import Run, server_connection
 from atlas.traces.copying import copy
 from atlas.traces.open_log import OPEN, open_lines
 from atlas.traces.place import place_of
-from atlas.traces.server import ServerClaims
+from atlas.traces.server import ServerClaims, ServerRun
 from atlas.traces.server_open import AgentEpisodes
 from tests.postgres_server import ask as asked
 from tests.postgres_server import drop, fresh, schema
@@ -188,8 +188,10 @@ def test_a_server_that_is_back_keeps_what_is_open_again(
     try:
         with agent(run) as made, made.episode("help") as episode:
             said(episode, "hello")
+            place = made.place
+            assert isinstance(place, ServerRun)
             with monkeypatch.context() as away:
-                away.setattr(AgentEpisodes, "keep", lambda *_: made.place.connection()._reconnect())
+                away.setattr(AgentEpisodes, "keep", lambda *_: place.connection()._reconnect())
                 away.setattr(postgres_connection, "BACK_SECONDS", 0.0)
                 away.setattr(postgres_connection, "connect", gone)
                 assert said(episode, "hello", "answer 1", "and then?") == "answer 2"

@@ -61,15 +61,11 @@ class Server:
         try:
             tenant = self._admitted(headers)
             name = tenant.name
-            tenant.take()
-        except Refused as error:
-            await refuse(scope, noting, error)
-        else:
-            tenant.under_way += 1
-            try:
+            async with tenant.turn():
                 await tenant.wire(scope, receive, noting)
-            finally:
-                tenant.under_way -= 1
+        except Refused as error:
+            # The wire says itself what it refuses: this call was not let in.
+            await refuse(scope, noting, error)
         self.metrics.answered(name, _api(scope["path"]), status, time.perf_counter() - began)
 
     def _admitted(self, headers: dict[str, str]) -> Tenant:

@@ -100,7 +100,7 @@ def scored(command: str, environment: Mapping[str, str]) -> tuple[float | None, 
     with subprocess.Popen(command, shell=True, env=dict(environment), stdout=subprocess.PIPE) as done:
         assert done.stdout is not None
         end = b""
-        while part := done.stdout.read1(_END):
+        while part := done.stdout.read(_END):
             end = (end + part)[-_END:]
     lines = end.decode("utf-8", "replace").strip().splitlines()
     if lines and (number := _LAST.fullmatch(lines[-1].strip())):

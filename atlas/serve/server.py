@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DOORS = 64
+"""Connections that are taken in one turn of the event loop, where there may be many files."""
 GRACE = 30
 """Seconds that calls under way have when the server is told to stop."""
 
@@ -52,7 +54,7 @@ def serve(
             _checked(made, host)
             server = _server(made, metrics_key, lambda loop: begun())
             with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn, once all is ended
-                server.run(sockets=[listener])
+                server.run(sockets=_doors(listener))
 
         if workers == 1:
             work(lambda: ready(url))
@@ -74,7 +76,7 @@ class Serving:
         """Without the path that an API adds (``/v1`` for OpenAI's clients)."""
 
     def _run(self) -> None:
-        self._server.run(sockets=[self._listener])
+        self._server.run(sockets=_doors(self._listener))
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of ``work``, run in the server's event loop."""
@@ -121,6 +123,15 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise ConfigError(f"{host}:{port} cannot be listened at ({error.strerror}): choose another --port") from error
     return listener
+
+
+def _doors(listener: socket.socket) -> list[socket.socket]:
+    """The same socket as often as connections are to be taken in one turn of an event loop. uvloop takes one at each
+    that it knows, and a turn is long where hundreds of calls are under way: a new client would wait behind all calls of
+    those that are there."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = max(1, min(DOORS, files // 16)) if files != resource.RLIM_INFINITY else DOORS
+    return [listener, *(listener.dup() for _ in range(count - 1))]
 
 
 def _url(host: str, listener: socket.socket) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from atlas.errors import ConfigError
@@ -20,6 +23,11 @@ from atlas.wire.kept import LARGEST, MOST
 from atlas.wire.refusals import Refused
 from atlas.wrap import Agent
 
+WAITING = 8
+"""Calls that wait, for each that may be under way."""
+PATIENCE = 60.0
+"""Seconds that one waits at the most."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -30,7 +38,7 @@ class Limits:
     episodes: int = 1000
     """Open at a time."""
     calls: int = 256
-    """Under way at a time."""
+    """Under way at a time; others wait for them."""
     rate: float = 0.0
     """Calls a second, on average over ten seconds; 0 for no bound."""
     body: int = 64 << 20
@@ -77,6 +85,8 @@ class Tenant:
         responses = ServerResponses(agent.place, MOST, LARGEST) if isinstance(agent.place, ServerRun) else None
         self.wire = Wire(self.episodes, largest=limits.body, folder=agent.folder, elsewhere=responses)
         self.under_way = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """Calls that are to have a turn, the longest first."""
         self._digests = [_digest(key) for key in keys]
         self._tokens = self._most = 10.0 * limits.rate
         self._then = time.monotonic()
@@ -90,10 +100,21 @@ class Tenant:
         """Whether one of its keys has that digest. All are looked at, in the same time."""
         return any([hmac.compare_digest(known, digest) for known in self._digests])
 
-    def take(self) -> None:
-        """One more call. Raises Refused where that is one too many."""
-        if self.under_way >= self.limits.calls:
-            raise Refused(429, f"{self.limits.calls} calls are under way: wait for one of them")
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One more call, while the block lasts. As many as may be under way are, and others wait for their turn, in the
+        order in which they came. Raises Refused where that is one too many, or takes too long."""
+        self._admit()
+        if self.under_way < self.limits.calls and not self._waiting:
+            self.under_way += 1
+        else:
+            await self._wait()
+        try:
+            yield
+        finally:
+            self._give()
+
+    def _admit(self) -> None:
         if self.limits.rate:
             now = time.monotonic()
             self._tokens = min(self._most, self._tokens + (now - self._then) * self.limits.rate)
@@ -101,6 +122,34 @@ class Tenant:
             if self._tokens < 1.0:
                 raise Refused(429, f"more than {self.limits.rate:g} calls a second: ask again later")
             self._tokens -= 1.0
+
+    async def _wait(self) -> None:
+        busy = f"{self.limits.calls} calls are under way: wait for one of them"
+        if len(self._waiting) >= WAITING * self.limits.calls:
+            raise Refused(429, busy)
+        mine = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await mine
+        except BaseException as error:
+            if mine.done() and not mine.cancelled():
+                self._give()  # its turn came just now
+            else:
+                with suppress(ValueError):  # passed over already
+                    self._waiting.remove(mine)
+            if isinstance(error, TimeoutError):
+                raise Refused(429, busy) from None
+            raise
+
+    def _give(self) -> None:
+        """A turn is over: it is the next one's."""
+        while self._waiting:
+            following = self._waiting.popleft()
+            if not following.done():
+                following.set_result(None)
+                return
+        self.under_way -= 1
 
 
 class Tenants:
