@@ -60,7 +60,6 @@ NOTES = [
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, as_json: bool) -> None:
     from atlas.cli.bench import live, summary
-    from atlas.records import counted
     from atlas.report import write_report
     from atlas.traces import Run, RunWriter
     from atlas.traces.place import place_of
@@ -87,12 +86,19 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
                 with goes_on():
                     asyncio.run(part.play_into(writer))
     summary(place_of(out), as_json=as_json)
-    if lm_seconds and not any(e.arm.startswith(f"{LANGUAGE_MODEL}/") for e in counted(Run(out).results())):
+    if lm_seconds and not _came(Run(out)):
         click.echo(f"{LANGUAGE_MODEL} came to no end of a home in {lm_seconds} s: --lm-seconds gives it more", err=True)
     if not as_json:
         click.echo(_in_words(Run(out), demos))
     page = write_report(Run(out), out / "report.html")
     click.echo(f"Open {page} in a browser.", err=as_json)
+
+
+def _came(run: Run) -> bool:
+    """Whether the language model came to an end of a home."""
+    from atlas.records import INTERRUPTED
+
+    return any(e.arm.startswith(f"{LANGUAGE_MODEL}/") and e.stop not in INTERRUPTED for e in run.results())
 
 
 def _in_words(run: Run, demos: int) -> str:
