@@ -30,9 +30,13 @@ def right():
     return ScriptedModel(lambda ask: "right", name="right")
 """
 LOOP = """
-import openai
-openai.OpenAI().chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+import json, os, urllib.request
+body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}]}).encode()
+head = {"authorization": "Bearer " + os.environ["OPENAI_API_KEY"], "content-type": "application/json"}
+url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+urllib.request.build_opener(urllib.request.ProxyHandler({})).open(urllib.request.Request(url, body, head)).read()
 """
+"""A client that imports little."""
 
 
 @pytest.fixture
