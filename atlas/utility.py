@@ -170,9 +170,12 @@ def enough(rows: Sequence[Answer], what: str) -> None:
         raise ConfigError(f"a {what} is learned from {FEWEST} states or more, and there are {states}")
 
 
-def regressed(table: np.ndarray, rows: Sequence[Answer], *, never: str) -> Regression:
-    """Lay the chances of ``rows`` on the features ``table``, ``(len(rows), features)``, within each state. Raises
-    ConfigError, with the sentence ``never``, where no chance differs within any."""
+def regressed(
+    table: np.ndarray, rows: Sequence[Answer], *, never: str, penalties: Sequence[float] = (PENALTY,)
+) -> Regression:
+    """Lay the chances of ``rows`` on the features ``table``, ``(len(rows), features)``, within each state. Of several
+    ``penalties`` that is taken which foretells best at states that were not learned from; infinity leaves all weights
+    0. Raises ConfigError, with the sentence ``never``, where no chance differs within any state."""
     states = sorted({row.moment for row in rows})
     group = np.array([row.moment for row in rows])
     sums, chances = np.array(table, float), np.array([row.chance for row in rows])
@@ -181,19 +184,43 @@ def regressed(table: np.ndarray, rows: Sequence[Answer], *, never: str) -> Regre
         chances[group == state] -= chances[group == state].mean()
     if not np.any(np.abs(chances) > 1e-9):
         raise ConfigError(never)
-    folds = np.array([states.index(state) % FOLDS for state in group])
     foretold = np.zeros_like(chances)
-    for fold in range(FOLDS):
-        foretold[folds == fold] = sums[folds == fold] @ _ridge(sums[folds != fold], chances[folds != fold])
+    for learned in _others(group):
+        # The penalty too is chosen without the states that are foretold.
+        weights = _fitted(sums[learned], chances[learned], group[learned], penalties)
+        foretold[~learned] = sums[~learned] @ weights
     explained = 1.0 - float(np.sum((chances - foretold) ** 2) / np.sum(chances**2))
-    return Regression(tuple(map(float, _ridge(sums, chances))), foretold, explained, len(states))
+    weights = _fitted(sums, chances, group, penalties)
+    return Regression(tuple(map(float, weights)), foretold, explained, len(states))
 
 
-def _ridge(sums: np.ndarray, chances: np.ndarray) -> np.ndarray:
+def _others(group: np.ndarray) -> list[np.ndarray]:
+    """Of each of :data:`FOLDS` parts of the states, which rows are of the others."""
+    _, place = np.unique(group, return_inverse=True)
+    return [place % FOLDS != fold for fold in range(FOLDS)]
+
+
+def _fitted(sums: np.ndarray, chances: np.ndarray, group: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+    """Weights by the best of ``penalties``; of equal ones the first."""
+    if len(penalties) == 1:
+        return _ridge(sums, chances, penalties[0])
+    errors = [
+        sum(
+            float(np.sum((chances[~those] - sums[~those] @ _ridge(sums[those], chances[those], penalty)) ** 2))
+            for those in _others(group)
+        )
+        for penalty in penalties
+    ]
+    return _ridge(sums, chances, penalties[int(np.argmin(errors))])
+
+
+def _ridge(sums: np.ndarray, chances: np.ndarray, penalty: float) -> np.ndarray:
     """Weights of the features as they are, found on standardised ones."""
+    if math.isinf(penalty):
+        return np.zeros(sums.shape[1])
     spread = np.maximum(sums.std(axis=0), 1e-9)
     table = np.where(spread > 1e-8, sums / spread, 0.0)
-    solved: np.ndarray = np.linalg.solve(table.T @ table + PENALTY * np.eye(table.shape[1]), table.T @ chances) / spread
+    solved: np.ndarray = np.linalg.solve(table.T @ table + penalty * np.eye(table.shape[1]), table.T @ chances) / spread
     return np.where(spread > 1e-8, solved, 0.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -191,6 +192,22 @@ async def test_what_teaches_nothing_is_refused(tmp_path: Path) -> None:
         await learned(memory, ScriptedModel("Action: wait"))
     with pytest.raises(ConfigError, match="a reranker is learned from 8 states or more"):
         learn([], [Answer(0, 0, 1.0)], "s", 5, "episode")
+
+
+def test_where_nothing_is_to_be_learned_what_was_found_first_stays_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = [tuple(window((5 * n + m) % 24) for m in range(5)) for n in range(30)]
+    found = [learned_module.Found(view(), "x", shown) for shown in windows]
+
+    def of_noise(seed: int) -> LearnedReranker:
+        draw = random.Random(seed)
+        return learn(found, [Answer(n, m, draw.random()) for n in range(30) for m in range(5)], "s", 5, "episode")
+
+    made = [of_noise(seed) for seed in range(8)]
+    nothing = [one for one in made if not any(one.weights.values())]
+    assert nothing and reranked(windows[0], view(), nothing[0], 5) == windows[0]
+    monkeypatch.setattr(learned_module, "PENALTIES", (3.0,))
+    fixed = [of_noise(seed) for seed in range(8)]
+    assert sum(one.explained or 0.0 for one in made) > sum(one.explained or 0.0 for one in fixed) + 0.1
 
 
 # --- files and commands -----------------------------------------------------------------------------------------------

@@ -87,6 +87,8 @@ def reranker(
         "teacher's action, at states that were not learned from."
         if made.explained is not None and made.explained > 0
         else "It foretells nothing at states that were not learned from: learn from more states, or of another student."
+        if any(made.weights.values())
+        else "Nothing that foretells was found, so that what is found first stays first: learn from more states."
     )
     click.echo(
         f"That chance is {made.found:.0%} with what retrieval finds first, {made.chosen:.0%} with what is chosen of "

@@ -9,6 +9,7 @@ as :mod:`atlas.utility` does it. That the reader's own likelihood trains what is
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ from atlas.utility import (
     standpoints,
 )
 
+PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, math.inf)
+"""Of which the best is chosen: few states say little about many features, and where they say nothing the weights are 0
+and what was found first stays first."""
 NEAR = 0.8
 """Share of the actions of one of two demonstrations that are done in the other in this order, for the same goal or in
 the same place, from which they are near copies. One says what the teacher did in the other, which no demonstration does
@@ -143,6 +147,7 @@ def learn(
         np.array([known[row.moment][row.part] for row in rows]),
         rows,
         never="which demonstration it was shown never changed what the student did: there is nothing to learn from",
+        penalties=PENALTIES,
     )
     states: defaultdict[int, list[tuple[Answer, float]]] = defaultdict(list)
     for row, foretold in zip(rows, made.foretold.tolist(), strict=True):
