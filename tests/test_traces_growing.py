@@ -477,3 +477,30 @@ def test_one_episode_is_read_without_reading_the_others(kept: dict[str, Path], m
     monkeypatch.setattr(TraceLog, "_lines", lambda self, piece, start=0: seen.append(piece) or real(self, piece, start))
     (stored,) = Run(kept["packed"]).episodes(among=lambda id: id == wanted)
     assert stored.steps and all(piece.segment is None for piece in seen)
+
+
+@pytest.mark.parametrize("how", ["emptied", "gone", "the newest gone"])
+def test_a_segment_that_is_not_there_any_more_is_told_of(
+    kept: dict[str, Path],
+    tmp_path: Path,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(kept["packed"].parent, tmp_path / "packed")
+    folder = tmp_path / "packed" / "run"
+    assert Run(folder).damaged() == []
+    path = closed(folder)[-1 if how == "the newest gone" else 1].path
+    if how == "emptied":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+    name = path.name if how == "emptied" else path.name.removesuffix(".gz")
+    (told,) = Run(folder).damaged()
+    assert told == f"{name} {'has 1 damaged part' if how == 'emptied' else 'is not there'}"
+    with pytest.raises(SystemExit) as ended:
+        main(["traces", "check", str(folder)])
+    assert ended.value.code == 1 and told in capsys.readouterr().out
+    caplog.clear()
+    main(["traces", "show", str(folder)])
+    assert ("is damaged at byte 0" if how == "emptied" else "has no segment") in caplog.text

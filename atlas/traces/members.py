@@ -78,7 +78,7 @@ class Members:
         self.identity = found.st_dev, found.st_ino
         self.mtime = found.st_mtime_ns
         self.size = 0
-        self.whole = True
+        self.whole = found.st_size > 0
         """Whether its headers lead from one to the next to the end of the file."""
         self._unpacked = unpacked
         self._starts: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from atlas.traces.index import Index, index_of, sealed, unsealed
 from atlas.traces.lines import Plain, mend
 from atlas.traces.members import Members, Unpacked
 from atlas.traces.place import TRACE
-from atlas.traces.segments import Segment, Written, closed
+from atlas.traces.segments import Segment, Written, closed, lost
+
+log = logging.getLogger("atlas.traces")
 
 Source = Plain | Members
 _END = 4096
@@ -47,6 +50,8 @@ class TraceLog:
         self._unpacked = Unpacked()
         self._sources: dict[int, Source] = {}
         self._indexes: dict[int, tuple[object, Index]] = {}
+        self._lost: list[int] = []
+        """The segments that are not there, as far as that was told."""
 
     def append(self, *lines: bytes, lasting: bool = True) -> None:
         try:
@@ -97,8 +102,9 @@ class TraceLog:
 
     def damaged(self) -> list[str]:
         """What is wrong with closed segments, reading all of them; indexes that say something else are made again."""
-        found = []
-        for piece in self._look():
+        pieces = self._look()
+        found = [f"trace.{number:06d}.jsonl is not there" for number in self._lost]
+        for piece in pieces:
             if piece.segment is None:
                 continue
             with self._reading(), self._opened(piece) as file:
@@ -126,6 +132,10 @@ class TraceLog:
                         pieces.append(_Piece(number, base, Plain.at_path(self._folder / TRACE), None))
                 except FileNotFoundError:  # packed, or closed, just now
                     continue
+                if (gone := lost(self._folder)) != self._lost:
+                    self._lost = gone
+                    for number in gone:
+                        log.warning("%s has no segment %06d: what it held is lost", self.path, number)
                 now = _stat(self._folder / TRACE)
                 if (live and (live.st_dev, live.st_ino)) == (now and (now.st_dev, now.st_ino)):
                     self._pieces = pieces

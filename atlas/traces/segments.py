@@ -31,6 +31,7 @@ USUAL = 256.0
 PACKED = ".gz"
 PACKING = ".packing"
 _NAME = re.compile(r"trace\.(\d{6,})\.jsonl(\.gz)?")
+_INDEX = re.compile(r"trace\.(\d{6,})\.index")
 
 
 def limit() -> float:
@@ -70,6 +71,19 @@ def closed(folder: Path) -> list[Segment]:
             if (known := _NAME.fullmatch(name)) and (known[2] or int(known[1]) not in found):
                 found[int(known[1])] = Segment(int(known[1]), folder / name)
     return [found[number] for number in sorted(found)]
+
+
+def lost(folder: Path) -> list[int]:
+    """The numbers of closed segments that were there and are not: a pruning leaves those that it empties."""
+    with suppress(FileNotFoundError):
+        names = os.listdir(folder)
+        there = {int(known[1]) for name in names if (known := _NAME.fullmatch(name))}
+        indexed = {int(known[1]) for name in names if (known := _INDEX.fullmatch(name))}
+        left = set(range(1, max(there | indexed, default=0))) | indexed
+        # Of one that is packed just now the listing may have neither name.
+        plain = {number: str(folder / f"trace.{number:06d}.jsonl") for number in sorted(left - there)}
+        return [n for n, path in plain.items() if not os.path.exists(path) and not os.path.exists(path + PACKED)]
+    return []
 
 
 def segment_of(path: Path) -> Segment | None:
