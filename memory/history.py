@@ -10,7 +10,7 @@ import numpy as np
 
 from atlas.memory.database import Database
 from atlas.memory.rows import record
-from atlas.memory.texts import TextVectors
+from atlas.memory.texts import TextVectors, embedded
 from atlas.memory.vectors import Floats
 from atlas.protocols import Embedder
 from atlas.record import Record
@@ -147,7 +147,7 @@ class History:
         outcomes, vectors = self._now()
         if vectors is None:
             return []
-        scores = vectors @ self._embedder.embed([goal])[0]
+        scores = vectors @ embedded(self._embedder, [goal])[0]
         found = []
         for place in range(len(outcomes) - 1, -1, -1):
             outcome = outcomes[place]

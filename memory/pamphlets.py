@@ -21,7 +21,7 @@ from atlas.memory.merge import SAME_ACTION, SAME_CUE, Signature, join, signature
 from atlas.memory.pamphlet import Entry
 from atlas.memory.retrieve import Ranking, Shelf, chosen
 from atlas.memory.safety import vet
-from atlas.memory.texts import TextVectors, text_hash
+from atlas.memory.texts import TextVectors, embedded, text_hash
 from atlas.memory.vectors import Buffer, Floats, IndexGone, Ints, inner
 from atlas.protocols import Embedder
 from atlas.records import Guidance, View
@@ -217,7 +217,7 @@ class PamphletStore:
         """
         shelf = self._current()
         texts = shelf.texts(view)
-        ranking = Ranking(view, texts, self._embedder.embed(list(texts.values())) if texts else None)
+        ranking = Ranking(view, texts, embedded(self._embedder, list(texts.values())) if texts else None)
         try:
             found = shelf.ranked(ranking)
         except IndexGone as gone:

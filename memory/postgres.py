@@ -159,11 +159,11 @@ class PostgresBackend(PostgresConnection):
         return found
 
     def put_vectors(self, embedder: str, rows: Iterable[tuple[str, bytes]]) -> None:
-        # One of another length is damaged, and was asked for again.
+        # One of another length, or of no numbers, is damaged, and was asked for again.
         self.write_many(
             "INSERT INTO {s}.vectors AS v (embedder, text_hash, vector) VALUES (%s, %s, %b) "
             "ON CONFLICT (embedder, text_hash) DO UPDATE SET vector = excluded.vector "
-            "WHERE length(v.vector) <> length(excluded.vector)",
+            "WHERE v.vector <> excluded.vector",
             [(embedder, text_hash, vector) for text_hash, vector in rows],
         )
 

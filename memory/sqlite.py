@@ -140,10 +140,10 @@ class SqliteBackend(Connection):
         return found
 
     def put_vectors(self, embedder: str, rows: Iterable[tuple[str, bytes]]) -> None:
-        # One of another length is damaged, and was asked for again.
+        # One of another length, or of no numbers, is damaged, and was asked for again.
         self.executemany(
             "INSERT INTO vectors (embedder, text_hash, vector) VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
-            "SET vector = excluded.vector WHERE length(vector) != length(excluded.vector)",
+            "SET vector = excluded.vector WHERE vector != excluded.vector",
             [(embedder, text_hash, vector) for text_hash, vector in rows],
         )
 

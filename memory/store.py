@@ -31,7 +31,7 @@ from atlas.memory.part import MemoryView
 from atlas.memory.safety import Vetted, vet
 from atlas.memory.same import Same
 from atlas.memory.saved import Kept, SavedIndex
-from atlas.memory.texts import TextVectors
+from atlas.memory.texts import TextVectors, embedded
 from atlas.memory.vectors import Floats, IndexGone, Ints
 from atlas.protocols import Embedder
 from atlas.records import View, Window
@@ -441,5 +441,4 @@ class DemonstrationStore:
         return sorted(scored, key=lambda row: (-row.score, self._demos.ids[row.place]))[:k]
 
     def _query(self, texts: Mapping[str, str]) -> dict[str, Floats]:
-        vectors = self._embedder.embed(list(texts.values()))
-        return dict(zip(texts, vectors, strict=True))
+        return dict(zip(texts, embedded(self._embedder, list(texts.values())), strict=True))

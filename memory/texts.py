@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas.errors import ConfigError
 from atlas.memory.database import Database
@@ -22,6 +24,43 @@ log = logging.getLogger("atlas.memory")
 
 def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def embedded(embedder: Embedder, texts: Sequence[str]) -> Floats:
+    """``(len(texts), dim)``. Raises ConfigError for an embedder that gives something else."""
+    made: Any = embedder.embed(texts)
+    wanted = (len(texts), embedder.dim)
+    try:
+        vectors = np.ascontiguousarray(made, np.float32)
+    except (TypeError, ValueError):
+        vectors = np.empty((), np.float32)
+    if vectors.shape != wanted:
+        told = f"vectors of shape {vectors.shape}" if vectors.shape else f"{type(made).__name__}, which are no vectors,"
+        raise ConfigError(
+            f"the embedder {embedder.name} gave {told} for {len(texts)} texts, and says that it makes "
+            f"{embedder.dim} numbers: correct it, or choose another"
+        )
+    if not _finite(vectors).all():
+        raise ConfigError(
+            f"the embedder {embedder.name} gave numbers that are not finite (nan or inf), by which nothing is found: "
+            "correct it (half precision overflows), or choose another"
+        )
+    return vectors
+
+
+def _finite(vectors: Floats) -> NDArray[np.bool_]:
+    """For each row whether all of it is finite."""
+    with np.errstate(all="ignore"):
+        finite: NDArray[np.bool_] = np.isfinite(vectors.sum(axis=1))
+    return finite
+
+
+def _sound(stored: dict[str, bytes]) -> dict[str, bytes]:
+    """Those that are numbers: earlier builds kept what an embedder gave."""
+    if not stored:
+        return stored
+    finite = _finite(np.frombuffer(b"".join(stored.values()), np.float32).reshape(len(stored), -1))
+    return stored if finite.all() else {h: v for (h, v), sound in zip(stored.items(), finite, strict=True) if sound}
 
 
 class TextVectors:
@@ -41,8 +80,8 @@ class TextVectors:
         # What is damaged is only lost: it is made anew.
         kept = self._db.vectors(self._embedder.name, hashes).items()
         size = self._embedder.dim * np.dtype(np.float32).itemsize
-        stored = {h: v for h, v in kept if type(v) is bytes and len(v) == size}
-        others = {len(v) for h, v in kept if type(v) is bytes and h not in stored and v and len(v) % 4 == 0}
+        stored = _sound({h: v for h, v in kept if type(v) is bytes and len(v) == size})
+        others = {len(v) for h, v in kept if type(v) is bytes and len(v) != size and v and len(v) % 4 == 0}
         if others and not self._told:
             self._told = True
             log.warning(
@@ -56,12 +95,7 @@ class TextVectors:
         todo = list(missing)
         for start in range(0, len(todo), _BATCH):
             part = todo[start : start + _BATCH]
-            vectors = np.ascontiguousarray(self._embedder.embed([missing[h] for h in part]), np.float32)
-            if vectors.shape != (len(part), self._embedder.dim):
-                raise ConfigError(
-                    f"the embedder {self._embedder.name} gave vectors of shape {vectors.shape} for {len(part)} texts, "
-                    f"and says that it makes {self._embedder.dim} numbers: correct it, or choose another"
-                )
+            vectors = embedded(self._embedder, [missing[h] for h in part])
             rows = [(h, vector.tobytes()) for h, vector in zip(part, vectors, strict=True)]
             self._db.put_vectors(self._embedder.name, rows)
             stored.update(rows)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import logging
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ import pytest
 import atlas
 from atlas.errors import ConfigError, MissingExtra
 from atlas.memory import DemonstrationStore, HashEmbedder, load_embedder
+from atlas.memory.history import Outcome
+from atlas.memory.pamphlet import Entry
+from atlas.memory.sqlite import SqliteBackend
 from tests.memory_fixtures import demo, view
 
 ASKED = view("other", demo(8).goal, demo(8).steps[2].observation, thought=demo(8).steps[1].thought)
@@ -118,3 +123,58 @@ def test_an_agent_remembers_by_it(tmp_path: Path) -> None:
         found = agent.memory.search(ASKED, 1)  # type: ignore[union-attr]
         assert found[0].task_id == "task-8"
         assert agent.memory.config()["embedder"].startswith("sentence-transformers/model@")  # type: ignore[union-attr]
+
+
+class Broken(HashEmbedder):
+    """It gives what ``spoil`` makes of its vectors."""
+
+    def __init__(self, spoil: Callable[[Any], Any]) -> None:
+        super().__init__(64)
+        self.name, self.spoil = "mine", spoil
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        return self.spoil(super().embed(texts))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda vectors: vectors * np.nan, "not finite"),
+        (lambda vectors: vectors[1:], "gave vectors of shape"),
+        (lambda vectors: vectors[0], "gave vectors of shape"),
+        (lambda vectors: None, "correct it, or choose another"),
+        (lambda vectors: [["a"] * 64] * len(vectors), "gave list, which are no vectors"),
+    ],
+)
+def test_what_is_no_vectors_is_one_sentence_and_is_not_kept(
+    tmp_path: Path, spoil: Callable[[Any], Any], said: str
+) -> None:
+    path = tmp_path / "m.sqlite"
+    with atlas.Memory(path, Broken(spoil)) as memory:
+        memory.add(demo(1))
+        with pytest.raises(ConfigError, match=said):
+            memory.demonstrations.search(ASKED, 2)
+        with pytest.raises(ConfigError, match=said):
+            memory.entries.learn("r/e", [Entry(cue="a heat task", action="heat")])
+            memory.entries.search(ASKED, 100)
+        told = Outcome(episode="e", task_id="t", goal="g", success=True, unaided=1.0, dollars=0.1)
+        with pytest.raises(ConfigError, match=said):
+            memory.outcomes.add(told)
+            memory.outcomes.near("a goal", 3)
+    with atlas.Memory(path, Broken(lambda vectors: vectors)) as memory:
+        assert len(memory.demonstrations.search(ASKED, 1)) == 1
+
+
+def test_vectors_of_no_numbers_that_an_earlier_build_kept_are_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    for _ in range(2):
+        with atlas.Memory(path, Broken(lambda vectors: vectors)) as memory:
+            memory.add(demo(1))
+            assert len(memory.demonstrations.search(ASKED, 1)) == 1
+            backend = memory.database.backend
+            assert isinstance(backend, SqliteBackend)
+            kept = backend.execute("SELECT vector FROM vectors")
+            assert all(np.isfinite(np.frombuffer(vector, np.float32)).all() for (vector,) in kept)
+            with backend.transaction():
+                nan = np.full(64, np.nan, np.float32).tobytes()
+                backend.executemany("UPDATE vectors SET vector = ?", [(nan,)])
