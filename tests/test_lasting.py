@@ -139,8 +139,11 @@ def test_a_trace_keeps_that_examples_stand() -> None:
 
 
 def test_options_behind_the_name_of_a_local_model_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"takes the options form, rank, remind, dtype, device, as in hf:x\?form="):
-        load("hf:x?colour=red")
+    for said in ("colour=red", "form", "form=", "form=bare&form=transcript"):
+        with pytest.raises(
+            ConfigError, match=r"options form, rank, remind, dtype, device, each once, as in hf:x\?form="
+        ):
+            load(f"hf:x?{said}")
     with pytest.raises(ConfigError, match="takes the options form"):
         load("smollm2-135m?")
     with pytest.raises(ConfigError, match="bare or transcript, not 'prose'"):

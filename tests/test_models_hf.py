@@ -6,10 +6,11 @@ import asyncio
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from atlas.errors import DataError, ModelError
+from atlas.errors import ConfigError, DataError, ModelError
 from atlas.models.fit import _tell
 from atlas.models.hf import HF
 from atlas.models.ranking import Remembered, trie
@@ -200,3 +201,43 @@ def test_what_cannot_be_loaded_is_a_data_error(tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "absent.gguf", tmp_path / "broken.gguf"):
         with pytest.raises(DataError, match=str(source)):
             HF(source, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"dtype": "nonsense"}, "is computed in bfloat16, float16, float32, float64, not in 'nonsense'"),
+        ({"dtype": "nn"}, "not in 'nn'"),
+        ({"device": "nonsense"}, "cannot be computed on 'nonsense'"),
+        ({"device": "cuda:99"}, "cannot be computed on 'cuda:99'"),
+    ],
+)
+def test_a_precision_or_device_that_is_none_is_one_sentence_before_anything_is_read(
+    tmp_path: Path, given: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        HF(tmp_path / "absent.gguf", **given)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+
+
+def test_kept_weights_that_are_damaged_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from atlas.models import hf_weights
+
+    write_tiny_llama(tmp_path / "tiny", TEMPLATE, hidden_size=32, intermediate_size=64)
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("ATLAS_CACHE", str(tmp_path / "cache"))
+    reading = hf_weights._read
+
+    def read(where: str, precision: str, **extra: str) -> tuple[Any, Any]:
+        return reading(str(tmp_path / "tiny") if extra else where, precision)
+
+    monkeypatch.setattr(hf_weights, "_read", read)
+    for damaged in (False, True, False):
+        if damaged:
+            (kept,) = tmp_path.glob("cache/converted/*/model.safetensors")
+            kept.write_bytes(kept.read_bytes()[:-100])
+        capsys.readouterr()
+        hf_weights._converted(tmp_path / "tiny.gguf", "float32")
+        assert ("is damaged" in capsys.readouterr().err) is damaged

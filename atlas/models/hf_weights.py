@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from atlas.assets import ASSETS, cache_dir, fetch, say
-from atlas.errors import DataError, MissingExtra
+from atlas.errors import ConfigError, DataError, MissingExtra
 
 CONVERTED = "converted"
 """Folder of the cache where weights read from GGUF files are kept as they are computed with."""
+
+DTYPES = ("bfloat16", "float16", "float32", "float64")
+"""What a model can be computed in."""
 
 
 def load(source: str, *, device: str | None = None, dtype: str | None = None) -> tuple[Any, Any]:
@@ -25,9 +28,13 @@ def load(source: str, *, device: str | None = None, dtype: str | None = None) ->
     billion weights takes a minute of CPU), an embedded model's name or a name on the model hub.
 
     ``device`` None takes the GPU where there is one; ``dtype`` None is bfloat16 there, and on a CPU whichever of
-    bfloat16 and float32 is quicker there (:func:`quickest`). Raises DataError for what cannot be loaded, MissingExtra
-    where torch or transformers is not installed.
+    bfloat16 and float32 is quicker there (:func:`quickest`). Raises DataError for what cannot be loaded, ConfigError
+    for a device or a dtype that is not there, MissingExtra where torch or transformers is not installed.
     """
+    if dtype is not None and dtype not in DTYPES:
+        raise ConfigError(
+            f"hf:{source} is computed in {', '.join(DTYPES)}, not in {dtype!r}: give one of them as dtype"
+        )
     # Spinning OpenMP threads starve a busy machine. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -38,6 +45,13 @@ def load(source: str, *, device: str | None = None, dtype: str | None = None) ->
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise ConfigError(
+            f"hf:{source} cannot be computed on {device!r} ({first}): give cpu, cuda or cuda:0 as device"
+        ) from error
     precision = dtype or ("bfloat16" if device.startswith("cuda") else _told(quickest()))
     where = str(fetch(source)) if source in ASSETS else source
     path = Path(where).expanduser()
@@ -152,7 +166,12 @@ def _converted(path: Path, precision: str) -> tuple[Any, Any]:
     key = hashlib.sha256(f"{path.resolve()}|{seen.st_size}|{seen.st_mtime_ns}|{precision}".encode()).hexdigest()[:16]
     folder = cache_dir() / CONVERTED / f"{path.stem}-{precision}-{key}"
     if folder.is_dir():
-        return _read(str(folder), precision)
+        try:
+            return _read(str(folder), precision)
+        except Exception as error:  # whatever a broken file makes loaders raise
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            say(f"atlas: what was kept of {path.name} is damaged ({first}), and is made anew")
+            shutil.rmtree(folder, ignore_errors=True)
     say(f"atlas: {path.name} is read and kept as {precision}, once, in {folder.parent}")
     model, tokenizer = _read(str(path.parent), precision, gguf_file=path.name)
     model = whole(model)

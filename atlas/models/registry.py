@@ -147,11 +147,12 @@ def _options(spec: str) -> tuple[str, dict[str, str]]:
     source = SOURCES.get("gguf" if bare in EMBEDDED else bare.partition(":")[0])
     if not mark or source is None or not source.options:
         return spec, {}
-    told = dict(parse_qsl(rest, keep_blank_values=True))
-    if not told or not told.keys() <= set(source.options):
+    pairs = parse_qsl(rest, keep_blank_values=True)
+    told = dict(pairs)
+    if not told or not told.keys() <= set(source.options) or not all(told.values()) or len(told) < len(pairs):
         raise ConfigError(
-            f"the model {bare!r} takes the options {', '.join(source.options)}, as in {bare}?{source.options[0]}=..., "
-            f"not {rest!r}"
+            f"the model {bare!r} takes the options {', '.join(source.options)}, each once, as in "
+            f"{bare}?{source.options[0]}=..., not {rest!r}"
         )
     return bare, told
 
