@@ -120,6 +120,8 @@ SHOWN = [
     ["traces", "show", "run", "cascade-0"],
     ["traces", "show", "run", "cascade-1", "--prompts"],
     ["traces", "check", "run"],
+    ["traces", "export", "run"],
+    ["traces", "export", "run", "--format", "atif"],
     ["traces", "copy", "run", "copied-run"],
     ["traces", "pack", "copied-run", "--all"],
     ["traces", "copy", "run", f"postgresql://me:{PASSWORD}@127.0.0.1:9/x?run=r"],

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from atlas import tables, words
-from atlas.cli import traces_check, traces_copy, traces_import, traces_pack, traces_prune
+from atlas.cli import traces_check, traces_copy, traces_export, traces_import, traces_pack, traces_prune
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
 from atlas.traces import place as places
@@ -30,6 +30,7 @@ command.add_command(traces_check.command)
 command.add_command(traces_copy.command)
 command.add_command(traces_prune.command)
 command.add_command(traces_pack.command)
+command.add_command(traces_export.command)
 
 
 @command.command("ls")
