@@ -301,6 +301,7 @@ class BenchOptions:
             found["compress"] = [compressor.digest, self.compress_to]
         if (reranker := self.reranker) is not None:
             found["rerank"] = reranker.digest
+        _ = self.told  # refused before anything is paid
         return {**found, **recall, "memory": memory, "k": self.shown, "window": self.around, "lanes": lanes}
 
     @cached_property

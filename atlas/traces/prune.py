@@ -279,7 +279,7 @@ def needle(texts: Sequence[str]) -> re.Pattern[str] | None:
     """What finds one of ``texts`` in a line of JSON, in whatever case and however it is escaped there."""
     if not texts:
         return None
-    if blank := next((text for text in texts if len(text.strip()) < 2), None):
+    if (blank := next((text for text in texts if len(text.strip()) < 2), None)) is not None:
         raise ConfigError(f"--containing {blank!r} stands everywhere: give a longer text")
     forms = dict.fromkeys(
         form for text in texts for form in (json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1])
