@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from atlas import Memory
 from atlas.asking import Desk
+from atlas.cli import main
 from atlas.compression import LearnedCompressor
 from atlas.compression.history import NEWEST, told
 from atlas.compression.pieces import LEFT_OUT, OF_ACTIONS, OF_PIECES, piece_tokens
@@ -173,3 +174,14 @@ def test_what_a_wrapped_agent_sends_stays_as_it_is() -> None:
 def test_no_tokens_are_refused(tokens: int) -> None:
     with pytest.raises(ConfigError, match="1 token or more"):
         Abridged(Solo(ScriptedModel([])), tokens)
+
+
+def test_who_reads_no_prompt_is_refused_before_anything_is_paid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = "bench alfworld --split homes --n 1 --demos 2 --embedder hash --arms icd --student nearest --history-to 600"
+    with pytest.raises(SystemExit) as stop:
+        main([*bench.split(), "-o", str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "reads no prompt" in said and "demonstrations" not in said
+    assert not (tmp_path / "run").exists()
