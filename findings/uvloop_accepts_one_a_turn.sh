@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A server on uvloop (uvloop==0.23.0) takes one waiting connection in each turn of its event loop; on the standard library's loop it
 # takes all that wait, up to its backlog, in one. A turn lasts as long as the work that is due in it: where a thousand agents call a
-# proxy of language models at once and some hundred calls are under way, a turn takes a tenth of a second and more, so that new
-# clients wait for many seconds while those that are connected are answered within one. Nothing says so: the system has taken the
-# connection, and the server's own times begin when it is accepted.
+# proxy of language models at once and some hundred calls are under way, a turn is long, and the last of a thousand new clients waits
+# for a thousand of them, while those that are connected are answered. Nothing says so: the system has taken the connection, and the
+# server's own times begin when it is accepted.
 # Seen: 100 waiting connections take 100 turns or more on uvloop, and fewer than 5 on asyncio's loop; a server that is given the same
 # listening socket 25 times (socket.dup) takes 25 in each turn on uvloop too.
 set -euo pipefail

@@ -21,7 +21,7 @@ DEMOS = 160
 CURVE = (5, 10, 20, 40, 80)
 LANGUAGE_MODEL = "smollm2-135m"
 READ = "form=transcript"
-"""How it reads what it is shown best."""
+"""The form of its prompts."""
 TITLE = "A student learns from its teacher, on generated homes"
 OPENING = """\
 A student that copies demonstrations learns from its teacher, in generated homes, within a few minutes.
