@@ -6,7 +6,6 @@ import copy
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 
 from atlas.assets import ASSETS, cache_dir, fetch, say
 from atlas.errors import ConfigError, DataError, MissingExtra
+from atlas.trained.precision import quickest
 
 CONVERTED = "converted"
 """Folder of the cache where weights read from GGUF files are kept as they are computed with."""
@@ -114,25 +114,6 @@ def whole(net: Any) -> Any:
     plain.load_state_dict(net.state_dict())
     plain.generation_config = net.generation_config
     return plain.to(net.device)
-
-
-@cache
-def quickest() -> str:
-    """The precision in which this CPU multiplies matrices of a small model soonest, measured once: ``bfloat16`` where
-    it has AMX or AVX-512 for it, else ``float32``. Takes milliseconds."""
-    import torch
-
-    took = {}
-    with torch.inference_mode():
-        for name in ("float32", "bfloat16"):
-            a, b = torch.ones(128, 1536, dtype=getattr(torch, name)), torch.ones(1536, 1536, dtype=getattr(torch, name))
-            a @ b
-            began = time.perf_counter()
-            for _ in range(3):
-                a @ b
-            took[name] = time.perf_counter() - began
-    # Without kernels of its own bfloat16 is many times slower; where the two are close it still halves the memory.
-    return "bfloat16" if took["bfloat16"] < 1.2 * took["float32"] else "float32"
 
 
 def _read(where: str, precision: str, **extra: str) -> tuple[Any, Any]:

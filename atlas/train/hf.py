@@ -28,6 +28,7 @@ from atlas.prompts import REPLY_FORMAT, examples_part, render, reply_text, trans
 from atlas.records import BARE, TRANSCRIPT, Form, Prompt
 from atlas.train.base import Scores
 from atlas.train.packing import keeps_apart, lay
+from atlas.trained.precision import passes
 from atlas.trained.student import ABOUT, FORM, write_folder
 from atlas.trained.trajectory import Trajectory, view_of
 from atlas.trained.vocabulary import Encoded
@@ -98,7 +99,7 @@ class HFBase:
 
         Raises DataError for what cannot be loaded.
         """
-        # In float32: AdamW's small steps are lost in half precision. The passes themselves are in bfloat16.
+        # In float32: AdamW's small steps are lost in half precision. What the passes are in, `passes` says.
         net, tokenizer = load(source, dtype="float32")
         net = whole(net)
         net.config.use_cache = False
@@ -236,7 +237,7 @@ class HFBase:
     # --- what the trainer asks for ------------------------------------------------------------------------------------
 
     def scores(self, batch: Sequence[Encoded]) -> Scores:
-        """One pass in bfloat16. Sequences share rows where that saves a tenth of them (:mod:`atlas.train.packing`).
+        """One pass. Sequences share rows where that saves a tenth of them (:mod:`atlas.train.packing`).
 
         Batches of sequences of about one length keep a row for each: padding stands on the right, where no token sees
         it, so that attention needs no mask and torch takes its fastest kernel. Batches of mixed lengths, as all steps
@@ -254,7 +255,7 @@ class HFBase:
         rows, columns, targets, owners = torch.tensor(found, dtype=torch.long).view(-1, 4).to(self.device).unbind(1)
         weights = torch.tensor([weight for item in batch for weight in item.weights[1:] if weight], device=self.device)
         given = {} if layout.places is None else {"position_ids": layout.places.to(self.device)}
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with passes(self.device):
             hidden = whole.get_decoder()(input_ids=layout.tokens.to(self.device), **given).last_hidden_state
             # Only where something is learnt: all logits of a batch would not fit.
             logits = whole.get_output_embeddings()(hidden[rows, columns])

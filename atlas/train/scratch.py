@@ -16,6 +16,7 @@ from atlas.models.scratch import Scratch as Student
 from atlas.train.base import Scores
 from atlas.trained import student
 from atlas.trained.net import SIZES, Net
+from atlas.trained.precision import passes
 from atlas.trained.trajectory import Trajectory
 from atlas.trained.vocabulary import PAD, Encoded, Reader, Vocabulary, encode, encode_guided, encode_reason, renaming
 
@@ -70,8 +71,7 @@ class ScratchBase:
         if any(item.branches for item in batch):
             return self._branched(batch, tokens)
         weights = self._padded([item.weights for item in batch])
-        # In half precision only where it is quick and enough: weights, norms and the loss stay in float32.
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with passes(self.device):
             hidden, _ = self.net(tokens[:, :-1])
             rows, columns = weights[:, 1:].nonzero(as_tuple=True)
             logits = self.net.logits(hidden[rows, columns])
@@ -89,7 +89,7 @@ class ScratchBase:
         places = after + torch.arange(width, device=self.device)
         own = torch.ones(width, width, dtype=torch.bool, device=self.device).tril().expand(len(branches), 1, -1, -1)
         before = (torch.arange(trunk, device=self.device) < after)[:, None].expand(-1, -1, width, -1)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with passes(self.device):
             _, kept = self.net(trunks)
             past = [(keys[owners], values[owners]) for keys, values in kept]
             hidden, _ = self.net(tokens[:, :-1], places=places, past=past, sees=torch.cat([before, own], -1))
