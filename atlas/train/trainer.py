@@ -31,6 +31,10 @@ Reward = Callable[[Model], float]
 """Plays the student on held-out tasks and says its success, from 0 to 1."""
 
 
+WRITING = 20
+"""Times as long as the last checkpoint took to write until the next is written."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How long and how fast."""
@@ -50,7 +54,8 @@ class Settings:
     max_minutes: float | None = None
     """The schedule ends by the clock where that is sooner; such a run is not repeatable."""
     save_seconds: float = 60.0
-    """Between checkpoints."""
+    """Between checkpoints, at least; 0 writes one at every step. Otherwise they are so far apart that to write them (of
+    a language model, gigabytes) takes at most a twentieth of the time."""
 
 
 class Measured(Record):
@@ -143,7 +148,7 @@ class Trainer:
             self._history = [Measured.model_validate(m) for m in state["history"]]
             epoch, skip = state["epoch"], state["position"]
         self._began = time.monotonic() - self._spent
-        self._saved = time.monotonic()
+        self._saved, self._pause = time.monotonic(), self.settings.save_seconds
         self._config, self._path = config, path
         self._sum, self._count = 0.0, 0
         # A training that ended and could not be written is at its end already.
@@ -203,7 +208,7 @@ class Trainer:
             loss = self._update(batch, share)
             self._work += work[i]
             self._tell(epoch, share, loss)
-            if time.monotonic() - self._saved > self.settings.save_seconds:
+            if time.monotonic() - self._saved > self._pause:
                 self._checkpoint(epoch, i + 1)
         return self._share(epoch + 1, 0.0) >= 1
 
@@ -281,7 +286,7 @@ class Trainer:
         return fell and all((m.reward or 0.0) <= best for m in recent)
 
     def _checkpoint(self, epoch: int, position: int) -> None:
-        self._saved = time.monotonic()
+        began = self._saved = time.monotonic()
         if not distributed.first():
             return
         state = {
@@ -301,6 +306,9 @@ class Trainer:
             "work": self._work,
         }
         checkpoint.save(self._path, state)
+        self._saved = time.monotonic()
+        if self.settings.save_seconds:
+            self._pause = max(self.settings.save_seconds, WRITING * (self._saved - began))
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began

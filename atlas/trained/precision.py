@@ -36,4 +36,5 @@ def passes(device: torch.device) -> AbstractContextManager[None]:
     import torch
 
     half = device.type != "cpu" or quickest() == "bfloat16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+    found: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+    return found
