@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atlas.memory.arrayfile import Arrays
 from atlas.memory.index import Column, Query
+from atlas.memory.pieces import Pieces
 from atlas.memory.rounded import RoundedVectors, alone, within
 from atlas.memory.vectors import Buffer, Floats, Ints
 
@@ -73,7 +74,7 @@ class _Group:
         self.places = Buffer(np.int32)
         self._trained = 0
         with alone() as faiss:
-            self._codes: Any = faiss.IndexFlatIP(self._width)
+            self._codes = Pieces(faiss.IndexFlatIP(self._width))
         self._gate = _Gate()
 
     def arrays(self) -> Arrays:
@@ -81,9 +82,7 @@ class _Group:
         held = {"places": self.places.view()}
         if not self._trained:
             return held
-        with alone() as faiss:
-            centroids = faiss.vector_to_array(self._codes.pq.centroids)
-            table = faiss.AlignedTable_to_array(self._codes.codes)
+        centroids, table = self._codes.arrays()
         return {**held, "trained": np.array([self._trained], np.int64), "centroids": centroids, "codes": table}
 
     def restore(self, arrays: Arrays, vectors: Vectors, end: int) -> int:
@@ -96,18 +95,8 @@ class _Group:
             return len(places)
         self.places.take_over(places)
         self._trained = int(arrays["trained"][0])
-        centroids, table = arrays["centroids"], arrays["codes"]
-        with alone() as faiss:
-            codes = self._empty()
-            blocks = -(-len(places) // codes.bbs) * codes.bbs
-            codes.codes.resize(blocks * codes.M2 // 2)
-            sizes = codes.pq.M * codes.pq.ksub * codes.pq.dsub, codes.codes.size()
-            if centroids.dtype != np.float32 or table.dtype != np.uint8 or sizes != (centroids.size, table.size):
-                raise ValueError("its codes are not those of its places")
-            faiss.copy_array_to_vector(centroids, codes.pq.centroids)
-            faiss.copy_array_to_AlignedTable(table, codes.codes)
-            codes.ntotal, codes.ntotal2, codes.is_trained = len(places), blocks, True
-        self._codes = codes
+        self._codes = Pieces(self._empty())
+        self._codes.restore(arrays["centroids"], arrays["codes"], len(places))
         return len(places)
 
     def append(self, places: NDArray[np.int32], vectors: Vectors) -> None:
@@ -119,22 +108,20 @@ class _Group:
             known = self.places.view()
             codes = self._learned(vectors(known[:due][:: max(1, due // _SAMPLE)]))
             for start in range(0, len(known), _BATCH):
-                new = self._padded(vectors(known[start : start + _BATCH]))
-                with alone():
-                    codes.add(new)
+                codes.add(self._padded(vectors(known[start : start + _BATCH])))
             with self._gate.adding():
                 self._codes, self._trained = codes, due
         else:
             for start in range(0, len(places), _BATCH):
                 new = self._padded(vectors(places[start : start + _BATCH]))
-                with self._gate.adding(), alone():
+                with self._gate.adding():
                     self._codes.add(new)
 
-    def _learned(self, sample: Floats) -> Any:
+    def _learned(self, sample: Floats) -> Pieces:
         with alone():
             codes = self._empty()
             codes.train(self._padded(sample))
-        return codes
+        return Pieces(codes)
 
     def _empty(self) -> Any:
         numbers = 2 if self.places.size <= FINE_BELOW else 6
@@ -156,12 +143,11 @@ class _Group:
         zero = np.zeros(self._dim, np.float32)
         parts = [np.float32(weights[key] / shared) * query[key] if key in query else zero for key in self.keys]
         asked = self._padded(np.concatenate(parts)[None])
-        with self._gate.searching(), alone():
-            scores, found = self._codes.search(asked, min(n, self._codes.ntotal))
-        named = found[0] >= 0
-        places = self.places.view()[found[0][named]].astype(np.intp)
+        with self._gate.searching():
+            scores, found = self._codes.search(asked, n)
+        places = self.places.view()[found].astype(np.intp)
         there = places < size
-        return places[there], scores[0][named][there]
+        return places[there], scores[there]
 
 
 class Level:

@@ -158,7 +158,9 @@ class Trainer:
             epoch, skip = epoch + 1, 0
             if over or self._due(self._share(epoch, 0.0)):
                 self._measure(epoch)
-            self._checkpoint(epoch, 0)
+            # One that is over is kept for the case that its student cannot be written.
+            if over or self._save_due():
+                self._checkpoint(epoch, 0)
         why = "the loss fell and the reward did not rise" if self._hopeless() else "the schedule came to its end"
         if self._best is not None:
             self.base.net.load_state_dict(self._best)
@@ -208,7 +210,7 @@ class Trainer:
             loss = self._update(batch, share)
             self._work += work[i]
             self._tell(epoch, share, loss)
-            if time.monotonic() - self._saved > self._pause:
+            if self._save_due():
                 self._checkpoint(epoch, i + 1)
         return self._share(epoch + 1, 0.0) >= 1
 
@@ -284,6 +286,9 @@ class Trainer:
         best = max(m.reward or 0.0 for m in earlier)
         fell = (recent[-1].held_out or 0.0) < (earlier[-1].held_out or 0.0)
         return fell and all((m.reward or 0.0) <= best for m in recent)
+
+    def _save_due(self) -> bool:
+        return time.monotonic() - self._saved > self._pause
 
     def _checkpoint(self, epoch: int, position: int) -> None:
         began = self._saved = time.monotonic()

@@ -2,9 +2,10 @@
 
 ``python -m atlas.benchmarks.perf.training [--base smollm2-135m] [--steps N] [--batch-tokens N] [--lora RANK]``
 
-Same base, data, sequences, batches, order, optimizer, learning rates, clipping and precision (bfloat16 autocast), no
-gradient checkpointing. Machines are noisy, so there are two rounds, the second in the other order. TRL runs once more
-with batches of its own (as many sequences in each, in random order, padded): what it does when nobody sorts for it.
+Same base, data, sequences, batches, order, optimizer, learning rates, clipping and precision (what is quickest here:
+:mod:`atlas.trained.precision`), no gradient checkpointing. Machines are noisy, so there are two rounds, the second in
+the other order. TRL runs once more with batches of its own (as many sequences in each, in random order, padded): what
+it does when nobody sorts for it.
 """
 
 from __future__ import annotations
@@ -191,6 +192,7 @@ def _theirs(base: HFBase, groups: Sequence[Sequence[Encoded]], steps: int, *, sa
     from trl import SFTConfig, SFTTrainer
 
     from atlas.train.trainer import schedule
+    from atlas.trained.precision import quickest
 
     clock = _clock(base, steps)
     counts: list[int] = []
@@ -223,7 +225,8 @@ def _theirs(base: HFBase, groups: Sequence[Sequence[Encoded]], steps: int, *, sa
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=max(1, round(len(items) / len(groups))),
-            bf16=True, use_cpu=not on_gpu, activation_checkpointing=False, max_grad_norm=1.0, max_length=None,
+            bf16=on_gpu or quickest() == "bfloat16", use_cpu=not on_gpu, activation_checkpointing=False,
+            max_grad_norm=1.0, max_length=None,
             save_strategy="no", report_to="none", disable_tqdm=True, dataloader_pin_memory=on_gpu, seed=0,
         )  # fmt: skip
         trainer = Same(
