@@ -70,10 +70,21 @@ class Asked:
     """Seconds of the process, all threads, retrieval included."""
 
 
-async def states(suite: Alfworld, split: str, games: int, every: int) -> list[State]:
-    """Each ``every``-th state of the expert's episodes in ``games`` games of ``split``, taken evenly from all of it."""
+async def states(suite: Alfworld, split: str, games: int, every: int, families: Sequence[str] = ()) -> list[State]:
+    """Each ``every``-th state of the expert's episodes in ``games`` games of ``split``, taken evenly from all of it; of
+    those of ``families`` alone, where any is named. ConfigError for a family that none of the games is of."""
+    refs = suite.tasks(split, games)
+    if families:
+        kinds = [(ref, ref.environment().task.family or "") for ref in refs]
+        there = {family for _, family in kinds}
+        for family in families:
+            if family not in there:
+                raise ConfigError(
+                    f"none of the games is of a family {family!r}: name one of {', '.join(sorted(there))}"
+                )
+        refs = [ref for ref, family in kinds if family in families]
     found: list[State] = []
-    for number, ref in enumerate(suite.tasks(split, games)):
+    for number, ref in enumerate(refs):
         path = await _play(ref.environment(), [])
         turns, length = path.turns, len(path.turns)
         for step in range(number % every, length, every):
@@ -248,6 +259,7 @@ _SHOWN = re.compile(
 @click.argument("students", nargs=-1, required=True)
 @click.option("--split", default="valid_unseen", show_default=True)
 @click.option("--games", default=20, show_default=True, help="Taken evenly from the split.")
+@click.option("--family", "families", multiple=True, help="Of those games, the ones of this family alone. Repeatable.")
 @click.option("--each", default=6, show_default=True, help="Each so many-th state of a game.")
 @click.option("--compress", help="What cuts demonstrations, as 'atlas bench --compress' takes it.")
 @click.option("--rerank", help="What chooses among demonstrations, as 'atlas bench --rerank' takes it.")
@@ -257,6 +269,7 @@ def main(
     students: tuple[str, ...],
     split: str,
     games: int,
+    families: tuple[str, ...],
     each: int,
     compress: str | None,
     rerank: str | None,
@@ -273,8 +286,9 @@ def main(
         read = [Shown.read(name, rerank=bool(rerank), compress=bool(compress)) for name in students]
         compressor = load_compressor(compress) if compress else None
         reranker = load_reranker(rerank) if rerank else None
-        found = asyncio.run(states(Alfworld(), split, games, each))
-        click.echo(f"{len(found)} states of {games} games of {split}")
+        found = asyncio.run(states(Alfworld(), split, games, each, families))
+        of = f", those of {', '.join(families)}" if families else ""
+        click.echo(f"{len(found)} states of {games} games of {split}{of}")
         answers: dict[str, list[Asked]] = {}
         loaded: dict[str, Model] = {}
         with Memory(existing(memory)) as remembered:

@@ -28,6 +28,17 @@ async def test_the_expert_is_good_at_its_own_states_and_a_student_that_waits_is_
     assert "100 %" in line("expert", right, right) and "points against the first" in line("waits", wrong, right)
 
 
+async def test_states_of_some_families_alone() -> None:
+    every = await states(Alfworld(), "homes", 6, 3)
+    family = every[0].view.task.family
+    assert family is not None
+    some = await states(Alfworld(), "homes", 6, 3, [family])
+    assert {state.view.task.family for state in some} == {family}
+    assert {state.game for state in some} == {s.game for s in every if s.view.task.family == family}
+    with pytest.raises(ConfigError, match=r"none of the games is of a family 'juggling': name one of .*pick"):
+        await states(Alfworld(), "homes", 6, 3, ["juggling"])
+
+
 async def test_what_is_shown_is_chosen_cut_and_told_in_short() -> None:
     suite = Alfworld()
     found = [state for state in await states(suite, "homes", 3, 1) if state.view.index > 8][:3]
