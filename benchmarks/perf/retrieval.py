@@ -24,6 +24,7 @@ import numpy as np
 
 from atlas.benchmarks.perf.retrieval_data import DATA
 from atlas.benchmarks.perf.table import machine
+from atlas.errors import ConfigError
 from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse, load_embedder
 from atlas.memory.backend import existing
 from atlas.memory.index import demo_texts, query_texts
@@ -161,10 +162,11 @@ def figures(
     times: Times,
     found: list[Scores],
     made: float,
-    reference: list[Scores],
-    base: float,
+    reference: list[Scores] | None,
+    base: float | None,
 ) -> Row:
-    """A row: ``reference`` is what plain numpy finds, ``base`` the milliseconds that it takes."""
+    """A row: ``reference`` is what plain numpy finds, ``base`` the milliseconds that it takes; None where it was not
+    asked, and what is compared with it is None then."""
     p50, p99 = np.percentile(times.wall, [50, 99])
     return {
         **shape,
@@ -172,8 +174,8 @@ def figures(
         "p50_ms": round(float(p50), 3),
         "p99_ms": round(float(p99), 3),
         "cpu_ms": round(median(times.cpu), 3),
-        "times_faster": round(base / float(p50), 1),
-        "recall": round(recall(found, reference), 4),
+        "times_faster": None if base is None else round(base / float(p50), 1),
+        "recall": None if reference is None else round(recall(found, reference), 4),
         "made_s": round(made, 2),
     }
 
@@ -197,9 +199,15 @@ def show(rows: list[Row]) -> None:
     for row in rows:
         if row["search"] == "plain numpy":
             table.add_section()
-        table.add_row(*(f"{value:,}" if isinstance(value, int | float) else str(value) for value in row.values()))
+        table.add_row(*map(_cell, row.values()))
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 @click.command()
@@ -214,6 +222,7 @@ def show(rows: list[Row]) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Make the memories in this folder, and search them from processes of their own, whose memory is counted.",
 )
+@click.option("--way", "only", multiple=True, help="With --files: only this way of searching. Repeatable.")
 @click.option("--data", type=click.Choice(list(DATA)), help="Only these.")
 @click.option("--chroma/--no-chroma", default=True, show_default=True, help="Chroma too, where it is installed.")
 @click.option("--json", "as_json", is_flag=True)
@@ -223,6 +232,7 @@ def main(
     memory: str | None,
     embedder: str,
     files: Path | None,
+    only: tuple[str, ...],
     data: str | None,
     chroma: bool,
     as_json: bool,
@@ -230,6 +240,8 @@ def main(
     """Retrieval latency and recall by size of the memory."""
     model = Remembering(HashEmbedder(384) if embedder == "hash" else load_embedder(embedder))
     rows: list[Row] = []
+    if only and files is None:
+        raise click.UsageError("--way chooses among the ways of --files FOLDER: give that too, or leave it out")
     chroma = chroma and util.find_spec("chromadb") is not None
     if memory:
         with DemonstrationStore(existing(memory), embedder=model) as store:
@@ -242,7 +254,11 @@ def main(
                 if files is not None:
                     from atlas.benchmarks.perf import retrieval_apart as apart
 
-                    rows.extend(apart.measure(name, size, files, count, apart.ways(chroma and name == "household")))
+                    try:
+                        ways = apart.ways(chroma and name == "household", only)
+                    except ConfigError as error:
+                        raise click.UsageError(str(error)) from None
+                    rows.extend(apart.measure(name, size, files, count, ways))
                     continue
                 # Chroma inserts some hundreds of texts a second, and the distinct ones are two per window.
                 rows.extend(measure(name, generate(size), model, count, chroma and name == "household"))
