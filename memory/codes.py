@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from atlas.memory.arrayfile import Arrays
 from atlas.memory.index import Column, Query
-from atlas.memory.pieces import Pieces
+from atlas.memory.pieces import Pieces, at_once
 from atlas.memory.rounded import RoundedVectors, alone, within
 from atlas.memory.vectors import Buffer, Floats, Ints
 
@@ -208,8 +208,11 @@ class Level:
     def near(self, query: Query, n: int, size: int) -> Near:
         places, scores = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
         rest = 0.0 if self._bare or not self._groups else -np.inf
-        for group in list(self._groups.values()):
-            found = group.near(query, self._weights, n, size)
+        groups = list(self._groups.values())
+        asked = [partial(group.near, query, self._weights, n, size) for group in groups]
+        # Of a small memory a group takes less than a thread does.
+        answers = at_once(asked) if size > FINE_BELOW else [ask() for ask in asked]
+        for group, found in zip(groups, answers, strict=True):
             if found is None:
                 rest = max(rest, 0.0)
                 continue

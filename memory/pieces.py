@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from atlas.memory.rounded import alone
 from atlas.memory.vectors import Floats, Ints
 
 _Found = TypeVar("_Found")
-PIECE = 262_144
+PIECE = 524_288
 """Codes in a piece, a multiple of the blocks that faiss lays them in."""
 
 
@@ -52,7 +53,7 @@ class Pieces:
             named = found[0] >= 0
             return scores[0][named], found[0][named] + number * PIECE
 
-        parts = _at_once(one, len(self._pieces))
+        parts = at_once([partial(one, number) for number in range(len(self._pieces))])
         if len(parts) == 1:
             return parts[0]
         scores, found = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -101,25 +102,25 @@ def _pieces(count: int) -> list[int]:
     return [min(PIECE, count - start) for start in range(0, max(count, 1), PIECE)]
 
 
-def _at_once(do: Callable[[int], _Found], count: int) -> list[_Found]:
-    """What ``do`` gives for each number below ``count``, on as many cores as this process may use.
+def at_once(calls: Sequence[Callable[[], _Found]]) -> list[_Found]:
+    """What each of ``calls`` gives, in order, made on as many cores as this process may use.
 
     Threads are of this call alone: a process that forks has none that its child would wait for.
     """
-    todo, found, failed = deque(range(count)), {}, []
+    todo, found, failed = deque(enumerate(calls)), {}, []
 
     def work() -> None:
         while True:
             try:
-                number = todo.popleft()
+                number, call = todo.popleft()
             except IndexError:
                 return
             try:
-                found[number] = do(number)
+                found[number] = call()
             except BaseException as error:  # raised again, in the thread that asked
                 failed.append(error)
 
-    helpers = [threading.Thread(target=work, daemon=True) for _ in range(min(count, _cores()) - 1)]
+    helpers = [threading.Thread(target=work, daemon=True) for _ in range(min(len(calls), _cores()) - 1)]
     with suppress(RuntimeError):  # no more threads are to be had, as when the interpreter ends: it is done without
         for helper in helpers:
             helper.start()
@@ -129,7 +130,7 @@ def _at_once(do: Callable[[int], _Found], count: int) -> list[_Found]:
             helper.join()
     if failed:
         raise failed[0]
-    return [found[number] for number in range(count)]
+    return [found[number] for number in range(len(calls))]
 
 
 def _cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -110,8 +111,9 @@ def test_what_fails_in_a_thread_fails_where_it_was_asked(monkeypatch: pytest.Mon
     def do(number: int) -> int:
         if number == 2:
             raise ValueError("the third")
-        return number
+        return number * number
 
     with pytest.raises(ValueError, match="the third"):
-        pieces._at_once(do, 6)
-    assert pieces._at_once(lambda number: number * number, 6) == [0, 1, 4, 9, 16, 25]
+        pieces.at_once([partial(do, number) for number in range(6)])
+    assert pieces.at_once([partial(do, number) for number in (0, 1, 3, 4)]) == [0, 1, 9, 16]
+    assert pieces.at_once([]) == []
