@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.benchmarks.alfworld.again import SPLIT, Again
 from atlas.benchmarks.alfworld.engine import Engine
 from atlas.benchmarks.alfworld.game import Game
 from atlas.benchmarks.alfworld.goal import parse_goal
@@ -139,3 +140,22 @@ def test_the_stock_engine_plays_them_alike(tmp_path: Path) -> None:
                 ours.step(command)
                 state, score, _ = stock.step(command)
         assert score == 1
+
+
+def test_on_another_day_a_home_has_the_same_goal_and_things_lie_elsewhere() -> None:
+    first, later = homes("unseen", 12), homes("unseen", 12, day=1)
+    assert [(g.goal, g.scene, g.task_type) for g in first] == [(g.goal, g.scene, g.task_type) for g in later]
+    assert all(a.pddl_problem != b.pddl_problem for a, b in zip(first, later, strict=True))
+    assert not {game.id for game in first} & {game.id for game in later}
+    assert homes("unseen", 3, day=1) == later[:3] and homes("unseen", 3, day=2) != later[:3]
+
+
+def test_homes_to_come_back_to_are_short_and_have_a_goal_each() -> None:
+    suite = Again()
+    first, later = suite.demo_tasks(SPLIT, 6), suite.tasks(SPLIT, 6)
+    goals = [ref.environment().task.goal for ref in first]
+    assert goals == [ref.environment().task.goal for ref in later] and len(set(goals)) == 6
+    assert [ref.id for ref in later] == [f"{ref.id}/day-1" for ref in first]
+    assert [ref.id for ref in suite.tasks(SPLIT, 3)] == [ref.id for ref in later[:3]]
+    with pytest.raises(ConfigError, match="give another-day"):
+        suite.tasks("test", 1)

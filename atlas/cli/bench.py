@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from atlas.benchmarks.suite import Suite
     from atlas.protocols import Model
     from atlas.records import Episode
+    from atlas.report.facts import Facts
     from atlas.traces.account import ArmRow
     from atlas.traces.place import Place
+    from atlas.traces.rewards import RewardRow
 
 Seen = Callable[[str, "Sequence[Episode]"], None]
 
@@ -272,41 +274,50 @@ def _lines(out: Console) -> Seen:
     return seen
 
 
+def figures(place: Place) -> dict[str, Any]:
+    """The end of a run, as JSON holds it."""
+    rows, facts, judged = _ended(place)
+    return {
+        "run": place.path,
+        "arms": [row.model_dump(mode="json") for row in rows],
+        "pairs": [row.model_dump(mode="json") for row in facts.pairs],
+        "break_even": [row.model_dump(mode="json") for row in facts.break_even],
+        "rewards": [row.model_dump(mode="json") for row in judged],
+    }
+
+
+def _ended(place: Place) -> tuple[list[ArmRow], Facts, Sequence[RewardRow]]:
+    """A row per arm, all else that the run's trace says, and judged beside true rewards."""
+    from atlas.report import gather
+    from atlas.traces import Run
+    from atlas.traces.rewards import rewards
+
+    facts = gather(Run(place))
+    rows = [*([facts.collect] if facts.collect else []), *(arm.row for arm in facts.arms)]
+    rows += [point.arm.row for group in facts.groups for curve in group.curves for point in curve.points]
+    return list({row.arm: row for row in rows}.values()), facts, rewards(Run(place))
+
+
 def summary(place: Place, *, as_json: bool, more: dict[str, Any] | None = None) -> None:
     """The end of a run: a row per arm, arms compared task by task, and what pays off when.
 
     ``more`` is added to the JSON: what one benchmark shows of a run besides.
     """
-    from atlas.report import gather
-    from atlas.traces import Run
-    from atlas.traces.rewards import rewards
-
-    where = place.path
-    facts, judged = gather(Run(place)), rewards(Run(place))
-    rows = [*([facts.collect] if facts.collect else []), *(arm.row for arm in facts.arms)]
-    rows += [point.arm.row for group in facts.groups for curve in group.curves for point in curve.points]
-    unique = list({row.arm: row for row in rows}.values())
     if as_json:
-        content = {
-            "run": place.path,
-            "arms": [row.model_dump(mode="json") for row in unique],
-            "pairs": [row.model_dump(mode="json") for row in facts.pairs],
-            "break_even": [row.model_dump(mode="json") for row in facts.break_even],
-            "rewards": [row.model_dump(mode="json") for row in judged],
-            **(more or {}),
-        }
-        click.echo(json.dumps(content, indent=2))
+        click.echo(json.dumps({**figures(place), **(more or {})}, indent=2))
         return
     from atlas.tables import arms_table, break_even_table, console, pairs_table, rewards_table
 
+    rows, facts, judged = _ended(place)
     out = console()
-    out.print(arms_table(unique))
+    out.print(arms_table(rows))
     if facts.pairs:
         out.print(pairs_table(facts.pairs, title="Paired by task"))
     if facts.break_even:
         out.print(break_even_table(facts.break_even, title="When demonstrations pay off"))
     if judged:
         out.print(rewards_table(judged, title="Judged and true reward, where there are both"))
+    where = place.path
     typed = shlex.quote(where)
     out.print(
         f"Run: {where}   (atlas traces show {typed}; atlas report {typed} -o report.html)",

@@ -1,16 +1,16 @@
-"""``atlas demo``: the closed loop on generated homes, with no key and no download but embedded weights."""
+"""``atlas demo``: the closed loop on generated homes, and a small language model in it; with no key and no download but
+embedded weights."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli.demo_again import LANGUAGE_MODEL, SECONDS, again_in_words, learns_again
 from atlas.cli.stopping import goes_on
 
 if TYPE_CHECKING:
@@ -19,22 +19,16 @@ if TYPE_CHECKING:
 
 DEMOS = 160
 CURVE = (5, 10, 20, 40, 80)
-LANGUAGE_MODEL = "smollm2-135m"
-READ = "form=transcript"
-"""The form of its prompts."""
 TITLE = "A student learns from its teacher, on generated homes"
 OPENING = """\
 A student that copies demonstrations learns from its teacher, in generated homes, within a few minutes.
-No key, and no language model unless you give it time: the teacher is a program. Nothing is billed; the dollars are
-what its prompts and replies would have cost at 3 / 15 dollars per million tokens."""
+No key: the teacher is a program. Nothing is billed; the dollars are what its prompts and replies would have cost at
+3 / 15 dollars per million tokens."""
 NOTES = [
     "Student: the nearest-demonstration student. No language model: retrieved demonstrations vote, nothing is billed.",
     "Teacher: a scripted expert that explores by the text alone. A program, charged a stated price (3 / 15 dollars per "
     "million prompt / completion tokens) for the tokens its prompts and replies would have taken.",
     "Homes: generated, test layouts never seen in training. Not ALFWorld's games: see docs/results.md for those.",
-    f"Group {LANGUAGE_MODEL}: an untuned embedded language model of 135M parameters, over as many homes as the time "
-    "allowed, with one demonstration at the head of its prompt and without any. No teacher helps it. It ranks the "
-    "possible actions by their log-probability.",
 ]
 
 
@@ -50,16 +44,15 @@ NOTES = [
 )
 @click.option(
     "--lm-seconds",
-    default=0,
+    default=SECONDS,
     type=click.IntRange(min=0),
     show_default=True,
-    help=f"Time for an untuned language model too ({LANGUAGE_MODEL}, fetched once, 93 MB), which wins one home in six "
-    "with a demonstration.",
+    help=f"Time for a language model to learn too ({LANGUAGE_MODEL}, fetched once, 93 MB); 0 leaves it out.",
 )
 @click.option("--embedder", default="minilm", show_default=True, help="minilm, hash, or sentence-transformers/NAME.")
 @click.option("--json", "as_json", is_flag=True, help="Results as JSON on standard output.")
 def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, as_json: bool) -> None:
-    from atlas.cli.bench import live, summary
+    from atlas.cli.bench import figures, live, summary
     from atlas.report import write_report
     from atlas.traces import Run, RunWriter
     from atlas.traces.place import place_of
@@ -67,38 +60,27 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
 
     copying = _copying(out, homes, demos, embedder)
     click.echo(OPENING, err=as_json)
-    parts = [copying]
-    if lm_seconds:
-        parts.append(_language_model(copying))
-    settings: dict[str, Any] = {
-        "title": TITLE,
-        "notes": NOTES if lm_seconds else NOTES[:-1],
-        **{part.group or "nearest": part.settings() for part in parts},
-    }
-    roles = {arm: role for part in parts for arm, role in part.roles.items()}
-    with RunWriter(out, settings, {"command": f"atlas demo -o {out}", **written(roles)}) as writer:
-        for part in parts:
-            if part.group:
-                part.until = time.monotonic() + lm_seconds
-                part.cut = part.until + lm_seconds
-            with live(as_json=as_json, planned=partial(getattr, part, "planned")) as seen:
-                part.seen = seen
-                with goes_on():
-                    asyncio.run(part.play_into(writer))
-    summary(place_of(out), as_json=as_json)
-    if lm_seconds and not _came(Run(out)):
-        click.echo(f"{LANGUAGE_MODEL} came to no end of a home in {lm_seconds} s: --lm-seconds gives it more", err=True)
+    settings: dict[str, Any] = {"title": TITLE, "notes": NOTES, "nearest": copying.settings()}
+    with (
+        RunWriter(out, settings, {"command": f"atlas demo -o {out}", **written(copying.roles)}) as writer,
+        live(as_json=as_json, planned=partial(getattr, copying, "planned")) as copying.seen,
+        goes_on(),
+    ):
+        asyncio.run(copying.play_into(writer))
+    place = place_of(out)
     if not as_json:
+        summary(place, as_json=False)
         click.echo(_in_words(Run(out), demos))
-    page = write_report(Run(out), out / "report.html")
-    click.echo(f"Open {page} in a browser.", err=as_json)
-
-
-def _came(run: Run) -> bool:
-    """Whether the language model came to an end of a home."""
-    from atlas.records import INTERRUPTED
-
-    return any(e.arm.startswith(f"{LANGUAGE_MODEL}/") and e.stop not in INTERRUPTED for e in run.results())
+    pages = [write_report(Run(out), out / "report.html")]
+    again = learns_again(out, lm_seconds, embedder, as_json=as_json) if lm_seconds else None
+    if as_json:
+        summary(place, as_json=True, more={"again": figures(again.place)} if again else {})
+    elif again:
+        summary(again.place, as_json=False)
+        click.echo(again_in_words(again))
+    if again:
+        pages.append(write_report(again, Path(again.path) / "report.html"))
+    click.echo(f"Open {' and '.join(map(str, pages))} in a browser.", err=as_json)
 
 
 def _in_words(run: Run, demos: int) -> str:
@@ -143,21 +125,3 @@ def _copying(out: Path, homes: int, demos: int, embedder: str) -> Bench:
     )
     cast = Cast(student=load(options.student), teacher=load(options.teacher))
     return Bench(suite=Alfworld(), cast=cast, options=options, folder=out)
-
-
-def _language_model(copying: Bench) -> Bench:
-    """The same homes and the same demonstrations, shown to a small language model."""
-    from atlas.models import load
-
-    cast = replace(copying.cast, student=load(f"{LANGUAGE_MODEL}?{READ}"))
-    # One demonstration for all steps: prefill is what a language model on a CPU spends its time on.
-    options = replace(
-        copying.options,
-        student=f"{LANGUAGE_MODEL}?{READ}",
-        arms=("icd", "student"),
-        demos=0,
-        recall="episode",
-        k=None,
-        concurrency=1,
-    )
-    return replace(copying, cast=cast, options=options, group=LANGUAGE_MODEL)

@@ -11,7 +11,7 @@ from random import Random
 from typing import get_args
 
 from atlas.benchmarks.alfworld.game import Game
-from atlas.benchmarks.alfworld.homes_furnish import ROOMS, Chore, furnish
+from atlas.benchmarks.alfworld.homes_furnish import ROOMS, Chore, furnish, refurnish
 from atlas.benchmarks.alfworld.homes_pddl import game_file
 from atlas.benchmarks.alfworld.homes_rooms import Split, layouts
 from atlas.errors import ConfigError, DataError
@@ -27,12 +27,13 @@ FAMILIES: dict[str, Chore] = {
 """ALFWorld's task types, with the short names that ids of generated games carry."""
 
 
-def homes(split: Split, n: int, seed: int = 0, families: Sequence[str] | None = None) -> list[Game]:
+def homes(split: Split, n: int, seed: int = 0, families: Sequence[str] | None = None, *, day: int = 0) -> list[Game]:
     """The first `n` games of an endless series, balanced over the task types.
 
     The same arguments give the same games everywhere, and a larger `n` only adds games at the end. Layouts of "unseen"
     are never those of "train", whatever the seeds; objects and goals are drawn per game. `families` restricts and
-    orders the task types, by their ALFWorld names.
+    orders the task types, by their ALFWorld names. On another `day` homes and goals are the same, and the objects lie
+    elsewhere.
 
     Raises ConfigError for an unknown split or task type and for a negative `n`.
     """
@@ -44,7 +45,7 @@ def homes(split: Split, n: int, seed: int = 0, families: Sequence[str] | None = 
     if not names or (unknown := [name for name in names if name not in FAMILIES]):
         wrong = repr(unknown[0]) if names else "an empty list"
         raise ConfigError(f"{wrong} is no ALFWorld task type: use some of {', '.join(FAMILIES)}")
-    return [_game(split, seed, index, family) for index, family in enumerate(islice(cycle(names), n))]
+    return [_game(split, seed, index, family, day) for index, family in enumerate(islice(cycle(names), n))]
 
 
 def write(games: Iterable[Game], folder: Path) -> list[Path]:
@@ -64,12 +65,14 @@ def write(games: Iterable[Game], folder: Path) -> list[Path]:
     return paths
 
 
-def _game(split: Split, seed: int, index: int, family: str) -> Game:
+def _game(split: Split, seed: int, index: int, family: str, day: int) -> Game:
     chore = FAMILIES[family]
     rng = Random(f"home/{split}/{seed}/{index}/{chore}")
     room = rng.choice(ROOMS[chore])
     layout = rng.choice(layouts(split, seed, room))
     home = furnish(layout, chore, rng)
+    if day:
+        home = refurnish(home, Random(f"home/{split}/{seed}/{index}/{chore}/day/{day}"))
     scene = f"{room}-{layout.number:02}"
     data = game_file(home) | {"task_type": family, "scene": scene}
-    return Game.from_data(data, id=f"homes/{split}/{seed}/{index:05}-{chore}-{scene}")
+    return Game.from_data(data, id=f"homes/{split}/{seed}/{index:05}-{chore}-{scene}{f'/day-{day}' if day else ''}")

@@ -1,7 +1,7 @@
 """One generated home: a chore to do in a layout, and objects put where they tend to be."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -56,6 +56,18 @@ def kind_of(name: str) -> str:
 def furnish(layout: Layout, chore: Chore, rng: Random) -> Home:
     """Draw a goal that the layout allows, then put the objects so that the goal is still to be reached."""
     wanted, place = rng.choice(_goals(layout, chore))
+    spots = _furnished(layout, chore, wanted, place, rng)
+    sentence = rng.choice(SENTENCES[chore]).format(o=wanted, r=place)
+    return Home(layout=layout, chore=chore, object=wanted, place=place, sentence=sentence, spots=spots)
+
+
+def refurnish(home: Home, rng: Random) -> Home:
+    """The same home and the same goal on another day: the objects are others of their kinds, and lie where they then
+    lie."""
+    return replace(home, spots=_furnished(home.layout, home.chore, home.object, home.place, rng))
+
+
+def _furnished(layout: Layout, chore: Chore, wanted: str, place: str, rng: Random) -> dict[str, str]:
     forbidden = {place} if chore in ("put", "two") else set()
     spots: dict[str, str] = {}
     for kind, habit in household().rooms[layout.room].objects.items():
@@ -65,8 +77,7 @@ def furnish(layout: Layout, chore: Chore, rng: Random) -> Home:
             )
         else:
             spots |= _placed(kind, rng.randint(*habit.n), _spots(layout, holders(kind)), habit, rng)
-    sentence = rng.choice(SENTENCES[chore]).format(o=wanted, r=place)
-    return Home(layout=layout, chore=chore, object=wanted, place=place, sentence=sentence, spots=spots)
+    return spots
 
 
 def appliances(chore: Chore) -> frozenset[str]:
