@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LANGUAGE_MODEL = "smollm2-135m"
 READ = "form=transcript"
 """The form of its prompts."""
-SECONDS = 90
+SECONDS = 120
 HOMES = 6
 TITLE = "A small language model does its teacher's tasks again, on another day"
 OPENING = f"""
@@ -40,7 +40,8 @@ NOTES = [
 
 
 def learns_again(out: Path, seconds: int, embedder: str, *, as_json: bool) -> Run | None:
-    """Play it in a run of its own below ``out``: no home begins after ``seconds``. None, with a sentence that says why,
+    """Play it in a run of its own below ``out``: no home begins after ``seconds``, and half as
+    long after that it is cut off. None, with a sentence that says why,
     where the model cannot be had or came to no end of a home."""
     from atlas.cli.bench import live
     from atlas.traces import Run, RunWriter
@@ -53,7 +54,7 @@ def learns_again(out: Path, seconds: int, embedder: str, *, as_json: bool) -> Ru
         settings = {"title": TITLE, "notes": NOTES, **bench.settings()}
         with RunWriter(bench.place, settings, about) as writer:
             bench.until = time.monotonic() + seconds
-            bench.cut = bench.until + seconds
+            bench.cut = bench.until + seconds / 2
             with live(as_json=as_json, planned=partial(getattr, bench, "planned")) as bench.seen, goes_on():
                 asyncio.run(bench.play_into(writer))
     except (DataError, MissingExtra) as error:
