@@ -196,6 +196,32 @@ def test_a_processor_without_quick_bfloat16_is_said_once(
     assert capsys.readouterr().err.count("compute in float32") == 1
 
 
+def test_a_hub_that_is_away_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was fetched before is loaded all the same."""
+    import huggingface_hub
+
+    from atlas.models import hf_weights
+
+    asked = []
+
+    def away(url: str, **options: Any) -> None:
+        asked.append((url, options["timeout"]))
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", away)
+    read: list[dict[str, Any]] = []
+    monkeypatch.setattr(hf_weights, "_read", lambda name, precision, **extra: read.append(extra))
+    with pytest.raises(
+        DataError, match=r"hf:somebody/small cannot be loaded \(Name or service not known\): give a folder"
+    ):
+        hf_weights.load("somebody/small", device="cpu", dtype="float32")
+    assert len(asked) == 1 and asked[0][0].endswith("somebody/small/resolve/main/config.json") and asked[0][1] <= 10
+    assert not read
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: str(tmp_path / file))
+    hf_weights._fetched("somebody/small", "float32")
+    assert read == [{"local_files_only": True}]
+
+
 def test_what_cannot_be_loaded_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF")
     for source in (tmp_path, tmp_path / "absent.gguf", tmp_path / "broken.gguf"):

@@ -19,6 +19,8 @@ from atlas.trained.precision import quickest
 CONVERTED = "converted"
 """Folder of the cache where weights read from GGUF files are kept as they are computed with."""
 
+_CONFIG, _HUB_SECONDS = "config.json", 10.0
+
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 """What a model can be computed in."""
 
@@ -57,7 +59,7 @@ def load(source: str, *, device: str | None = None, dtype: str | None = None) ->
     path = Path(where).expanduser()
     try:
         if path.suffix != ".gguf":
-            model, tokenizer = _read(str(path) if path.exists() else where, precision)
+            model, tokenizer = _read(str(path), precision) if path.exists() else _fetched(where, precision)
         elif path.is_file():
             model, tokenizer = _converted(path, precision)
         else:
@@ -116,7 +118,21 @@ def whole(net: Any) -> Any:
     return plain.to(net.device)
 
 
-def _read(where: str, precision: str, **extra: str) -> tuple[Any, Any]:
+def _fetched(name: str, precision: str) -> tuple[Any, Any]:
+    """The model of a name on the hub, as far as it was fetched before where the hub does not answer. It is asked once
+    before anything else, as each file of a hub that is away is asked for again for half a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    try:
+        get_hf_file_metadata(hf_hub_url(name, _CONFIG), timeout=_HUB_SECONDS)
+    except Exception:  # whatever the library raises of a network that is not there, or was told not to use
+        if not isinstance(try_to_load_from_cache(name, _CONFIG), str):
+            raise
+        return _read(name, precision, local_files_only=True)
+    return _read(name, precision)
+
+
+def _read(where: str, precision: str, **extra: Any) -> tuple[Any, Any]:
     import torch
     import transformers
 
