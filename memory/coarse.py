@@ -9,7 +9,6 @@ whatever the codes say. Codes are derived from the stored vectors, and of a grea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from importlib import util
 from typing import Any
 
@@ -30,7 +29,6 @@ from atlas.memory.index import (
     Snapshot,
     best_places,
 )
-from atlas.memory.pieces import at_once
 from atlas.memory.rounded import HashedColumn, RoundedVectors
 from atlas.memory.vectors import Buffer, Floats, Ints
 
@@ -179,11 +177,8 @@ class CoarseSnapshot(Snapshot):
 
     def _likely(self, query: Query, k: int, n: int, open_: NDArray[np.bool_]) -> Ints:
         """The steps that may be the best of the best trajectories, in order."""
-        asked = (
-            partial(self._levels["trajectories"].near, query, (1 + self._coarse) * n, self.size),
-            partial(self._levels["steps"].near, query, n, self._steps),
-        )
-        ways, near = at_once(asked) if self._coarse else [ask() for ask in asked]
+        ways = self._levels["trajectories"].near(query, (1 + self._coarse) * n, self.size)
+        near = self._levels["steps"].near(query, n, self._steps)
         own = np.full(self.size, ways.rest if ways.rest > -np.inf else 0.0, np.float32)
         own[ways.places] = ways.scores
         own[~open_] = -np.inf

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from atlas.memory.arrayfile import Arrays
 from atlas.memory.index import Column, Query
-from atlas.memory.pieces import Pieces, at_once
 from atlas.memory.rounded import RoundedVectors, alone, within
 from atlas.memory.vectors import Buffer, Floats, Ints
 
@@ -74,7 +73,7 @@ class _Group:
         self.places = Buffer(np.int32)
         self._trained = 0
         with alone() as faiss:
-            self._codes = Pieces(faiss.IndexFlatIP(self._width))
+            self._codes: Any = faiss.IndexFlatIP(self._width)
         self._gate = _Gate()
 
     def arrays(self) -> Arrays:
@@ -82,7 +81,9 @@ class _Group:
         held = {"places": self.places.view()}
         if not self._trained:
             return held
-        centroids, table = self._codes.arrays()
+        with alone() as faiss:
+            centroids = faiss.vector_to_array(self._codes.pq.centroids)
+            table = faiss.AlignedTable_to_array(self._codes.codes)
         return {**held, "trained": np.array([self._trained], np.int64), "centroids": centroids, "codes": table}
 
     def restore(self, arrays: Arrays, vectors: Vectors, end: int) -> int:
@@ -95,8 +96,18 @@ class _Group:
             return len(places)
         self.places.take_over(places)
         self._trained = int(arrays["trained"][0])
-        self._codes = Pieces(self._empty())
-        self._codes.restore(arrays["centroids"], arrays["codes"], len(places))
+        centroids, table = arrays["centroids"], arrays["codes"]
+        with alone() as faiss:
+            codes = self._empty()
+            blocks = -(-len(places) // codes.bbs) * codes.bbs
+            codes.codes.resize(blocks * codes.M2 // 2)
+            sizes = codes.pq.M * codes.pq.ksub * codes.pq.dsub, codes.codes.size()
+            if centroids.dtype != np.float32 or table.dtype != np.uint8 or sizes != (centroids.size, table.size):
+                raise ValueError("its codes are not those of its places")
+            faiss.copy_array_to_vector(centroids, codes.pq.centroids)
+            faiss.copy_array_to_AlignedTable(table, codes.codes)
+            codes.ntotal, codes.ntotal2, codes.is_trained = len(places), blocks, True
+        self._codes = codes
         return len(places)
 
     def append(self, places: NDArray[np.int32], vectors: Vectors) -> None:
@@ -108,20 +119,22 @@ class _Group:
             known = self.places.view()
             codes = self._learned(vectors(known[:due][:: max(1, due // _SAMPLE)]))
             for start in range(0, len(known), _BATCH):
-                codes.add(self._padded(vectors(known[start : start + _BATCH])))
+                new = self._padded(vectors(known[start : start + _BATCH]))
+                with alone():
+                    codes.add(new)
             with self._gate.adding():
                 self._codes, self._trained = codes, due
         else:
             for start in range(0, len(places), _BATCH):
                 new = self._padded(vectors(places[start : start + _BATCH]))
-                with self._gate.adding():
+                with self._gate.adding(), alone():
                     self._codes.add(new)
 
-    def _learned(self, sample: Floats) -> Pieces:
+    def _learned(self, sample: Floats) -> Any:
         with alone():
             codes = self._empty()
             codes.train(self._padded(sample))
-        return Pieces(codes)
+        return codes
 
     def _empty(self) -> Any:
         numbers = 2 if self.places.size <= FINE_BELOW else 6
@@ -143,11 +156,12 @@ class _Group:
         zero = np.zeros(self._dim, np.float32)
         parts = [np.float32(weights[key] / shared) * query[key] if key in query else zero for key in self.keys]
         asked = self._padded(np.concatenate(parts)[None])
-        with self._gate.searching():
-            scores, found = self._codes.search(asked, n)
-        places = self.places.view()[found].astype(np.intp)
+        with self._gate.searching(), alone():
+            scores, found = self._codes.search(asked, min(n, self._codes.ntotal))
+        named = found[0] >= 0
+        places = self.places.view()[found[0][named]].astype(np.intp)
         there = places < size
-        return places[there], scores[there]
+        return places[there], scores[0][named][there]
 
 
 class Level:
@@ -208,11 +222,8 @@ class Level:
     def near(self, query: Query, n: int, size: int) -> Near:
         places, scores = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
         rest = 0.0 if self._bare or not self._groups else -np.inf
-        groups = list(self._groups.values())
-        asked = [partial(group.near, query, self._weights, n, size) for group in groups]
-        # Of a small memory a group takes less than a thread does.
-        answers = at_once(asked) if size > FINE_BELOW else [ask() for ask in asked]
-        for group, found in zip(groups, answers, strict=True):
+        for group in list(self._groups.values()):
+            found = group.near(query, self._weights, n, size)
             if found is None:
                 rest = max(rest, 0.0)
                 continue
