@@ -15,7 +15,7 @@ from atlas.budget import Meter
 from atlas.money import Tally
 from atlas.prompts import render
 from atlas.protocols import Model, RanksActions, ReadsView
-from atlas.record import whole_characters
+from atlas.record import whole_texts
 from atlas.records import (
     CHAT,
     STUDENT,
@@ -319,19 +319,10 @@ def _sayable(reply: Reply) -> Reply:
     # Nearly all text is ASCII, of which Python knows it without looking.
     if not reply.tool_calls and reply.message is None and reply.text.isascii():
         return reply
-    calls = [call.replace(**_whole(_spelt(call))) for call in reply.tool_calls]
-    changed = reply.replace(text=_whole(reply.text), tool_calls=tuple(calls), message=_whole(reply.message))
+    calls = [call.replace(**whole_texts(_spelt(call))) for call in reply.tool_calls]
+    changed = reply.replace(text=whole_texts(reply.text), tool_calls=tuple(calls), message=whole_texts(reply.message))
     return reply if changed == reply else changed
 
 
 def _spelt(call: ToolCall) -> dict[str, str]:
     return {"id": call.id, "name": call.name, "arguments": call.arguments}
-
-
-def _whole(value: Any) -> Any:
-    """``value`` with whole characters alone in all of its texts."""
-    if isinstance(value, str):
-        return whole_characters(value)
-    if isinstance(value, dict):
-        return {_whole(name): _whole(inner) for name, inner in value.items()}
-    return [_whole(inner) for inner in value] if isinstance(value, list) else value

@@ -146,11 +146,24 @@ def whole_characters(text: str) -> str:
     return text if text.isascii() else _HALF.sub("\ufffd", text)
 
 
+def whole_texts(value: Any) -> Any:
+    """A JSON value with :func:`whole_characters` alone in all of its texts."""
+    if isinstance(value, str):
+        return whole_characters(value)
+    if isinstance(value, dict):
+        return {whole_texts(name): whole_texts(inner) for name, inner in value.items()}
+    return [whole_texts(inner) for inner in value] if isinstance(value, list) else value
+
+
 _HALF = re.compile("[\ud800-\udfff]")
+
+
+_alike = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+"""Equal values as equal JSON."""
 
 
 def content_hash(value: Any, length: int = 16) -> str:
     """Hex identity of a JSON-serialisable value; equal content gives an equal hash on every machine."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = _alike(value)
     # Models do write lone surrogates; they have an identity like everything else.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]

@@ -19,6 +19,7 @@ from atlas.asking import Desk, Desks
 from atlas.benchmarks.arm import Cast, Played, Stage
 from atlas.benchmarks.arms import all_played, build
 from atlas.benchmarks.fanned import Fanned, Makes, check_fanned, fanned
+from atlas.benchmarks.frozen import check_given, check_unfrozen
 from atlas.benchmarks.growing import After, Growing, Learner
 from atlas.benchmarks.library import Library
 from atlas.benchmarks.options import BenchOptions
@@ -140,11 +141,7 @@ class Bench:
         ):
             # The run's, whoever spends it.
             self._meter = Meter(options.run_budget, what="run", past=self._shared.past, ledger=self._shared.claims)
-            if memory.frozen and (options.demos or options.trials):
-                raise ConfigError(
-                    f"the memory {memory.path} is frozen, and new demonstrations and trials would be written to it: "
-                    f"give --demos 0 and no --trials, or 'atlas memory freeze {memory.path} --off' first"
-                )
+            check_unfrozen(memory.database, options)
             async with fanned(self, writer, self._meter) as workers:
                 if any(arm.arm.demos for arm in arms):
                     self._check_counts(options.demos + (len(memory.demonstrations) if options.memory else 0))
@@ -393,6 +390,7 @@ class Bench:
         self._check_budgets()
         check_sending(self.options)
         check_fanned(self.options)
+        check_given(self.options)
         if self.options.graph:
             from atlas.graph import loop_graph
 

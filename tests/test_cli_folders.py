@@ -15,6 +15,7 @@ import pytest
 from atlas.cli import COMMANDS, app, main
 from atlas.errors import ConfigError, StoreError
 from atlas.folders import check_own, check_writable
+from atlas.memory import DemonstrationStore
 from atlas.testing.runs import write_run
 from atlas.traces import RunWriter
 from tests.excytin_fixtures import write_folder
@@ -224,3 +225,16 @@ def test_the_interpreter_s_own_way_to_call_it_says_the_same(tmp_path: Path) -> N
     command = [sys.executable, "-m", "atlas", "demo", "-o", str(tmp_path), "--lm-seconds", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and "notes.txt" in done.stderr
+
+
+def test_a_bench_that_is_refused_for_its_memory_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with DemonstrationStore("m.db", "hash") as store:
+        store.database.set_frozen(True, author="person:me", reason="as it is")
+    for more in ((), ("-o", "mine/run")):
+        with pytest.raises(SystemExit):
+            main(["bench", "alfworld", "--split", "homes", *PLAY[:-2], "--memory", "m.db", *more])
+        assert "is frozen, and new demonstrations" in capsys.readouterr().err
+    assert not [path for path in tmp_path.rglob("*") if not path.name.startswith("m.db")]

@@ -72,6 +72,19 @@ async def test_tools_go_out_and_tool_calls_come_back() -> None:
     assert server.requests[0]["tools"] == [TOOL]
 
 
+async def test_half_a_character_is_replaced_before_it_is_sent() -> None:
+    called = Message(role="assistant", tool_calls=(ToolCall(id="c1", name="look", arguments='{"at": "\ud83d"}'),))
+    past = Prompt(
+        history=(called, Message(role="tool", content="a \ud83d desk", tool_call_id="c1")), stable="now \ude00"
+    )
+    with ChatServer(Say()) as server:
+        await model(server).sample(ask(tools=(TOOL | {"x": "\ud83d"},)).replace(prompt=past))
+    sent = server.requests[0]
+    assert sent["messages"][0]["tool_calls"][0]["function"]["arguments"] == '{"at": "\ufffd"}'
+    assert sent["messages"][1]["content"] == "a \ufffd desk" and "now \ufffd" in str(sent["messages"])
+    assert sent["tools"][0]["x"] == "\ufffd"
+
+
 async def test_past_tool_calls_are_sent_as_the_api_wants_them() -> None:
     called = Message(role="assistant", tool_calls=(ToolCall(id="c1", name="look"),))
     past = Prompt(history=(called, Message(role="tool", content="a desk", tool_call_id="c1")))

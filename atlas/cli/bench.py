@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import chain, count
@@ -21,7 +22,7 @@ from atlas.benchmarks.options import BenchOptions
 from atlas.cli.bench_options import BenchCommand, read
 from atlas.cli.progress import Pace, to_go
 from atlas.cli.stopping import goes_on, typed_command
-from atlas.errors import ConfigError, StoreError
+from atlas.errors import AtlasError, ConfigError, StoreError
 from atlas.own import load_own, made
 
 if TYPE_CHECKING:
@@ -113,7 +114,19 @@ def played(bench: Bench, *, as_json: bool) -> bool:
     with live(as_json=as_json, planned=lambda: bench.planned) as seen:
         bench.seen = seen
         with goes_on(lambda: () if bench.options.out else ("-o", bench.place.path)):
-            return bool(settled(asyncio.run(bench.run())))
+            try:
+                return bool(settled(asyncio.run(bench.run())))
+            except AtlasError:
+                _leave_nothing(bench.place.path)
+                raise
+
+
+def _leave_nothing(folder: str) -> None:
+    """Take an empty folder away: what was refused before anything was played is no run. Others stay, and so does what
+    is no folder, as a run on a server."""
+    with suppress(OSError):
+        os.rmdir(folder)
+        os.rmdir(os.path.dirname(folder))
 
 
 def say_unplayed(bench: Bench) -> None:

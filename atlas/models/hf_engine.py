@@ -12,6 +12,7 @@ import numpy as np
 from atlas.models.hf_prefixes import Prefixes
 from atlas.models.ranking import Node, Ranked
 from atlas.models.tree import Tree, flatten
+from atlas.record import whole_characters
 
 _NO_TREE = Tree(tokens=(), parents=(), depths=(), paths=())
 
@@ -56,7 +57,7 @@ class Engine:
         return int(self.model.config.max_position_embeddings)
 
     def tokenize(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self.tokenizer(whole_characters(text), add_special_tokens=False)["input_ids"])
 
     def rank(
         self, prompts: Sequence[Sequence[int]], tries: Sequence[Node], counts: Sequence[int]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import DataError, MissingExtra, ModelError
+from atlas.record import whole_characters, whole_texts
 
 
 class Engine:
@@ -54,12 +55,12 @@ class Engine:
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids; names of special tokens in ``text`` count as those tokens."""
-        tokens: list[int] = self._post("/tokenize", {"content": text})["tokens"]
+        tokens: list[int] = self._post("/tokenize", {"content": whole_characters(text)})["tokens"]
         return tokens
 
     def template(self, turns: list[dict[str, str]]) -> str:
         """The chat as the model's own template writes it, up to where its answer begins."""
-        text: str = self._post("/apply-template", {"messages": turns})["prompt"]
+        text: str = self._post("/apply-template", {"messages": whole_texts(turns)})["prompt"]
         return text
 
     def complete(self, prompt: Sequence[int], **options: Any) -> dict[str, Any]:

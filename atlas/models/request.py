@@ -11,6 +11,7 @@ from typing import Any
 from atlas.asking import ACT
 from atlas.models.chat import seed_of, to_dicts
 from atlas.models.rules import Rules
+from atlas.record import whole_texts
 from atlas.records import Ask, Message
 
 OURS = ("temperature", "seed", "max_tokens", "max_completion_tokens")
@@ -124,7 +125,7 @@ def request_of(
     if "stop" in refused and body.get("stop"):
         words = body.pop("stop")
         stop = (words,) if isinstance(words, str) else tuple(words)
-    return Request(body, stop, tuple(told))
+    return Request(whole_texts(body), stop, tuple(told))
 
 
 def _parted(options: Mapping[str, Any], rules: Rules) -> tuple[dict[str, Any], dict[str, Any]]:
