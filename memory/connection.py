@@ -26,6 +26,7 @@ class Connection:
     def __init__(self, path: str) -> None:
         self.path = path
         self.file = None if path == ":memory:" else Path(path)
+        self._errors = _InWords(path)
         self._lock = threading.RLock()
         self._depth = 0
         self.read_only = False
@@ -43,7 +44,7 @@ class Connection:
         self._place = self._found()
 
     def _open(self, path: str, *, uri: bool = False) -> None:
-        with self._errors():
+        with self._errors:
             # Autocommit: transactions are opened explicitly, and IMMEDIATE, so that no reader has to be promoted.
             self._db = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri
@@ -51,7 +52,7 @@ class Connection:
         # A file that cannot be written opens all the same.
         self.read_only = self.file is not None and self.file.is_file() and not os.access(self.file, os.W_OK)
         try:
-            with self._errors():
+            with self._errors:
                 self._prepare()
         except BaseException:
             self._db.close()
@@ -75,14 +76,14 @@ class Connection:
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query. What writes is for the inside of a :meth:`transaction` alone."""
-        with self._lock, self._errors():
+        with self._lock, self._errors:
             if not self._depth and not statement.lstrip().upper().startswith(("SELECT", "WITH", "PRAGMA")):
                 raise RuntimeError("a statement that writes belongs inside a transaction")
             return self._db.execute(statement, parameters).fetchall()
 
     def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """As :meth:`execute` for many rows of parameters."""
-        with self._lock, self._errors():
+        with self._lock, self._errors:
             if not self._depth:
                 raise RuntimeError("a statement that writes belongs inside a transaction")
             self._db.executemany(statement, rows)
@@ -124,7 +125,7 @@ class Connection:
 
     @contextmanager
     def _begun(self, begin: str) -> Iterator[None]:
-        with self._lock, self._errors():
+        with self._lock, self._errors:
             name = f"nested_{self._depth}" if self._depth else ""
             self._db.execute(f"SAVEPOINT {name}" if name else begin)
             self._depth += 1
@@ -144,6 +145,10 @@ class Connection:
         """Changes when this or another connection writes; a few microseconds to read."""
         with self._lock:
             return self._one("PRAGMA data_version"), self._db.total_changes
+
+    def own_changes(self) -> int:
+        """Rows that this connection has written so far, undone ones too."""
+        return self._db.total_changes
 
     def overwriting(self) -> None:
         """From here on what is deleted is overwritten in the file, and not only marked as free."""
@@ -189,26 +194,35 @@ class Connection:
                 f"the memory {path} cannot be written ({error.strerror}): choose a path in a folder that can be written"
             ) from error
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
+
+class _InWords:
+    """Around all that is done with a connection: whatever sqlite3 raises inside leaves as a StoreError."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            self._tell(error)
+
+    def _tell(self, error: sqlite3.Error) -> None:
+        if isinstance(error, sqlite3.OperationalError):
             if "malformed" in str(error) or _name(error) in _DAMAGED:
                 raise StoreError(self._corrupt(error)) from error
             raise StoreError(
-                f"the memory {self.path} cannot be opened or written ({error}): check the path, its permissions, the "
+                f"the memory {self._path} cannot be opened or written ({error}): check the path, its permissions, the "
                 "free space and the limit on the size of a file (ulimit -f)"
             ) from error
-        except sqlite3.ProgrammingError as error:
-            if "closed database" not in str(error):
-                raise
-            raise StoreError(f"the memory {self.path} was closed: open it again") from error
-        except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.ProgrammingError):
+            if "closed database" in str(error):
+                raise StoreError(f"the memory {self._path} was closed: open it again") from error
+        elif isinstance(error, sqlite3.DatabaseError):
             raise StoreError(self._corrupt(error)) from error
 
     def _corrupt(self, error: Exception) -> str:
-        return f"{self.path} is not an atlas memory ({error}): move it away or restore a copy"
+        return f"{self._path} is not an atlas memory ({error}): move it away or restore a copy"
 
 
 _CLOSED = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_READONLY_CANTINIT", "SQLITE_READONLY_DIRECTORY")

@@ -153,11 +153,13 @@ class Database(Turns):
             self._depth += 1
             try:
                 with self.backend.transaction():
-                    before = self.backend.stamp()
+                    # Nobody else writes meanwhile, so that what this connection wrote is enough where that is told.
+                    written: Callable[[], object] = getattr(self.backend, "own_changes", self.backend.stamp)
+                    before = written()
                     try:
                         yield
                     finally:
-                        wrote = self.backend.stamp() != before
+                        wrote = written() != before
             except BaseException:
                 self.undone += wrote  # also where it failed at its very end
                 raise
@@ -195,22 +197,27 @@ class Database(Turns):
 
     def _write(self, writes: Sequence[Write], author: str, reason: str, action: str) -> list[bool]:
         with self.transaction():
-            number = 0
-            done = []
-            for write in writes:
-                item = self.backend.item(write.kind, write.id)
-                before = item.status if item else "absent"
-                changed = not (write.only_new and before != "absent")
-                record = write.record if write.record is not None else item.record if item else None
-                if record is None:
-                    raise StoreError(f"there is no {write.kind} {write.id} in {self.path}")
-                status = write.status or ("admitted" if before == "absent" else before)
-                replaced = item.record if item and item.record != record else None
-                changed = changed and (status != before or replaced is not None)
-                if changed:
-                    number = number or self._new_version(author, reason, action)
-                    self.backend.put(Item(0, write.kind, write.id, status, record, number), before, replaced)
-                done.append(changed)
+            return self.write_within(writes, author=author, reason=reason, action=action)
+
+    def write_within(self, writes: Sequence[Write], *, author: str, reason: str, action: str = "write") -> list[bool]:
+        """As :meth:`write`, inside of a :meth:`transaction` that ends with whatever this raises."""
+        _check_author(author)
+        number = 0
+        done = []
+        for write in writes:
+            item = self.backend.item(write.kind, write.id)
+            before = item.status if item else "absent"
+            changed = not (write.only_new and before != "absent")
+            record = write.record if write.record is not None else item.record if item else None
+            if record is None:
+                raise StoreError(f"there is no {write.kind} {write.id} in {self.path}")
+            status = write.status or ("admitted" if before == "absent" else before)
+            replaced = item.record if item and item.record != record else None
+            changed = changed and (status != before or replaced is not None)
+            if changed:
+                number = number or self._new_version(author, reason, action)
+                self.backend.put(Item(0, write.kind, write.id, status, record, number), before, replaced)
+            done.append(changed)
         return done
 
     def new_version(self, author: str, reason: str) -> int:

@@ -11,7 +11,7 @@ place by what they do to the outcomes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -150,7 +150,9 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     if not recorded:
         # An entry is one line when it is shown: what is split over its fields is read as one there.
         texts.append(" ".join(texts))
-    secret = _holds_secret(texts)
+    # Looking at all at once, as a demonstration has a hundred.
+    together = "\n".join(texts)
+    secret = scrub(together) != together
     look: Callable[[str, Profile], tuple[Finding, ...]] = scan if secret else _scan
     found: dict[str, Finding] = {}
     length = sum(map(len, texts))
@@ -158,7 +160,9 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     for text in (texts if secret else _screen(profile).suspects(texts)) if not long else ():
         for finding in look(text, profile):
             found.setdefault(finding.kind, finding)
-    mended = {text: shown for text in texts if (shown := scrub(clean(text)) if secret else clean(text)) != text}
+    mended = {}
+    if secret or clean(together) != together:
+        mended = {text: shown for text in texts if (shown := scrub(clean(text)) if secret else clean(text)) != text}
     try:
         kept = type(item).model_validate(_replaced(fields, mended)) if mended else item
     except ValidationError:
@@ -177,28 +181,21 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
     return Vetted(kept, status or ("admitted" if recorded else "trial"), reason)
 
 
-def _holds_secret(texts: Sequence[str]) -> bool:
-    """Whether one of ``texts`` may: looking at all at once, as a demonstration has a hundred."""
-    joined = "\n".join(texts)
-    return scrub(joined) != joined
-
-
 def _texts(value: Any) -> list[str]:
     """Every text in a dumped record."""
     found: list[str] = []
-    _collect(value, found)
+    _collect((value,), found)
     return found
 
 
-def _collect(value: Any, found: list[str]) -> None:
-    if isinstance(value, str):
-        found.append(value)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            _collect(part, found)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            _collect(part, found)
+def _collect(values: Iterable[Any], found: list[str]) -> None:
+    for value in values:
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, dict):
+            _collect(value.values(), found)
+        elif isinstance(value, list | tuple):
+            _collect(value, found)
 
 
 def _replaced(value: Any, texts: Mapping[str, str]) -> Any:

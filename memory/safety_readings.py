@@ -15,7 +15,7 @@ import codecs
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from urllib.parse import unquote
 
 from atlas.framing import clean, hidden
@@ -75,36 +75,41 @@ _BACKWARDS = ("erongi", "drager", "tegrof", "metsys", "tpmorp", "noitcurtsni", "
 
 _LONGEST = 15
 """Letters without a blank, up to which nothing is encoded in them."""
-_LONG = (_BASE64, _BASE32, _BASE85)
-_BETWEEN = r"[ .\-_*|/,~]{1,3}"
+_LONG = (_BASE64, _BASE85)
+"""Of those of many letters; what :data:`_BASE32` finds, the first of these finds too."""
+_MARK = r"[ .\-_*|/,~]"
 _PERHAPS = tuple(
     re.compile(pattern)
     for pattern in (
         r"[.\-](?: / | |/)[.\-]",
-        r"[0-9a-fA-F][0-9a-fA-F][\s:,]?(?:0x)?[0-9a-fA-F][0-9a-fA-F][\s:,]?(?:0x)?[0-9a-fA-F]{2}",
-        r"\d\d[\s,;]+\d\d\d?[\s,;]+\d\d",
-        rf"[a-zA-Z]{_BETWEEN}[a-zA-Z]{_BETWEEN}[a-zA-Z]{_BETWEEN}[a-zA-Z]",
+        r"[0-9a-f][0-9a-f][\s:,]?(?:0x)?[0-9a-f][0-9a-f][\s:,]?(?:0x)?[0-9a-f]{2}",
+        r"[0-9][0-9][\s,;]+[0-9]{2,3}[\s,;]+[0-9][0-9]",
+        rf"{_MARK}[a-z]{_MARK}{{1,3}}[a-z]{_MARK}",
     )
 )
-"""The beginnings of Morse code, of digits of any kind, and of spaced letters, as far as it takes to rule them out."""
+"""Morse code, digits of any kind, and spaced letters, in lower case: as much of them as it takes to rule them out."""
 
 
-def read_once(text: str) -> str | None:
+def read_once(text: str, words: Collection[str] | None = None) -> str | None:
     """The one reading of ``text``; None where there may be others, or where something in it is not seen. Of several
-    texts with an end of a line between them: None where that may be so of one of them."""
+    texts with an end of a line between them: None where that may be so of one of them.
+
+    words: those to look at, in lower case, where others stood in a text of which this was asked before; all by default.
+    """
     if not text.isascii() or len(text) > PART or any(map(text.__contains__, "<[\\%&")) or clean(text) != text:
         return None
-    words = {*text.split()}
+    plain = text.casefold()
+    if any(p.search(plain) for p in _PERHAPS):
+        return None
+    words = {*plain.split()} if words is None else words
     each = "\n".join(words)
-    plain = each.casefold()
     other = (
-        any(p.search(text) for p in _PERHAPS)
-        or (max(map(len, words), default=0) > _LONGEST and any(p.search(each) for p in _LONG))
-        or any(map(plain.__contains__, (*_ROT13, *_BACKWARDS)))
-        or not _CIPHERED.keys().isdisjoint(_WORD.findall(plain))
-        or leet(plain)
+        (max(map(len, words), default=0) > _LONGEST and any(p.search(each) for p in _LONG))
+        or any(map(each.__contains__, (*_ROT13, *_BACKWARDS)))
+        or not _CIPHERED.keys().isdisjoint(_WORD.findall(each))
+        or leet(each)
     )
-    return None if other else text.casefold()
+    return None if other else plain
 
 
 def readings(text: str) -> Iterator[tuple[str, str]]:

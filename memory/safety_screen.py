@@ -16,55 +16,64 @@ from atlas.memory.safety_readings import BROKEN, read_once
 from atlas.memory.safety_rules import Rule
 
 _SHORT, _MOST = 2_000, 8_192
-"""Characters of a text that is remembered at the most, and how many are."""
+"""Characters of a text that is remembered at the most, and how many are, of texts and of words."""
+_WORD = 24
+"""Characters of a word that is remembered at the most."""
+_ANY = frozenset([""])
+"""What a pattern needs of which nothing can be said: it stands in every text."""
 
 
 class Screen:
     """For the rules of one profile."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules: list[tuple[re.Pattern[str], frozenset[str] | None]] = [
-            (rule.pattern, needs_of(rule.pattern))
+        self._rules: list[tuple[re.Pattern[str], frozenset[str]]] = [
+            (rule.pattern, _ANY if (needs := needs_of(rule.pattern)) is None else needs)
             for rule in rules
             if not rule.foreign  # finds nothing in ASCII, and other texts are looked at
         ]
-        every = frozenset[str]().union(*(needs or () for _, needs in self._rules))
+        every = frozenset[str]().union(*(needs for _, needs in self._rules))
         self._words = [need for need in every if need.isascii() and need.split() == [need]]
         self._more = [need for need in every if need.isascii() and need.split() != [need]]
         self._known: dict[str, None] = {}
         """Texts that need no look: the same observations stand in demonstration after demonstration."""
+        self._plain: set[str] = set()
+        """Words, in lower case, that have one reading, in which nothing stands that a rule needs: so with words."""
 
     def suspects(self, texts: Sequence[str]) -> list[str]:
         """Those of ``texts`` that have to be looked at, in their order."""
         known = self._known
         if not (texts := [text for text in texts if text not in known]):
             return []
-        readings = _readings(texts)
-        whole = "\n".join(reading for reading in readings if reading is not None)
-        # Each word once: texts repeat theirs.
-        words = "\n".join({*whole.split()})
-        there = {need for need in self._words if need in words} | {need for need in self._more if need in whole}
-        run = [(pattern, needs) for pattern, needs in self._rules if needs is None or not needs.isdisjoint(there)]
-        found = []
-        for text, reading in zip(texts, readings, strict=True):
-            if reading is None or any(_may(needs, reading) and pattern.search(reading) for pattern, needs in run):
-                found.append(text)
-            elif len(text) <= _SHORT:
-                known[text] = None
+        words = self._new_words("\n".join(texts).casefold())
+        lines = "\n".join(text for text in texts if "\n" not in text)
+        once = read_once(lines, words) is not None
+        found = [text.casefold() if once and "\n" not in text else _read(text) for text in texts]
+        suspicious = {place for place, reading in enumerate(found) if reading is None}
+        readings = [reading or "" for reading in found]
+        whole = "\n".join(readings)
+        there = self._there(whole, words if once else self._new_words(whole))
+        holding = {need: [i for i, reading in enumerate(readings) if need in reading] for need in there}
+        for pattern, needs in self._rules if there else ():
+            if not needs.isdisjoint(there):
+                for need in needs & there:
+                    suspicious.update(i for i in holding[need] if pattern.search(readings[i]))
+        known.update((text, None) for i, text in enumerate(texts) if i not in suspicious and len(text) <= _SHORT)
         if len(known) > _MOST:
             self._known = {}
-        return found
+        return [texts[i] for i in sorted(suspicious)]
 
+    def _new_words(self, readings: str) -> set[str]:
+        return {*readings.split()} - self._plain  # each once: texts repeat theirs
 
-def _may(needs: frozenset[str] | None, reading: str) -> bool:
-    return needs is None or any(map(reading.__contains__, needs))
-
-
-def _readings(texts: Sequence[str]) -> list[str | None]:
-    """Of each, its one reading, or None."""
-    if read_once("\n".join(text for text in texts if "\n" not in text)) is None:
-        return [_read(text) for text in texts]
-    return [_read(text) if "\n" in text else text.casefold() for text in texts]
+    def _there(self, readings: str, words: set[str]) -> set[str]:
+        """What stands in them of all that rules need; ``words`` are those among theirs that are new."""
+        together = "\n".join(words)
+        there = {need for need in self._words if need in together}
+        self._plain.update(word for word in words if len(word) <= _WORD and not any(map(word.__contains__, there)))
+        if len(self._plain) > _MOST:
+            self._plain = set()
+        return there | {need for need in self._more if need in readings}
 
 
 def _read(text: str) -> str | None:

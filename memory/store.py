@@ -167,7 +167,7 @@ class DemonstrationStore:
                 new = {write.id for write in due.writes if write.only_new}
                 bad = [found for found in vetted if found.status == "quarantined" and found.item.id in new]
                 said += [f"{found.item.id} quarantined: {found.reason}" for found in bad]
-            done = self.database.write(due.writes, author=author, reason="; ".join(filter(None, said)))
+            done = self.database.write_within(due.writes, author=author, reason="; ".join(filter(None, said)))
         return sum(new for new, write in zip(done, due.writes, strict=True) if write.only_new)
 
     def find(self, demo: Demonstration) -> Demonstration | None:
