@@ -161,6 +161,8 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
         for finding in look(text, profile):
             found.setdefault(finding.kind, finding)
     mended = {}
+    # What cleaning changes in one of them it changes in all of them together, as no letter is kept for an end of a line
+    # beside it; the other way about, each is looked at.
     if secret or clean(together) != together:
         mended = {text: shown for text in texts if (shown := scrub(clean(text)) if secret else clean(text)) != text}
     try:
@@ -192,10 +194,10 @@ def _collect(values: Iterable[Any], found: list[str]) -> None:
     for value in values:
         if isinstance(value, str):
             found.append(value)
-        elif isinstance(value, dict):
-            _collect(value.values(), found)
         elif isinstance(value, list | tuple):
             _collect(value, found)
+        elif isinstance(value, Mapping):
+            _collect(value.values(), found)
 
 
 def _replaced(value: Any, texts: Mapping[str, str]) -> Any:

@@ -233,8 +233,10 @@ def test_a_bench_that_is_refused_for_its_memory_leaves_no_folder(
     monkeypatch.chdir(tmp_path)
     with DemonstrationStore("m.db", "hash") as store:
         store.database.set_frozen(True, author="person:me", reason="as it is")
-    for more in ((), ("-o", "mine/run")):
+    (tmp_path / "mine").mkdir()
+    for more in ((), ("-o", "mine/run"), ("-o", "mine")):
         with pytest.raises(SystemExit):
             main(["bench", "alfworld", "--split", "homes", *PLAY[:-2], "--memory", "m.db", *more])
         assert "is frozen, and new demonstrations" in capsys.readouterr().err
-    assert not [path for path in tmp_path.rglob("*") if not path.name.startswith("m.db")]
+    left = [path.name for path in tmp_path.rglob("*") if not path.name.startswith("m.db")]
+    assert left == ["mine"], "an own folder stays"

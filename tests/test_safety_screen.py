@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atlas.memory import safety_needs
-from atlas.memory.safety import PROFILES, Profile, _screen, scan, vet
+from atlas.memory.safety import PROFILES, Profile, _screen, clean, scan, vet
 from atlas.memory.safety_needs import needs_of
 from atlas.memory.safety_readings import readings
 from atlas.memory.safety_rules import RULES
 from atlas.memory.safety_screen import Screen
+from atlas.records import DemoStep
 from tests.memory_fixtures import demo
 
 DATA = Path(__file__).parent / "data"
@@ -81,7 +82,7 @@ SCREENS: dict[Profile, Screen] = {}
 def suspects(texts: list[str], profile: Profile) -> set[str]:
     """Told anew each time: nothing is remembered."""
     screen = SCREENS.setdefault(profile, Screen(_rules(profile)))
-    screen._known = {}
+    screen._known, screen._plain = {}, set()
     return set(screen.suspects(texts))
 
 
@@ -123,6 +124,44 @@ TEXT = st.one_of(
 @given(st.lists(TEXT, max_size=6), st.sampled_from(PROFILES))
 def test_a_glance_lets_nothing_pass_that_a_look_finds(texts: list[str], profile: Profile) -> None:
     assert {text for text in texts if scan(text, profile) and _not_a_secret(text, profile)} <= suspects(texts, profile)
+
+
+WORDS = PIECES.map(str.split).filter(bool).flatmap(lambda words: st.lists(st.sampled_from(words), max_size=4))
+MORE = st.one_of(TEXT, WORDS.map(" ".join))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.lists(MORE, max_size=5), max_size=4), st.sampled_from(PROFILES))
+def test_what_was_seen_before_and_what_stands_beside_a_text_changes_nothing(
+    calls: list[list[str]], profile: Profile
+) -> None:
+    screen = Screen(_rules(profile))
+    for texts in calls:
+        assert set(screen.suspects(texts)) == {text for text in texts if suspects([text], profile)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_words_that_were_harmless_alone_are_looked_at_together(way: str) -> None:
+    hostile = WAYS[way](INSTRUCTION)
+    screen = Screen(_rules("data"))
+    for word in (*INSTRUCTION.split(), *hostile.split()):
+        screen.suspects([word, f"You see a note: {word}", *HONEST])
+    assert hostile in screen.suspects([*HONEST, hostile])
+
+
+EDGES = st.text(
+    st.sampled_from("a1 \n\t\r\x0b\x1b[]<>-!/:#('\u200d\u200c\ufe0f\u0628\u2603\x85\u2028\x9b\ud83d"), max_size=8
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(EDGES, min_size=1, max_size=4))
+def test_what_cleaning_changes_alone_it_changes_together(texts: list[str]) -> None:
+    together = "\n".join(texts)
+    assert clean(together) != together or all(clean(text) == text for text in texts)
+    steps = [DemoStep(observation=text, action="look") for text in texts]
+    kept = vet(demo(1).replace(steps=tuple(steps))).item
+    assert [step.observation for step in kept.steps] == [clean(text) for text in texts]
 
 
 def _not_a_secret(text: str, profile: Profile) -> bool:

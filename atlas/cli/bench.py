@@ -117,13 +117,14 @@ def played(bench: Bench, *, as_json: bool) -> bool:
             try:
                 return bool(settled(asyncio.run(bench.run())))
             except AtlasError:
-                _leave_nothing(bench.place.path)
+                if not bench.options.out:
+                    _leave_nothing(bench.place.path)
                 raise
 
 
 def _leave_nothing(folder: str) -> None:
-    """Take an empty folder away: what was refused before anything was played is no run. Others stay, and so does what
-    is no folder, as a run on a server."""
+    """Take away an empty folder that was made for a run, and the empty one around it: what was refused before anything
+    was played is no run."""
     with suppress(OSError):
         os.rmdir(folder)
         os.rmdir(os.path.dirname(folder))
