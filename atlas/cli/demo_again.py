@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LANGUAGE_MODEL = "smollm2-135m"
 READ = "form=transcript"
 """The form of its prompts."""
-SECONDS = 120
+SECONDS = 150
 HOMES = 6
 TITLE = "A small language model does its teacher's tasks again, on another day"
 OPENING = f"""
@@ -40,9 +40,8 @@ NOTES = [
 
 
 def learns_again(out: Path, seconds: int, embedder: str, *, as_json: bool) -> Run | None:
-    """Play it in a run of its own below ``out``: no home begins after ``seconds``, and half as
-    long after that it is cut off. None, with a sentence that says why,
-    where the model cannot be had or came to no end of a home."""
+    """Play it in a run of its own below ``out``: no home begins after ``seconds``, and half as long after that it is cut
+    off. None, with a sentence that says why, where the model cannot be had or came to no end of a home."""
     from atlas.cli.bench import live
     from atlas.traces import Run, RunWriter
     from atlas.traces.roles import written
