@@ -73,18 +73,16 @@ class Asked:
 async def states(suite: Alfworld, split: str, games: int, every: int, families: Sequence[str] = ()) -> list[State]:
     """Each ``every``-th state of the expert's episodes in ``games`` games of ``split``, taken evenly from all of it; of
     those of ``families`` alone, where any is named. ConfigError for a family that none of the games is of."""
-    refs = suite.tasks(split, games)
+    refs = list(enumerate(suite.tasks(split, games)))
     if families:
-        kinds = [(ref, ref.environment().task.family or "") for ref in refs]
-        there = {family for _, family in kinds}
+        kinds = [(ref.environment().task.family or "", number, ref) for number, ref in refs]
+        there = sorted({family for family, _, _ in kinds})
         for family in families:
             if family not in there:
-                raise ConfigError(
-                    f"none of the games is of a family {family!r}: name one of {', '.join(sorted(there))}"
-                )
-        refs = [ref for ref, family in kinds if family in families]
+                raise ConfigError(f"none of the games is of a family {family!r}: name one of {', '.join(there)}")
+        refs = [(number, ref) for family, number, ref in kinds if family in families]
     found: list[State] = []
-    for number, ref in enumerate(refs):
+    for number, ref in refs:
         path = await _play(ref.environment(), [])
         turns, length = path.turns, len(path.turns)
         for step in range(number % every, length, every):

@@ -147,7 +147,7 @@ class Connection:
             return self._one("PRAGMA data_version"), self._db.total_changes
 
     def own_changes(self) -> int:
-        """Rows that this connection has written so far, undone ones too."""
+        """Rows that this connection has written so far, undone ones too; for the inside of a :meth:`transaction`."""
         return self._db.total_changes
 
     def overwriting(self) -> None:
@@ -196,7 +196,7 @@ class Connection:
 
 
 class _InWords:
-    """Around all that is done with a connection: whatever sqlite3 raises inside leaves as a StoreError."""
+    """Around all that is done with a connection: what a file or its state makes sqlite3 raise is a StoreError."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -161,8 +161,7 @@ def vet(item: R, *, status: Status | None = None) -> Vetted[R]:
         for finding in look(text, profile):
             found.setdefault(finding.kind, finding)
     mended = {}
-    # What cleaning changes in one of them it changes in all of them together, as no letter is kept for an end of a line
-    # beside it; the other way about, each is looked at.
+    # An end of a line is never why cleaning keeps a character: where all together are clean, each of them is.
     if secret or clean(together) != together:
         mended = {text: shown for text in texts if (shown := scrub(clean(text)) if secret else clean(text)) != text}
     try:

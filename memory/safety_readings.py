@@ -94,7 +94,7 @@ def read_once(text: str, words: Collection[str] | None = None) -> str | None:
     """The one reading of ``text``; None where there may be others, or where something in it is not seen. Of several
     texts with an end of a line between them: None where that may be so of one of them.
 
-    words: those to look at, in lower case, where others stood in a text of which this was asked before; all by default.
+    words: those of it to look at, in lower case, where the others have passed this before; all by default.
     """
     if not text.isascii() or len(text) > PART or any(map(text.__contains__, "<[\\%&")) or clean(text) != text:
         return None

@@ -84,7 +84,8 @@ def test_a_language_model_learns_in_homes_to_which_it_comes_again(
     assert "smollm2-135m" in said and "alone wins 0 of 6" in said
     # In one of them the expert that plays the model here searches for longer than an episode lasts.
     assert "(icd) it wins 5 of 6, at no cost" in said
-    assert "time was over" not in said
+    assert "did not come to all" not in said
+    assert "to do that again word for word would win 3 of 6" in said
     assert "135M parameters" in Path("demo", "smollm2-135m", "report.html").read_text(encoding="utf-8")
     again = Run(Path("demo", "smollm2-135m")).results()
     first, later = ({e.task.id for e in again if e.arm == arm} for arm in ("collect", "icd"))
@@ -121,5 +122,5 @@ def test_time_that_is_over_is_told(
     _with_a_language_model(monkeypatch, lambda: ScriptedModel(slow, name="fake", price=LOCAL, shares_prompt=True))
     main(["demo", *BARE, "--lm-seconds", "1"])
     out, err = capsys.readouterr()
-    assert "time was over before" in out or "came to no end of a home in 1 s" in err
+    assert "It did not come to all 6 homes" in out or "came to no end of a home in 1 s" in err
     assert "report.html in a browser" in out

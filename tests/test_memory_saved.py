@@ -3,6 +3,7 @@ with a sentence where it does not fit."""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -283,3 +284,24 @@ def test_arrays_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         arrayfile.read(path, lambda about: True)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_retrieval_is_measured_in_the_ways_that_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from atlas.benchmarks.perf import retrieval
+
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            retrieval.main([*words, "--sizes", "300", "--queries", "3", "--no-chroma"])
+        out, err = capsys.readouterr()
+        return out if ended.value.code == 0 else err
+
+    files = ("--files", str(tmp_path), "--data", "household")
+    (row,) = json.loads(run(*files, "--way", "exact", "--json"))
+    assert row["search"] == "exact" and row["cpu_ms"] > 0
+    # There is nothing that they would be compared with.
+    assert row["recall"] is None and row["times_faster"] is None
+    assert "exact" in run(*files, "--way", "exact")
+    assert "there is no way 'x' of searching here: name some of ('plain numpy', 'exact'" in run(*files, "--way", "x")
+    assert "give that alone, or leave --way out" in run("--way", "exact")

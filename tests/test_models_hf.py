@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -196,7 +197,9 @@ def test_a_processor_without_quick_bfloat16_is_said_once(
     assert capsys.readouterr().err.count("compute in float32") == 1
 
 
-def test_a_hub_that_is_away_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_is_away_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And what was fetched before is loaded all the same."""
     import huggingface_hub
 
@@ -219,7 +222,16 @@ def test_a_hub_that_is_away_is_asked_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert not read
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: str(tmp_path / file))
     hf_weights._fetched("somebody/small", "float32")
-    assert read == [{"local_files_only": True}]
+    assert read.pop() == {"local_files_only": True}
+    assert "hf:somebody/small is what was fetched of it before" in capsys.readouterr().err
+
+    def refuses(url: str, **options: Any) -> None:
+        raise huggingface_hub.errors.GatedRepoError("ask for it", response=SimpleNamespace(headers={}, request=None))
+
+    # An answer is no network that is not there: what was fetched before is not passed off as what is there now.
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuses)
+    hf_weights._fetched("somebody/small", "float32")
+    assert read == [{}]
 
 
 def test_what_cannot_be_loaded_is_a_data_error(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def test_a_pass_is_in_what_this_processor_is_quickest_in(told: str, kind: Any, m
     monkeypatch.setattr(precision, "quickest", lambda: told)
     data = [errand(i) for i in range(4)]
     base = ScratchBase.new("tiny", data)
+    assert base.device.type != "cpu" or base.precision == told
     if base.device.type != "cpu":
         pytest.skip("a GPU computes in bfloat16 always")
     seen: list[Any] = []
@@ -72,3 +73,32 @@ def test_writing_checkpoints_takes_at_most_a_twentieth_of_the_time(
         made.run()
     # The first comes as soon as the pause allows, before it is known how long one takes.
     assert most - 2 <= len(written) <= most
+
+
+def test_a_training_that_goes_on_stays_in_its_precision_and_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    from atlas.train import trainer
+    from atlas.train.recipes import SftSuccess
+    from atlas.train.scratch import ScratchBase
+
+    data = [errand(i) for i in range(20)]
+
+    def made(told: str, seen: Any = lambda progress: None) -> trainer.Trainer:
+        base = ScratchBase.new("tiny", data)
+        base.precision = told
+        settings = trainer.Settings(epochs=2, batch_tokens=256, save_seconds=0.0)
+        return trainer.Trainer(base, SftSuccess(), data, [], tmp_path / "out", settings, seen=seen)
+
+    def stop(progress: trainer.Progress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made("float32", stop).run()
+    going_on = made("bfloat16")
+    going_on.run(resume=True)
+    assert going_on.base.precision == "float32"
+    assert json.loads((tmp_path / "out" / "student.json").read_text())["precision"] == "float32"

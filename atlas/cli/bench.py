@@ -123,11 +123,9 @@ def played(bench: Bench, *, as_json: bool) -> bool:
 
 
 def _leave_nothing(folder: str) -> None:
-    """Take away an empty folder that was made for a run, and the empty one around it: what was refused before anything
-    was played is no run."""
+    """Take away an empty folder that was made for a run: what was refused before anything was played is no run."""
     with suppress(OSError):
         os.rmdir(folder)
-        os.rmdir(os.path.dirname(folder))
 
 
 def say_unplayed(bench: Bench) -> None:

@@ -71,16 +71,20 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
     if not as_json:
         summary(place, as_json=False)
         click.echo(_in_words(Run(out), demos))
-    pages = [write_report(Run(out), out / "report.html")]
-    again = learns_again(out, lm_seconds, embedder, as_json=as_json) if lm_seconds else None
-    if as_json:
-        summary(place, as_json=True, more={"again": figures(again.place)} if again else {})
-    elif again:
-        summary(again.place, as_json=False)
-        click.echo(again_in_words(again))
+    page = write_report(Run(out), out / "report.html")
+    click.echo(f"Open {page} in a browser.", err=as_json)
+    again = None
+    try:
+        again = learns_again(out, lm_seconds, embedder, as_json=as_json) if lm_seconds else None
+    finally:  # what was played before is told whatever comes of this
+        if as_json:
+            summary(place, as_json=True, more={"again": figures(again.place)} if again else {})
     if again:
-        pages.append(write_report(again, Path(again.path) / "report.html"))
-    click.echo(f"Open {' and '.join(map(str, pages))} in a browser.", err=as_json)
+        if not as_json:
+            summary(again.place, as_json=False)
+            click.echo(again_in_words(again))
+        page = write_report(again, Path(again.path) / "report.html")
+        click.echo(f"Open {page} in a browser.", err=as_json)
 
 
 def _in_words(run: Run, demos: int) -> str:

@@ -119,15 +119,19 @@ def whole(net: Any) -> Any:
 
 
 def _fetched(name: str, precision: str) -> tuple[Any, Any]:
-    """The model of a name on the hub, as far as it was fetched before where the hub does not answer. It is asked once
-    before anything else, as each file of a hub that is away is asked for again for half a minute."""
+    """The model of a name on the hub, or what was fetched of it before where the hub cannot be reached. It is asked
+    once before anything else, as each file of a hub that is away is asked for again for half a minute."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         get_hf_file_metadata(hf_hub_url(name, _CONFIG), timeout=_HUB_SECONDS)
-    except Exception:  # whatever the library raises of a network that is not there, or was told not to use
+    except HfHubHTTPError:
+        pass  # it answered: what it says to whom is told below
+    except Exception:  # whatever it raises of a network that is not there, or that it was told not to use
         if not isinstance(try_to_load_from_cache(name, _CONFIG), str):
             raise
+        say(f"atlas: the hub cannot be reached, so hf:{name} is what was fetched of it before")
         return _read(name, precision, local_files_only=True)
     return _read(name, precision)
 

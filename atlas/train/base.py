@@ -38,6 +38,9 @@ class Base(Protocol):
 
     net: Any
     """A ``torch.nn.Module``: its parameters are what is trained."""
+    precision: str
+    """What passes are computed in, ``float32`` or ``bfloat16``: what is quickest here, and what it was before where a
+    training goes on."""
 
     def encode(
         self, trajectory: Trajectory, rng: random.Random | None = None, *, guided: bool = False

@@ -28,7 +28,7 @@ from atlas.prompts import REPLY_FORMAT, examples_part, render, reply_text, trans
 from atlas.records import BARE, TRANSCRIPT, Form, Prompt
 from atlas.train.base import Scores
 from atlas.train.packing import keeps_apart, lay
-from atlas.trained.precision import passes
+from atlas.trained.precision import passes, precision_for
 from atlas.trained.student import ABOUT, FORM, write_folder
 from atlas.trained.trajectory import Trajectory, view_of
 from atlas.trained.vocabulary import Encoded
@@ -80,6 +80,7 @@ class HFBase:
         self.context = context
         self.lora = lora
         self.device = next(net.parameters()).device
+        self.precision = precision_for(self.device)
         self._apart: bool | None = None
         # What ends an action: its turn, or its line.
         self._end = self._tokens(end_of_turn(self._template))[:1] if form == BARE else self._tokens("\n")[-1:]
@@ -255,7 +256,7 @@ class HFBase:
         rows, columns, targets, owners = torch.tensor(found, dtype=torch.long).view(-1, 4).to(self.device).unbind(1)
         weights = torch.tensor([weight for item in batch for weight in item.weights[1:] if weight], device=self.device)
         given = {} if layout.places is None else {"position_ids": layout.places.to(self.device)}
-        with passes(self.device):
+        with passes(self.device, self.precision):
             hidden = whole.get_decoder()(input_ids=layout.tokens.to(self.device), **given).last_hidden_state
             # Only where something is learnt: all logits of a batch would not fit.
             logits = whole.get_output_embeddings()(hidden[rows, columns])

@@ -16,7 +16,7 @@ from atlas.models.scratch import Scratch as Student
 from atlas.train.base import Scores
 from atlas.trained import student
 from atlas.trained.net import SIZES, Net
-from atlas.trained.precision import passes
+from atlas.trained.precision import passes, precision_for
 from atlas.trained.trajectory import Trajectory
 from atlas.trained.vocabulary import PAD, Encoded, Reader, Vocabulary, encode, encode_guided, encode_reason, renaming
 
@@ -37,6 +37,7 @@ class ScratchBase:
         self.vocabulary = vocabulary
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net.to(self.device)
+        self.precision = precision_for(self.device)
 
     @classmethod
     def new(
@@ -71,7 +72,7 @@ class ScratchBase:
         if any(item.branches for item in batch):
             return self._branched(batch, tokens)
         weights = self._padded([item.weights for item in batch])
-        with passes(self.device):
+        with passes(self.device, self.precision):
             hidden, _ = self.net(tokens[:, :-1])
             rows, columns = weights[:, 1:].nonzero(as_tuple=True)
             logits = self.net.logits(hidden[rows, columns])
@@ -89,7 +90,7 @@ class ScratchBase:
         places = after + torch.arange(width, device=self.device)
         own = torch.ones(width, width, dtype=torch.bool, device=self.device).tril().expand(len(branches), 1, -1, -1)
         before = (torch.arange(trunk, device=self.device) < after)[:, None].expand(-1, -1, width, -1)
-        with passes(self.device):
+        with passes(self.device, self.precision):
             _, kept = self.net(trunks)
             past = [(keys[owners], values[owners]) for keys, values in kept]
             hidden, _ = self.net(tokens[:, :-1], places=places, past=past, sees=torch.cat([before, own], -1))

@@ -142,6 +142,7 @@ class Trainer:
             if self.select is not None:
                 self.select.rates = state["rates"]
             torch.set_rng_state(state["rng"])
+            self.base.precision = state.get("precision", self.base.precision)
             self._average.restore(state["average"])
             self._best, self._step, self._spent = state["best"], state["step"], state["seconds"]
             self._work = state["work"]
@@ -302,6 +303,7 @@ class Trainer:
             "drawn": self._drawn,
             "rates": self.select.rates if self.select else {},
             "rng": torch.get_rng_state(),
+            "precision": self.base.precision,
             "best": self._best,
             "history": [m.model_dump() for m in self._history],
             "epoch": epoch,
@@ -337,6 +339,7 @@ class Trainer:
         return {
             **self.about,
             "training": self._config,
+            "precision": self.base.precision,
             "stopped": why,
             "seconds": round(self._seconds(), 1),
             "steps": self._step,

@@ -14,27 +14,38 @@ if TYPE_CHECKING:
 @cache
 def quickest() -> str:
     """The precision in which this CPU multiplies matrices of a small model soonest, measured once: ``bfloat16`` where
-    it has AMX or AVX-512 for it, else ``float32``. Takes milliseconds."""
+    it has AMX or AVX-512 for it, else ``float32``. Takes about a tenth of a second."""
     import torch
 
-    took = {}
-    with torch.inference_mode():
-        for name in ("float32", "bfloat16"):
-            a, b = torch.ones(128, 1536, dtype=getattr(torch, name)), torch.ones(1536, 1536, dtype=getattr(torch, name))
-            a @ b
+    def seconds(name: str, rounds: int) -> float:
+        """Of a product, the least of the rounds: others may be at work."""
+        a, b = (torch.ones(shape, dtype=getattr(torch, name)) for shape in ((64, 768), (768, 768)))
+        took = []
+        for _ in range(rounds):
             began = time.perf_counter()
-            for _ in range(3):
-                a @ b
-            took[name] = time.perf_counter() - began
-    # Without kernels of its own bfloat16 is many times slower; where the two are close it still halves the memory.
-    return "bfloat16" if took["bfloat16"] < 1.2 * took["float32"] else "float32"
+            a @ b
+            took.append(time.perf_counter() - began)
+        return min(took)
+
+    with torch.inference_mode():
+        whole = seconds("float32", 5)
+        # Without kernels of its own bfloat16 is many times slower, and two rounds are enough to see it.
+        if seconds("bfloat16", 2) > 10 * whole:
+            return "float32"
+        # Where the two are close it still halves the memory.
+        return "bfloat16" if seconds("bfloat16", 5) < 1.2 * whole else "float32"
 
 
-def passes(device: torch.device) -> AbstractContextManager[None]:
-    """Passes in bfloat16 on a GPU, and on a CPU that is quicker so; elsewhere in float32. Weights, norms and the loss
-    are in float32 either way."""
+def precision_for(device: torch.device) -> str:
+    """What passes are computed in: ``bfloat16`` on a GPU, and on a CPU that is quicker so, else ``float32``."""
+    return quickest() if device.type == "cpu" else "bfloat16"
+
+
+def passes(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Around a pass. Weights, norms and the loss are in float32 either way."""
     import torch
 
-    half = device.type != "cpu" or quickest() == "bfloat16"
-    found: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+    found: AbstractContextManager[None] = torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+    )
     return found

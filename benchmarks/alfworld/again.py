@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from atlas.benchmarks.alfworld.engine import Engine
 from atlas.benchmarks.alfworld.env import HouseholdEnv
@@ -16,8 +17,8 @@ SPLIT = "another-day"
 
 SHORT = 10
 """Actions that the scripted expert takes at most in these homes, the first time: no long text for a small model."""
-_DRAWN = 4
-"""Homes drawn for each that is wanted, and more where too few of them are short: about half of them are."""
+_DRAWN = 100
+"""Homes looked at, at most, for each that is wanted."""
 
 
 class Again:
@@ -28,43 +29,55 @@ class Again:
     max_steps = 12
 
     def tasks(self, split: str, n: int | None = None, seed: int = 0) -> Sequence[TaskRef]:
-        """The first ``n`` (6 where not given) such homes, on a day on which things lie elsewhere."""
+        """The first ``n`` (6 where not given) such homes, on another day."""
         if split != SPLIT:
             raise ConfigError(f"homes to which one comes again have no split {split!r}: give {SPLIT}")
-        return self._on(1, 6 if n is None else n, seed)
+        return [_ref(later, SPLIT) for _, later in _pairs(6 if n is None else n, seed)]
 
     def demo_tasks(self, split: str, n: int, seed: int = 0) -> Sequence[TaskRef]:
         """The same homes on the first day."""
-        return self._on(0, n, seed)
-
-    @staticmethod
-    def _on(day: int, n: int, seed: int) -> list[TaskRef]:
-        places = _places(n, seed)
-        found = homes("unseen", max(places) + 1, seed=seed, day=day)
-        return [_ref(found[place], SPLIT if day else "first-day") for place in places]
+        return [_ref(first, "first-day") for first, _ in _pairs(n, seed)]
 
 
-def _places(n: int, seed: int) -> list[int]:
-    """Where the first ``n`` short homes stand in their series, each with a goal that none before it has: a memory is
-    asked by the goal."""
-    found: dict[str, int] = {}
+def copied(n: int, seed: int = 0) -> int:
+    """In how many of the first ``n`` homes the expert's actions of the first day, done again on the other day without
+    looking, would do: what a student has to be better than who reads."""
+    found = 0
+    for first, later in _pairs(n, seed):
+        engine = Engine(later)
+        for action in _done(first, SHORT) or ():
+            engine.step(action)
+        found += engine.done
+    return found
+
+
+@lru_cache(maxsize=4)
+def _pairs(n: int, seed: int) -> list[tuple[Game, Game]]:
+    """The first ``n`` such homes of their series on both days, each with a goal that none before it has: a memory is
+    asked by the goal. ConfigError where there are not so many."""
+    found: dict[str, tuple[Game, Game]] = {}
     place = 0
     while len(found) < n:
-        for game in homes("unseen", place + _DRAWN * n, seed=seed)[place:]:
-            if game.goal not in found and _is_short(game):
-                found[game.goal] = place
-            place += 1
+        if place > _DRAWN * n:
+            raise ConfigError(f"there are only {len(found)} homes to which one comes again: give no more")
+        batch = place + 2 * n
+        days = (homes("unseen", batch, seed=seed, day=day)[place:] for day in (0, 1))
+        for first, later in zip(*days, strict=True):
+            if first.goal not in found and _done(first, SHORT) is not None:
+                found[first.goal] = (first, later)
+        place = batch
     return list(found.values())[:n]
 
 
-def _is_short(game: Game) -> bool:
+def _done(game: Game, most: int) -> list[str] | None:
+    """The actions by which the expert is done; None where ``most`` are not enough."""
     engine, expert = Engine(game), Expert()
     opening, history = engine.observation, list[tuple[str, str]]()
-    while len(history) < SHORT and not engine.done:
+    while len(history) < most and not engine.done:
         action = expert.act(game.goal, opening, history, engine.admissible).action
         engine.step(action)
         history.append((action, engine.observation))
-    return engine.done
+    return [action for action, _ in history] if engine.done else None
 
 
 def _ref(game: Game, split: str) -> TaskRef:

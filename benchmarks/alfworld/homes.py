@@ -32,8 +32,8 @@ def homes(split: Split, n: int, seed: int = 0, families: Sequence[str] | None = 
 
     The same arguments give the same games everywhere, and a larger `n` only adds games at the end. Layouts of "unseen"
     are never those of "train", whatever the seeds; objects and goals are drawn per game. `families` restricts and
-    orders the task types, by their ALFWorld names. On another `day` homes and goals are the same, and the objects lie
-    elsewhere.
+    orders the task types, by their ALFWorld names. On another `day` homes and goals are the same, and objects are
+    drawn anew: most lie elsewhere.
 
     Raises ConfigError for an unknown split or task type and for a negative `n`.
     """

@@ -62,8 +62,8 @@ def furnish(layout: Layout, chore: Chore, rng: Random) -> Home:
 
 
 def refurnish(home: Home, rng: Random) -> Home:
-    """The same home and the same goal on another day: the objects are others of their kinds, and lie where they then
-    lie."""
+    """The same home and the same goal on another day: which objects there are, and where they lie, is drawn anew by the
+    same habits; some lie where they lay."""
     return replace(home, spots=_furnished(home.layout, home.chore, home.object, home.place, rng))
 
 

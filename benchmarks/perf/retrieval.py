@@ -1,7 +1,7 @@
 """Retrieval latency and recall against exact search, and against plain numpy, by size of the memory.
 
     python -m atlas.benchmarks.perf.retrieval [--sizes 1000,10000,100000] [--json]
-    python -m atlas.benchmarks.perf.retrieval --sizes 100000,1000000 --files FOLDER
+    python -m atlas.benchmarks.perf.retrieval --sizes 100000,1000000 --files FOLDER [--way "faiss, opened again"]
 
 A query is a whole ``store.search``: version check, scoring of all keys, ranking, windows. Embedding the query's
 texts is left out. ``household`` repeats its texts as games do; ``distinct`` never repeats one, which is the worst case
@@ -24,7 +24,6 @@ import numpy as np
 
 from atlas.benchmarks.perf.retrieval_data import DATA
 from atlas.benchmarks.perf.table import machine
-from atlas.errors import ConfigError
 from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse, load_embedder
 from atlas.memory.backend import existing
 from atlas.memory.index import demo_texts, query_texts
@@ -240,9 +239,15 @@ def main(
     """Retrieval latency and recall by size of the memory."""
     model = Remembering(HashEmbedder(384) if embedder == "hash" else load_embedder(embedder))
     rows: list[Row] = []
-    if only and files is None:
-        raise click.UsageError("--way chooses among the ways of --files FOLDER: give that too, or leave it out")
+    if only and (files is None or memory):
+        raise click.UsageError("--way chooses among the ways of --files FOLDER: give that alone, or leave --way out")
     chroma = chroma and util.find_spec("chromadb") is not None
+    if only:
+        from atlas.benchmarks.perf.retrieval_apart import ways
+
+        for way in only:
+            if way not in ways(chroma):
+                raise click.UsageError(f"there is no way {way!r} of searching here: name some of {ways(chroma)}")
     if memory:
         with DemonstrationStore(existing(memory), embedder=model) as store:
             rows.extend(measure("memory", store.all(), model, count, chroma))
@@ -254,15 +259,15 @@ def main(
                 if files is not None:
                     from atlas.benchmarks.perf import retrieval_apart as apart
 
-                    try:
-                        ways = apart.ways(chroma and name == "household", only)
-                    except ConfigError as error:
-                        raise click.UsageError(str(error)) from None
-                    rows.extend(apart.measure(name, size, files, count, ways))
+                    every = apart.ways(chroma and name == "household")
+                    some = [way for way in every if not only or way in only]
+                    rows.extend(apart.measure(name, size, files, count, some))
                     continue
                 # Chroma inserts some hundreds of texts a second, and the distinct ones are two per window.
                 rows.extend(measure(name, generate(size), model, count, chroma and name == "household"))
                 model.forget()
+    if not rows:
+        raise click.UsageError("nothing was measured: --way names none of the ways of searching --data")
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:

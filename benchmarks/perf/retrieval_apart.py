@@ -19,7 +19,6 @@ from typing import Any, overload
 
 from atlas.benchmarks.perf import retrieval
 from atlas.benchmarks.perf.retrieval_data import STREAMS
-from atlas.errors import ConfigError
 from atlas.jsontext import read_json
 from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse
 from atlas.memory.database import Database, Write, parsed
@@ -57,13 +56,9 @@ def measure(name: str, size: int, folder: Path, count: int, ways: Sequence[str])
         yield {**row, "resident_mb": found["resident_mb"], "peak_mb": found["peak_mb"]}
 
 
-def ways(chroma: bool, only: Sequence[str] = ()) -> tuple[str, ...]:
-    """What is compared; ``only`` these, where some are named. Raises ConfigError for a way that there is not."""
-    every = (NUMPY, "exact", *(("faiss", REOPENED) if coarse.installed() else ()), *(("chroma",) if chroma else ()))
-    for way in only:
-        if way not in every:
-            raise ConfigError(f"there is no way {way!r} of searching here: name one of {', '.join(map(repr, every))}")
-    return tuple(way for way in every if not only or way in only)
+def ways(chroma: bool) -> tuple[str, ...]:
+    """What can be compared."""
+    return (NUMPY, "exact", *(("faiss", REOPENED) if coarse.installed() else ()), *(("chroma",) if chroma else ()))
 
 
 def fill(name: str, size: int, path: Path) -> None:
