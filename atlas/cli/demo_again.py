@@ -33,8 +33,8 @@ NOTES = [
     "Teacher: a scripted expert that explores by the text alone. A program, charged a stated price (3 / 15 dollars per "
     "million prompt / completion tokens) for the tokens its prompts and replies would have taken.",
     "Homes: generated. The teacher did the same task in the same home on an earlier day, when most things lay "
-    "elsewhere: these are not homes that nobody has seen. They are the first of the series in which the teacher needed at most "
-    "10 actions, each with a goal of its own; in some of them the thing that is wanted lies where it lay.",
+    "elsewhere: these are not homes that nobody has seen. They are the first of the series in which the teacher needed "
+    "at most 10 actions, each with a goal of its own; in some of them the thing that is wanted lies where it lay.",
     "icd: what the teacher did on that day stands in the prompt, whole. student: it does not.",
 ]
 
