@@ -14,6 +14,7 @@ from torch import Tensor
 from atlas.errors import ConfigError
 from atlas.models.scratch import Scratch as Student
 from atlas.train.base import Scores
+from atlas.train.muon import WholeMuon
 from atlas.trained import student
 from atlas.trained.net import SIZES, Net
 from atlas.trained.precision import passes, precision_for
@@ -110,8 +111,9 @@ class ScratchBase:
         inner = [p for name, p in self.net.named_parameters() if p.dim() == 2 and name != "embed.weight"]
         norms = [p for p in self.net.parameters() if p.dim() == 1]
         rest = [{"params": [self.net.embed.weight], "weight_decay": DECAY}, {"params": norms, "weight_decay": 0.0}]
+        muon = torch.optim.Muon if self.precision == "bfloat16" else WholeMuon
         return [
-            torch.optim.Muon(inner, lr=lr, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"),
+            muon(inner, lr=lr, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95)),
         ]
 

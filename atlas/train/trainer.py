@@ -54,8 +54,8 @@ class Settings:
     max_minutes: float | None = None
     """The schedule ends by the clock where that is sooner; such a run is not repeatable."""
     save_seconds: float = 60.0
-    """Between checkpoints, at least; 0 writes one at every step. Otherwise they are so far apart that to write them (of
-    a language model, gigabytes) takes at most a twentieth of the time."""
+    """Between checkpoints within an epoch, at least; 0 writes one at every step. Otherwise all of them are so far apart
+    that to write them (of a language model, gigabytes) takes at most a twentieth of the time."""
 
 
 class Measured(Record):
@@ -127,6 +127,8 @@ class Trainer:
         config = self.config()
         path = checkpoint.place_of(self.out)
         state = checkpoint.load(path, config) if resume else None
+        if state is not None:
+            self.base.precision = state.get("precision", self.base.precision)
         self._optimizers = self.base.optimizers(self.settings.lr)
         self._history: list[Measured] = []
         self._best: dict[str, Any] | None = None
@@ -142,14 +144,13 @@ class Trainer:
             if self.select is not None:
                 self.select.rates = state["rates"]
             torch.set_rng_state(state["rng"])
-            self.base.precision = state.get("precision", self.base.precision)
             self._average.restore(state["average"])
             self._best, self._step, self._spent = state["best"], state["step"], state["seconds"]
             self._work = state["work"]
             self._history = [Measured.model_validate(m) for m in state["history"]]
             epoch, skip = state["epoch"], state["position"]
         self._began = time.monotonic() - self._spent
-        self._saved, self._pause = time.monotonic(), self.settings.save_seconds
+        self._saved, self._pause = time.monotonic(), 0.0
         self._config, self._path = config, path
         self._sum, self._count = 0.0, 0
         # A training that ended and could not be written is at its end already.
@@ -160,7 +161,7 @@ class Trainer:
             if over or self._due(self._share(epoch, 0.0)):
                 self._measure(epoch)
             # One that is over is kept for the case that its student cannot be written.
-            if over or self._save_due():
+            if over or self._save_due(0.0):
                 self._checkpoint(epoch, 0)
         why = "the loss fell and the reward did not rise" if self._hopeless() else "the schedule came to its end"
         if self._best is not None:
@@ -211,7 +212,7 @@ class Trainer:
             loss = self._update(batch, share)
             self._work += work[i]
             self._tell(epoch, share, loss)
-            if self._save_due():
+            if self._save_due(self.settings.save_seconds):
                 self._checkpoint(epoch, i + 1)
         return self._share(epoch + 1, 0.0) >= 1
 
@@ -288,8 +289,10 @@ class Trainer:
         fell = (recent[-1].held_out or 0.0) < (earlier[-1].held_out or 0.0)
         return fell and all((m.reward or 0.0) <= best for m in recent)
 
-    def _save_due(self) -> bool:
-        return time.monotonic() - self._saved > self._pause
+    def _save_due(self, seconds: float) -> bool:
+        """Whether so many seconds have passed, and as many as the last checkpoint's writing is worth."""
+        pause = self._pause if self.settings.save_seconds else 0.0
+        return time.monotonic() - self._saved > max(seconds, pause)
 
     def _checkpoint(self, epoch: int, position: int) -> None:
         began = self._saved = time.monotonic()
@@ -314,8 +317,7 @@ class Trainer:
         }
         checkpoint.save(self._path, state)
         self._saved = time.monotonic()
-        if self.settings.save_seconds:
-            self._pause = max(self.settings.save_seconds, WRITING * (self._saved - began))
+        self._pause = WRITING * (self._saved - began)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began
