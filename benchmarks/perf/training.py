@@ -143,7 +143,7 @@ def _batches(base: HFBase, data: Sequence[Trajectory], batch_tokens: int) -> lis
         """A base that is read with, and learns nothing."""
 
         net = torch.nn.Linear(1, 1)
-        encode = base.encode
+        encode, precision = base.encode, base.precision
 
         def optimizers(self, lr: float) -> list[Any]:
             return []
