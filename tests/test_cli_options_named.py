@@ -20,6 +20,7 @@ OTHERS = re.compile(r"'(?!atlas )(?:createdb|chroma|ulimit)[^']*'|\(ulimit [^)]*
 BENCH = "bench alfworld|bench excytin"
 TOLD_BY = {
     "atlas.cli.agent_options": "run|serve",
+    "atlas.cli.demo_again": "demo",
     "atlas.export.build": "export",
     "atlas.export.folder": "export",
     "atlas.fanout.cluster": BENCH,
