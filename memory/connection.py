@@ -146,10 +146,6 @@ class Connection:
         with self._lock:
             return self._one("PRAGMA data_version"), self._db.total_changes
 
-    def own_changes(self) -> int:
-        """Rows that this connection has written so far, undone ones too; for the inside of a :meth:`transaction`."""
-        return self._db.total_changes
-
     def overwriting(self) -> None:
         """From here on what is deleted is overwritten in the file, and not only marked as free."""
         self.execute("PRAGMA secure_delete = ON")

@@ -153,13 +153,11 @@ class Database(Turns):
             self._depth += 1
             try:
                 with self.backend.transaction():
-                    # Nobody else writes meanwhile, so that what this connection wrote is enough where that is told.
-                    written: Callable[[], object] = getattr(self.backend, "own_changes", self.backend.stamp)
-                    before = written()
+                    before = self.backend.stamp()
                     try:
                         yield
                     finally:
-                        wrote = written() != before
+                        wrote = self.backend.stamp() != before
             except BaseException:
                 self.undone += wrote  # also where it failed at its very end
                 raise

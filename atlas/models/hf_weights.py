@@ -20,6 +20,7 @@ CONVERTED = "converted"
 """Folder of the cache where weights read from GGUF files are kept as they are computed with."""
 
 _CONFIG, _HUB_SECONDS = "config.json", 10.0
+"""What each model on the hub has, and how long its answer is waited for."""
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 """What a model can be computed in."""
@@ -127,7 +128,7 @@ def _fetched(name: str, precision: str) -> tuple[Any, Any]:
     try:
         get_hf_file_metadata(hf_hub_url(name, _CONFIG), timeout=_HUB_SECONDS)
     except HfHubHTTPError:
-        pass  # it answered: what it says to whom is told below
+        pass  # it answered, and what it refuses is told by who reads
     except Exception:  # whatever it raises of a network that is not there, or that it was told not to use
         if not isinstance(try_to_load_from_cache(name, _CONFIG), str):
             raise
