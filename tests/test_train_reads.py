@@ -157,12 +157,31 @@ def test_each_is_left_out_now_and_then_and_never_where_it_is_measured() -> None:
     assert "reads_windows" not in SftSuccess().config()
 
 
+def test_words_are_renamed_in_a_share_of_the_readings_with_demonstrations() -> None:
+    played, rng = episode(BESIDE, guidance="NOTE"), random.Random(0)
+    reads = Reads(windows=True, drop=0.3, rename=0.5)
+    drawn = [reads.drawn(played, rng)[0] for _ in range(2000)]
+    assert {t.goal for t in drawn if not t.shown} == {played.goal}
+    # With as many words as there are, few readings have the chance to rename none.
+    other = sum(t.goal != played.goal or t.moments != played.moments for t in drawn if t.shown)
+    assert 0.35 < other / sum(bool(t.shown) for t in drawn) < 0.5
+    assert reads.drawn(played, None)[0] == played
+    # A training that renames nothing draws what it drew before there was anything to rename.
+    before, now = random.Random(1), random.Random(1)
+    assert [Reads(windows=True).drawn(played, before)[0] for _ in range(50)] == [
+        Reads(windows=True, rename=0.0).drawn(played, now)[0] for _ in range(50)
+    ]
+    assert Reads(windows=True, rename=0.5).config()["rename"] == 0.5 and "rename" not in Reads(windows=True).config()
+
+
 def test_what_cannot_be_read_is_said_before_the_work(tmp_path: Path) -> None:
     common = ["--data", str(tmp_path), "-o", str(tmp_path / "s")]
     for given, told in (
         (["redi", "--with-demos", "m.sqlite"], "belong to sft-success and escalations"),
         (["sft-success", "--k", "2"], "--k counts the demonstrations of --with-demos"),
         (["sft-success", "--drop", "0.1"], "--drop leaves out what"),
+        (["sft-success", "--rename", "0.5", "--with-entries"], "--rename is for readings with demonstrations"),
+        (["sft-success", "--rename", "0.5", "--with-demos", "m.sqlite"], "--rename makes words up"),
     ):
         done = CliRunner().invoke(app, ["train", *given, *common])
         assert isinstance(done.exception, ConfigError) and told in str(done.exception)

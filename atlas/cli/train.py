@@ -67,6 +67,12 @@ RECIPES = (
     type=Number(0, 1),
     help="Share of readings without the demonstrations, and without the entries. [default: 0.3]",
 )
+@click.option(
+    "--rename",
+    type=Number(0, 1),
+    help="Share of readings with --with-demos in which made-up words stand for words of goals and actions, so that "
+    "what they ask for is read in the demonstration. [default: 0]",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the weights and of the order of the data.")
 @click.option("--batch-tokens", default=3072, type=click.IntRange(min=64), show_default=True, help="With padding.")
 @click.option("--max-minutes", type=Number(min=0, min_open=True), help="End the schedule by the clock.")
@@ -252,8 +258,24 @@ def _reads(name: str, options: dict[str, Any]) -> Reads | None:
         raise ConfigError("--k counts the demonstrations of --with-demos: give that too, or leave it out")
     if options["drop"] is not None and not (windows or entries):
         raise ConfigError("--drop leaves out what --with-demos and --with-entries show: give one of them, or no --drop")
+    if options["rename"] and not windows:
+        raise ConfigError("--rename is for readings with demonstrations: give --with-demos too, or leave it out")
+    if options["rename"] and _from_scratch(options["base"]):
+        raise ConfigError(
+            "--rename makes words up, which a student from scratch has no tokens for: give a language model as --base, "
+            "or leave it out"
+        )
     drop = Reads.drop if options["drop"] is None else options["drop"]
-    return Reads(windows, entries, drop) if windows or entries else None
+    return Reads(windows, entries, drop, options["rename"] or 0.0) if windows or entries else None
+
+
+def _from_scratch(base: str) -> bool:
+    from atlas.trained.student import ABOUT, about
+
+    if base.partition(":")[0] == "scratch":
+        return True
+    folder = Path(base).expanduser()
+    return (folder / ABOUT).is_file() and about(folder).get("base") == "scratch"
 
 
 def _beside(memory: Path, k: int, *parts: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:

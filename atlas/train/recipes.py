@@ -17,6 +17,7 @@ from atlas.errors import ConfigError, DataError
 from atlas.records import TEACHER
 from atlas.train import losses
 from atlas.train.base import Base, Scores
+from atlas.train.renaming import renamed
 from atlas.trained.trajectory import Trajectory
 from atlas.trained.vocabulary import Encoded
 
@@ -35,16 +36,22 @@ class Reads:
     """The entries of pamphlets that its steps were played with."""
     drop: float = 0.3
     """In this share of readings the demonstrations are left out, and in this share, drawn apart, the entries."""
+    rename: float = 0.0
+    """In this share of the readings with demonstrations words stand for others: see :mod:`atlas.train.renaming`."""
 
     def drawn(self, trajectory: Trajectory, rng: random.Random | None) -> tuple[Trajectory, bool]:
         """What one reading of it shows, and whether its entries are in it. All of it where ``rng`` is None."""
         windows, entries = (rng is None or rng.random() >= self.drop for _ in range(2))
         if trajectory.shown and not (self.windows and windows):
             trajectory = trajectory.model_copy(update={"shown": ()})
+        # Drawn where it is asked for alone, so that the readings of other trainings stay what they were.
+        if self.rename and rng is not None and trajectory.shown and rng.random() < self.rename:
+            trajectory = renamed(trajectory, rng)
         return trajectory, self.entries and entries and any(m.guidance for m in trajectory.moments)
 
     def config(self) -> dict[str, Any]:
-        return {"reads_windows": self.windows, "reads_guidance": self.entries, "drop": self.drop}
+        renames = {"rename": self.rename} if self.rename else {}
+        return {"reads_windows": self.windows, "reads_guidance": self.entries, "drop": self.drop, **renames}
 
 
 class SftSuccess:
