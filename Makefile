@@ -23,7 +23,7 @@ check: .venv/.dev  ## lint, format, types
 	.venv/bin/mypy
 
 test-local: .venv/.dev  ## the tests with embedded models (fetches about 100 MB, once)
-	$(PYTEST) -m "local and not paid"
+	$(PYTEST) -m "local and not paid and not slow"
 
 test-torch: .venv-torch/.done  ## the tests that need torch
 	.venv-torch/bin/python -m pytest -m "torch and not gpu and not paid" $$(grep -l 'mark\.torch' tests/*.py)

@@ -20,7 +20,7 @@ from atlas.cli.stopping import Stopped, goes_on, typed_command
 from atlas.records import INTERRUPTED
 from atlas.traces import Run
 
-PLAY = ("bench", "alfworld", "--split", "homes", "--n", "80", "--arms", "teacher,icd", "--demos", "4")
+PLAY = ("bench", "alfworld", "--split", "homes", "--n", "40", "--arms", "teacher,icd", "--demos", "4")
 HASH = ("--embedder", "hash", "--concurrency", "2")
 
 
@@ -32,7 +32,7 @@ def interrupted(arguments: Sequence[str], where: Path, ready: Callable[[], bool]
     )
     deadline = time.monotonic() + 300
     while not ready() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+        time.sleep(0.1)  # often is dear: each look reads the traces anew
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=900)
     assert process.returncode == 130, err
@@ -74,15 +74,15 @@ def ends(where: Path) -> Counter[tuple[str, str]]:
 
 @pytest.mark.parametrize("out", [(), ("-o", "mine")])
 def test_bench_goes_on_in_its_folder_whether_it_was_named_or_not(tmp_path: Path, out: tuple[str, ...]) -> None:
-    printed = interrupted([*PLAY, *HASH, *out], tmp_path, lambda: ends(tmp_path).total() >= 12)
+    printed = interrupted([*PLAY, *HASH, *out], tmp_path, lambda: ends(tmp_path).total() >= 8)
     before = ends(tmp_path)
-    assert 12 <= before.total() < 164, "it was interrupted while it played"
+    assert 8 <= before.total() < 84, "it was interrupted while it played"
     go_on(printed, tmp_path)
     (folder,) = {path.parent for path in tmp_path.glob("**/run.json")}
     after = ends(tmp_path)
     assert set(after.values()) == {1}, "nothing is paid for twice"
-    assert after.total() == 164 and before.keys() <= after.keys()
-    assert len(Run(folder).results()) == 164
+    assert after.total() == 84 and before.keys() <= after.keys()
+    assert len(Run(folder).results()) == 84
 
 
 def test_a_promotion_goes_on_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_a_promotion_goes_on_in_its_folder(tmp_path: Path, monkeypatch: pytest.M
     subprocess.run(
         [sys.executable, "-m", "atlas", "models", "add", "alias", "clerk", "nearest"], env=_env(), check=True
     )
-    call = ["promote", "clerk", "scripted:alfworld", "--n", "50"]
+    call = ["promote", "clerk", "scripted:alfworld", "--n", "24"]
     printed = interrupted(call, tmp_path, lambda: ends(tmp_path).total() >= 5)
     assert " -o runs/promote-clerk-" in printed
     go_on(printed, tmp_path)

@@ -325,11 +325,12 @@ async def test_the_form_of_a_reply_is_told_to_models_that_can_be_held_to_it() ->
 
 
 @pytest.mark.local
-async def test_an_embedded_model_writes_entries_and_nothing_else() -> None:
+@pytest.mark.parametrize("name", ["smollm2-135m", pytest.param("qwen2.5-coder-1.5b", marks=pytest.mark.slow)])
+async def test_an_embedded_model_writes_entries_and_nothing_else(name: str) -> None:
     pytest.importorskip("xllamacpp", reason="needs the extra local")
     from atlas.models import load
 
-    model = load("qwen2.5-coder-1.5b")
+    model = load(name)
     writer = ModelDistiller(model, most=1, max_tokens=600, text_chars=200, steps_chars=1_500)
     distilled = await writer.distil(case(), WON.model_copy(update={"score": 0.0}), Desk())
     assert not distilled.missing, "held to the form, it cannot write anything that is no list of entries"

@@ -29,18 +29,18 @@ async def test_the_expert_is_good_at_its_own_states_and_a_student_that_waits_is_
 
 
 async def test_states_of_some_families_alone() -> None:
-    every = await states(Alfworld(), "homes", 6, 3)
+    every = await states(Alfworld(), "homes", 4, 9)
     family = every[0].view.task.family
     assert family is not None
-    some = await states(Alfworld(), "homes", 6, 3, [family])
+    some = await states(Alfworld(), "homes", 4, 9, [family])
     assert some == [state for state in every if state.view.task.family == family]
     with pytest.raises(ConfigError, match=r"none of the games is of a family 'juggling': name one of .*pick"):
-        await states(Alfworld(), "homes", 6, 3, ["juggling"])
+        await states(Alfworld(), "homes", 4, 9, ["juggling"])
 
 
 async def test_what_is_shown_is_chosen_cut_and_told_in_short() -> None:
     suite = Alfworld()
-    found = [state for state in await states(suite, "homes", 3, 1) if state.view.index > 8][:3]
+    found = [state for state in await states(suite, "homes", 2, 3) if state.view.index > 8][:3]
     model = ScriptedModel(["Action: look"] * 12, name="looks")
     with Memory(":memory:", "hash") as memory:
         for ref in suite.tasks("homes", 6):

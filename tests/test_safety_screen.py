@@ -120,7 +120,7 @@ TEXT = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(TEXT, max_size=6), st.sampled_from(PROFILES))
 def test_a_glance_lets_nothing_pass_that_a_look_finds(texts: list[str], profile: Profile) -> None:
     assert {text for text in texts if scan(text, profile) and _not_a_secret(text, profile)} <= suspects(texts, profile)
@@ -130,7 +130,7 @@ WORDS = PIECES.map(str.split).filter(bool).flatmap(lambda words: st.lists(st.sam
 MORE = st.one_of(TEXT, WORDS.map(" ".join))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.lists(MORE, max_size=5), max_size=4), st.sampled_from(PROFILES))
 def test_what_was_seen_before_and_what_stands_beside_a_text_changes_nothing(
     calls: list[list[str]], profile: Profile
@@ -154,7 +154,7 @@ EDGES = st.text(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(st.lists(EDGES, min_size=1, max_size=4))
 def test_what_cleaning_changes_alone_it_changes_together(texts: list[str]) -> None:
     together = "\n".join(texts)
@@ -177,7 +177,7 @@ def test_ordinary_texts_need_no_look_and_are_remembered() -> None:
 
 
 def _hold(pattern: re.Pattern[str], needs: frozenset[str]) -> None:
-    @settings(deadline=None, max_examples=4, suppress_health_check=list(HealthCheck), database=None)
+    @settings(deadline=None, max_examples=2, suppress_health_check=list(HealthCheck), database=None)
     @given(st.from_regex(pattern))
     def hold(text: str) -> None:
         assert any(need in text for need in needs)
