@@ -11,13 +11,14 @@ import click
 
 from atlas import tables, words
 from atlas.cli import traces_check, traces_copy, traces_export, traces_import, traces_pack, traces_prune
+from atlas.cli.newest import last_option, opened, since_option
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
 from atlas.traces import place as places
 from atlas.traces.account import COLLECT, ArmRow, BreakEven, arm_rows, break_even, cut_off, demo_users, lost_steps
 from atlas.traces.events import Supervised
 from atlas.traces.place import is_server
-from atlas.traces.reader import Run, StoredEpisode, find_run
+from atlas.traces.reader import Run, StoredEpisode
 
 
 @click.group(name="traces")
@@ -124,35 +125,54 @@ def _runs_table(summaries: list[dict[str, Any]]) -> Any:
 @click.argument("episode", required=False)
 @click.option("--arm", help="Only this arm.")
 @click.option("--failed", is_flag=True, help="List the episodes that did not succeed.")
+@last_option
+@since_option
 @click.option("--prompts", is_flag=True, help="With an episode: the parts of every prompt.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
-def show(run: str, episode: str | None, arm: str | None, failed: bool, prompts: bool, as_json: bool) -> None:
+def show(
+    run: str,
+    episode: str | None,
+    arm: str | None,
+    failed: bool,
+    last: int | None,
+    since: str | None,
+    prompts: bool,
+    as_json: bool,
+) -> None:
     """Show a RUN (a folder, or a name below ./runs): its arms and its account, or one EPISODE step by step.
 
-    EPISODE is the beginning of an episode's id; --arm and --failed list the ids.
+    EPISODE is the beginning of an episode's id; --arm and --failed list the ids. --last and --since choose before all
+    other options do.
     """
-    opened = find_run(run)
+    found = opened(run, last=last, since=since)
     # All of them where the arms have to be known.
     one = episode if arm is None else None
-    episodes = opened.episodes(among=None if one is None else lambda id: id.startswith(one))
+    episodes = found.episodes(among=None if one is None else lambda id: id.startswith(one))
     if arm is not None and arm not in {e.arm for e in episodes}:
         known = ", ".join(dict.fromkeys(e.arm for e in episodes)) or "none yet"
-        raise ConfigError(f"the run {opened.name} has no arm {arm!r}: its arms are {known}")
+        raise ConfigError(f"the run {found.name} has no arm {arm!r}{_part(found)}: its arms are {known}")
     chosen = [e for e in episodes if arm is None or e.arm == arm]
     if episode is not None:
-        _show_episode(_only(chosen, episode), prompts=prompts, as_json=as_json)
+        _show_episode(_only(chosen, episode, _part(found)), prompts=prompts, as_json=as_json)
     elif arm is not None or failed:
+        # A line of JSON is an episode, here as ever.
+        if found.shown is not None:
+            click.echo(f"{found.name}: {found.shown.said()}", err=as_json)
         _show_episodes([e for e in chosen if not failed or not (e.result and e.result.success)], as_json=as_json)
     else:
-        _show_run(opened, episodes, as_json=as_json)
+        _show_run(found, episodes, as_json=as_json)
 
 
-def _only(episodes: list[StoredEpisode], prefix: str) -> StoredEpisode:
+def _part(run: Run) -> str:
+    return f" in {run.shown.said()}" if run.shown is not None and run.shown.some else ""
+
+
+def _only(episodes: list[StoredEpisode], prefix: str, part: str) -> StoredEpisode:
     found = [e for e in episodes if e.id.startswith(prefix)]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ConfigError(f"no episode begins with {prefix!r}: list them with --failed or --arm ARM")
+        raise ConfigError(f"no episode begins with {prefix!r}{part}: list them with --failed or --arm ARM")
     raise ConfigError(f"{len(found)} episodes begin with {prefix!r}: give more of the id")
 
 
@@ -234,7 +254,9 @@ def _show_run(run: Run, episodes: list[StoredEpisode], *, as_json: bool) -> None
 
     rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)
     roles = roles_of(run, (e.arm for e in episodes))
-    even = break_even(rows, roles, using=demo_users(episodes, roles))
+    part = bool(_part(run))
+    # What collecting all demonstrations has cost a part of the run does not know.
+    even = [] if part else break_even(rows, roles, using=demo_users(episodes, roles))
     lost, lost_usage = cut_off(episodes)
     short = lost_steps(episodes)
     running = sum(e.result is None for e in lost)
@@ -247,6 +269,7 @@ def _show_run(run: Run, episodes: list[StoredEpisode], *, as_json: bool) -> None
             "name": run.name,
             "created": run.manifest["created"],
             "settings": run.settings,
+            "shown": run.shown.model_dump() if run.shown else None,
             "arms": [row.model_dump() for row in rows],
             "break_even": [row.model_dump() for row in even],
             "supervision": [event.model_dump() for event in changes],
@@ -263,10 +286,12 @@ def _show_run(run: Run, episodes: list[StoredEpisode], *, as_json: bool) -> None
         return
     out = tables.console()
     _print_head(out, run)
+    if run.shown is not None:
+        out.print(tables.plain(f"{run.shown.said()}: all below is of these", "yellow" if part else "dim"))
     if not rows:
         out.print("no episode has ended yet")
     else:
-        _print_account(out, rows, even, _planned(run))
+        _print_account(out, rows, even, {} if part else _planned(run))
     for event in changes:
         when = datetime.fromtimestamp(event.time).strftime("%Y-%m-%d %H:%M")
         out.print(tables.plain(f"{when}, episode {event.episode}: {event.said}"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from atlas.cli.ages import seconds
 from atlas.cli.memory_common import by_option, opened, person
 from atlas.errors import ConfigError
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from atlas.memory.erase import Erased
     from atlas.traces.place import Place
     from atlas.traces.prune import Choice, Going
-
-_UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
 @click.command("prune")
@@ -60,7 +59,7 @@ def command(
     """
     from atlas.traces.prune import Choice, check_reason, going, prune
 
-    before = None if older is None else time.time() - _seconds(older)
+    before = None if older is None else time.time() - seconds(older)
     choice = Choice(everything=everything, before=before, arms=arms, episodes=episodes, containing=containing)
     if not choice.given:
         raise ConfigError("say which episodes: --older, --arm, --episode, --containing, or --all")
@@ -94,13 +93,6 @@ def _places(run: str) -> list[Place]:
     if Path(run).is_dir() and not (Path(run) / MANIFEST).is_file() and (found := below(run)):
         return found
     return [find_run(run).place]
-
-
-def _seconds(age: str) -> float:
-    found = re.fullmatch(r"(\d{1,6})([hdw])", age)
-    if not found:
-        raise ConfigError(f"{age!r} is no age: write hours, days or weeks, such as 36h, 90d or 12w")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _reason(older: str | None, choice: Choice) -> str:

@@ -34,6 +34,7 @@ from atlas.traces.account import (
     lost_steps,
 )
 from atlas.traces.events import Supervised
+from atlas.traces.newest import Shown
 from atlas.traces.place import is_server
 from atlas.traces.pruned import Pruned
 from atlas.traces.reader import Run, StoredEpisode
@@ -129,7 +130,7 @@ class Facts(Record):
     groups: tuple[Group, ...]
     collect: ArmRow | None
     demonstrations: int
-    """Successful episodes of the collecting arm."""
+    """Successful episodes of the collecting arm; 0 where this is of a part of the run."""
     compared: tuple[str, ...]
     """The arms that the reader wants compared; none where what is worth a look is."""
     pairs: tuple[Pair, ...]
@@ -138,6 +139,8 @@ class Facts(Record):
     cut_off_usage: Usage
     lost: Lost
     """Steps that the trace does not have any more."""
+    shown: Shown | None
+    """Which episodes of the run this is of; None where it is of all."""
     pruned: Pruned | None
     """What was taken out of the run, of which nothing else here tells; None where nothing was."""
     hues: dict[str, int]
@@ -163,7 +166,8 @@ def gather(
     compare: Sequence[str] = (),
     memory: str | Path | None = None,
 ) -> Facts:
-    """Read ``run``. ``stored`` are its episodes, where they are read already.
+    """Read ``run``, or of it what a :class:`~atlas.traces.newest.Newest` reads. ``stored`` are its episodes, where they
+    are read already.
 
     Args:
         compare: the arms to compare, the first with each of the others; what is worth a look where there is none.
@@ -177,11 +181,15 @@ def gather(
     episodes = [e.result for e in stored if e.result is not None and not e.retried]
     rows = arm_rows(episodes)
     gone = run.pruned()
+    part = run.shown is not None and run.shown.some
+    if not rows and run.shown is not None and run.shown.episodes:
+        raise DataError(f"none of these episodes of the run {run.path} has finished yet: show more of them")
     if not rows and gone:
         raise DataError(f"all episodes of the run {run.path} were taken out: 'atlas traces show' tells their totals")
     if not rows:
         raise DataError(f"the run {run.path} has no finished episode yet: report it when one has ended")
-    demonstrations = sum(e.arm == COLLECT and bool(e.success) for e in episodes)
+    # What all demonstrations cost, and how many there are, a part of the run does not know.
+    demonstrations = 0 if part else sum(e.arm == COLLECT and bool(e.success) for e in episodes)
     roles = roles_of(run, (e.arm for e in stored))
     about = run.about
     notes = about.pop("notes", ())
@@ -201,10 +209,11 @@ def gather(
         demonstrations=demonstrations,
         compared=tuple(compare),
         pairs=tuple(chosen(episodes, compare) if compare else comparisons(episodes, roles)),
-        break_even=tuple(break_even(rows, roles, using=demo_users(stored, roles))),
+        break_even=() if part else tuple(break_even(rows, roles, using=demo_users(stored, roles))),
         cut_off=len(lost),
         cut_off_usage=lost_usage,
         lost=lost_steps(stored),
+        shown=run.shown,
         pruned=gone,
         hues=hues(roles),
         changes=tuple(event for event in run.events() if isinstance(event, Supervised)),

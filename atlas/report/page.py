@@ -9,7 +9,7 @@ from functools import partial
 from atlas.figures import money
 from atlas.report import charts, headline, memory_map, served_page, tables
 from atlas.report.facts import Facts, Group
-from atlas.report.parts import FOOTER, document, lanes_picture, picture, tile, unbroken
+from atlas.report.parts import FOOTER, document, lanes_picture, part, picture, tile, unbroken
 from atlas.report.tables import text
 from atlas.report.transcript import choose, transcript
 from atlas.traces.reader import StoredEpisode
@@ -38,7 +38,7 @@ def _head(facts: Facts) -> str:
     tiles = "".join(tile(each) for each in headline.tiles(facts))
     return (
         f'<header><p class="kicker">atlas run report · {made} · {facts.episodes:,} episodes</p>'
-        f"<h1>{text(facts.title)}</h1>{lines}"
+        f"<h1>{text(facts.title)}</h1>{part(facts.shown)}{lines}"
         + (f'<div class="notes">{notes}</div>' if notes else "")
         + (f'<div class="tiles">{tiles}</div>' if tiles else "")
         + "</header>"
@@ -57,7 +57,8 @@ def _pictures(facts: Facts, group: Group) -> str:
         parts.append(f"<h2>Supervision as tasks are mastered{of}</h2>{lanes_picture(facts_of)}")
     asking = any(p.arm.teacher_share.mean > 0 for curve in group.curves for p in curve.points)
     if asking or group.growth:
-        parts.append(f"<h2>How often the teacher is asked{of}</h2>{_teacher(group, asking)}")
+        begins = "grows" if part(facts.shown) else "starts empty and grows"
+        parts.append(f"<h2>How often the teacher is asked{of}</h2>{_teacher(group, asking, begins)}")
     return f"<section>{''.join(parts)}</section>"
 
 
@@ -92,11 +93,11 @@ def _learning(group: Group) -> str:
     )
 
 
-def _teacher(group: Group, asking: bool) -> str:
+def _teacher(group: Group, asking: bool, begins: str) -> str:
     figures = [
         picture(
             charts.responsive(partial(charts.over_time, growth)),
-            f"{text(growth.arm)}: the memory starts empty and grows while it serves. Lines are means over the last "
+            f"{text(growth.arm)}: the memory {begins} while it serves. Lines are means over the last "
             f"{growth.window} episodes, dots are single episodes' shares of teacher steps.",
         )
         for growth in group.growth

@@ -11,6 +11,7 @@ from atlas.records import Record
 from atlas.report.charts import responsive
 from atlas.report.supervision import WINDOW, Supervision, lanes_chart
 from atlas.report.tables import blocks_table, stated_table, text
+from atlas.traces.newest import Shown
 from atlas.words import clean
 
 FOOTER = (
@@ -42,6 +43,17 @@ def document(title: str, body: str) -> str:
 def unbroken(line: str) -> str:
     """Text as HTML whose intervals and percentages are not broken between lines."""
     return re.sub(r"\[[^\]<>]*\]", r'<span class="nw">\g<0></span>', text(line)).replace(" %", "&nbsp;%")
+
+
+def part(shown: Shown | None) -> str:
+    """That the page is of a part of the run, where it is."""
+    if shown is None or not shown.some:
+        return ""
+    said = text(shown.said())
+    return (
+        f'<div class="notes"><p><b>A part of the run:</b> {said}. All that is counted here is of these. '
+        "What collecting demonstrations cost, and when that has paid off, the whole run tells.</p></div>"
+    )
 
 
 def tile(shown: Tile) -> str:

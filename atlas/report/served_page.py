@@ -11,7 +11,7 @@ from atlas.report import memory_map, tables
 from atlas.report import served_charts as charts
 from atlas.report.charts import responsive
 from atlas.report.facts import Facts
-from atlas.report.parts import FOOTER, Tile, anchor, lanes_picture, picture, tile, unbroken
+from atlas.report.parts import FOOTER, Tile, anchor, lanes_picture, part, picture, tile, unbroken
 from atlas.report.served import Service, Stretch
 from atlas.report.tables import cell, moment, row_head, table, text
 from atlas.report.transcript import choose, transcript
@@ -111,7 +111,7 @@ def _head(facts: Facts, service: Service, ids: set[str]) -> str:
     )
     return (
         f'<header><p class="kicker">atlas run report · an agent that serves · begun {made}</p>'
-        f"<h1>{text(facts.title)}</h1>{lines}{alert}"
+        f"<h1>{text(facts.title)}</h1>{part(facts.shown)}{lines}{alert}"
         + (f'<div class="notes">{notes}</div>' if notes else "")
         + f'<div class="tiles">{"".join(tile(each) for each in tiles(service))}</div></header>'
     )

@@ -23,13 +23,14 @@ from atlas.records import Usage
 from atlas.traces.claims import FileClaims
 from atlas.traces.folder_prune import FolderAlone, alone, finish, hold, responses
 from atlas.traces.format import GROWN
+from atlas.traces.heads import Whole
 from atlas.traces.index import Index, index_of
 from atlas.traces.lines import FileTail, append_line, mend
 from atlas.traces.manifest import read_manifest as read_manifest
 from atlas.traces.manifest import replace_manifest
 from atlas.traces.open_log import OPEN, used
 from atlas.traces.open_state import OpenState, read_open, write_open
-from atlas.traces.place import MANIFEST, TRACE, Decides, Log, Manifest
+from atlas.traces.place import MANIFEST, TRACE, Decides, Log, Manifest, Part
 from atlas.traces.segment_log import TraceLog
 from atlas.traces.segments import Written, closed
 
@@ -231,6 +232,9 @@ class FileLog:
 
     def indexes(self) -> Iterator[Index]:
         yield index_of(self.lines())
+
+    def parts(self) -> list[Part]:
+        return [Whole(index) for index in self.indexes()]
 
     def damaged(self) -> list[str]:
         return []

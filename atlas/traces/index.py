@@ -2,20 +2,16 @@
 
 It holds the lines that tell of whole episodes (how they began and ended, what followed), and where each episode's steps
 and the texts they refer to are. Of what is still written it is made anew each time; that of a closed segment is kept
-beside it. A kept index is derived and never trusted: it says of which file it is (size, time, a hash of its end) and
-has a hash of itself, and is made again where anything does not fit.
+beside it (:mod:`atlas.traces.index_file`).
 """
 
 from __future__ import annotations
 
 import re
-import sys
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -24,9 +20,6 @@ from pydantic_core import from_json
 from atlas.jsontext import read_json
 from atlas.traces.format import STEP, TEXT
 
-SUFFIX = ".index"
-_MAGIC = f"atlas index 1 {sys.byteorder}\n".encode()
-_HASH = 16
 _EPISODE = re.compile(rb'\{"type":"(?:start","episode|end","id)":"([^"\\]+)"')
 _RETRIES = re.compile(rb'"retries":"([^"\\]+)"')
 _OTHERS = re.compile(rb'\{"type":"(?:supervised|learned)"')
@@ -74,7 +67,7 @@ class Index:
     places: array[int] = field(default_factory=lambda: array("q"))
     """Of the lines that are told, neither steps nor texts."""
     packed: bytes = b""
-    """These lines, where they are kept packed."""
+    """These lines, where they are kept packed: see :meth:`told_packed`."""
     steps: dict[str, StepLines] = field(default_factory=dict)
     """By episode, in the order of their first steps here."""
     texts: dict[str, str | int] = field(default_factory=dict)
@@ -88,6 +81,10 @@ class Index:
         lines = zlib.decompress(self.packed).split(b"\n") if self.packed else self._told
         for number, line in zip(self.numbers, lines, strict=False):
             yield self.before[0] + number, line
+
+    def told_packed(self) -> bytes:
+        """The lines that are told, as they are kept."""
+        return self.packed or zlib.compress(b"\n".join(self._told), 3)
 
     def take(self, number: int, place: int, line: bytes, *, keep: bool) -> None:
         """Take in a line; ``keep`` the text of one that has one, or remember where it is."""
@@ -160,82 +157,3 @@ def concerns(line: bytes, among: Among | None) -> bool:
         return True
     again = _RETRIES.search(line)
     return again is not None and among(again[1].decode(errors="replace"))
-
-
-# --- as it is kept ----------------------------------------------------------------------------------------------------
-
-
-class _Kept(msgspec.Struct, array_like=True):
-    of: tuple[int, int, bytes]
-    lines: int
-    numbers: bytes
-    places: bytes
-    told: bytes
-    episodes: list[str]
-    counts: bytes
-    """How many step lines each episode has."""
-    retrieved: list[bool]
-    step_places: bytes
-    step_indexes: bytes
-    texts: list[str]
-    text_places: bytes
-
-
-_ENCODE, _DECODE = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Kept).decode
-
-
-def sealed(index: Index, of: tuple[int, int, bytes]) -> bytes:
-    """``index`` as a file that says of what it is: size, time of the last change, and a hash of the end."""
-    steps = index.steps.values()
-    body = _ENCODE(
-        _Kept(
-            of=of,
-            lines=index.lines,
-            numbers=index.numbers.tobytes(),
-            places=index.places.tobytes(),
-            told=zlib.compress(b"\n".join(index._told), 3),
-            episodes=list(index.steps),
-            counts=array("q", (len(found.places) for found in steps)).tobytes(),
-            retrieved=[found.retrieved for found in steps],
-            step_places=b"".join(found.places.tobytes() for found in steps),
-            step_indexes=b"".join(found.indexes.tobytes() for found in steps),
-            texts=list(index.texts),
-            text_places=array("q", (int(place) for place in index.texts.values())).tobytes(),
-        )
-    )
-    return _MAGIC + blake2b(body, digest_size=_HASH).digest() + body
-
-
-def unsealed(content: bytes, of: tuple[int, int, bytes]) -> Index | None:
-    """The index that ``content`` is; None where it is damaged, of another build, or not ``of`` this."""
-    begin = len(_MAGIC) + _HASH
-    body = content[begin:]
-    if content[:begin] != _MAGIC + blake2b(body, digest_size=_HASH).digest():
-        return None
-    try:
-        kept = _DECODE(body)
-    except ValueError:
-        return None
-    if kept.of != of:
-        return None
-    ends, places, indexes = [0], _array(kept.step_places), _array(kept.step_indexes)
-    for count in _array(kept.counts):
-        ends.append(ends[-1] + count)
-    steps = {
-        name: StepLines(places[begin:end], indexes[begin:end], retrieved)
-        for name, retrieved, (begin, end) in zip(kept.episodes, kept.retrieved, pairwise(ends), strict=True)
-    }
-    return Index(
-        lines=kept.lines,
-        numbers=_array(kept.numbers),
-        places=_array(kept.places),
-        packed=kept.told,
-        steps=steps,
-        texts=dict(zip(kept.texts, _array(kept.text_places), strict=True)),
-    )
-
-
-def _array(content: bytes) -> array[int]:
-    found = array("q")
-    found.frombytes(content)
-    return found

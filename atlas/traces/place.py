@@ -18,6 +18,7 @@ from atlas.jsontext import read_json
 from atlas.records import Usage
 
 if TYPE_CHECKING:
+    from atlas.traces.heads import Head, Times
     from atlas.traces.index import Index
     from atlas.traces.open_state import OpenState
     from atlas.traces.reader import StoredEpisode
@@ -37,6 +38,28 @@ class Tail(Protocol):
 
     def lines(self) -> Iterator[bytes]:
         """The whole lines that have come since the last call. After a server was lost some may come again."""
+        ...
+
+
+class Part(Protocol):
+    """A part of a trace, of which only that is read which is asked for."""
+
+    @property
+    def before(self) -> tuple[int, int]:
+        """Lines and bytes of the trace before it."""
+        ...
+
+    @property
+    def head(self) -> Head: ...
+
+    def index(self) -> Index: ...
+
+    def times(self) -> Mapping[str, Times]:
+        """What it tells of the beginnings of episodes."""
+        ...
+
+    def texts(self) -> Mapping[str, str | int]:
+        """Those of its index."""
         ...
 
 
@@ -66,6 +89,10 @@ class Log(Protocol):
 
     def indexes(self) -> Iterator[Index]:
         """What readers of a trace want of it, part by part, in order."""
+        ...
+
+    def parts(self) -> list[Part]:
+        """The parts of a trace, in order, for who does not want all of them."""
         ...
 
     def damaged(self) -> list[str]:

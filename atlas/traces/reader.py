@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlas.errors import StoreError
 from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor, counted, retried, total
@@ -15,8 +15,11 @@ from atlas.traces.events import KINDS, Event
 from atlas.traces.format import EVENT, PRUNED, STEP, unpack_prompt
 from atlas.traces.index import Among, Index, StepLines, concerns, index_of, parsed
 from atlas.traces.outcomes import BEGAN, ENDED, Began, began, ended
-from atlas.traces.place import MANIFEST, TRACE, Log, Place, is_server, place_of
+from atlas.traces.place import MANIFEST, TRACE, Log, Part, Place, is_server, place_of
 from atlas.traces.pruned import Pruned
+
+if TYPE_CHECKING:
+    from atlas.traces.newest import Shown
 
 log = logging.getLogger("atlas.traces")
 
@@ -121,6 +124,9 @@ class StoredEpisode:
 class Run:
     """A run, in a folder or on a server, opened for reading."""
 
+    shown: Shown | None = None
+    """Which of its episodes are read; None where all are: see :mod:`atlas.traces.newest`."""
+
     def __init__(self, folder: str | Path | Place) -> None:
         self.place = place_of(folder)
         self.name = self.place.name
@@ -153,8 +159,8 @@ class Run:
         found: dict[str, StoredEpisode] = {}
         anew: dict[str, int] = {}
         """Where those begin that were begun again by the same id: an import that was cut off writes them again."""
-        texts = _Texts(self._trace)
-        parts = [*self._trace.indexes()] if lines is None else [index_of(lines)]
+        texts = _Texts(self._trace, self._passed())
+        parts = [*self._indexes()] if lines is None else [index_of(lines)]
         for part in parts:
             texts.add(part)
             for (number, line), place in zip(part.told(), part.places, strict=True):
@@ -297,26 +303,44 @@ class Run:
 
     def _told(self) -> Iterator[tuple[int, bytes]]:
         """Line numbers, from 1, and the lines that are neither steps nor texts."""
-        for part in self._trace.indexes():
+        for part in self._indexes():
             yield from part.told()
+
+    def _indexes(self) -> Iterator[Index]:
+        """Of the parts of the trace that are read."""
+        return self._trace.indexes()
+
+    def _passed(self) -> list[Part]:
+        """The others: their texts may be those of episodes that are read."""
+        return []
 
 
 class _Texts(dict[str, str]):
     """The texts of a trace by hash. Those of closed segments are read when they are asked for."""
 
-    def __init__(self, trace: Log) -> None:
+    def __init__(self, trace: Log, others: list[Part]) -> None:
         super().__init__()
         self._trace = trace
+        self._others = others
+        """Parts that are looked into, the newest first, where a text is in none that was added."""
         self._places: dict[str, int] = {}
 
     def add(self, part: Index) -> None:
-        for name, text in part.texts.items():
+        self._take(part.texts, part.before[1])
+
+    def _take(self, texts: Mapping[str, str | int], base: int) -> None:
+        for name, text in texts.items():
             if isinstance(text, str):
                 self[name] = text
             else:
-                self._places[name] = part.before[1] + text
+                self._places[name] = base + text
 
     def __missing__(self, name: str) -> str:
+        while name not in self._places and self._others:
+            part = self._others.pop()
+            self._take(part.texts(), part.before[1])
+            if name in self:
+                return self[name]
         event = parsed(next(iter(self._trace.at([self._places[name]]))))
         if event is None or event.get("hash") != name:
             raise StoreError(f"{self._trace.path} was changed meanwhile: do it again")

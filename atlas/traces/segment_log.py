@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atlas.errors import StoreError
-from atlas.traces.index import Index, index_of, sealed, unsealed
+from atlas.traces.heads import Head, Times, Whole, times_of
+from atlas.traces.index import Index, index_of
+from atlas.traces.index_file import Mark, head_at, sealed, texts_at, unsealed
 from atlas.traces.lines import Plain, mend
 from atlas.traces.members import Members, Unpacked
-from atlas.traces.place import TRACE
+from atlas.traces.place import TRACE, Part
 from atlas.traces.segments import Segment, Written, closed, lost
 
 log = logging.getLogger("atlas.traces")
@@ -95,6 +97,22 @@ class TraceLog:
             found.before = lines, piece.base
             lines += found.lines
             yield found
+
+    def parts(self) -> list[Part]:
+        found: list[Part] = []
+        lines = 0
+        for piece in self._look():
+            segment, before = piece.segment, (lines, piece.base)
+            head = head_at(segment.index, self._mark(piece)) if segment is not None else None
+            if segment is None or head is None:
+                made = self._index(piece)
+                made.before = before
+                part: Part = Whole(made)
+            else:
+                part = _Closed(self, piece, segment, before, head)
+            found.append(part)
+            lines += part.head.lines
+        return found
 
     def sizes(self) -> list[tuple[str, int]]:
         """The names of the files, in order, and how many bytes of the trace each holds."""
@@ -202,12 +220,15 @@ class TraceLog:
             found = unsealed(segment.index.read_bytes(), self._mark(piece))
         except OSError:
             found = None
-        return found or self._kept(segment, piece, self._made(piece, keep=False))
+        if found is None:
+            return self._kept(segment, piece, self._made(piece, keep=False))
+        index, headed = found
+        return index if headed else self._kept(segment, piece, index)
 
     def _made(self, piece: _Piece, *, keep: bool) -> Index:
         return index_of(((n, place, line) for n, (place, line) in enumerate(self._lines(piece), 1)), keep=keep)
 
-    def _mark(self, piece: _Piece) -> tuple[int, int, bytes]:
+    def _mark(self, piece: _Piece) -> Mark:
         """What an index of this file says that it is of."""
         with self._opened(piece) as file:
             source = piece.source
@@ -230,7 +251,31 @@ class TraceLog:
             finally:
                 partial.unlink(missing_ok=True)
                 os.close(folder)
-        return unsealed(content, self._mark(piece)) or index
+        again = unsealed(content, self._mark(piece))
+        return index if again is None else again[0]
+
+
+@dataclass
+class _Closed:
+    """A closed segment whose index has a head."""
+
+    log: TraceLog
+    piece: _Piece
+    segment: Segment
+    before: tuple[int, int]
+    head: Head
+
+    def index(self) -> Index:
+        found = self.log._index(self.piece)
+        found.before = self.before
+        return found
+
+    def times(self) -> dict[str, Times]:
+        return times_of(self.index())
+
+    def texts(self) -> Mapping[str, str | int]:
+        found = texts_at(self.segment.index, self.log._mark(self.piece))
+        return self.index().texts if found is None else found
 
 
 class TraceTail:

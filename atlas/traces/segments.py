@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.errors import ConfigError
-from atlas.traces.index import SUFFIX
+from atlas.traces.index_file import SUFFIX
 from atlas.traces.manifest import mark_grown
 from atlas.traces.place import MANIFEST, TRACE
 

@@ -19,9 +19,10 @@ from atlas.memory.postgres_url import read, renamed
 from atlas.records import Usage
 from atlas.traces import server_connection
 from atlas.traces.claims import most, summed
+from atlas.traces.heads import Whole
 from atlas.traces.index import Index, index_of
 from atlas.traces.open_state import OpenState
-from atlas.traces.place import MANIFEST, TRACE, Decides, Manifest, checked, written
+from atlas.traces.place import MANIFEST, TRACE, Decides, Manifest, Part, checked, written
 from atlas.traces.server_connection import RunConnection
 from atlas.traces.server_copy import beside, read_open, states, write_open
 from atlas.traces.server_prune import ServerAlone
@@ -241,6 +242,9 @@ class ServerLog:
 
     def indexes(self) -> Iterator[Index]:
         yield index_of(self.lines())
+
+    def parts(self) -> list[Part]:
+        return [Whole(index) for index in self.indexes()]
 
     def damaged(self) -> list[str]:
         return []
