@@ -245,6 +245,31 @@ def test_segments_that_hold_none_of_them_are_not_read(tmp_path: Path, monkeypatc
     assert len([name for name in read if name.endswith(".index")]) <= 2
 
 
+def test_an_attempt_counts_no_more_though_the_one_that_does_is_older(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT, "0.01")
+    folder = tmp_path / "run"
+    task = Task(id="t", goal="g")
+    with RunWriter(folder, {"n": 1}) as writer:
+        writer.start("failed", "student", task, 0, "c")
+        writer.end(ended("failed", "student", 0, BEGAN + 9_000, 0, stop=Stop.ERROR, score=None, success=None))
+        for number in range(40):
+            writer.start(f"e{number}", "student", task, 0, "c")
+            writer.step(f"e{number}", step_of(0, Prompt(stable="s", ask="x" * 300)))
+            writer.end(ended(f"e{number}", "student", number, BEGAN + number, 1))
+        # By a clock that went back.
+        writer.start("again", "student", task, 0, "c")
+        writer.end(ended("again", "student", 0, BEGAN - 9_000, 0, retries="failed"))
+        for number in range(40, 80):
+            writer.start(f"e{number}", "student", task, 0, "c")
+            writer.step(f"e{number}", step_of(0, Prompt(stable="s", ask="x" * 300)))
+            writer.end(ended(f"e{number}", "student", number, BEGAN + number, 1))
+    part = Newest(Run(folder), last=1)
+    (found,) = part.episodes()
+    assert (found.id, found.retried, part.results()) == ("failed", True, [])
+
+
 def test_an_index_of_the_build_before_is_read_and_written_anew(grown: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(grown, tmp_path / "run")
     now = [segment.index.read_bytes() for segment in closed(folder)]
