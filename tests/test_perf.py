@@ -254,7 +254,9 @@ def test_a_run_that_has_grown_is_measured_beside_one_file(tmp_path: Path) -> Non
 
     made = traces.measure(400, tmp_path)
     assert made.columns[1:] == ("one file", "segments", "packed") and made.aims[0].met
-    assert len(made.rows) == 9 and all(None not in row for row in made.rows[4:])
+    assert len(made.rows) == 14 and all(None not in row for row in made.rows[4:11])
+    said = ("report RUN", "traces show RUN --last 1", "report RUN --last 1")
+    assert [row[0] for row in made.rows[11:]] == [f"{what} of 2 episodes" for what in said]
     assert pack(place_of(tmp_path / "packed" / "run")).segments > 3
     grown = [log_hash(place_of(tmp_path / name / "run").log(TRACE)) for name in ("segments", "packed")]
     assert grown[0] == grown[1]

@@ -2,8 +2,9 @@
 
     python -m atlas.benchmarks.perf.traces [--steps 1000000] [--length 20] [--folder FOLDER] [--json]
 
-The three runs hold the same steps. Beside the wall time stands the CPU time, which a busy machine changes less, and the
-most memory that the process held.
+The three runs hold the same steps. The newest fiftieth of the episodes alone is shown, too, also of a run that has a
+tenth of them, so that it is seen whether the time grows with what is shown or with what there is. Beside the wall time
+stands the CPU time, which a busy machine changes less, and the most memory that the process held.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ LENGTH = 20
 MANY = 500_000
 """Steps from which on segments are as large as usual."""
 ONE, SEGMENTS, PACKED = "one file", "segments", "packed"
+NEWEST, FEWER = 50, 10
+"""The newest of so many are shown, also of a run that has so many times fewer."""
 PEAKED = """
 import sys
 peak = sys.argv.pop(1)
@@ -96,16 +99,30 @@ def measure(steps: int = 40_000, folder: Path | None = None, length: int = LENGT
         shutil.copytree(runs[SEGMENTS], runs[PACKED])
         pack = _run(COMMAND, "traces", "pack", str(runs[PACKED]))
         episode = Run(runs[ONE]).episodes()[steps // length // 3].id
+        last = ("--last", str(max(1, steps // length // NEWEST)))
+        page = ("report", "RUN", "-o", str(root / "report.html"))
         commands = {
             "traces show RUN EPISODE": (COMMAND, "traces", "show", "RUN", episode, "--json"),
             "traces show RUN": (COMMAND, "traces", "show", "RUN"),
-            "report RUN": (COMMAND, "report", "RUN", "-o", str(root / "report.html")),
+            "report RUN": (COMMAND, *page),
+            f"traces show RUN {' '.join(last)}": (COMMAND, "traces", "show", "RUN", *last),
+            f"report RUN {' '.join(last)}": (COMMAND, *page, *last),
             "a run is resumed": (RESUMED, "RUN"),
             "traces check RUN": (COMMAND, "traces", "check", "RUN"),
         }
         took = {
             what: {name: _run(*(str(run) if word == "RUN" else word for word in words)) for name, run in runs.items()}
             for what, words in commands.items()
+        }
+        fewer = root / "fewer" / "run"
+        write(fewer, steps // FEWER, usual, length)
+        _run(COMMAND, "traces", "show", str(fewer))
+        took_of_fewer = {
+            f"{what} of {steps // length // FEWER:,} episodes": _run(
+                *(str(fewer) if word == "RUN" else word for word in commands[what])
+            )
+            for what in commands
+            if what.startswith(("traces show RUN --last", "report"))
         }
         sizes = [round(_size(run) / 1e6, 1) for run in runs.values()]
     rows: list[tuple[Cell, ...]] = [
@@ -114,6 +131,7 @@ def measure(steps: int = 40_000, folder: Path | None = None, length: int = LENGT
         ("the first reading, which makes the indexes", None, str(first), None),
         ("traces pack RUN", None, None, str(pack)),
         *((what, *map(str, found.values())) for what, found in took.items()),
+        *((what, None, str(found), None) for what, found in took_of_fewer.items()),
     ]
     most = max(one.megabytes for found in took.values() for name, one in found.items() if name != ONE)
     return Table(
