@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from atlas.benchmarks.arm import Arm, Played, Stage
 from atlas.errors import ConfigError
 from atlas.own import is_module, load_own
+from atlas.policies import Onward
 from atlas.protocols import Policy
 from atlas.traces.account import COLLECT
 from atlas.trust import Trust
@@ -34,6 +35,8 @@ BUILT_IN = (
         lambda on: on.student, kind="student", reads=STUDENT, hue=0),
     Arm("icd", "the student with retrieved demonstrations (in-context distillation)",
         lambda on: on.recall(on.student), kind="icd", reads=RECALL, demos=True, bare="student", hue=1),
+    Arm("icd-onward", "icd, and no action twice while nothing new is seen: for students that go in circles",
+        lambda on: Onward(on.recall(on.student)), kind="icd", reads=RECALL, demos=True),
     Arm("icd-irrelevant", "the student with demonstrations drawn at random: a control",
         lambda on: on.recall(on.student, on.irrelevant), reads=GIVEN, demos=True, control_of="icd"),
     Arm("cascade", "icd, and the teacher acts where the student's samples disagree",

@@ -7,6 +7,7 @@ from atlas.policies.compressed import Compressed
 from atlas.policies.guarded import Guarded
 from atlas.policies.guided import Guided
 from atlas.policies.lanes import InLane, LaneRules, Lanes
+from atlas.policies.onward import Onward
 from atlas.policies.paired import Paired
 from atlas.policies.planned import Planned
 from atlas.policies.probe import Probe
@@ -28,6 +29,7 @@ __all__ = [
     "InLane",
     "LaneRules",
     "Lanes",
+    "Onward",
     "Paired",
     "Planned",
     "Probe",
