@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from atlas import assets
 from atlas.errors import ConfigError, MissingExtra
 from atlas.protocols import Embedder
+from atlas.record import whole_characters
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -68,7 +69,8 @@ class _Cached(ABC):
                     found[text] = self._cache[text]
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
-            found.update(zip(missing, self._compute(missing), strict=True))
+            computed = self._compute([whole_characters(text) for text in missing])
+            found.update(zip(missing, computed, strict=True))
             with self._cache_lock:
                 self._cache.update((text, found[text]) for text in missing)
                 while len(self._cache) > CACHED_TEXTS:

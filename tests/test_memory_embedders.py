@@ -15,6 +15,7 @@ import pytest
 import atlas
 from atlas.errors import ConfigError, MissingExtra
 from atlas.memory import DemonstrationStore, HashEmbedder, load_embedder
+from atlas.memory.embed import _Cached
 from atlas.memory.history import Outcome
 from atlas.memory.pamphlet import Entry
 from atlas.memory.sqlite import SqliteBackend
@@ -178,3 +179,15 @@ def test_vectors_of_no_numbers_that_an_earlier_build_kept_are_made_anew(tmp_path
             with backend.transaction():
                 nan = np.full(64, np.nan, np.float32).tobytes()
                 backend.executemany("UPDATE vectors SET vector = ?", [(nan,)])
+
+
+def test_half_a_character_is_replaced_before_it_is_embedded() -> None:
+    class Strict(_Cached):
+        """As tokenizers do, it takes whole characters alone."""
+
+        dim = 1
+
+        def _compute(self, texts: list[str]) -> Any:
+            return np.array([[len(text.encode())] for text in texts], np.float32)
+
+    assert Strict("strict").embed(["a \ud83d desk", "desk"]).tolist() == [[10.0], [4.0]]

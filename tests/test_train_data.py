@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from atlas.errors import DataError
 from atlas.records import Task, Turn, View
+from atlas.traces.writer import RunWriter
 from atlas.train.split import split
 from atlas.train.trajectories import fingerprint, read
 from atlas.trained.trajectory import Moment, Trajectory, from_view
@@ -27,6 +28,7 @@ from atlas.trained.vocabulary import (
     seen_words,
     words,
 )
+from tests.export_fixtures import write_steps
 
 
 def trajectory(task: str = "t", **changes: object) -> Trajectory:
@@ -215,3 +217,11 @@ def test_rows_become_whole_episodes_and_only_what_may_be_is_trained_on(tmp_path:
         read([rows_of(tmp_path, model=("openai/gpt-5",) * 3)])
     with pytest.raises(DataError, match="steps are missing of episode e"):
         read([rows_of(tmp_path, index=(0, 1, 3))])
+
+
+def test_half_a_character_in_a_trace_is_replaced_before_it_is_learnt(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "run") as writer:
+        write_steps(writer, "e1", ["look \ud83d"], seen="an odd \udc00 room")
+    (found,) = read([tmp_path / "run"])
+    assert (found.moments[0].observation, found.moments[0].action) == ("an odd \ufffd room 0", "look \ufffd")
+    assert len(fingerprint([found])) == 16

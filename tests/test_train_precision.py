@@ -130,3 +130,18 @@ def test_muon_in_float32_is_that_of_torch() -> None:
     assert torch.linalg.svdvals(square).min() > 0.5 and torch.linalg.svdvals(square).max() < 1.3
     with pytest.raises(ValueError, match="closure"):
         WholeMuon([torch.nn.Parameter(start[0].clone())]).step(lambda: 0.0)
+
+
+def test_those_that_are_compared_with_a_student_compute_in_its_precision() -> None:
+    """What redi moves away from and what kd-whitebox copies: also where a training goes on in another precision than
+    the quickest here."""
+    from atlas.train.recipes import KdWhitebox
+    from atlas.train.scratch import ScratchBase
+
+    data = [errand(i) for i in range(4)]
+    base, teacher = (ScratchBase.new("tiny", data) for _ in range(2))
+    for other in ("float32", "bfloat16"):
+        base.precision = other
+        recipe = KdWhitebox(teacher)
+        recipe.begin(base)
+        assert (base.frozen().precision, recipe.teacher.precision) == (other, other)

@@ -17,6 +17,7 @@ from atlas import assets
 from atlas.compression.compressor import Worth
 from atlas.compression.pieces import pieces
 from atlas.errors import ConfigError, MissingExtra
+from atlas.record import whole_characters
 from atlas.records import Window
 
 _REMEMBERED = 1024
@@ -73,7 +74,9 @@ class TokenClassifier:
 
         model, tokenizer = self._load()
         most = min(512, getattr(model.config, "max_position_embeddings", 512) - 2)
-        encoded = tokenizer(text, truncation=True, max_length=most, return_offsets_mapping=True, return_tensors="pt")
+        # Of as many characters, so that the places of its tokens are those in the text.
+        whole = whole_characters(text)
+        encoded = tokenizer(whole, truncation=True, max_length=most, return_offsets_mapping=True, return_tensors="pt")
         offsets = encoded.pop("offset_mapping")[0].tolist()
         with torch.inference_mode():
             likely = model(**encoded).logits[0].softmax(-1)[:, _KEPT].tolist()

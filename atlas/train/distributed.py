@@ -57,6 +57,16 @@ def steps(items: Sequence[Sequence[T]]) -> list[list[T]]:
     return [[x for item in items[i : i + many] for x in item] for i in range(0, len(items) - len(items) % many, many)]
 
 
+def agreed(precision: str) -> str:
+    """What all processes compute in: each measures for itself what is quickest, and networks that are updated in two
+    precisions drift apart. ``float32``, which all of them can, where they differ."""
+    if not distributed.is_initialized():
+        return precision
+    told = [""] * world()
+    distributed.all_gather_object(told, precision)
+    return precision if len(set(told)) == 1 else "float32"
+
+
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replace every gradient by its mean over the processes."""
     many = world()

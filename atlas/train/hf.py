@@ -25,6 +25,7 @@ from atlas.models.hf import HF
 from atlas.models.hf_weights import load, whole
 from atlas.models.ranking import ranking_form
 from atlas.prompts import REPLY_FORMAT, examples_part, render, reply_text, transcript
+from atlas.record import whole_characters
 from atlas.records import BARE, TRANSCRIPT, Form, Prompt
 from atlas.train.base import Scores
 from atlas.train.packing import keeps_apart, lay
@@ -233,7 +234,7 @@ class HFBase:
         return text
 
     def _tokens(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self.tokenizer(whole_characters(text), add_special_tokens=False)["input_ids"])
 
     # --- what the trainer asks for ------------------------------------------------------------------------------------
 

@@ -237,6 +237,7 @@ class KdWhitebox(SftSuccess):
                 f"the teacher knows other words than the student ({len(known or ())} and {len(own or ())} tokens): "
                 "kd-whitebox needs a teacher with the student's own vocabulary, so train both on the same data"
             )
+        self.teacher.precision = base.precision  # one that is kept, where a training goes on
         self._reading = FORWARD * self._size / sum(p.numel() for p in base.net.parameters())
 
     def work(self, item: Encoded) -> float:

@@ -120,6 +120,7 @@ class ScratchBase:
     def frozen(self) -> ScratchBase:
         other = ScratchBase(copy.deepcopy(self.net).eval(), self.vocabulary)
         other.net.requires_grad_(False)
+        other.precision = self.precision
         return other
 
     def save(self, folder: Path, about: dict[str, Any]) -> None:

@@ -129,6 +129,7 @@ class Trainer:
         state = checkpoint.load(path, config) if resume else None
         if state is not None:
             self.base.precision = state.get("precision", self.base.precision)
+        self.base.precision = distributed.agreed(self.base.precision)
         self._optimizers = self.base.optimizers(self.settings.lr)
         self._history: list[Measured] = []
         self._best: dict[str, Any] | None = None

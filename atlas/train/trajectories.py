@@ -13,6 +13,7 @@ from atlas.export.rows import asks_for_lines
 from atlas.goals import lasting
 from atlas.prompts import REPLY_FORMAT
 from atlas.protocols import Demonstrations
+from atlas.record import whole_characters
 from atlas.traces.reader import Run
 from atlas.traces.writer import MANIFEST
 from atlas.trained.trajectory import Moment, Trajectory, view_of
@@ -58,19 +59,20 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
     return Trajectory(
         task=first.task,
         goal=first.goal,
-        stable=_stable(first),
+        stable=whole_characters(_stable(first)),
         family=first.family,
         success=first.success,
         holdout=first.part == "holdout",
         moments=tuple(
             Moment(
-                observation=row.observation,
-                action=row.action,
-                thought=row.thought,
+                # A trace keeps what it was told, halves of characters too; an export of it and a student do not.
+                observation=whole_characters(row.observation),
+                action=whole_characters(row.action),
+                thought=whole_characters(row.thought),
                 actor=row.actor,
                 model=row.model,
                 escalated=row.escalated,
-                guidance=row.prompt.guidance,
+                guidance=whole_characters(row.prompt.guidance),
                 weight=float(row.trainable and bool(row.action) and not row.context),
             )
             for row in rows
