@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -18,6 +19,7 @@ import pytest
 
 from atlas.cli import main
 from atlas.cli.ages import moment
+from atlas.cli.collecting import RARELY
 from atlas.errors import ConfigError
 from atlas.records import Episode, Prompt, Spend, Stop, Task, Usage
 from atlas.standing import Change
@@ -411,3 +413,14 @@ def test_ages_and_moments_as_they_are_typed(monkeypatch: pytest.MonkeyPatch) -> 
     assert moment("2026-11-30T08:45+01:00") == moment("2026-11-30T07:45Z")
     with pytest.raises(ConfigError):
         moment("soon")
+
+
+def test_who_calls_a_command_finds_his_collector_as_it_was(grown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = gc.get_threshold()
+    seen: list[tuple[int, int, int]] = []
+    real = Run.episodes
+    monkeypatch.setattr(Run, "episodes", lambda *a, **k: seen.append(gc.get_threshold()) or real(*a, **k))  # type: ignore[func-returns-value]
+    main(["traces", "show", str(grown)])
+    with pytest.raises(SystemExit):
+        main(["traces", "show", str(grown), "no such episode"])
+    assert seen == [RARELY] * 2 and gc.get_threshold() == before

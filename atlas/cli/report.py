@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from atlas.cli.collecting import collecting_rarely
 from atlas.cli.newest import last_option, opened, since_option
 
 
@@ -17,6 +18,7 @@ from atlas.cli.newest import last_option, opened, since_option
 @last_option
 @since_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report's figures as JSON and write no page.")
+@collecting_rarely
 def command(
     run: str, out: Path, compare: str | None, memory: str | None, last: int | None, since: str | None, as_json: bool
 ) -> None:

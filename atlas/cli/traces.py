@@ -11,6 +11,7 @@ import click
 
 from atlas import tables, words
 from atlas.cli import traces_check, traces_copy, traces_export, traces_import, traces_pack, traces_prune
+from atlas.cli.collecting import collecting_rarely
 from atlas.cli.newest import last_option, opened, since_option
 from atlas.errors import ConfigError, StoreError
 from atlas.records import INTERRUPTED, Spend, total
@@ -129,6 +130,7 @@ def _runs_table(summaries: list[dict[str, Any]]) -> Any:
 @since_option
 @click.option("--prompts", is_flag=True, help="With an episode: the parts of every prompt.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
+@collecting_rarely
 def show(
     run: str,
     episode: str | None,
