@@ -256,9 +256,11 @@ _SHOWN = re.compile(
 @click.argument("memory")
 @click.argument("students", nargs=-1, required=True)
 @click.option("--split", default="valid_unseen", show_default=True)
-@click.option("--games", default=20, show_default=True, help="Taken evenly from the split.")
+@click.option("--games", type=click.IntRange(min=1), default=20, show_default=True, help="Taken evenly from the split.")
 @click.option("--family", "families", multiple=True, help="Of those games, the ones of this family alone. Repeatable.")
-@click.option("--each", default=6, show_default=True, help="Each so many-th state of a game.")
+@click.option(
+    "--each", type=click.IntRange(min=1), default=6, show_default=True, help="Each so many-th state of a game."
+)
 @click.option("--compress", help="What cuts demonstrations, as 'atlas bench --compress' takes it.")
 @click.option("--rerank", help="What chooses among demonstrations, as 'atlas bench --rerank' takes it.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Every answer, as JSON lines.")

@@ -20,7 +20,10 @@ def check_given(options: BenchOptions) -> None:
 def check_unfrozen(database: Database, options: BenchOptions) -> None:
     """Raise ConfigError where ``database`` is frozen, and what ``options`` ask for is written to it."""
     if database.frozen() and (options.demos or options.trials):
+        is_so, mend = "frozen", f"'atlas memory freeze {database.path} --off' first"
+        if database.read_only:
+            is_so, mend = "read-only", "name one that can be written"
         raise ConfigError(
-            f"the memory {database.path} is frozen, and new demonstrations and trials would be written to it: "
-            f"give --demos 0 and no --trials, or 'atlas memory freeze {database.path} --off' first"
+            f"the memory {database.path} is {is_so}, and new demonstrations and trials would be written to it: "
+            f"give --demos 0 and no --trials, or {mend}"
         )

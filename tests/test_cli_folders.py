@@ -240,3 +240,16 @@ def test_a_bench_that_is_refused_for_its_memory_leaves_no_folder(
         assert "is frozen, and new demonstrations" in capsys.readouterr().err
     left = sorted(path.name for path in tmp_path.rglob("*") if not path.name.startswith("m.db"))
     assert left == ["mine", "runs"], "an own folder stays, and the one for runs"
+
+
+def test_a_memory_that_cannot_be_written_is_not_told_to_be_thawed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from atlas.benchmarks.frozen import check_unfrozen
+    from atlas.benchmarks.options import BenchOptions
+    from atlas.memory.database import Database
+
+    with DemonstrationStore(":memory:", "hash") as store:
+        monkeypatch.setattr(Database, "read_only", True)
+        monkeypatch.setattr(Database, "_unwritable", "nobody may write it")
+        with pytest.raises(ConfigError, match=r"is read-only, and new .* name one that can be written") as refused:
+            check_unfrozen(store.database, BenchOptions(demos=3))
+    assert "--off" not in str(refused.value)

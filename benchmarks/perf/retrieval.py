@@ -211,7 +211,7 @@ def _cell(value: object) -> str:
 
 @click.command()
 @click.option("--sizes", default="1000,10000,100000", show_default=True, help="Step windows, comma-separated.")
-@click.option("--queries", "count", default=200, show_default=True)
+@click.option("--queries", "count", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option("--memory", help="FILE or URL: measure on a real memory instead.")
 @click.option(
     "--embedder", default="hash", show_default=True, help="hash (384-d here), minilm, sentence-transformers/..."
