@@ -28,7 +28,8 @@ _ONSETS = "b d f g k l m n p r s t v z br dr kl pl sk st tr".split()
 
 def renamed(trajectory: Trajectory, rng: random.Random) -> Trajectory:
     """``trajectory`` and its demonstrations with words of their goals and actions replaced by words that there are not,
-    each by the same everywhere. How many of them is drawn too, from none to all."""
+    each by the same everywhere. How many of them is drawn too, from none to all. Words are of three Latin letters or
+    more; of other scripts all stays as it is."""
     asked = _words(_asked(trajectory))
     known = asked | _words(_seen(trajectory))
     share = rng.random()
