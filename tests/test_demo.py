@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,8 @@ def test_the_demo_ends_with_a_report_and_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    main(["demo", *TOY, "--json"])
+    monkeypatch.setattr(sys, "argv", ["atlas", "demo", *TOY, "--json"])
+    main(sys.argv[1:])
     out, err = capsys.readouterr()
     rows = {row["arm"]: row["episodes"] for row in json.loads(out)["arms"]}
     arms = ("teacher", "student", "icd", "cascade", "icd@5", "cascade@5", "online", "random-route")
@@ -37,6 +39,8 @@ def test_the_demo_ends_with_a_report_and_goes_on_where_it_was(
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page and "scripted" in page and "No language model" in page
     assert "smollm" not in page, "what did not play is not told of"
+    assert Run("demo").about["command"] == f"atlas demo {' '.join(TOY)} --json", "as it was typed"
+    assert "--homes 2" in page
     played = [e.id for e in Run("demo").results()]
     (tmp_path / "demo" / "report.html").unlink()
     main(["demo", *TOY])
@@ -79,8 +83,10 @@ def test_a_language_model_learns_in_homes_to_which_it_comes_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _with_a_language_model(monkeypatch, lambda: ScriptedModel(_copies, name="fake", price=LOCAL, shares_prompt=True))
-    main(["demo", *BARE])
+    monkeypatch.setattr(sys, "argv", ["atlas", "demo", *BARE])
+    main(sys.argv[1:])
     said = capsys.readouterr().out
+    assert Run(Path("demo", "smollm2-135m")).about["command"] == f"atlas demo {' '.join(BARE)}"
     assert "smollm2-135m" in said and "alone wins 0 of 6" in said
     # In one of them the expert that plays the model here searches for longer than an episode lasts.
     assert "(icd) it wins 5 of 6, at no cost" in said

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,12 +211,14 @@ def test_what_was_played_is_not_played_again(tmp_path: Path) -> None:
     assert len(again) == len(episodes)
 
 
-def test_the_command_promotes_and_takes_back(tmp_path: Path) -> None:
+def test_the_command_promotes_and_takes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = CliRunner().invoke
     run(app, ["models", "add", "alias", "clerk", "nearest"])
     args = ["promote", "clerk", "scripted:alfworld", "--n", "8", "-o", str(tmp_path / "run"), "--json"]
+    monkeypatch.setattr(sys, "argv", ["atlas", *args])
     done = run(app, args)
     assert done.exit_code == 0, done.output
+    assert Run(tmp_path / "run").about["command"] == shlex.join(["atlas", *args])
     told = json.loads(done.stdout)
     assert told["promoted"] and told["present"] == 0.0 and told["candidate"] == 1.0
     now = meaning("clerk")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas.cli.demo_again import LANGUAGE_MODEL, SECONDS, again_in_words, learns_again
-from atlas.cli.stopping import goes_on
+from atlas.cli.stopping import goes_on, typed_command
 
 if TYPE_CHECKING:
     from atlas.benchmarks.bench import Bench
@@ -62,7 +62,7 @@ def command(out: Path, homes: int, demos: int, lm_seconds: int, embedder: str, a
     click.echo(OPENING, err=as_json)
     settings: dict[str, Any] = {"title": TITLE, "notes": NOTES, "nearest": copying.settings()}
     with (
-        RunWriter(out, settings, {"command": f"atlas demo -o {out}", **written(copying.roles)}) as writer,
+        RunWriter(out, settings, {"command": typed_command(), **written(copying.roles)}) as writer,
         live(as_json=as_json, planned=partial(getattr, copying, "planned")) as copying.seen,
         goes_on(),
     ):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from atlas.cli.stopping import goes_on
+from atlas.cli.stopping import goes_on, typed_command
 from atlas.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def learns_again(out: Path, seconds: int, embedder: str, *, as_json: bool) -> Ru
     except (DataError, MissingExtra) as error:
         click.echo(f"{LANGUAGE_MODEL} is left out: {error}", err=True)
         return None
-    about = {"command": f"atlas demo -o {out}", **written(bench.roles)}
+    about = {"command": typed_command(), **written(bench.roles)}
     settings = {"title": TITLE, "notes": NOTES, **bench.settings()}
     with RunWriter(bench.place, settings, about) as writer:
         bench.until = time.monotonic() + seconds

@@ -11,7 +11,7 @@ import click
 
 from atlas.cli.bench import new_folder
 from atlas.cli.number import Number
-from atlas.cli.stopping import goes_on
+from atlas.cli.stopping import goes_on, typed_command
 from atlas.errors import ConfigError
 from atlas.figures import figure
 
@@ -158,7 +158,7 @@ def _contest(role: str, candidate: Meaning, present: Meaning, options: dict[str,
         folder: Path = options["out"] or new_folder(f"promote-{role}")
         more = () if options["out"] else ("-o", str(folder))
         with (
-            RunWriter(folder, settings, written(contest.roles)) as writer,
+            RunWriter(folder, settings, {"command": typed_command(), **written(contest.roles)}) as writer,
             Shared(folder) as shared,
             live(as_json=options["as_json"], planned=lambda: of_each) as seen,
             goes_on(lambda: more),
