@@ -24,7 +24,7 @@ import numpy as np
 
 from atlas.benchmarks.perf.retrieval_data import DATA
 from atlas.benchmarks.perf.table import machine
-from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse, load_embedder
+from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse, load_embedder, saved
 from atlas.memory.backend import existing
 from atlas.memory.index import demo_texts, query_texts
 from atlas.memory.vectors import Floats
@@ -259,15 +259,18 @@ def main(
                 if files is not None:
                     from atlas.benchmarks.perf import retrieval_apart as apart
 
-                    every = apart.ways(chroma and name == "household")
+                    every = apart.ways(chroma and name == "household", size)
                     some = [way for way in every if not only or way in only]
-                    rows.extend(apart.measure(name, size, files, count, some))
+                    rows.extend(apart.measure(name, size, files, count, some) if some else ())
                     continue
                 # Chroma inserts some hundreds of texts a second, and the distinct ones are two per window.
                 rows.extend(measure(name, generate(size), model, count, chroma and name == "household"))
                 model.forget()
     if not rows:
-        raise click.UsageError("nothing was measured: --way names none of the ways of searching --data")
+        raise click.UsageError(
+            "nothing was measured: --way names none of the ways of searching --data, or an index to be opened again, "
+            f"which is kept above {saved.SAVED_ABOVE:,} windows: give others, or greater --sizes"
+        )
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:

@@ -1,7 +1,8 @@
 """Retrieval from a memory in a file, each way of searching it in a process of its own, so that its memory is counted.
 
-The file is filled first, embeddings kept in it. ``made_s`` is what it takes from the file to the first search;
-``resident_mb`` is what the process holds after the searches, ``peak_mb`` the most that it held, making included.
+The file is filled first, embeddings kept in it. ``made_s`` is what it takes from the file to the first search, for an
+index that is opened again from both files; ``resident_mb`` is what the process holds after the searches, ``peak_mb``
+the most that it held, making included.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from typing import Any, overload
 from atlas.benchmarks.perf import retrieval
 from atlas.benchmarks.perf.retrieval_data import STREAMS
 from atlas.jsontext import read_json
-from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse
+from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse, saved
 from atlas.memory.database import Database, Write, parsed
 from atlas.memory.index import distinct, query_texts
-from atlas.memory.saved import forget_saved
 from atlas.memory.texts import TextVectors, text_hash
 from atlas.memory.vectors import Floats
 from atlas.records import View
@@ -41,13 +41,15 @@ def measure(name: str, size: int, folder: Path, count: int, ways: Sequence[str])
     path = folder / f"{name}-{size}.sqlite"
     fill(name, size, path)
     with closing(Database(str(path))) as database:
-        forget_saved(database)
+        saved.forget_saved(database)
         demos = Lazy(database)
         asked = retrieval.queries(demos, count)
         shape = {"data": name, "windows": size, "trajectories": len(demos)}
     reference: list[retrieval.Scores] | None = None
     base: float | None = None
     for way in ways:
+        if way == REOPENED and "faiss" not in ways:
+            _apart(path, "faiss", [])  # what is to be opened again
         found = _apart(path, way, asked)
         times = retrieval.Times(found["wall"], found["cpu"])
         if way == NUMPY:
@@ -56,9 +58,10 @@ def measure(name: str, size: int, folder: Path, count: int, ways: Sequence[str])
         yield {**row, "resident_mb": found["resident_mb"], "peak_mb": found["peak_mb"]}
 
 
-def ways(chroma: bool) -> tuple[str, ...]:
-    """What can be compared."""
-    return (NUMPY, "exact", *(("faiss", REOPENED) if coarse.installed() else ()), *(("chroma",) if chroma else ()))
+def ways(chroma: bool, size: int | None = None) -> tuple[str, ...]:
+    """What can be compared, in a memory of ``size`` windows: of a small one no index is kept to be opened again."""
+    faiss = ("faiss", REOPENED) if size is None or size > saved.SAVED_ABOVE else ("faiss",)
+    return (NUMPY, "exact", *(faiss if coarse.installed() else ()), *(("chroma",) if chroma else ()))
 
 
 def fill(name: str, size: int, path: Path) -> None:
