@@ -4,6 +4,7 @@
 .DEFAULT_GOAL := help
 
 PYTEST := .venv/bin/python -m pytest
+TORCH_TESTS = $$(grep -l 'mark\.torch' tests/*.py)
 CLIENTS := openai3 openai2 inspect
 export PYTHON
 
@@ -26,7 +27,7 @@ test-local: .venv/.dev  ## the tests with embedded models (fetches about 100 MB,
 	$(PYTEST) -m "local and not paid and not slow"
 
 test-torch: .venv-torch/.done  ## the tests that need torch
-	.venv-torch/bin/python -m pytest -m "torch and not gpu and not paid" $$(grep -l 'mark\.torch' tests/*.py)
+	.venv-torch/bin/python -m pytest -m "torch and not slow and not gpu and not paid" $(TORCH_TESTS)
 
 test-reference: .venv-reference/.done  ## our ALFWorld engine against the stock one (compiles for minutes, once)
 	.venv-reference/bin/python -m pytest -m reference $$(grep -l 'mark\.reference' tests/*.py)
@@ -34,8 +35,9 @@ test-reference: .venv-reference/.done  ## our ALFWorld engine against the stock 
 test-clients: .venv-clients/.done  ## agents of other frameworks, unmodified, against atlas (3 GB of disk, once)
 	for name in $(CLIENTS); do .venv-clients/$$name/bin/python -m pytest -m clients tests/test_clients.py || exit 1; done
 
-test-slow: .venv/.dev  ## the long tests
-	$(PYTEST) -m "slow and not paid"
+test-slow: .venv/.dev .venv-torch/.done  ## the long tests
+	$(PYTEST) -m "slow and not torch and not paid"
+	.venv-torch/bin/python -m pytest -m "slow and torch and not gpu and not paid" $(TORCH_TESTS)
 
 test-mysql: .venv/.dev  ## the embedded SQL engine beside a MariaDB or MySQL server, on generated statements
 	.venv/bin/python -m atlas.benchmarks.excytin.comparison

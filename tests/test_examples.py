@@ -79,10 +79,11 @@ def test_examples_that_write_run_without_an_argument(tmp_path: Path) -> None:
         assert b"needs packages that are not installed" in done.stderr and not (tmp_path / "circle").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_the_whole_circle_costs_less(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the extra train")
-    out = run("full_circle.py", str(tmp_path), "200", "5", timeout=900)
+    out = run("full_circle.py", str(tmp_path), "200", "5", timeout=1800)
     assert "clerk is trained now" in out
     told = re.search(r"cost \$([\d.]+) before and \$([\d.]+) after", out)
     assert told and float(told[2]) < 0.9 * float(told[1])
