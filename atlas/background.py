@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from atlas.errors import ConfigError
@@ -42,6 +43,18 @@ class Background:
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin ``work``, which nobody waits for yet; what :meth:`close` finds under way it cancels."""
         return asyncio.run_coroutine_threadsafe(work, self._running())
+
+    def tell(self, what: Callable[[], object]) -> None:
+        """Have ``what`` called where the loop is running, and wait for nothing.
+
+        For what is tidied up by whichever thread the garbage collector is in: by the loop's own, by one that holds a
+        lock of ours, and when Python ends and no other thread moves any more.
+        """
+        loop = self._loop
+        if loop is None or self._pid != os.getpid():
+            return
+        with suppress(RuntimeError):  # it was closed meanwhile
+            loop.call_soon_threadsafe(what)
 
     def finish(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Run what ``work`` makes where the loop is running already; else there is nothing to finish."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,6 +149,44 @@ def test_litellms_worker_is_not_forgotten_while_it_waits(stream: bool, caplog: p
                 gc.collect()
     gc.collect()
     assert "Task was destroyed" not in caplog.text
+
+
+HALF = """
+import atlas
+from atlas.testing import ChatServer, Say
+server = ChatServer(Say("one two three four five"))
+server.__enter__()
+model = atlas.load("openai/gpt-4.1-mini", base_url=server.url, api_key="x")
+agent = atlas.Agent(model)
+episode = agent.episode(goal="g")
+episode.__enter__()
+words = iter(episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True))
+next(words)
+"""
+"""A program that hears one word of an answer. What is left of it is tidied up when Python ends."""
+
+
+@pytest.mark.parametrize("closed", ["", "episode.__exit__(None, None, None)\nagent.close()\n"], ids=["open", "closed"])
+def test_a_program_that_left_a_stream_half_read_ends(closed: str) -> None:
+    done = subprocess.run([sys.executable, "-c", HALF + closed], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_stream_left_half_read_may_be_tidied_up_by_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    unheard: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unheard.append)
+    with alone(Say(WORDS)) as (episode, _):
+        words = iter(episode.client.chat.completions.create(model="m", messages=user(), stream=True))
+        next(words)
+        held = [words]
+        del words
+
+        async def forget() -> None:
+            held.clear()
+            gc.collect()
+
+        episode._background.run(forget())
+    assert not unheard
 
 
 def test_pieces_make_the_answer_whole() -> None:

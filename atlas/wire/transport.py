@@ -65,7 +65,7 @@ class Exchange:
         part: bytes | None = await self._patiently(self._sent.get())
         return part
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """The client wants no more."""
         self._left.set()
 
@@ -115,7 +115,7 @@ def transports(module: ModuleType) -> tuple[Callable[[Wire, Background], Any], C
                 yield part
 
         def close(self) -> None:
-            self._background.run(self._exchange.leave())
+            self._background.tell(self._exchange.leave)
 
     class AsyncBody(module.AsyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, exchange: Exchange) -> None:
@@ -126,7 +126,7 @@ def transports(module: ModuleType) -> tuple[Callable[[Wire, Background], Any], C
                 yield part
 
         async def aclose(self) -> None:
-            await self._exchange.leave()
+            self._exchange.leave()
 
     def answered(exchange: Exchange, whole: bytes | None, body: Callable[[], Any]) -> Any:
         content = {"stream": body()} if whole is None else {"content": whole}
