@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -138,6 +139,14 @@ class Light(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 def _adapter(kind: type[Light]) -> TypeAdapter[Any]:
     """What checks and writes records of a class; made when it is first needed."""
     return TypeAdapter(kind, config={"title": kind.__name__})
+
+
+def finite(number: float) -> bool:
+    """Whether ``number`` is one that a float can hold; whole numbers may be too large for that."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def whole_characters(text: str) -> str:

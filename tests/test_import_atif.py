@@ -97,6 +97,16 @@ def test_a_job_folder_is_read_as_it_is_and_each_trial_has_its_own_reward(tmp_pat
     assert told(tmp_path / "run") == [("a__1", "task a", 1.0, True), ("b__1", "task b", 0.0, False)]
 
 
+def test_a_number_that_no_float_holds_is_no_reward_and_no_score(tmp_path: Path) -> None:
+    trial(tmp_path / "job", "a__1", "task a", rewarded(10**400))
+    import_into(tmp_path / "run", [tmp_path / "job"])
+    assert told(tmp_path / "run") == [("a__1", "task a", None, None)]
+    scores = str(write(tmp_path / "scores.json", {"a__1": 10**400}))
+    command = ["traces", "import", "atif", str(tmp_path / "job"), "-o", str(tmp_path / "given"), "--scores", scores]
+    with pytest.raises(DataError, match="does not map trajectories to scores"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+
+
 def test_attempts_at_one_task_are_episodes_of_one_task(tmp_path: Path) -> None:
     for name, reward in (("x__1", 1.0), ("x__2", 0.0)):
         result = rewarded(reward, task_name="bench/x", trial_name=name)

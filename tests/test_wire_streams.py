@@ -160,7 +160,8 @@ model = atlas.load("openai/gpt-4.1-mini", base_url=server.url, api_key="x")
 agent = atlas.Agent(model)
 episode = agent.episode(goal="g")
 episode.__enter__()
-words = iter(episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True))
+asked = [{"role": "user", "content": "hi"}]
+words = iter(episode.client.chat.completions.create(model="m", messages=asked, stream=True))
 next(words)
 """
 """A program that hears one word of an answer. What is left of it is tidied up when Python ends."""

@@ -52,7 +52,7 @@ def test_an_unscored_episode_has_no_score_and_teaches_nothing(memory: Demonstrat
     assert len(memory) == 0
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400], ids=["nan", "inf", "large"])
 def test_a_score_is_a_finite_number(value: float) -> None:
     with atlas.Agent(ScriptedModel(says("hi"))) as agent, agent.episode(goal="g") as episode:
         episode.score(0.5)

@@ -55,6 +55,6 @@ def _scores(path: Path) -> dict[str, float]:
         if odd := [name for name, score in found.items() if not math.isfinite(score)]:
             raise ValueError(f"the score of {odd[0]} is no finite number")
         return found
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} does not map trajectories to scores ({reason}): write JSON {{id: score}}") from error

@@ -7,7 +7,6 @@ got, ``agent/trajectory.json`` is what happened, and ``continued_trajectory_ref`
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 
 from atlas.errors import DataError
 from atlas.export.atif_schema import Trajectory, text_of
+from atlas.record import finite
 
 _MARK = b'"ATIF-v'
 _USUAL = "trajectory"
@@ -243,7 +243,7 @@ def _reward(result: Any) -> float | None:
     if not isinstance(rewards, dict):
         return None
     value = rewards["reward"] if "reward" in rewards else next(iter(rewards.values())) if len(rewards) == 1 else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if isinstance(value, int | float) and finite(value) else None
 
 
 def _text(value: Any) -> str:

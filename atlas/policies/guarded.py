@@ -55,7 +55,7 @@ class Guarded:
     ) -> None:
         if isinstance(ask_for, str):
             raise ConfigError(f"ask_for is a list of rules: write ask_for=[{ask_for!r}]")
-        if not ask_for or not all(_plain(rule) for rule in ask_for):
+        if not ask_for or not all(isinstance(rule, str) and _plain(rule) for rule in ask_for):
             raise ConfigError("a rule of ask_for is a text such as 'refund' or 'delete *', and there is at least one")
         self.inner = inner
         self.ask_for = tuple(ask_for)

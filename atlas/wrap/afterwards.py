@@ -16,7 +16,7 @@ from atlas.asking import Account
 from atlas.background import Background
 from atlas.book import Unrecorded
 from atlas.budget import Meter
-from atlas.errors import AtlasError
+from atlas.errors import AtlasError, ConfigError
 from atlas.evaluators.verdict import Judge
 from atlas.learning import Learning, informed, worth_telling
 from atlas.memory import Memory
@@ -26,6 +26,7 @@ from atlas.protocols import Model, ReadsView, Recorder
 from atlas.records import INTERRUPTED, Episode, Step, Stop
 from atlas.traces.events import Tells
 from atlas.traces.place import Place
+from atlas.wrap.compose import model_of
 
 REMEMBERED = 10_000
 """Episodes that a score may come for while, or after, they are learned from."""
@@ -189,12 +190,20 @@ class _Anew(Unrecorded):
 def learning_of(
     memory: object,
     teacher: Model | None,
-    distil: bool | Model | Distiller,
+    distil: bool | Model | str | Distiller,
     judge: Judge | None,
     folder: Place | None,
     run: str,
 ) -> Learning | None:
-    """How an agent learns after its episodes; None where there is nobody to ask, or nowhere to put it."""
+    """How an agent learns after its episodes; None where there is nobody to ask, or nowhere to put it.
+
+    Raises ConfigError for what cannot distil, and for what cannot judge.
+    """
+    distil = model_of(distil) or False if isinstance(distil, str) else distil
+    if not isinstance(distil, bool | Model | None) and not callable(getattr(distil, "distil", None)):
+        raise ConfigError(f"an agent's distil is True, False, a model or its name, or a distiller, not {distil!r:.80}")
+    if judge is not None and not isinstance(judge, Judge):
+        raise ConfigError(f"an agent's judge is one of atlas.evaluators, an EnsembleJudge say, not {judge!r:.80}")
     if not isinstance(memory, Memory):
         return None
     distiller: Distiller | None = None

@@ -74,7 +74,7 @@ class Agent:
         max_tokens: int | None = None,
         actions: Actions | None = None,
         learn: bool = True,
-        distil: bool | Model | Distiller = True,
+        distil: bool | Model | str | Distiller = True,
         judge: Judge | None = None,
         graph: bool = False,
         lanes: LanesBy = False,
@@ -110,8 +110,8 @@ class Agent:
         learn: whether successful episodes become demonstrations. Where there is a teacher, only those in which it acted
             do: the others repeat what the memory holds.
         distil: whether what episodes teach becomes entries of the memory: those in which the teacher acted, and those
-            that failed, once they are scored, one call of the teacher each, in the background. A model or a distiller
-            of your own does it in its place. Nothing is distilled without a memory, or by a teacher that cannot write.
+            that failed, once they are scored, one call of the teacher each, in the background. A model, its name, or a
+            distiller does it in its place. Nothing is distilled without a memory, or by a teacher that cannot write.
         judge: scores the episodes that nobody scored, in the background: an :class:`atlas.evaluators.EnsembleJudge`,
             say. No verdict is no score.
         graph: whether what follows an episode is done by the LangGraph graph (:mod:`atlas.graph.loop`): the same is
@@ -400,7 +400,7 @@ class Agent:
     def _following(
         self,
         teacher: Model | None,
-        distil: bool | Model | Distiller,
+        distil: bool | Model | str | Distiller,
         judge: Judge | None,
         run: Place | None,
         graph: bool,

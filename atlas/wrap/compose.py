@@ -119,10 +119,21 @@ class Composer:
 
 
 def signs(watch: bool | Sequence[Trigger] | None) -> tuple[Trigger, ...]:
-    """The signs of a watch: those that are given, the usual ones where it is told or not said, none for False."""
+    """The signs of a watch: those that are given, the usual ones where it is told or not said, none for False.
+
+    Raises ConfigError for what is no sign.
+    """
     if watch is None or watch is True:
         return DEFAULT
-    return () if watch is False else tuple(watch)
+    if watch is False:
+        return ()
+    given = tuple(watch) if isinstance(watch, list | tuple) else (watch,)
+    if odd := [sign for sign in given if not callable(getattr(sign, "fires", None))]:
+        raise ConfigError(
+            f"an agent's watch is True, False or a list of signs, not {str(odd[0])[:80]!r}: "
+            "write watch=[Stall(4)], say, of atlas.policies.triggers"
+        )
+    return given
 
 
 def trusted(given: Trust | float | str | Path | None, student: Model | str | None) -> Trust:

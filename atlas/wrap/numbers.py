@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from atlas.errors import ConfigError
 from atlas.policies.cascade import MOST_SAMPLES
 from atlas.policies.guided import MOST_TOKENS
 from atlas.policies.recall import MOST_SHOWN
+from atlas.record import finite
 
 
 def check_numbers(
@@ -26,7 +25,7 @@ def check_numbers(
     for name, number, most in bounds:
         if number is not None and not (_whole(number) and 1 <= number <= most):
             raise ConfigError(f"an agent's {name} is a whole number from 1 to {most:,}, not {number}")
-    if not math.isfinite(success_score):
+    if not finite(success_score):
         raise ConfigError(f"an agent's success_score is a finite number, not {success_score}")
     if not _whole(guidance) or not 0 <= guidance <= MOST_TOKENS or not 0.0 <= trials <= 1.0:
         raise ConfigError(

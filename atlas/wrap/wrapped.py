@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from atlas.book import Book
 from atlas.errors import BudgetExceeded, ConfigError
 from atlas.policies import Guided, Recall, Solo
 from atlas.protocols import Policy
+from atlas.record import finite
 from atlas.records import Decision, Episode, Failure, Step, Stop, Task, View, total
 from atlas.redact import scrub
 from atlas.wire import clients
@@ -149,7 +149,7 @@ class WrappedEpisode:
         """Say how it went; the last word counts. 1 is full success (the agent's ``success_score`` may be less)."""
         if not self._open:
             raise ConfigError(f"episode {self.id} is over: score it inside its with block")
-        if not math.isfinite(value):
+        if not finite(value):
             raise ConfigError(
                 f"a score is a finite number, not {value}: leave the episode unscored where there is none"
             )
