@@ -74,7 +74,8 @@ class Arm:
     evidence: bool = False
     """Whether it reads all entries of the run's own, so that what their coins say is evidence."""
     grows: bool = False
-    """Whether it starts with an empty memory, which grows while it serves, one episode after the other."""
+    """Whether its memory is its own and grows while it serves, one episode after the other: empty at first, or a copy
+    of the run's (``from_memory``)."""
     distils: bool = False
     """Whether what it plays is judged and distilled as well, before its next task."""
     tiers: int = 0

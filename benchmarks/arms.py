@@ -25,6 +25,7 @@ from atlas.trust import Trust
 STUDENT = ("history_to",)
 GIVEN = (*STUDENT, "k", "plan", "window", "recall", "compress", "compress_to")
 RECALL = (*GIVEN, "rerank")
+GROWN = (*RECALL, "from_memory")
 ENTRIES = (*STUDENT, "trials", "guidance_tokens")
 LOOP = ("without", "judges", "arbiter", "reward", "distiller")
 LANES = ("force_lane", "forbid_lane", "lane_dollars", "foresight")
@@ -55,14 +56,15 @@ BUILT_IN = (
     Arm("random-route-nodemos", "the same without demonstrations, at the share of cascade-nodemos",
         lambda on: on.route, kind="route", reads=(*STUDENT, "share"), trusted=True, control_of="cascade-nodemos"),
     Arm("online", "the cascade, its memory empty at first and growing with every success while it serves",
-        lambda on: on.recall(on.cascade), kind="online", reads=RECALL, samples=True, grows=True, hue=6),
+        lambda on: on.recall(on.cascade), kind="online", reads=GROWN, samples=True, grows=True, hue=6),
     Arm("lanes", "auto, paired or coached by how such tasks went; student + demonstrations, its memory growing as "
         "online's", lambda on: on.lanes,
-        kind="lanes", reads=(*RECALL, *LANES), grows=True, hue=6,
+        kind="lanes", reads=(*GROWN, *LANES), grows=True, hue=6,
         reviewer=lambda on: on.review),
     Arm("atlas", "all of it, its memory empty at first: lanes by how such tasks went, plans, demonstrations, entries "
         "distilled after every task, and a cascade", lambda on: on.atlas, kind="atlas",
-        reads=("k", "window", "recall", *ENTRIES, *LANES, *LOOP), samples=True, grows=True, distils=True, hue=9,
+        reads=("k", "window", "recall", "from_memory", *ENTRIES, *LANES, *LOOP),
+        samples=True, grows=True, distils=True, hue=9,
         reviewer=lambda on: on.review_unanswered),
     Arm("teacher", "the teacher alone",
         lambda on: on.teacher, kind="teacher", reads=(), hue=3),

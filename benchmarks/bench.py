@@ -20,14 +20,13 @@ from atlas.benchmarks.arm import Cast, Played, Stage
 from atlas.benchmarks.arms import all_played, build
 from atlas.benchmarks.fanned import Fanned, Makes, check_fanned, fanned
 from atlas.benchmarks.frozen import check_given, check_unfrozen
-from atlas.benchmarks.growing import After, Growing, Learner
-from atlas.benchmarks.library import Library
+from atlas.benchmarks.growing import After, Growing, Learner, begin
+from atlas.benchmarks.library import Library, distilled
 from atlas.benchmarks.options import BenchOptions
 from atlas.benchmarks.sending import check_sending, sending
 from atlas.benchmarks.sharing import WAIT, Shared
 from atlas.benchmarks.suite import Suite, TaskRef, answers_once, distiller_of, judge_of, success_at
 from atlas.budget import Meter
-from atlas.distil import distil_run
 from atlas.errors import ConfigError, DataError
 from atlas.evaluators.verdict import Judge
 from atlas.memory import Memory
@@ -106,6 +105,18 @@ class Bench:
         return any(arm.arm.pamphlets for arm in self.arms)
 
     @property
+    def _taught(self) -> bool:
+        """Whether an arm needs demonstrations before it begins."""
+        begins = self.options.from_memory
+        return any(arm.arm.demos or (begins and arm.arm.grows) for arm in self.arms)
+
+    @property
+    def _distilled_first(self) -> bool:
+        """Whether an arm that distils begins with what demonstrations were distilled to."""
+        begins = self.options.from_memory and "pamphlets" not in self.options.without
+        return begins and any(arm.arm.distils for arm in self.arms)
+
+    @property
     def max_steps(self) -> int:
         return self.options.max_steps or self.suite.max_steps
 
@@ -127,7 +138,7 @@ class Bench:
         if not tasks:
             raise ConfigError(f"the split {options.split!r} with n = {options.n} has no tasks")
         self.planned = {self._name(arm): len(tasks) * len(options.seeds) for arm in arms}
-        if any(arm.arm.demos for arm in arms) and options.demos:
+        if self._taught and options.demos:
             self.planned = {COLLECT: options.demos, **self.planned}
         prices = {model.name: model.price for model in (self.cast.student, self.cast.teacher)}
         with (
@@ -143,11 +154,11 @@ class Bench:
             self._meter = Meter(options.run_budget, what="run", past=self._shared.past, ledger=self._shared.claims)
             check_unfrozen(memory.database, options)
             async with fanned(self, writer, self._meter) as workers:
-                if any(arm.arm.demos for arm in arms):
+                if self._taught:
                     self._check_counts(options.demos + (len(memory.demonstrations) if options.memory else 0))
                     await self._collect(writer, memory)
                 library = None
-                if self._guided and not self._meter.spent:
+                if (self._guided or self._distilled_first) and not self._meter.spent:
                     async with self._shared.alone("distil"):
                         library = await self._distil(memory)
                 stage = Stage(self.cast, options, memory, library)
@@ -194,23 +205,13 @@ class Bench:
         demos.warm(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
 
     async def _distil(self, memory: Memory) -> Library:
-        """The entries that the demonstrations teach by rule, and the failures where the rules can learn from those, in
-        the same memory; the lessons lie beside the trace."""
-        run, distiller = Run(self.place), distiller_of(self.suite)
-        collected = [e for e in run.episodes() if e.arm == COLLECT and e.result is not None]
-        won = {e.id for e in collected if e.result is not None and e.result.success}
-        if not getattr(distiller, "from_failures", False):
-            collected = [e for e in collected if e.id in won]
-        others = len(collected) - len(won)
-        doing = f"distilling {len(won)} demonstrations" + (f" and {others} failures" if others else "")
-
-        def seen(done: int, of: int) -> None:
-            self.seen(f"{doing}: {done:,} of {of:,}", self._episodes)
-
-        lessons = await distil_run(run, distiller, collected, memory.entries, seen=seen)
-        if not len(memory.entries):
+        """What the demonstrations teach by the rules of the suite, in the same memory."""
+        found = await distilled(
+            Run(self.place), distiller_of(self.suite), memory, lambda doing: self.seen(doing, self._episodes)
+        )
+        if not len(memory.entries) and self._guided:
             raise ConfigError("there are no pamphlets to read: give --demos N to collect and distil some, or --memory")
-        return Library(memory, lessons, frozenset(won))
+        return found
 
     async def _arm(
         self, arm: Played, tasks: Sequence[TaskRef], writer: RunWriter, stage: Stage, workers: Fanned | None
@@ -237,6 +238,9 @@ class Bench:
         """In order and one at a time: what the memory holds is what the tasks before have taught."""
         for seed in self.options.seeds:
             path = self.place.memory(f"{arm.name}-{seed}")
+            if self.options.from_memory and stage.memory is not None:
+                async with self._shared.alone(f"begins: {arm.name}, seed {seed}"):
+                    begin(stage.memory, path)
             with Growing(arm, replace(stage, seed=seed), path, self._after(arm)) as growing:
                 jobs = self.jobs(arm, growing.policy, tasks, seed, growing.reviewer)
                 await self._play(f"{arm.name}, seed {seed}", jobs, writer, 1, growing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from atlas.budget import Meter
 from atlas.evaluators.verdict import Judge
 from atlas.learning import Learning, worth_telling
 from atlas.memory import DemonstrationStore, Memory, from_episode
+from atlas.memory.copying import begun_with
+from atlas.memory.database import Database
 from atlas.memory.distil import Distiller
 from atlas.protocols import Policy, Recorder, Reviewer
 from atlas.records import INTERRUPTED, Episode, Step
@@ -51,9 +54,17 @@ class After:
     judge: Judge | None = None
 
 
+def begin(memory: Memory, path: Path | str) -> None:
+    """Let the memory at ``path`` begin with all that ``memory`` holds, as one of its own. One that has begun stays as
+    it is: what it learned since is in it."""
+    with closing(Database(str(path))) as own:
+        begun_with(memory.database, own)
+
+
 class Growing(Learner):
-    """A memory of its own, empty at first, and the policy that is played on it. With ``after`` it is distilled to, too,
-    before the next task begins: what a task taught can be shown to the very next one."""
+    """A memory of its own at ``path``, empty at first or as :func:`begin` left it, and the policy that is played on it.
+    With ``after`` it is distilled to, too, before the next task begins: what a task taught can be shown to the very
+    next one."""
 
     def __init__(self, arm: Played, stage: Stage, path: Path | str, after: After | None = None) -> None:
         self.memory = Memory(path, stage.options.embedder, index=stage.options.index, window=stage.options.around)
@@ -63,6 +74,7 @@ class Growing(Learner):
         self.reviewer: Reviewer | None = own.reviewer(arm)
         self.after = after
         self.keeps = "demonstrations" not in stage.options.without
+        self.from_memory = stage.options.from_memory
         self.learning: Learning | None = None
         if after is not None:
             self.learning = Learning(
@@ -92,7 +104,8 @@ class Growing(Learner):
     def config(self) -> dict[str, object]:
         """All that determines what it plays and learns."""
         learning = self.learning.config() if self.learning is not None else None
-        return {"policy": self.policy.config(), "keeps": self.keeps, "learning": learning}
+        found = {"policy": self.policy.config(), "keeps": self.keeps, "learning": learning}
+        return {**found, "from_memory": True} if self.from_memory else found
 
     def learned(self) -> set[str]:
         return {known.episode for known in self.memory.outcomes.all()}

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 
 from atlas.asking import Desk
 from atlas.benchmarks.whole import WholeEntries
-from atlas.distil import Lesson
+from atlas.distil import Lesson, distil_run
 from atlas.errors import ConfigError
 from atlas.memory import Memory
+from atlas.memory.distil import Distiller
 from atlas.memory.pamphlet import Entry
 from atlas.memory.pamphlets import PamphletStore
 from atlas.protocols import Pamphlets, Policy
 from atlas.records import Decision, Guidance, View
+from atlas.traces import Run
+from atlas.traces.account import COLLECT
 
 _TURNS = 20
 """Ways to pair cues with advice that are tried."""
@@ -75,6 +78,21 @@ class Library:
                 break
             found.append(lesson)
         return found
+
+
+async def distilled(run: Run, distiller: Distiller, memory: Memory, seen: Callable[[str], None]) -> Library:
+    """The entries that the demonstrations of ``run`` teach, and the failures where ``distiller`` can learn from those,
+    in ``memory``; the lessons lie beside the trace. ``seen`` is told what is done."""
+    collected = [e for e in run.episodes() if e.arm == COLLECT and e.result is not None]
+    won = {e.id for e in collected if e.result is not None and e.result.success}
+    if not getattr(distiller, "from_failures", False):
+        collected = [e for e in collected if e.id in won]
+    others = len(collected) - len(won)
+    doing = f"distilling {len(won)} demonstrations" + (f" and {others} failures" if others else "")
+    lessons = await distil_run(
+        run, distiller, collected, memory.entries, seen=lambda done, of: seen(f"{doing}: {done:,} of {of:,}")
+    )
+    return Library(memory, lessons, frozenset(won))
 
 
 class Extract:

@@ -53,6 +53,10 @@ class BenchOptions:
         default=None,
         metadata=option("Use this memory, a file or a URL, (and add to it) instead of a new one.", "always"),
     )
+    from_memory: bool = field(
+        default=False,
+        metadata=option("The arms online, lanes and atlas begin with a copy of the run's memory, not with nothing."),
+    )
     n: int | None = field(
         default=None, metadata=option("Only N tasks of the split, taken evenly from all of it.", "always", least=1)
     )
@@ -283,7 +287,8 @@ class BenchOptions:
         found: dict[str, object] = {}
         for each in fields(self):
             how, value = each.metadata["option"].hashed, getattr(self, each.name)
-            if how == "always" or (how == "changed" and value != each.default) or (how == "guided" and guided):
+            changed = value != each.default
+            if how == "always" or (how == "changed" and changed) or (how == "guided" and (guided or changed)):
                 found[each.name] = list(value) if isinstance(value, tuple) else value
         from atlas.memory.backend import is_url, told
 

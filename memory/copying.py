@@ -16,6 +16,7 @@ from typing import Any
 from atlas.errors import ConfigError, FrozenMemory, StoreError
 from atlas.memory.backend import TABLES, Movable, Row
 from atlas.memory.database import Database, Freeze
+from atlas.memory.schema import new_id
 from atlas.record import Record
 
 AUTHOR = "rule:copy"
@@ -102,6 +103,30 @@ def copy(source: Database, target: Database, seen: Seen = lambda done, of: None)
                 after = upto
         target.whole(lambda: _finish(source, there, str(whole)))
         return _told(source, target, sizes, written, str(whole))
+
+
+def begun_with(source: Database, target: Database) -> bool:
+    """Let ``target`` begin with all that ``source`` holds, as a memory of its own: with another id, and not frozen.
+    Whether it did now; one that has begun, or holds anything else, is left as it is.
+
+    It may be cut off at any moment, and called again. Raises StoreError as :func:`copy` does.
+    """
+    there = _movable(target)
+    if _state(source.id, there) != "other":
+        copy(source, target)
+    elif target.id != source.id:
+        return False
+
+    def own() -> bool:
+        with there.transaction():
+            # Others may have made it theirs meanwhile.
+            mine = there.fact("id") == source.id
+            if mine:
+                there.set_fact("id", new_id())
+                there.set_fact("frozen", None)
+            return mine
+
+    return target.whole(own)
 
 
 def _movable(database: Database) -> Movable:

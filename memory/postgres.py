@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Collection, Iterable, Sequence
 
 from atlas.errors import StoreError
@@ -18,6 +17,7 @@ from atlas.memory.postgres_connection import PostgresConnection
 from atlas.memory.postgres_driver import line
 from atlas.memory.postgres_schema import MADE, OLDEST, SCHEMA_VERSION
 from atlas.memory.postgres_url import read
+from atlas.memory.schema import new_id
 from atlas.memory.uplift import Trial
 
 _ITEM = "SELECT seq, kind, id, status, record, version FROM {s}.items"
@@ -328,7 +328,7 @@ class PostgresBackend(PostgresConnection):
             self.plain(
                 f"{'' if there else 'CREATE SCHEMA {s};'}{MADE};"
                 f"INSERT INTO {{s}}.memory VALUES ('{_APPLICATION}', {SCHEMA_VERSION}, 1);"
-                f"INSERT INTO {{s}}.meta VALUES ('id', '{uuid.uuid4().hex[:12]}')"
+                f"INSERT INTO {{s}}.meta VALUES ('id', '{new_id()}')"
             )
 
     def _check(self) -> None:

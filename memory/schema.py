@@ -112,11 +112,16 @@ CREATE TABLE notes (
 Execute = Callable[..., Any]
 
 
+def new_id() -> str:
+    """The id of a memory that is made now, in whatever database."""
+    return uuid.uuid4().hex[:12]
+
+
 def create(execute: Execute) -> None:
     """Make the tables in an empty file, or in one of schema 1 and carry over what it holds. Needs a transaction."""
     earlier = execute("SELECT count(*) FROM sqlite_master WHERE name = 'demonstrations'")[0][0]
     _each(execute, SCHEMA)
-    execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex[:12],))
+    execute("INSERT INTO meta VALUES ('id', ?)", (new_id(),))
     if earlier:
         if execute("SELECT count(*) FROM demonstrations")[0][0]:
             what = (time.time(), "rule:upgrade", "the memory was written by an atlas that kept no versions", "write")

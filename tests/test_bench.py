@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.export import ExportPlan, export
-from atlas.memory import DemonstrationStore
+from atlas.memory import DemonstrationStore, Memory
+from atlas.memory.database import Database
 from atlas.records import Episode, Stop
 from atlas.testing import FlakyModel, ScriptedModel, SlowModel
 from atlas.traces import Run
@@ -151,6 +153,36 @@ async def test_online_learns_while_it_serves(tmp_path: Path) -> None:
 
     assert episodes[0].teacher_steps >= episodes[0].steps - 1, "with an empty memory samples agree by chance only"
     assert share(episodes[-8:]) < share(episodes[:8])
+
+
+async def test_what_learns_while_it_serves_may_begin_with_the_memory_of_the_run(tmp_path: Path) -> None:
+    def held(name: str) -> set[str]:
+        with DemonstrationStore(tmp_path / "run" / name, embedder="hash") as memory:
+            return {demo.id for demo in memory.all()}
+
+    run = bench(tmp_path / "run", arms=("online", "atlas"), n=6, demos=8, from_memory=True)
+    episodes = await run.run()
+    taught = held("memory.sqlite")
+    assert len(taught) == 8 and sum(e.arm == "collect" for e in episodes) == 8
+    with Memory(tmp_path / "run" / "memory.sqlite", "hash") as memory:
+        entries = {entry.id for entry in memory.entries.all()}
+        assert entries
+    for arm in ("online", "atlas"):
+        assert held(f"{arm}-0.sqlite") > taught, "it begins with them, and learns more"
+    with Memory(tmp_path / "run" / "atlas-0.sqlite", "hash") as memory:
+        assert entries <= {entry.id for entry in memory.entries.all()}
+        assert memory.database.id != run_id(tmp_path / "run" / "memory.sqlite")
+    assert held("memory.sqlite") == taught, "what an arm learns is its own"
+    # Called again nothing is played, and nothing begins anew.
+    before = held("atlas-0.sqlite")
+    assert len(await run.run()) == len(episodes) and held("atlas-0.sqlite") == before
+    with pytest.raises(ConfigError, match="no demonstrations to recall"):
+        await bench(tmp_path / "none", arms=("online",), n=1, demos=0, from_memory=True).run()
+
+
+def run_id(path: Path) -> str:
+    with closing(Database(str(path))) as database:
+        return database.id
 
 
 # --- resume -----------------------------------------------------------------------------------------------------------

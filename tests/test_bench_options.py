@@ -74,6 +74,7 @@ CHANGED: dict[str, Any] = {
     "k": 9,
     "plan": True,
     "recall": "episode",
+    "from_memory": True,
     "compress": COMPRESSORS[1],
     "compress_to": 0.5,
     "rerank": RERANKERS[1],

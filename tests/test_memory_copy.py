@@ -17,8 +17,8 @@ import pytest
 from atlas.cli import main
 from atlas.errors import ConfigError, FrozenMemory, StoreError
 from atlas.memory import Memory
-from atlas.memory.backend import TABLES, Note
-from atlas.memory.copying import copy, digest
+from atlas.memory.backend import TABLES, Movable, Note
+from atlas.memory.copying import begun_with, copy, digest
 from atlas.memory.database import Database, Write
 from atlas.memory.history import Outcome
 from atlas.memory.pamphlet import Entry
@@ -241,3 +241,45 @@ def test_a_database_that_cannot_be_copied_says_so(tmp_path: Path) -> None:
         for one, two in ((plain, other), (other, plain)):
             with pytest.raises(ConfigError, match="cannot be copied"):
                 copy(one, two)
+
+
+def test_a_memory_begins_with_another_and_is_its_own_from_then_on(new: New) -> None:
+    first, second = new(), new()
+    filled(first).close()
+    with closing(Database(first)) as source, closing(Database(second)) as own:
+        source.set_frozen(True, author=ME, reason="as it was measured")
+        copied = {table: own_rows(source, table) for table in TABLES if table != "meta"}
+        assert begun_with(source, own)
+        assert {table: own_rows(own, table) for table in TABLES if table != "meta"} == copied
+        assert own.id and own.id != source.id and own.frozen() is None and source.frozen() is not None
+    with Memory(second, "hash") as grown:
+        grown.add(demo(99))
+    with closing(Database(first)) as source, closing(Database(second)) as own:
+        assert not begun_with(source, own), "what it learned since stays"
+        assert own.count("demonstration") == source.count("demonstration") + 1
+
+
+@pytest.mark.parametrize("cut", ["in the copy", "behind it"])
+def test_a_beginning_that_was_cut_off_is_finished(cut: str, new: New, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = new(), new()
+    filled(first).close()
+    with closing(Database(first)) as source, closing(Database(second)) as own:
+        if cut == "behind it":
+            copy(source, own)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                copy(source, own, interrupting)
+        assert begun_with(source, own)
+        assert own.id != source.id and own.frozen() is None
+        rows = [own_rows(one, table) for one in (source, own) for table in TABLES if table != "meta"]
+        assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
+
+
+def interrupting(done: int, of: int) -> None:
+    raise KeyboardInterrupt
+
+
+def own_rows(database: Database, table: str) -> list[object]:
+    backend = database.backend
+    assert isinstance(backend, Movable)
+    return list(backend.dump(table, None, 10_000))
