@@ -94,43 +94,6 @@ def test_samples_of_free_text_differ_and_share_the_prompt(student: Any) -> None:
 
 
 @pytest.mark.parametrize("way", [None, "family"])
-def test_a_resumed_training_gives_the_very_same_student(tmp_path: Path, way: str | None) -> None:
-    from atlas.train.recipes import SftSuccess
-    from atlas.train.scratch import ScratchBase
-    from atlas.train.select import Select
-    from atlas.train.trainer import Progress, Settings, Trainer
-
-    data = [errand(i) for i in range(60)]
-
-    def make(out: Path, seen: Any = lambda progress: None) -> Trainer:
-        settings = Settings(epochs=4, batch_tokens=256, save_seconds=0.0)
-        base = ScratchBase.new("tiny", data)
-        return Trainer(
-            base=base,
-            recipe=SftSuccess(),
-            train=data,
-            held_out=data[:5],
-            out=out,
-            settings=settings,
-            select=Select(way) if way else None,
-            seen=seen,
-        )
-
-    def stop(progress: Progress) -> None:
-        if progress.step == 13:
-            raise KeyboardInterrupt
-
-    make(tmp_path / "whole").run()
-    with pytest.raises(KeyboardInterrupt):
-        make(tmp_path / "cut", stop).run()
-    assert not (tmp_path / "cut").exists()
-    make(tmp_path / "cut").run(resume=True)
-    whole, cut = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "cut"))
-    assert whole == cut
-    assert not list(tmp_path.glob("*.training.pt*"))
-
-
-@pytest.mark.parametrize("way", [None, "family"])
 def test_the_same_tokens_are_the_same_work_whatever_the_recipe(tmp_path: Path, way: str | None) -> None:
     from atlas.train.guided import Internalise
     from atlas.train.recipes import Rationale, SftSuccess
@@ -241,32 +204,6 @@ def test_where_nothing_is_measured_the_last_student_is_kept(tmp_path: Path) -> N
         return held_out_loss(ScratchBase.load(out), SftSuccess(), others, 256) or 0.0
 
     assert loss(8) < 0.7 * loss(1)
-
-
-def test_a_training_that_ended_and_could_not_be_written_is_written_on_resume_and_not_measured_again(
-    tmp_path: Path, monkeypatch: Any
-) -> None:
-    from atlas.train.recipes import SftSuccess
-    from atlas.train.scratch import ScratchBase
-    from atlas.train.trainer import Settings, Trainer
-
-    data = [errand(i) for i in range(20)]
-
-    def make() -> Trainer:
-        base, settings = ScratchBase.new("tiny", data), Settings(epochs=2, batch_tokens=256)
-        return Trainer(base, SftSuccess(), data, data[:4], tmp_path / "s", settings)
-
-    def full(*args: Any) -> None:
-        raise DataError("no room")
-
-    first = make()
-    with monkeypatch.context() as patch:
-        patch.setattr(ScratchBase, "save", full)
-        with pytest.raises(DataError, match="no room"):
-            first.run()
-    second = make()
-    assert [m.epoch for m in second.run(resume=True)] == [m.epoch for m in first._history] == [1, 2]
-    assert (tmp_path / "s" / "weights.safetensors").is_file()
 
 
 def test_where_nothing_can_be_written_the_old_student_stays(tmp_path: Path, monkeypatch: Any) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -171,7 +175,7 @@ def command(recipe: str, **options: Any) -> None:
             f"{base.config()['parameters']:,} parameters",
             err=True,
         )
-    with _interrupted(out):
+    with _interrupted(out) as trainer.stops:
         history = trainer.run(resume=options["resume"])
     if distributed.first():
         _told(history, out, as_json=options["as_json"])
@@ -179,17 +183,46 @@ def command(recipe: str, **options: Any) -> None:
 
 
 @contextmanager
-def _interrupted(out: Path) -> Iterator[None]:
-    """Ctrl-C is told with the command that goes on from the last checkpoint, or begins anew where there is none yet."""
+def _interrupted(out: Path) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is told with the command that goes on from the checkpoint, or begins anew where there is none yet."""
     from atlas.train.checkpoint import place_of
 
     try:
-        with goes_on(lambda: ("--resume",), kept=f"{place_of(out)} is kept"):
-            yield
+        with goes_on(lambda: ("--resume",), kept=f"{place_of(out)} is kept"), _pressed() as pressed:
+            yield pressed
     except Stopped:
         if place_of(out).exists():
             raise
         raise click.Abort from None
+
+
+@contextmanager
+def _pressed() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed, which lets the present step end; pressed again it ends all at once, as ever.
+
+    Not where several processes train: each of them would stop at a step of its own, and wait there for the others.
+    """
+    from atlas.train import distributed
+
+    before, asked = signal.getsignal(signal.SIGINT), False
+    # Who ignores it, or has a way of its own, keeps that.
+    ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+        # Not click.echo: what it interrupts may be writing there.
+        os.write(2, b"\nA checkpoint is written after this step. Ctrl-C again ends the training at once.\n")
+
+    if not ours or distributed.world() > 1:
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _check_other(out: Path, config: dict[str, Any]) -> None:

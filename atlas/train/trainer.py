@@ -69,7 +69,8 @@ class Measured(Record):
     """Tokens that the network was trained on, see :meth:`SftSuccess.work`."""
     seconds: float
     loss: float | None
-    """Of the training batches since the last measurement; None where a resumed training had none left."""
+    """Of the training batches since the last measurement, those before a training was resumed included; None where
+    there were none."""
     held_out: float | None
     """Of held-out episodes: the negative log-likelihood of a token of their actions, or what the recipe measures in its
     place; None where nothing is held out."""
@@ -114,12 +115,16 @@ class Trainer:
     about: dict[str, Any] = field(default_factory=dict)
     """Told beside the weights."""
     seen: Callable[[Progress], None] = lambda progress: None
+    stops: Callable[[], bool] = lambda: False
+    """Asked after each step: where it says so a checkpoint is written, whether one is due or not, and the training ends
+    with KeyboardInterrupt. One that has come to its end by then ends as ever."""
 
     def run(self, *, resume: bool = False) -> list[Measured]:
         """Train, and keep the best student that was measured: by reward where there is one, else by held-out loss,
         and the last one where there is neither.
 
-        ``resume`` goes on from the last checkpoint of the same training. Raises DataError where nothing can be written.
+        ``resume`` goes on from the last checkpoint of the same training. Raises DataError where nothing can be written,
+        KeyboardInterrupt where it ``stops``.
         """
         if distributed.world() > 1 and self.settings.max_minutes is not None:
             raise ConfigError("several processes keep no common clock: train for a number of epochs, not of minutes")
@@ -153,7 +158,9 @@ class Trainer:
         self._began = time.monotonic() - self._spent
         self._saved, self._pause = time.monotonic(), 0.0
         self._config, self._path = config, path
-        self._sum, self._count = 0.0, 0
+        # Checkpoints of earlier builds do not know it.
+        losses: tuple[float, int] = (state or {}).get("losses", (0.0, 0))
+        self._sum, self._count = losses
         # A training that ended and could not be written is at its end already.
         over = bool(self._history) and self._history[-1].share >= 1
         while not (over or self._hopeless()):
@@ -161,9 +168,11 @@ class Trainer:
             epoch, skip = epoch + 1, 0
             if over or self._due(self._share(epoch, 0.0)):
                 self._measure(epoch)
-            # One that is over is kept for the case that its student cannot be written.
-            if over or self._save_due(0.0):
+            # One that has ended is kept for the case that its student cannot be written.
+            if over or self._hopeless():
                 self._checkpoint(epoch, 0)
+            else:
+                self._keep(epoch, 0, 0.0)
         why = "the loss fell and the reward did not rise" if self._hopeless() else "the schedule came to its end"
         if self._best is not None:
             self.base.net.load_state_dict(self._best)
@@ -213,8 +222,7 @@ class Trainer:
             loss = self._update(batch, share)
             self._work += work[i]
             self._tell(epoch, share, loss)
-            if self._save_due(self.settings.save_seconds):
-                self._checkpoint(epoch, i + 1)
+            self._keep(epoch, i + 1, self.settings.save_seconds)
         return self._share(epoch + 1, 0.0) >= 1
 
     def _selected(self, select: Select, epoch: int, rng: random.Random) -> list[int]:
@@ -290,6 +298,14 @@ class Trainer:
         fell = (recent[-1].held_out or 0.0) < (earlier[-1].held_out or 0.0)
         return fell and all((m.reward or 0.0) <= best for m in recent)
 
+    def _keep(self, epoch: int, position: int, seconds: float) -> None:
+        """Write a checkpoint where it is due after so many seconds, or the training is to stop."""
+        stops = self.stops()
+        if stops or self._save_due(seconds):
+            self._checkpoint(epoch, position)
+        if stops:
+            raise KeyboardInterrupt
+
     def _save_due(self, seconds: float) -> bool:
         """Whether so many seconds have passed, and as many as the last checkpoint's writing is worth."""
         pause = self._pause if self.settings.save_seconds else 0.0
@@ -315,6 +331,7 @@ class Trainer:
             "step": self._step,
             "seconds": self._seconds(),
             "work": self._work,
+            "losses": (self._sum, self._count),
         }
         checkpoint.save(self._path, state)
         self._saved = time.monotonic()
