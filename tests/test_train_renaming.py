@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="needs the extra train")
 
-from atlas.records import DemoStep, Window
+from atlas.actions import canonical_call
+from atlas.records import DemoStep, ToolCall, Window
 from atlas.train.renaming import renamed
 from atlas.trained.trajectory import Moment, Trajectory
 
@@ -90,3 +92,20 @@ def test_what_the_goal_asks_for_can_be_read_in_the_demonstration_alone() -> None
         assert window.steps[0].action.endswith(f"{place} 1") and f"a {place.capitalize()} 1." in moment.observation
         both += verb != "cool" and place != "fridge"
     assert both > 30
+
+
+def test_a_tool_call_stays_one_and_says_what_its_result_does() -> None:
+    given = {"flag": True, "note": None, "text": 'first\nsecond\tthird "fourth"', "accent": "\u00e9tage"}
+    call = ToolCall(id="1", name="lookup", arguments=json.dumps(given))
+    action = canonical_call(call)
+    trajectory = Trajectory(
+        task="t", goal="look", success=True, moments=(Moment(observation=given["text"], action=action),)
+    )
+    found = set()
+    for seed in range(40):
+        (moment,) = renamed(trajectory, random.Random(seed)).moments
+        told = json.loads(moment.action.partition("(")[2].removesuffix(")"))
+        assert [value for value in told.values() if not isinstance(value, str)] == [True, None]
+        assert moment.observation in told.values()
+        found.add(moment.action)
+    assert len(found) > 1

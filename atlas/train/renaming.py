@@ -15,14 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from atlas.records import DemoStep, Window
 from atlas.trained.trajectory import Moment, Trajectory
 
-_WORD = re.compile(r"[A-Za-z]{3,}")
+_WORD = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)|([A-Za-z]{3,})", re.DOTALL)
+"""A word, or what JSON spells with a backslash: the arguments of tool calls stay JSON."""
 _KEPT = frozenset(
     (
         "and are for from has have her his into its not off onto out some that the them then there this was with "
-        "you your"
+        "you your true false null"
     ).split()
 )
-"""Words that hold sentences together: with others in their places it would be no language."""
+"""Words that hold sentences together, and JSON: with others in their places it would be no language."""
 _ONSETS = "b d f g k l m n p r s t v z br dr kl pl sk st tr".split()
 
 
@@ -40,7 +41,7 @@ def renamed(trajectory: Trajectory, rng: random.Random) -> Trajectory:
             known.add(others[word])
 
     def told(text: str) -> str:
-        return _WORD.sub(lambda found: _cased(found.group(), others), text)
+        return _WORD.sub(lambda found: _cased(found[1], others) if found[1] else found[0], text)
 
     def seen(moment: Moment) -> Moment:
         return moment.replace(
@@ -80,7 +81,7 @@ def _seen(trajectory: Trajectory) -> Iterator[str]:
 
 
 def _words(texts: Iterable[str]) -> set[str]:
-    return {word.casefold() for text in texts for word in _WORD.findall(text)}
+    return {word.casefold() for text in texts for word in _WORD.findall(text) if word}
 
 
 def _cased(word: str, others: Mapping[str, str]) -> str:
