@@ -164,10 +164,13 @@ class Regression:
     states: int
 
 
-def enough(rows: Sequence[Answer], what: str) -> None:
+def enough(states: int, what: str) -> None:
     """Raises ConfigError where there are too few states to learn ``what`` from."""
-    if (states := len({row.moment for row in rows})) < FEWEST:
-        raise ConfigError(f"a {what} is learned from {FEWEST} states or more, and there are {states}")
+    if states < FEWEST:
+        raise ConfigError(
+            f"a {what} is learned from {FEWEST} states or more, and there are {states}: give a memory with more "
+            "demonstrations"
+        )
 
 
 def regressed(

@@ -31,7 +31,7 @@ _MORE = (
         "--draws",
         default=8,
         show_default=True,
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, 1000),
         help="Samples of each answer, which tell how likely an action is; models that rank draw them for nothing.",
     ),
     click.option("--instructions", default="", help="How to act in the environment, as its tasks tell it."),
@@ -67,12 +67,15 @@ async def all_answers(
     questions: Sequence[tuple[int, int]], ask: Callable[[int, int], Awaitable[Answer]], out: Path, key: str
 ) -> list[Answer]:
     """The answers to ``questions``, each a state and a part: those that are kept beside ``out`` from before, under the
-    same ``key``, and the rest, each kept as it comes. Raises DataError where they cannot be kept."""
+    same ``key``, and the rest, each kept as it comes. Raises DataError where they cannot be kept, and ConfigError where
+    ``out`` is a folder."""
     place = _kept_at(out)
     rows = _kept(place, key)
     there = {(row.moment, row.part) for row in rows}
     try:
         with place.open("a", encoding="utf-8") as file:
+            # What comes first stands in a line of its own, whatever was cut off before it.
+            file.write("\n" if file.tell() else "")
             for number, part in questions:
                 if (number, part) not in there:
                     rows.append(await ask(number, part))
@@ -107,6 +110,9 @@ def weight_lines(weights: Sequence[tuple[str, float]]) -> list[str]:
 
 
 def _kept_at(out: Path) -> Path:
+    """Where answers are kept. Raises ConfigError where ``out`` is no file."""
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder: name a file, such as {out / 'learned.json'}")
     return out.with_name(f"{out.name}.answers.jsonl")
 
 
@@ -116,11 +122,11 @@ def _kept(place: Path, key: str) -> list[Answer]:
     from atlas.utility import Answer
 
     found: list[Answer] = []
-    for line in place.read_text(encoding="utf-8").splitlines() if place.is_file() else ():
+    for line in place.read_text(encoding="utf-8", errors="replace").splitlines() if place.is_file() else ():
         try:
             row = read_json(line)
-        except ValueError:
+            if isinstance(row, dict) and row.pop("key", "") == key:
+                found.append(Answer(**row))
+        except (ValueError, TypeError):
             continue
-        if isinstance(row, dict) and row.pop("key", "") == key:
-            found.append(Answer(**row))
     return found

@@ -49,6 +49,7 @@ def compressor(
     from atlas.compression.pieces import OF_ACTIONS, OF_PIECES
     from atlas.memory import Memory
     from atlas.records import Task, content_hash
+    from atlas.utility import enough
 
     model = reader(student, price, "so that nothing is saved by showing it less")
     with Memory(there_is(memory_at(path)), embedder) as memory:
@@ -56,6 +57,7 @@ def compressor(
             (Task(id=d.task_id, goal=d.goal, instructions=instructions), d.steps) for d in memory.demonstrations.all()
         ]
         found = learned.moments(known, memory.demonstrations, states)
+    enough(len(found), learned.LearnedCompressor.KIND)
 
     async def ask(number: int, part: int) -> Answer:
         return await learned.answer(model, found[number], number, part, seed, draws)

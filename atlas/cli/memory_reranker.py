@@ -59,6 +59,7 @@ def reranker(
     from atlas.memory import Memory
     from atlas.records import Task, content_hash
     from atlas.reranking import learned
+    from atlas.utility import enough
 
     model = reader(student, price, "so that it is not for a reranker to say what stands in it")
     with Memory(there_is(memory_at(path)), embedder) as memory:
@@ -66,6 +67,7 @@ def reranker(
             (Task(id=d.task_id, goal=d.goal, instructions=instructions), d.steps) for d in memory.demonstrations.all()
         ]
         found = learned.moments(known, memory.demonstrations, states, candidates, every)
+    enough(len(found), learned.LearnedReranker.KIND)
 
     async def ask(number: int, part: int) -> Answer:
         return await learned.answer(model, found[number], number, part, draws)

@@ -112,13 +112,13 @@ async def answer(student: Model, moment: Moment, number: int, part: int, seed: i
 def learn(found: Sequence[Moment], rows: Sequence[Answer], student: str, *, seed: int = 0) -> LearnedCompressor:
     """A compressor of what a student answered at the moments ``found``, whose parts were drawn by ``seed``. Raises
     ConfigError where that is too little, or always the same."""
-    enough(rows, LearnedCompressor.KIND)
+    enough(len({row.moment for row in rows}), LearnedCompressor.KIND)
     held = [_held(found[row.moment], part_of(found[row.moment], row.moment, row.part, seed)) for row in rows]
     made = regressed(
         np.array(held),
         rows,
-        never="what was left out of the demonstrations never changed what the student did: there is nothing to learn "
-        "from",
+        never="what was left out of the demonstrations never changed what the student did: give more --states, or "
+        "another student",
     )
     return LearnedCompressor(
         student=student,

@@ -141,12 +141,13 @@ def learn(
 ) -> LearnedReranker:
     """A reranker of what a student answered at the moments ``found``. Raises ConfigError where that is too little, or
     always the same."""
-    enough(rows, LearnedReranker.KIND)
+    enough(len({row.moment for row in rows}), LearnedReranker.KIND)
     known = [features(moment.windows, seen(moment.view)) for moment in found]
     made = regressed(
         np.array([known[row.moment][row.part] for row in rows]),
         rows,
-        never="which demonstration it was shown never changed what the student did: there is nothing to learn from",
+        never="which demonstration it was shown never changed what the student did: give more --states, or another "
+        "student",
         penalties=PENALTIES,
     )
     states: defaultdict[int, list[tuple[Answer, float]]] = defaultdict(list)
