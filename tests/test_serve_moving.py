@@ -113,6 +113,27 @@ def test_a_conversation_that_alternates_between_servers_is_one_episode(url: str)
         assert len(memory.demonstrations.all()[0].steps) == 6, "what is learned is the whole of it"
 
 
+def test_many_calls_of_one_episode_at_once_are_all_answered_and_kept(url: str) -> None:
+    with servers(url) as both:
+        told: list[tuple[int, Any]] = []
+
+        def call(number: int) -> None:
+            status, _, body = ask(both[number % 2], "/e/mine/v1/chat/completions", chat(f"part {number}"))
+            told.append((status, body))
+
+        for start in (0, 8):
+            threads = [threading.Thread(target=call, args=(start + number,)) for number in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert [status for status, _ in told] == [200] * 16, told
+        assert ask(both[0], "/v1/atlas/episodes/mine/score", {"score": 1.0})[2]["steps"] == 16
+    (episode,) = Run(f"{url}&run=desk").episodes()
+    assert episode.result is not None and total(episode.result.spend).calls == 16 and not episode.lost
+    assert [step.index for step in episode.steps] == list(range(16))
+
+
 def test_an_answer_that_was_given_elsewhere_is_given_again_and_is_no_further_step(url: str) -> None:
     with servers(url) as (one, other):
         talk = ["count"]

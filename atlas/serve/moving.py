@@ -42,6 +42,8 @@ class Held:
     """Of what is kept; 0 for nothing yet."""
     turns: int = 0
     """Calls of this process that are at it."""
+    busy: bool = False
+    """Whether what is kept says that this process is at it."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     answers: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
     """The newest, by what was asked."""
@@ -120,8 +122,8 @@ class Moving:
                 await self._left(id, held)
 
     async def _taken(self, id: str, held: Held, resume: Callable[[WrappedEpisode], None]) -> bool:
-        if held.turns > 1:
-            return True
+        if held.busy:
+            return True  # by another call of this process
         kept = await self._do(lambda: self._open.take(id, held.version))
         if kept is None:
             return False
@@ -131,18 +133,24 @@ class Moving:
             held.version, held.moved = kept.version, True
             self._writer.forget(id)
             resume(self._agent.restored(kept.state, stored, self.keeps_steps))
+        held.busy = True
         return True
 
     async def _left(self, id: str, held: Held) -> None:
         held.turns -= 1
         if not held.turns:
+            held.busy = False
             await self._do(lambda: self._open.claims.release(("open", id)))
 
     async def keep(self, episode: WrappedEpisode, held: Held) -> None:
         """What has become of it, for whoever goes on. To be called in its turn."""
-        held.version += 1
-        state = self._state(episode, held)
-        await self._do(lambda: self._open.put(episode.id, held.version, state))
+        # One after the other: what was kept last is what is gone on from. While other calls are at it, so is this
+        # process.
+        async with held.lock:
+            held.version += 1
+            state, more = self._state(episode, held), held.turns > 1
+            await self._do(lambda: self._open.put(episode.id, held.version, state, more=more))
+            held.busy = more
 
     async def whole(self, episode: WrappedEpisode, held: Held) -> None:
         """It ends here: where others have had it, its steps are read back for who learns from them."""

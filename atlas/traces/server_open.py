@@ -89,13 +89,14 @@ class OpenEpisodes:
         rows = found.rows(query, [found.run, episode], binary=True)
         return int(read_json(bytes(rows[0][0]))["count"]) if rows else None
 
-    def put(self, episode: str, version: int, state: State) -> None:
-        """Keep what has become of it; this process is done with it for now."""
+    def put(self, episode: str, version: int, state: State, *, more: bool = False) -> None:
+        """Keep what has become of it; this process is done with it for now, unless it is at ``more``."""
         found = self.run.connection()
         query = """
-            UPDATE {s}.run_open SET version = %s, state = %s, busy = NULL, used = now()
+            UPDATE {s}.run_open SET version = %s, state = %s, busy = %s, used = now()
             WHERE run = %s AND episode = %s AND (busy = %s OR version = %s) RETURNING version"""
-        if not found.rows(query, [version, _packed(state), found.run, episode, self.me, version]):
+        busy = self.me if more else None
+        if not found.rows(query, [version, _packed(state), busy, found.run, episode, self.me, version]):
             raise StoreError(f"episode {episode} of {self.run.path} is another process's by now: ask again")
 
     def end(self, episode: str) -> None:
