@@ -321,9 +321,21 @@ _TOOL_STRICT = (
     r"\b(?:send_?email|send_?message|http_?(?:get|post|request)|fetch_?url|run_?shell|exec(?:ute)?_?code|"
     r"delete_?file|transfer_?(?:funds|money)|web_?search|browse)\s*\(",
 )
+_SLOT = (
+    r"(?:[{<\[$]|%7b|%3c|(?<![a-z0-9+/=]{10})=(?=[)\"'>&]|$)"
+    r"|[?&](?:q|d|note|msg|data|body|payload|secret|answer|prompt|history|memory|goal)="
+    r"|=(?:your|user|the|my|goal|task|data|secret|token|key|prompt|password|answer|reply|history|memory|conversation"
+    r"|observation|content|context|cookie|session|message)(?=[)\"'>&_\s-]|$))"
+)
+"""Where an address has room for what a reader knows: a placeholder, a value that is missing or named, a parameter for a
+text. A picture whose address is all there carries nothing, and every second page has some."""
 _EXFILTRATION = (
-    r"!\[[^\]]{0,200}\]\(\s*(?:https?:|//|data:)[^)]*\)",
-    r"\b(?:send|post|upload|forward|transmit|exfiltrate|leak|deliver)(?:ing)? (?:\w+ ){0,8}"
+    rf"!\[[^\]]{{0,200}}\]\(\s*(?:https?:|//)[^\s)]{{0,300}}?{_SLOT}[^)]*\)",
+    # but for a picture that is all there
+    r"!\[[^\]]{0,200}\]\(\s*data:(?!image/(?:png|jpe?g|gif|webp|svg\+xml);base64,)[^)]*\)",
+    # what somebody does, or what was done, is told and not asked for
+    r"\b(?:(?:send|post|upload|forward|transmit|exfiltrate|leak|deliver)(?!s\b|t?ed\b)(?:ing)?|be (?:sent|posted|"
+    r"uploaded|forwarded|transmitted|exfiltrated|leaked|delivered)) (?:\w+ ){0,8}"
     r"(?:to|at|via|into) (?:this |the |an? |my |our )?(?:\w+ ){0,3}(?:https?://|www\.|webhook|pastebin)",
     r"\b(?:send|forward|e ?mail|mail|report|copy|leak|exfiltrate) (?:me |us )?(?:all |every |any |each )?"
     r"(?:it|them|what|everything|your|(?:of )?(?:the|this|these) (?:answer|conversation|memory|observations?|prompt"
@@ -332,13 +344,15 @@ _EXFILTRATION = (
     r"|history|memory|conversation|observation|content)",
 )
 _EXFILTRATION_MORE = (
-    # a picture from elsewhere whose address carries something: by reference, and in HTML
-    r"!\[[^\]]{0,200}\](?:\[[^\]]{0,100}\])?[^\[!]{0,500}\[[^\]]{1,100}\]:\s{0,5}<?(?:https?:)?//[^\s>?]{1,300}\?"
-    r"[^\s>=]{0,300}=",
+    # a picture from elsewhere with such an address: by reference, and in HTML
+    r"!\[[^\]]{0,200}\](?:\[[^\]]{0,100}\])?[^\[!]{0,500}\[[^\]]{1,100}\]:\s{0,5}<?(?:https?:)?//"
+    rf"[^\s>]{{1,300}}?{_SLOT}",
     r"<\s{0,5}(?:img|image|source|video|audio|iframe|embed|link|object)\b[^<>]{0,300}?\b(?:src|srcset|href|data|poster)"
-    r"\s{0,5}=\s{0,5}[\"']?(?:https?:)?//[^\s\"'<>?]{1,300}\?[^\s\"'<>=]{0,300}=",
+    rf"\s{{0,5}}=\s{{0,5}}[\"']?(?:https?:)?//[^\s\"'<>]{{1,300}}?{_SLOT}",
 )
+_PICTURE = r"!\[[^\]]{0,200}\]\(\s*(?:https?:|//|data:)[^)]*\)"
 _EXFILTRATION_STRICT = (
+    _PICTURE,
     r"\b(?:send|post|upload|forward|transmit|e ?mail|mail|deliver|report)(?:ing)? (?:\w+ ){0,8}to (?:\w+ ){0,3}"
     r"[\w.+-]{1,64}@[\w-]",
 )
