@@ -13,7 +13,6 @@ import json
 import math
 import re
 import resource
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +23,9 @@ from atlas.actions import TextActions
 from atlas.asking import Desk
 from atlas.benchmarks.alfworld.expert import Expert
 from atlas.benchmarks.alfworld.suite import Alfworld
+from atlas.benchmarks.program import Program, Written
 from atlas.compression import Compressor, load_compressor
-from atlas.errors import AtlasError, ConfigError
+from atlas.errors import ConfigError
 from atlas.figures import percent, percent_interval, points_interval
 from atlas.memory import Memory
 from atlas.memory.backend import existing
@@ -72,7 +72,8 @@ class Asked:
 
 async def states(suite: Alfworld, split: str, games: int, every: int, families: Sequence[str] = ()) -> list[State]:
     """Each ``every``-th state of the expert's episodes in ``games`` games of ``split``, taken evenly from all of it; of
-    those of ``families`` alone, where any is named. ConfigError for a family that none of the games is of."""
+    those of ``families`` alone, where any is named. ConfigError for a family that none of the games is of, and where no
+    state is so far on."""
     refs = list(enumerate(suite.tasks(split, games)))
     if families:
         kinds = [(ref.environment().task.family or "", number, ref) for number, ref in refs]
@@ -94,6 +95,8 @@ async def states(suite: Alfworld, split: str, games: int, every: int, families: 
                     if other.won and len(other.turns) <= length:
                         good.add(action)
             found.append(State(ref.id, view, turns[step].action, frozenset(good)))
+    if not found:
+        raise ConfigError(f"none of these games takes {every} steps: look at states that are nearer to each other")
     return found
 
 
@@ -196,13 +199,15 @@ def line(name: str, rows: Sequence[Asked], first: Sequence[Asked]) -> str:
     rate = wilson(sum(good), len(good))
     likely = [row.probability for row in rows if row.probability is not None]
     knows = auroc(likely, good) if len(likely) == len(good) and len(set(good)) == 2 else None
+    tokens, cached = (sum(getattr(row, what) for row in rows) for what in ("prompt_tokens", "cached_tokens"))
     cells = [
         f"{name:44}",
         f"good {percent_interval(rate)}",
         f"AUROC {knows:.2f}" if knows is not None else "AUROC -",
         f"{sum(row.cpu for row in rows) / len(rows):6.2f} CPU s a step",
-        f"{sum(row.prompt_tokens for row in rows) / len(rows):6,.0f} tokens",
-        f"{percent(sum(row.cached_tokens for row in rows) / sum(row.prompt_tokens for row in rows))} of them cached",
+        f"{tokens / len(rows):6,.0f} tokens",
+        # A student that reads no prompt takes none.
+        f"{percent(cached / tokens if tokens else 0.0)} of them cached",
     ]
     if first is not rows:
         gap = paired([a.good - b.good for a, b in zip(rows, first, strict=True)])
@@ -252,7 +257,7 @@ _SHOWN = re.compile(
 )
 
 
-@click.command()
+@click.command(cls=Program)
 @click.argument("memory")
 @click.argument("students", nargs=-1, required=True)
 @click.option("--split", default="valid_unseen", show_default=True)
@@ -263,7 +268,7 @@ _SHOWN = re.compile(
 )
 @click.option("--compress", help="What cuts demonstrations, as 'atlas bench --compress' takes it.")
 @click.option("--rerank", help="What chooses among demonstrations, as 'atlas bench --rerank' takes it.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Every answer, as JSON lines.")
+@click.option("-o", "--out", type=Written(), help="Every answer, as JSON lines.")
 def main(
     memory: str,
     students: tuple[str, ...],
@@ -282,39 +287,34 @@ def main(
     MODEL@K:400 for the episode so far in 400 tokens, and MODEL@:400 without demonstrations. They go together in this
     order, as MODEL@1^~0.33:400. The first is what the others are compared with.
     """
-    try:
-        read = [Shown.read(name, rerank=bool(rerank), compress=bool(compress)) for name in students]
-        compressor = load_compressor(compress) if compress else None
-        reranker = load_reranker(rerank) if rerank else None
+    read = [Shown.read(name, rerank=bool(rerank), compress=bool(compress)) for name in students]
+    compressor = load_compressor(compress) if compress else None
+    reranker = load_reranker(rerank) if rerank else None
+    with Memory(existing(memory)) as remembered:
+        # Before games are played for their states: what is wrong with a name is told at once.
+        loaded = {name: load(name) for name in dict.fromkeys(how.model for how in read)}
         found = asyncio.run(states(Alfworld(), split, games, each, families))
         of = f", those of {', '.join(families)}" if families else ""
         click.echo(f"{len(found)} states of {games} games of {split}{of}")
         answers: dict[str, list[Asked]] = {}
-        loaded: dict[str, Model] = {}
-        with Memory(existing(memory)) as remembered:
-            for name, how in zip(students, read, strict=True):
-                if how.model not in loaded:
-                    loaded[how.model] = load(how.model)
-                answers[name] = asyncio.run(
-                    ask(
-                        loaded[how.model],
-                        remembered if how.k else None,
-                        found,
-                        max(1, how.k),
-                        how.every,
-                        None if how.keep is None else compressor,
-                        KEEP if how.keep is None else how.keep,
-                        reranker=reranker if how.rerank else None,
-                        history=how.history,
-                    )
+        for name, how in zip(students, read, strict=True):
+            answers[name] = asyncio.run(
+                ask(
+                    loaded[how.model],
+                    remembered if how.k else None,
+                    found,
+                    max(1, how.k),
+                    how.every,
+                    None if how.keep is None else compressor,
+                    KEEP if how.keep is None else how.keep,
+                    reranker=reranker if how.rerank else None,
+                    history=how.history,
                 )
-                click.echo(line(name, answers[name], answers[students[0]]))
-                if out is not None:
-                    with out.open("a", encoding="utf-8") as file:
-                        file.writelines(json.dumps({"student": name, **asdict(row)}) + "\n" for row in answers[name])
-    except AtlasError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+            )
+            click.echo(line(name, answers[name], answers[students[0]]))
+            if out is not None:
+                with out.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps({"student": name, **asdict(row)}) + "\n" for row in answers[name])
 
 
 if __name__ == "__main__":

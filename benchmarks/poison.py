@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import NamedTuple
 
 import click
 
-from atlas.errors import AtlasError, DataError
+from atlas.benchmarks.program import Program
+from atlas.errors import DataError
 from atlas.jsontext import read_json
 from atlas.memory.safety import Profile, found_by, scan
 from atlas.memory.safety_rules import RULES, SECRET
@@ -123,7 +123,7 @@ def read(path: Path) -> list[str]:
         raise DataError(f"{path} is no list of texts ({error}): each is an object with a 'text'") from error
 
 
-@click.command()
+@click.command(cls=Program)
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--installed", "beside", is_flag=True, help="False alarms among the descriptions of the packages installed here."
@@ -138,11 +138,7 @@ def main(folder: Path | None, beside: bool, as_json: bool) -> None:
     if folder is None:
         _show(alarms(installed()), as_json)
         return
-    try:
-        found = measure(read(folder / "attacks.json"), read(folder / "honest.json"))
-    except AtlasError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    found = measure(read(folder / "attacks.json"), read(folder / "honest.json"))
     if as_json:
         click.echo(json.dumps({**found._asdict(), "rows": [row._asdict() for row in found.rows]}, indent=2))
         return

@@ -22,8 +22,10 @@ from statistics import fmean
 
 import click
 
-from atlas.benchmarks.options import numbers
-from atlas.errors import AtlasError, DataError
+from atlas.benchmarks.alfworld.suite import Alfworld
+from atlas.benchmarks.program import Listed, Program
+from atlas.errors import DataError
+from atlas.folders import check_writable
 from atlas.records import Record
 from atlas.stats import Interval, paired, wilson
 from atlas.traces.reader import Run
@@ -122,6 +124,15 @@ class Study:
     kd_teacher: Path | None = None
     only: Sequence[str] = ()
     jobs: dict[str, Job] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Whether what is given is there, told before hours of work. Raises an error of ours for the first that is
+        not."""
+        check_writable(self.out)
+        Run(self.traces)
+        Alfworld().tasks(self.split, 1)
+        if self.kd_teacher is not None and not (self.kd_teacher / "student.json").is_file():
+            raise DataError(f"{self.kd_teacher} holds no student: give a folder that 'atlas train' wrote")
 
     def entries(self) -> list[Entry]:
         """Those that are asked for, and what they need."""
@@ -350,11 +361,13 @@ def _games(study: Study, entry: str, arm: str) -> dict[str, list[float]] | None:
     return whole or None
 
 
-@click.command(help="Train every recipe with the same compute and play the students on official games.")
+@click.command(cls=Program, help="Train every recipe with the same compute and play the students on official games.")
 @click.option("--traces", required=True, type=click.Path(path_type=Path), help="Run of the teacher on train games.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Students and runs; goes on there.")
 @click.option("--tokens", default=2_000_000, type=click.IntRange(min=2), show_default=True, help="Of each training.")
-@click.option("--seeds", default="0,1,2", show_default=True, help="Of training, comma-separated.")
+@click.option(
+    "--seeds", type=Listed(click.INT), default="0,1,2", show_default=True, help="Of training, comma-separated."
+)
 @click.option("--split", default="valid_unseen", show_default=True, help="Where students are measured.")
 @click.option("--n", type=click.IntRange(min=1), help="So many games of it. [default: all]")
 @click.option(
@@ -362,20 +375,15 @@ def _games(study: Study, entry: str, arm: str) -> dict[str, list[float]] | None:
 )
 @click.option("--demos", default=500, type=click.IntRange(min=1), show_default=True, help="Distilled to pamphlets.")
 @click.option("--kd-teacher", type=click.Path(path_type=Path), help="A larger student, for kd-whitebox.")
-@click.option("--only", default="", help="Entries, comma-separated; what they need comes along.")
+@click.option("--only", type=Listed(), default=(), help="Entries, comma-separated; what they need comes along.")
 @click.option("--jobs", default=2, type=click.IntRange(min=1), show_default=True, help="At once, a thread each.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
-def main(seeds: str, only: str, jobs: int, as_json: bool, **options: object) -> None:
-    try:
-        study = Study(
-            seeds=numbers(seeds),
-            only=[name for name in only.split(",") if name],
-            **options,  # type: ignore[arg-type]
-        )
-        failed = work(study.make(), jobs)
-        found = rows(study)
-    except AtlasError as error:
-        raise click.ClickException(str(error)) from error
+def main(jobs: int, as_json: bool, **options: object) -> None:
+    study = Study(**options)  # type: ignore[arg-type]
+    made = study.make()
+    study.check()
+    failed = work(made, jobs)
+    found = rows(study)
     if as_json:
         click.echo(json.dumps({"rows": [row.model_dump(mode="json") for row in found], "failed": failed}, indent=2))
     else:

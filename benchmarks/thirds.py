@@ -13,7 +13,8 @@ from statistics import fmean
 
 import click
 
-from atlas.errors import AtlasError, ConfigError
+from atlas.benchmarks.program import Program
+from atlas.errors import ConfigError
 from atlas.records import Episode, Record, total
 from atlas.stats import Interval, bootstrap, wilson
 from atlas.traces.account import COLLECT, Pair, pair
@@ -102,20 +103,17 @@ def _success(episodes: Sequence[Episode]) -> Interval:
     return wilson(sum(bool(e.success) for e in episodes), len(episodes))
 
 
-@click.command(help="Success, dollars and tokens by thirds of a run, and one arm beside the others.")
+@click.command(cls=Program, help="Success, dollars and tokens by thirds of a run, and one arm beside the others.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--about", default="atlas", show_default=True, help="The arm that is compared with the others.")
 @click.option("--of", "of", default="teacher", show_default=True, help="Whose dollars for the same tasks are 100 %.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 def main(runs: tuple[Path, ...], about: str, of: str, as_json: bool) -> None:
-    try:
-        played = [Run(folder).results() for folder in runs]
-        arms = list(dict.fromkeys(e.arm for run in played for e in run if e.arm != COLLECT))
-        rows = [thirds(played, arm, of) for arm in arms]
-        every = [e for run in played for e in run]
-        pairs = [pair(every, about, arm) for arm in arms if arm != about and about in arms]
-    except AtlasError as error:
-        raise click.ClickException(str(error)) from error
+    played = [Run(folder).results() for folder in runs]
+    arms = list(dict.fromkeys(e.arm for run in played for e in run if e.arm != COLLECT))
+    rows = [thirds(played, arm, of) for arm in arms]
+    every = [e for run in played for e in run]
+    pairs = [pair(every, about, arm) for arm in arms if arm != about and about in arms]
     if as_json:
         found = {"arms": [row.model_dump() for row in rows], "pairs": [row.model_dump() for row in pairs]}
         click.echo(json.dumps(found, indent=2))

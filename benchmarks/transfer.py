@@ -17,9 +17,12 @@ from statistics import fmean
 
 import click
 
-from atlas.benchmarks.options import numbers
+from atlas.benchmarks.arms import played
+from atlas.benchmarks.program import Listed, Program
 from atlas.benchmarks.recipes import Job, work
-from atlas.errors import AtlasError, ConfigError
+from atlas.errors import ConfigError
+from atlas.folders import check_writable
+from atlas.memory.backend import existing
 from atlas.records import Record
 from atlas.stats import Interval, bounded_mean
 from atlas.traces.reader import Run
@@ -69,6 +72,14 @@ class Transfer:
         for order in self.orders:
             self._order(order)
         return self.jobs
+
+    def check(self) -> None:
+        """Whether what is given is there, told before any run. Raises an error of ours for the first that is not."""
+        check_writable(self.out)
+        for arm in self.arms:
+            played(arm)
+        if self.memory is not None:
+            existing(str(self.memory))
 
     def run(self, order: int, incident: int) -> Path:
         return self.out / "runs" / f"{incident}-order{order}"
@@ -166,30 +177,44 @@ def stratified(
     return Interval(mean=mean, low=float(low), high=float(high), n=sum(map(len, groups)))
 
 
-@click.command(help="Learn on one incident of ExCyTIn-Bench, freeze the memory, and play others with it.")
+@click.command(cls=Program, help="Learn on one incident of ExCyTIn-Bench, freeze the memory, and play others with it.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Runs and memories; goes on there.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with questions/ and db/. [default: ATLAS_DATA]")
 @click.option("--from", "source", default=5, show_default=True, type=click.IntRange(min=1), help="Learned on this one.")
-@click.option("--to", "targets", default="34,38,134,166", show_default=True, help="Incidents, comma-separated.")
-@click.option("--orders", default="0", show_default=True, help="Of train questions: a memory and its runs for each.")
-@click.option("--arms", default=",".join(ARMS), show_default=True, help="Comma-separated.")
+@click.option(
+    "--to",
+    "targets",
+    type=Listed(click.IntRange(1)),
+    default="34,38,134,166",
+    show_default=True,
+    help="Incidents, comma-separated.",
+)
+@click.option(
+    "--orders",
+    type=Listed(click.INT),
+    default="0",
+    show_default=True,
+    help="Of train questions: a memory and its runs for each.",
+)
+@click.option("--arms", type=Listed(), default=",".join(ARMS), show_default=True, help="Comma-separated.")
 @click.option("--memory", type=click.Path(path_type=Path), help="Learned elsewhere: nothing is seeded.")
 @click.option("--demos", type=click.IntRange(min=1), help="Train questions demonstrated. [default: all]")
 @click.option("--n", type=click.IntRange(min=1), help="So many test questions of each. [default: all]")
-@click.option("--guidance-tokens", "tokens", default=TOKENS, show_default=True, help="Entries may take of a prompt.")
+@click.option(
+    "--guidance-tokens",
+    "tokens",
+    type=click.IntRange(0),
+    default=TOKENS,
+    show_default=True,
+    help="Entries may take of a prompt.",
+)
 @click.option("--jobs", default=1, type=click.IntRange(min=1), show_default=True, help="Runs at once.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
-def main(targets: str, orders: str, arms: str, jobs: int, as_json: bool, **options: object) -> None:
-    try:
-        transfer = Transfer(
-            targets=numbers(targets),
-            orders=numbers(orders),
-            arms=[name for name in arms.split(",") if name],
-            **options,  # type: ignore[arg-type]
-        )
-        failed = work(transfer.make(), jobs)
-    except AtlasError as error:
-        raise click.ClickException(str(error)) from error
+def main(jobs: int, as_json: bool, **options: object) -> None:
+    transfer = Transfer(**options)  # type: ignore[arg-type]
+    made = transfer.make()
+    transfer.check()
+    failed = work(made, jobs)
     home = {str(transfer.source): transfer.played(transfer.source)} if transfer.memory is None else {}
     away = {str(n): transfer.played(n) for n in transfer.targets}
     tables = {"own": rows(home), "others": rows(away)}

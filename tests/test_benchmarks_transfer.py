@@ -46,7 +46,7 @@ def test_an_incident_is_no_transfer_to_itself(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="leave it out of --to"):
         Transfer(tmp_path, 5, (5, 34), (0,)).make()
     said = CliRunner().invoke(main, ["-o", str(tmp_path), "--to", "5"])
-    assert said.exit_code == 1 and "leave it out of --to" in said.output
+    assert said.exit_code == 2 and "leave it out of --to" in said.output
 
 
 def test_incidents_count_alike_and_questions_are_paired() -> None:

@@ -92,32 +92,37 @@ MAY_IMPORT = {
     "train": f"{BASE} assets export goals models traces trained",
     "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them
+    "cli.number": "",
+    "benchmarks.program": BASE,
     "benchmarks.scripted": f"{BASE} tokens",
     "benchmarks.suite": f"{BASE} evaluators memory",
     "benchmarks.option": "",
     "benchmarks.options": f"{BASE} benchmarks.option budget chances compression learning memory models policies "
     "reranking",
-    "benchmarks.alfworld": f"{BASE} actions assets benchmarks.options benchmarks.scripted benchmarks.suite",
+    "benchmarks.alfworld": f"{BASE} actions assets benchmarks.options benchmarks.program benchmarks.scripted "
+    "benchmarks.suite",
     "benchmarks": f"{BASE} asking budget chances distil evaluators export fanout graph learning loop memory own "
-    "policies runner stats tables traces train trust benchmarks.alfworld benchmarks.options benchmarks.suite",
-    "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld compression figures memory models policies "
-    "reranking stats",
+    "policies runner stats tables traces train trust benchmarks.alfworld benchmarks.options benchmarks.program "
+    "benchmarks.suite",
+    "benchmarks.forced": f"{BASE} actions asking benchmarks.alfworld benchmarks.program compression figures memory "
+    "models policies reranking stats",
     "benchmarks.tuning": f"{BASE} benchmarks.alfworld benchmarks.forced memory models",
     "benchmarks.perf": f"{BASE} budget fanout tables figures loop memory models policies runner stats traces train "
-    "trained benchmarks.alfworld benchmarks.forced",
+    "trained benchmarks.alfworld benchmarks.forced benchmarks.program",
     "benchmarks.excytin": f"{BASE} asking assets chances copying evaluators figures loose_json memory models regrade "
-    "stats tables traces benchmarks.options benchmarks.perf benchmarks.scripted benchmarks.suite",
+    "stats tables traces benchmarks.options benchmarks.perf benchmarks.program benchmarks.scripted benchmarks.suite",
     # who is asked by people
     "cli": f"{BASE} assets benchmarks benchmarks.alfworld benchmarks.excytin benchmarks.option benchmarks.options "
-    "benchmarks.suite benchmarks.tuning budget chances compression distil evaluators export figures mcp memory models "
-    "named own regrade report reranking runner serve stats tables traces train trained trust utility words "
-    "wrap",
+    "benchmarks.suite benchmarks.tuning budget chances cli.number compression distil evaluators export figures mcp "
+    "memory models named own regrade report reranking runner serve stats tables traces train trained trust utility "
+    "words wrap",
     "__main__": "cli",
     # what breaks all of it on purpose
     "benchmarks.reliability": f"{BASE} cli copying evaluators memory models serve stats tables testing traces wire "
-    "wrap benchmarks benchmarks.alfworld benchmarks.options benchmarks.perf benchmarks.suite",
+    "wrap benchmarks benchmarks.alfworld benchmarks.options benchmarks.perf benchmarks.program benchmarks.suite "
+    "cli.number",
     # who else does the like
-    "benchmarks.peers": f"{BASE} testing tokens traces wrap benchmarks.perf",
+    "benchmarks.peers": f"{BASE} testing tokens traces wrap benchmarks.perf benchmarks.program cli.number",
 }
 """The layers, from the bottom up: a module of a package may import its own package and those named beside it, at
 whatever depth, under ``TYPE_CHECKING`` and inside functions too. A row names rows above it only, so there is no circle.

@@ -96,7 +96,7 @@ def test_what_cannot_be_measured_stands_in_words(
 
 def test_an_environment_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["--place", str(tmp_path)])
-    assert done.exit_code == 2 and done.stderr.startswith("error: arc-atlas: there is no environment in ")
+    assert done.exit_code == 2 and done.stderr.startswith("atlas: arc-atlas: there is no environment in ")
     assert "install icrl-py==0.1.0" in done.stderr and "Traceback" not in done.stderr
     (tmp_path / "icrl" / "bin").mkdir(parents=True)
     (tmp_path / "icrl" / "bin" / "python").touch()

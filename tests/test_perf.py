@@ -206,7 +206,7 @@ def test_an_unknown_revision_is_one_sentence(revision: str, clone: Path, scratch
     assert done.exit_code == 2 and not list(scratch.iterdir())
     assert (
         done.stderr
-        == f"error: there is no revision {revision!r} in {clone}: name a commit, branch or tag that it has\n"
+        == f"atlas: there is no revision {revision!r} in {clone}: name a commit, branch or tag that it has\n"
     )
 
 

@@ -113,7 +113,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
     for more, said in (
         (["--only", "best"], "no entry best"),
         (["--only", "kd-whitebox"], "--kd-teacher"),
-        (["--seeds", "one"], "--seeds takes whole numbers"),
+        (["--seeds", "one"], "'one' is not a valid integer"),
     ):
         done = CliRunner().invoke(main, [*given, *more])
         assert done.exit_code

@@ -22,7 +22,8 @@ import click
 from atlas.benchmarks.alfworld.data import GameRef, games
 from atlas.benchmarks.alfworld.engine import Engine
 from atlas.benchmarks.alfworld.reference import StockEngine
-from atlas.errors import AtlasError, ConfigError
+from atlas.benchmarks.program import Program
+from atlas.errors import ConfigError
 from atlas.records import Record
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def tables(results: Sequence[Comparison]) -> tuple[Table, Table]:
     return equality, speed
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--walkthroughs", default="all", show_default=True, help="How many shipped walkthroughs, or all 274.")
 @click.option("--walks", default=100, show_default=True, type=click.IntRange(0), help="How many random walks.")
 @click.option("--steps", default=50, show_default=True, type=click.IntRange(0), help="Commands in a walk.")
@@ -248,14 +249,5 @@ def command(
         sys.exit(1)
 
 
-def main() -> None:
-    """Run the command; an error meant for the user becomes one line and exit code 2."""
-    try:
-        command.main(prog_name="python -m atlas.benchmarks.alfworld.verify")
-    except AtlasError as error:
-        click.echo(f"atlas: {error}", err=True)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    command()

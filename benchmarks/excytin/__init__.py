@@ -14,7 +14,7 @@ It could be a distribution of its own. Of the rest it imports these seams alone:
   ``atlas.copying.values``
 - to read and write runs: ``atlas.traces.reader``, ``atlas.traces.writer``, ``atlas.traces.verdicts``, ``atlas.regrade``
 - to be a suite: ``atlas.benchmarks.suite``, ``atlas.benchmarks.options``, ``atlas.benchmarks.scripted``,
-  ``atlas.benchmarks.perf.table``
+  ``atlas.benchmarks.perf.table``, ``atlas.benchmarks.program``
 - for the rest: ``atlas.assets``, ``atlas.stats``, ``atlas.stats.resampling``, ``atlas.figures``, ``atlas.tables``,
   ``atlas.jsontext``, ``atlas.loose_json``, ``atlas.lazy``
 

@@ -8,7 +8,6 @@ held-out questions whose answer no tuned-on question has are also shown by thems
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,7 @@ import click
 from atlas.asking import Desk
 from atlas.benchmarks.excytin.judge import RuleJudge, credit, step_correct
 from atlas.benchmarks.excytin.recorded import RecordedVerdict, recorded_verdicts
-from atlas.errors import AtlasError
+from atlas.benchmarks.program import Program
 from atlas.evaluators.calibration import Calibration, Judged, calibrate
 from atlas.evaluators.rules import AnswerJudge
 from atlas.evaluators.verdict import Case, Judge
@@ -165,7 +164,7 @@ def _shown(interval: Interval, percent: bool = False) -> str:
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
-@click.command(name="agreement")
+@click.command(name="agreement", cls=Program)
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="The folder that holds traces/MODEL/.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def command(data: Path, as_json: bool) -> None:
@@ -178,8 +177,4 @@ def command(data: Path, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        command()
-    except AtlasError as error:
-        click.echo(f"atlas: {error}", err=True)
-        sys.exit(2)
+    command()

@@ -25,7 +25,8 @@ from atlas.benchmarks.excytin.load_mysql import drop, load
 from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
 from atlas.benchmarks.excytin.recorded_queries import RecordedQuery, recorded_queries
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
-from atlas.errors import AtlasError, DataError
+from atlas.benchmarks.program import Program
+from atlas.errors import DataError
 from atlas.figures import figure
 
 _SEVERAL = "all"
@@ -135,7 +136,7 @@ def run(engine: Engine, sql: str) -> Outcome:
     return Outcome(rows, error, time.perf_counter() - began)
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with traces/ and db/.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many distinct queries of each incident.")
 @click.option("--mysql", help="URL of a server on which databases may be made, such as mysql://root@127.0.0.1:3306/.")
@@ -143,10 +144,7 @@ def run(engine: Engine, sql: str) -> Outcome:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def main(data: Path | None, limit: int | None, mysql: str | None, every: bool, as_json: bool) -> None:
     """Run the recorded queries again and compare."""
-    try:
-        tallies = _measured(folder(data), limit, mysql, selects=not every)
-    except AtlasError as error:
-        raise SystemExit(_refused(error)) from error
+    tallies = _measured(folder(data), limit, mysql, selects=not every)
     total = Tally(_SEVERAL)
     for tally in tallies:
         total.add(tally)
@@ -155,11 +153,6 @@ def main(data: Path | None, limit: int | None, mysql: str | None, every: bool, a
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         _show([*tallies, total], _held(folder(data)), with_server=bool(mysql))
-
-
-def _refused(error: AtlasError) -> int:
-    click.echo(f"atlas: {error}", err=True)
-    return 2
 
 
 def _measured(root: Path, limit: int | None, mysql: str | None, *, selects: bool) -> list[Tally]:

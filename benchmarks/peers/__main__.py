@@ -12,12 +12,14 @@ from atlas.benchmarks.peers.compared import Plan, compare
 from atlas.benchmarks.peers.measured import Peer, environment
 from atlas.benchmarks.perf.__main__ import show
 from atlas.benchmarks.perf.table import machine
-from atlas.errors import AtlasError, ConfigError
+from atlas.benchmarks.program import Program
+from atlas.cli.number import Number
+from atlas.errors import ConfigError
 
 OURS = "this package"
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option(
     "--place",
     type=click.Path(path_type=Path),
@@ -29,18 +31,14 @@ OURS = "this package"
     "--killed", default=Plan.killed, show_default=True, type=click.IntRange(2), help="Of which one is cut by kill -9."
 )
 @click.option("--imports", default=Plan.imports, show_default=True, type=click.IntRange(1), help="Of each package.")
-@click.option("--limit", default=Plan.limit, show_default=True, type=click.FloatRange(1), help="Seconds for a program.")
+@click.option("--limit", default=Plan.limit, show_default=True, type=Number(1), help="Seconds for a program.")
 @click.option("--json", "as_json", is_flag=True)
 def main(place: Path | None, sessions: int, killed: int, imports: int, limit: float, as_json: bool) -> None:
     """This package beside its peers: imports, what a session costs, many at once, a kill. Takes some minutes."""
-    try:
-        where = machine()
-        peers, left_out = those_in(place)
-        plan = Plan(sessions, killed, imports, limit)
-        table = compare(peers, plan, left_out, lambda what: click.echo(what, err=True))
-    except AtlasError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    where = machine()
+    peers, left_out = those_in(place)
+    plan = Plan(sessions, killed, imports, limit)
+    table = compare(peers, plan, left_out, lambda what: click.echo(what, err=True))
     if as_json:
         click.echo(json.dumps({"machine": where, "table": table.model_dump()}, indent=2))
     else:

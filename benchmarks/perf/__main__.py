@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
@@ -13,7 +12,7 @@ import click
 
 from atlas.benchmarks.perf import against, concurrency, imports, orchestration, watch
 from atlas.benchmarks.perf.table import Aim, Table, machine
-from atlas.errors import AtlasError
+from atlas.benchmarks.program import Program
 
 
 def _retrieval() -> Table:
@@ -123,7 +122,7 @@ WHEN_NAMED = {"local", "fanned"}
 """Measurements that take too long to be part of everything."""
 
 
-@click.command()
+@click.command(cls=Program)
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)))
 @click.option("--against", "revision", metavar="REVISION", help="Beside the build at this git revision.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
@@ -134,15 +133,11 @@ def main(names: tuple[str, ...], revision: str | None, as_json: bool) -> None:
     """
     where = machine()
     tables = []
-    try:
-        with _wanted(names, revision) as measures:
-            for measure in measures:
-                tables.append(measure())
-                if not as_json:
-                    show(tables[-1])
-    except AtlasError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    with _wanted(names, revision) as measures:
+        for measure in measures:
+            tables.append(measure())
+            if not as_json:
+                show(tables[-1])
     if as_json:
         content = {"machine": where, "tables": [table.model_dump() | {"met": _met(table)} for table in tables]}
         click.echo(json.dumps(content, indent=2))

@@ -20,6 +20,7 @@ import numpy as np
 from atlas.benchmarks.alfworld.data import games
 from atlas.benchmarks.perf.retrieval import Row
 from atlas.benchmarks.perf.table import machine
+from atlas.benchmarks.program import Listed, Program
 from atlas.memory import DemonstrationStore, from_steps, load_embedder
 from atlas.records import DemoStep, Task, View
 from atlas.stats import wilson
@@ -79,15 +80,19 @@ def measure(
             }
 
 
-@click.command()
-@click.option("--embedders", default="hash,minilm", show_default=True, help="Names or folders, comma-separated.")
-@click.option("--indexes", default="exact", show_default=True, help="exact, auto, faiss, chroma, comma-separated.")
+@click.command(cls=Program)
+@click.option(
+    "--embedders", type=Listed(), default="hash,minilm", show_default=True, help="Names or folders, comma-separated."
+)
+@click.option(
+    "--indexes", type=Listed(), default="exact", show_default=True, help="exact, auto, faiss, chroma, comma-separated."
+)
 @click.option("--demos", default=500, show_default=True, type=click.IntRange(1), help="Train games in the memory.")
 @click.option("--json", "as_json", is_flag=True)
-def main(embedders: str, indexes: str, demos: int, as_json: bool) -> None:
+def main(embedders: tuple[str, ...], indexes: tuple[str, ...], demos: int, as_json: bool) -> None:
     """How often the demonstration that is found is of the task's own family."""
     kept, asked = goals("train", demos), goals("valid_unseen")
-    rows = list(measure(kept, asked, embedders.split(","), indexes.split(",")))
+    rows = list(measure(kept, asked, embedders, indexes))
     if as_json:
         click.echo(json.dumps({"machine": machine(), "rows": rows}, indent=1))
         return

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import click
@@ -26,7 +27,10 @@ import numpy as np
 from atlas.benchmarks.perf.retrieval import KEYS, K, Remembering, queries, recall
 from atlas.benchmarks.perf.retrieval_data import DATA
 from atlas.benchmarks.perf.table import machine, quantile
+from atlas.benchmarks.program import Program
+from atlas.errors import ConfigError, MissingExtra
 from atlas.memory import Demonstration, HashEmbedder
+from atlas.memory.backend import told
 from atlas.memory.index import demo_texts, query_texts
 from atlas.memory.vectors import Floats, Ints, inner
 from atlas.records import View
@@ -105,12 +109,22 @@ class Server:
     """A schema of a server, gone afterwards."""
 
     def __init__(self, url: str) -> None:
-        import psycopg
+        """Raises MissingExtra without psycopg, ConfigError where the server at ``url`` cannot be used for this."""
+        try:
+            import psycopg
+        except ImportError:
+            raise MissingExtra("a server of PostgreSQL", "postgres") from None
 
-        self._db = psycopg.connect(url, autocommit=True)
         self.schema = f"pgvector_{uuid.uuid4().hex[:8]}"
-        self.do("CREATE EXTENSION IF NOT EXISTS vector")
-        self.do(f"CREATE SCHEMA {self.schema}")
+        try:
+            self._db = psycopg.connect(url, autocommit=True)
+            self.do("CREATE EXTENSION IF NOT EXISTS vector")
+            self.do(f"CREATE SCHEMA {self.schema}")
+        except psycopg.Error as error:
+            raise ConfigError(
+                f"the server {told(url)} cannot be used ({' '.join(str(error).split())}): name one that runs, has "
+                "pgvector, and lets its user make that extension and a schema"
+            ) from error
         self.version = str(self.do("SELECT extversion FROM pg_extension WHERE extname = 'vector'")[0][0])
 
     def do(self, statement: str, given: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -194,14 +208,19 @@ def rows_near(server: Server, windows: Windows, count: int) -> Callable[[dict[st
     return search
 
 
-@click.command()
+@click.command(cls=Program)
 @click.argument("url")
-@click.option("--windows", default=100_000, show_default=True)
+@click.option("--windows", type=click.IntRange(1), default=100_000, show_default=True)
 @click.option("--data", type=click.Choice(list(DATA)), default="household", show_default=True)
-@click.option("--queries", "count", default=100, show_default=True)
+@click.option("--queries", "count", type=click.IntRange(1), default=100, show_default=True)
 def main(url: str, windows: int, data: str, count: int) -> None:
     """Search by pgvector on the server at URL, beside exact search."""
-    demos, embedder = DATA[data](windows), Remembering(HashEmbedder(DIM))
+    with closing(Server(url)) as server:
+        _compare(server, DATA[data](windows), f"{data} {windows:,}", count)
+
+
+def _compare(server: Server, demos: list[Demonstration], name: str, count: int) -> None:
+    embedder = Remembering(HashEmbedder(DIM))
     views = queries(demos, count)
     held = gathered(demos, lambda texts: np.concatenate([HashEmbedder(DIM).embed(texts)]))
     place = {task: number for number, task in enumerate(held.tasks)}
@@ -212,7 +231,7 @@ def main(url: str, windows: int, data: str, count: int) -> None:
     every = np.arange(len(held.owner))
     exact: list[list[float]] = []
 
-    def told(what: str, search: Callable[[dict[str, Floats], int], list[float]], built: float = 0.0) -> None:
+    def tell(what: str, search: Callable[[dict[str, Floats], int], list[float]], built: float = 0.0) -> None:
         for query, blocked in given[:5]:
             search(query, blocked)
         found, spent = [], []
@@ -222,7 +241,7 @@ def main(url: str, windows: int, data: str, count: int) -> None:
             spent.append((time.perf_counter() - began) * 1e3)
         exact.extend(found if not exact else [])
         click.echo(
-            f"{data} {windows:,}  {what:28} p50 {quantile(spent, 0.5):8.1f} ms  p99 {quantile(spent, 0.99):8.1f} ms  "
+            f"{name}  {what:28} p50 {quantile(spent, 0.5):8.1f} ms  p99 {quantile(spent, 0.99):8.1f} ms  "
             f"recall {recall(found, exact):.3f}  built in {built:.0f} s"
         )
 
@@ -232,20 +251,16 @@ def main(url: str, windows: int, data: str, count: int) -> None:
         scores = np.where(bare, rows @ asked(query, True), rows @ asked(query, False))
         return best(held, every, scores, blocked)
 
-    told("exact, numpy", all_of_them)
-    server = Server(url)
-    try:
-        click.echo(f"pgvector {server.version}, {len(demos):,} trajectories, {count} queries, on {machine()}")
-        began = time.perf_counter()
-        search = by_texts(server, held)
-        told(f"texts, {NEAREST} a key", search, time.perf_counter() - began)
-        began = time.perf_counter()
-        by_rows(server, held)
-        built = time.perf_counter() - began
-        for many in (100, 400, 1000, 4000):
-            told(f"rows, {many}", rows_near(server, held, many), built)
-    finally:
-        server.close()
+    tell("exact, numpy", all_of_them)
+    click.echo(f"pgvector {server.version}, {len(demos):,} trajectories, {count} queries, on {machine()}")
+    began = time.perf_counter()
+    search = by_texts(server, held)
+    tell(f"texts, {NEAREST} a key", search, time.perf_counter() - began)
+    began = time.perf_counter()
+    by_rows(server, held)
+    built = time.perf_counter() - began
+    for many in (100, 400, 1000, 4000):
+        tell(f"rows, {many}", rows_near(server, held, many), built)
 
 
 if __name__ == "__main__":

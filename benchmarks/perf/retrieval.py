@@ -12,6 +12,7 @@ a real memory, and queries made of its own steps.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -24,8 +25,10 @@ import numpy as np
 
 from atlas.benchmarks.perf.retrieval_data import DATA
 from atlas.benchmarks.perf.table import machine
+from atlas.benchmarks.program import Listed, Program
+from atlas.errors import ConfigError
 from atlas.memory import Demonstration, DemonstrationStore, HashEmbedder, coarse, load_embedder, saved
-from atlas.memory.backend import existing
+from atlas.memory.backend import existing, told
 from atlas.memory.index import demo_texts, query_texts
 from atlas.memory.vectors import Floats
 from atlas.protocols import Embedder
@@ -100,7 +103,8 @@ def plain_numpy(
         query = dict(zip(texts, (asking or embedder).embed(list(texts.values())), strict=True))
         totals = mean(query, KEYS[:2]) + np.maximum.reduceat(mean(query, KEYS[2:]), starts)
         totals[tasks == view.task.id] = -np.inf
-        return sorted(totals[np.argpartition(totals, -K)[-K:]].tolist(), reverse=True)
+        best = np.sort(totals)[::-1] if len(totals) <= K else np.sort(totals[np.argpartition(totals, -K)[-K:]])[::-1]
+        return [score for score in best.tolist() if score > -math.inf]
 
     return search
 
@@ -127,7 +131,10 @@ def timed(search: Callable[[View], Scores], asked: list[View]) -> tuple[Times, l
 
 def recall(found: list[Scores], exact: list[Scores]) -> float:
     """Share of results that score no less than the last exact one: equal scores are equally good."""
-    hits = [sum(s >= best[-1] - 1e-5 for s in scores) / len(best) for scores, best in zip(found, exact, strict=True)]
+    hits = [
+        sum(s >= best[-1] - 1e-5 for s in scores) / len(best) if best else 1.0
+        for scores, best in zip(found, exact, strict=True)
+    ]
     return float(np.mean(hits))
 
 
@@ -209,8 +216,14 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
-@click.command()
-@click.option("--sizes", default="1000,10000,100000", show_default=True, help="Step windows, comma-separated.")
+@click.command(cls=Program)
+@click.option(
+    "--sizes",
+    type=Listed(click.IntRange(1)),
+    default="1000,10000,100000",
+    show_default=True,
+    help="Step windows, comma-separated.",
+)
 @click.option("--queries", "count", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option("--memory", help="FILE or URL: measure on a real memory instead.")
 @click.option(
@@ -226,7 +239,7 @@ def _cell(value: object) -> str:
 @click.option("--chroma/--no-chroma", default=True, show_default=True, help="Chroma too, where it is installed.")
 @click.option("--json", "as_json", is_flag=True)
 def main(
-    sizes: str,
+    sizes: tuple[int, ...],
     count: int,
     memory: str | None,
     embedder: str,
@@ -250,9 +263,11 @@ def main(
                 raise click.UsageError(f"there is no way {way!r} of searching here: name some of {ways(chroma)}")
     if memory:
         with DemonstrationStore(existing(memory), embedder=model) as store:
-            rows.extend(measure("memory", store.all(), model, count, chroma))
+            if not (demos := store.all()):
+                raise ConfigError(f"the memory {told(memory)} holds no demonstrations: name one that does")
+            rows.extend(measure("memory", demos, model, count, chroma))
     else:
-        for size in (int(size) for size in sizes.split(",")):
+        for size in sizes:
             for name, generate in DATA.items():
                 if data not in (None, name):
                     continue

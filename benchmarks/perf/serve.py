@@ -21,6 +21,7 @@ from atlas.benchmarks.perf import serve_peers as peers
 from atlas.benchmarks.perf.serve_load import Load, Seen
 from atlas.benchmarks.perf.serve_peers import Server, Starts
 from atlas.benchmarks.perf.table import Aim, Cell, Table, quantile
+from atlas.benchmarks.program import Program
 from atlas.errors import ConfigError
 
 CLIENTS = (1, 32, 256)
@@ -247,7 +248,7 @@ def measure_held(requests: int) -> Table:
     )
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--memory", is_flag=True, help="Only what memory atlas serve holds, over --held requests.")
 @click.option("--requests", type=click.IntRange(1), default=2000, show_default=True, help="In each round.")
 @click.option("--held", type=click.IntRange(10), default=100_000, show_default=True, help="For memory.")

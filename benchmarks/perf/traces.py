@@ -25,6 +25,7 @@ from typing import NamedTuple
 import click
 
 from atlas.benchmarks.perf.table import Aim, Cell, Table, machine
+from atlas.benchmarks.program import Program
 from atlas.records import (
     STUDENT,
     TEACHER,
@@ -253,7 +254,7 @@ def _run(code: str, *words: str) -> Took:
     return Took(cpu, wall, int(held) / 1e3)
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--steps", type=click.IntRange(min=LENGTH), default=40_000, show_default=True)
 @click.option(
     "--length", type=click.IntRange(1, LENGTH), default=LENGTH, show_default=True, help="Steps of an episode."

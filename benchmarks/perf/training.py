@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas.benchmarks.perf.table import Cell, Table, machine
+from atlas.benchmarks.program import Program
 from atlas.errors import ConfigError, MissingExtra
 from atlas.figures import figure
 
@@ -308,7 +309,7 @@ def _device(base: HFBase) -> str:
     return torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else "the processor"
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--base", "spec", default="toy", show_default=True, help="toy, smollm2-135m, hf:PATH_OR_NAME, gguf:PATH.")
 @click.option("--data", multiple=True, type=click.Path(path_type=Path), help="Traces. [default: made-up episodes]")
 @click.option("--steps", default=10, type=click.IntRange(min=2), show_default=True, help="Of each training.")
@@ -317,6 +318,9 @@ def _device(base: HFBase) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def main(spec: str, data: tuple[Path, ...], steps: int, batch_tokens: int, lora: int | None, as_json: bool) -> None:
     """Training tokens a second: atlas beside TRL's SFT trainer, on the same batches."""
+    from atlas.trained.student import need_torch
+
+    need_torch()
     from atlas.benchmarks.perf.__main__ import show
     from atlas.benchmarks.perf.training_data import episodes, toy
     from atlas.train.bases import base_of

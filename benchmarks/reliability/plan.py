@@ -33,6 +33,8 @@ class Plan:
     said: Callable[[str], object] = field(default=lambda text: None)
     log: Path | None = None
     """A file of what was tried before, which is gone on with; None where nothing is kept."""
+    rows: dict[str, None] = field(default_factory=dict)
+    """All that was asked for so far, whether it is wanted or not."""
     began: float = field(default_factory=time.monotonic)
 
     def size(self, usual: int) -> int:
@@ -43,6 +45,7 @@ class Plan:
         return Random(f"{self.seed} {what}")
 
     def wanted(self, name: str) -> bool:
+        self.rows[name] = None
         return not self.only or name in self.only
 
     def part(self, of: int) -> Plan:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +19,7 @@ from atlas.benchmarks.excytin.comparison.tables import write
 from atlas.benchmarks.excytin.load_mysql import drop, load
 from atlas.benchmarks.excytin.mysql_engine import MysqlEngine
 from atlas.benchmarks.excytin.sqlite_engine import SqliteEngine
-from atlas.errors import AtlasError
+from atlas.benchmarks.program import Program, Written
 from atlas.figures import figure
 
 SERVER = "mysql://root@127.0.0.1:3306/"
@@ -46,18 +45,14 @@ def measured(count: int, seed: int, url: str) -> Tally:
                 drop(url, name)
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--n", "count", type=click.IntRange(1), default=7000, show_default=True, help="Statements.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another gives other statements.")
 @click.option("--show", type=click.IntRange(0), default=10, show_default=True, help="Statements to show that differ.")
-@click.option("--record", type=click.Path(path_type=Path), help="Keep the server's answers, in short, in this file.")
+@click.option("--record", type=Written(), help="Keep the server's answers, in short, in this file.")
 def main(count: int, seed: int, show: int, record: Path | None) -> None:
     """Compare, and print a table: equal, refused, different, by what the statements are about."""
-    try:
-        tally = measured(count, seed, os.environ.get("ATLAS_MYSQL", SERVER))
-    except AtlasError as error:
-        click.echo(f"atlas: {error}", err=True)
-        sys.exit(2)
+    tally = measured(count, seed, os.environ.get("ATLAS_MYSQL", SERVER))
     table(tally)
     if record is not None:
         record.write_text(recorded(tally))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from atlas.benchmarks.excytin.incidents import ROWS, Spec, export
 from atlas.benchmarks.excytin.incidents.build import PER_SPLIT
-from atlas.errors import AtlasError
+from atlas.benchmarks.program import Program
 
 
-@click.command(name="incidents")
+@click.command(name="incidents", cls=Program)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(("test", "train")), default="test", show_default=True)
 @click.option("--n", type=click.IntRange(1, PER_SPLIT), default=1, show_default=True, help="How many incidents.")
@@ -27,8 +26,4 @@ def command(folder: Path, split: str, n: int, seed: int, rows: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        command()
-    except AtlasError as error:
-        click.echo(f"atlas: {error}", err=True)
-        sys.exit(2)
+    command()

@@ -9,7 +9,6 @@ looked at once, when all was fixed.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,10 +16,11 @@ import click
 import numpy as np
 
 from atlas.benchmarks.excytin.logged.tables import listing
+from atlas.benchmarks.program import Program
 from atlas.chances.foreseen import Quality, Stated, foreseen, quality
 from atlas.chances.foresight import Past
 from atlas.chances.logged import past_of
-from atlas.errors import AtlasError, ConfigError
+from atlas.errors import ConfigError
 from atlas.memory.embed import load_embedder
 from atlas.protocols import Embedder
 from atlas.traces.reader import find_run
@@ -74,7 +74,7 @@ def _print(rows: Sequence[tuple[str, Quality]]) -> None:
     out.print(table)
 
 
-@click.command(name="foreseeing")
+@click.command(name="foreseeing", cls=Program)
 @click.argument("run")
 @click.option(
     "--incident", "incidents", multiple=True, type=int, help="Show only these; what is learned from stays the same."
@@ -113,8 +113,4 @@ def command(run: str, incidents: tuple[int, ...], embedder: str, as_json: bool) 
 
 
 if __name__ == "__main__":
-    try:
-        command()
-    except AtlasError as error:
-        click.echo(f"atlas: {error}", err=True)
-        sys.exit(2)
+    command()

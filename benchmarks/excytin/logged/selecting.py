@@ -8,15 +8,15 @@ looked at once, when all was fixed.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 
 import click
 
 from atlas.benchmarks.excytin.logged.tables import listing
+from atlas.benchmarks.program import Program
 from atlas.chances.logged import cases_of
 from atlas.chances.measure import ChainRow, chain_row, foretold
-from atlas.errors import AtlasError, ConfigError
+from atlas.errors import ConfigError
 from atlas.stats import Interval
 from atlas.traces.reader import find_run
 
@@ -86,7 +86,7 @@ def _figure(interval: Interval, *, sign: bool = False) -> str:
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 
-@click.command(name="selecting")
+@click.command(name="selecting", cls=Program)
 @click.argument("run")
 @click.option(
     "--tiers", "chains", multiple=True, default=CHAINS, show_default=True, help="Models in the order they are asked."
@@ -118,8 +118,4 @@ def command(run: str, chains: tuple[str, ...], incidents: tuple[int, ...], as_js
 
 
 if __name__ == "__main__":
-    try:
-        command()
-    except AtlasError as error:
-        click.echo(f"atlas: {error}", err=True)
-        sys.exit(2)
+    command()

@@ -7,7 +7,6 @@ cost. RUN is what ``atlas traces import excytin`` made, or any run whose tasks a
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from atlas.benchmarks.excytin.logged.cascade import CascadeRow, cascade_rows, ru
 from atlas.benchmarks.excytin.logged.means import MeanRow, mean_rows
 from atlas.benchmarks.excytin.logged.published import QUESTIONS
 from atlas.benchmarks.excytin.recorded import question_hash
-from atlas.errors import AtlasError, ConfigError
+from atlas.benchmarks.program import Program
+from atlas.errors import ConfigError
 from atlas.figures import figure
 from atlas.stats import Interval
 from atlas.traces.reader import find_run
@@ -133,7 +133,7 @@ def _held_out(folder: Path | None) -> set[str]:
     }
 
 
-@click.command(name="tables")
+@click.command(name="tables", cls=Program)
 @click.argument("run", type=str)
 @click.option(
     "--cheap", multiple=True, default=CHEAP, show_default=True, help="A cheap model; the last one's word counts."
@@ -175,8 +175,4 @@ def command(
 
 
 if __name__ == "__main__":
-    try:
-        command()
-    except AtlasError as error:
-        click.echo(f"atlas: {error}", err=True)
-        sys.exit(2)
+    command()
