@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import signal
@@ -24,12 +25,13 @@ from atlas.errors import ConfigError
 from atlas.memory import Memory
 from atlas.records import Ask, total
 from atlas.serve import Limits, Serving, Tenant, Tenants
+from atlas.serve.moving import Held, Moving
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, server_connection
 from tests.postgres_server import ask as on_server
 from tests.postgres_server import drop, fresh, schema
 from tests.serve_fixtures import CHAT, ask, chat
-from tests.waiting import until
+from tests.waiting import meanwhile, until
 
 MODEL = """
 import time
@@ -132,6 +134,70 @@ def test_many_calls_of_one_episode_at_once_are_all_answered_and_kept(url: str) -
     (episode,) = Run(f"{url}&run=desk").episodes()
     assert episode.result is not None and total(episode.result.spend).calls == 16 and not episode.lost
     assert [step.index for step in episode.steps] == list(range(16))
+
+
+async def test_a_client_that_hangs_up_while_its_episode_is_claimed_leaves_it_free(url: str) -> None:
+    agent = atlas.Agent(ScriptedModel(answers, name="clerk"), run=f"{url}&run=desk", expect=None)
+    moving, asked, answered = Moving(agent), threading.Event(), threading.Event()
+    claims = moving._open.claims
+    claim = claims.claim
+
+    def slow(key: object) -> bool:
+        asked.set()
+        answered.wait(60)
+        return claim(key)
+
+    claims.claim = slow  # type: ignore[method-assign]
+
+    async def turn() -> None:
+        async with moving.turn("one", Held(), lambda episode: None):
+            raise AssertionError("it was called off")
+
+    call = asyncio.create_task(turn())
+    assert await meanwhile(asked.is_set)
+    call.cancel()
+    await asyncio.sleep(0)
+    answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    other = atlas.Agent(ScriptedModel(answers, name="clerk"), run=f"{url}&run=desk", expect=None)
+    theirs = Moving(other)._open.claims
+    assert await meanwhile(lambda: theirs.claim(("open", "one")), seconds=30)
+    await moving.close()
+    agent.close()
+    other.close()
+
+
+@pytest.mark.parametrize("enders", [1, 4])
+def test_calls_and_scores_at_once_with_a_score_are_answered_and_leave_one_episode_of_a_name(
+    url: str, enders: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with servers(url) as both:
+        for _ in range(6):
+            talk = ["begin"]
+            said(both[0], talk, "/e/mine/v1/chat/completions")
+            begun = threading.Barrier(6 + enders)
+            told: list[tuple[int, Any]] = []
+
+            def call(number: int, begun: threading.Barrier = begun, told: list[tuple[int, Any]] = told) -> None:
+                begun.wait()
+                where = both[number % 2]
+                if number < 6:
+                    told.append(ask(where, "/e/mine/v1/chat/completions", chat(f"part {number}"))[::2])
+                else:
+                    told.append(ask(where, "/v1/atlas/episodes/mine/score", {"score": 1.0})[::2])
+
+            threads = [threading.Thread(target=call, args=(number,)) for number in range(6 + enders)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert {status for status, _ in told} <= {200, 404, 499, 503}, told
+            said(both[1], ["after"], "/e/mine/v1/chat/completions")
+            assert ask(both[0], "/v1/atlas/episodes/mine/score", {"score": 1.0})[0] == 200
+    assert "Traceback" not in caplog.text and "KeyError" not in caplog.text
+    for episode in Run(f"{url}&run=desk").episodes():
+        assert episode.result is not None and not episode.lost and episode.result.steps == len(episode.steps)
 
 
 def test_an_answer_that_was_given_elsewhere_is_given_again_and_is_no_further_step(url: str) -> None:

@@ -137,7 +137,7 @@ class Episodes:
         if self.moving is None:
             return given_before(held, call) or await self._acted(opened, request, call)
         async with self.moving.turn(opened.id, held, opened.goes_on) as there:
-            if not there:
+            if not there or opened.over.is_set():
                 self._close(opened)
                 raise Refused(503, "the episode has ended meanwhile: send the call again", kind="server_error")
             if (before := given_before(held, call)) is not None:
@@ -148,7 +148,8 @@ class Episodes:
                 while len(held.answers) > ANSWERS:
                     held.answers.popitem(last=False)
             finally:
-                await self.moving.keep(opened.episode, held)
+                if not opened.over.is_set():
+                    await self.moving.keep(opened.episode, held)
         return told
 
     async def _acted(self, opened: Opened, request: Request, call: Call) -> Told:
@@ -190,17 +191,17 @@ class Episodes:
         counts."""
         await self._follow()
         opened = self._open.get(self._names.get(name, name)) or await self._resumed(self._returning.of(name), "name")
-        if opened is not None and end:
-            return await self._end(opened, value)
-        if opened is not None:
+        if opened is not None and end and (result := await self._end(opened, value)) is not None:
+            return result
+        if opened is not None and not end:
             async with self._turn(opened) as there:
-                if there:
+                if there and not opened.over.is_set():
                     opened.episode.score(value)
                     if self.moving is not None:
                         await self.moving.keep(opened.episode, opened.held)
                     return None
         await self._ended(name)
-        id = await self._was_ended(name)
+        id = await self._was_ended(name if opened is None else opened.id)
         if id not in self._over:
             raise Refused(
                 404, f"no episode {name[:200]!r} is open or lately over: score it with 'atlas score RUN EPISODE VALUE'"
@@ -375,8 +376,9 @@ class Episodes:
             log.error("episode %s has ended, but: %s", opened.id, scrub(str(error)))
 
     async def _end(self, opened: Opened, score: float | None = None, *, waits: bool = True) -> Episode | None:
-        async with self._turn(opened, waits=waits) as there:
-            if not there:
+        """None where it has ended, or, where nobody ``waits``, another process is at it."""
+        async with self._turn(opened, waits=waits) as there, opened.ends:
+            if not there or opened.over.is_set():
                 return None
             if score is not None:
                 opened.episode.score(score)
@@ -389,8 +391,11 @@ class Episodes:
 
     def _close(self, opened: Opened) -> None:
         """It is open no more."""
-        del self._open[opened.id], self._by_use[opened.id]
-        self._names.pop(opened.name, None)
+        if self._open.pop(opened.id, None) is None:
+            return  # as another call has found too
+        del self._by_use[opened.id]
+        if self._names.get(opened.name) == opened.id:
+            del self._names[opened.name]
         if self._begun.get(opened.first) == opened.id:
             del self._begun[opened.first]
         self.talks.forget(opened.id)

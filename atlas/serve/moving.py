@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -113,13 +113,12 @@ class Moving:
             try:
                 there = await self._taken(id, held, resume)
             except BaseException:
-                await self._left(id, held)
+                await _through(self._left(id, held))
                 raise
         try:
             yield there
         finally:
-            async with held.lock:
-                await self._left(id, held)
+            await _through(self._leave(id, held))
 
     async def _taken(self, id: str, held: Held, resume: Callable[[WrappedEpisode], None]) -> bool:
         if held.busy:
@@ -136,6 +135,10 @@ class Moving:
         held.busy = True
         return True
 
+    async def _leave(self, id: str, held: Held) -> None:
+        async with held.lock:
+            await self._left(id, held)
+
     async def _left(self, id: str, held: Held) -> None:
         held.turns -= 1
         if not held.turns:
@@ -144,6 +147,9 @@ class Moving:
 
     async def keep(self, episode: WrappedEpisode, held: Held) -> None:
         """What has become of it, for whoever goes on. To be called in its turn."""
+        await _through(self._kept(episode, held))
+
+    async def _kept(self, episode: WrappedEpisode, held: Held) -> None:
         # One after the other: what was kept last is what is gone on from. While other calls are at it, so is this
         # process.
         async with held.lock:
@@ -199,20 +205,40 @@ class Moving:
         try:
             yield
         finally:
-            await self._do(lambda: self._open.claims.release(key))
+            await _through(self._do(lambda: self._open.claims.release(key)))
 
     async def _waited(self, key: object, *, waits: bool = True) -> bool:
         pause = 0.005
-        while not await self._do(lambda: self._open.claims.claim(key)):
+        while not await self._claim(key):
             if not waits:
                 return False
             await asyncio.sleep(pause)
             pause = min(0.2, 2 * pause)
         return True
 
+    async def _claim(self, key: object) -> bool:
+        asked = asyncio.ensure_future(self._do(lambda: self._open.claims.claim(key)))
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            # Nobody would free it.
+            if await asked:
+                await self._do(lambda: self._open.claims.release(key))
+            raise
+
     async def _do(self, work: Callable[[], T]) -> T:
         """The server is waited for off the loop."""
         return await asyncio.to_thread(work)
+
+
+async def _through(work: Coroutine[Any, Any, None]) -> None:
+    """``work`` to its end, also where who waits for it is called off: what is claimed and not freed others wait for."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await doing
+        raise
 
 
 def kept_answer(told: Told, number: int) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Opened:
         self.calls = Calls() if episode is None else episode.calls
         self.over = asyncio.Event()
         """Set once it has ended."""
+        self.ends = asyncio.Lock()
+        """Of whoever ends it."""
         self._of = of
         self._rewritten = False
 
