@@ -20,6 +20,7 @@ from atlas.traces.account import COLLECT, ArmRow, BreakEven, arm_rows, break_eve
 from atlas.traces.events import Supervised
 from atlas.traces.place import is_server
 from atlas.traces.reader import Run, StoredEpisode
+from atlas.traces.summary import summary_of
 
 
 @click.group(name="traces")
@@ -38,6 +39,7 @@ command.add_command(traces_export.command)
 @command.command("ls")
 @click.argument("root", default="runs")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per run, a line each.")
+@collecting_rarely
 def list_runs(root: str, as_json: bool) -> None:
     """List the runs below the folder ROOT, or in the schema of that URL, newest last."""
     if not is_server(root) and not Path(root).is_dir():
@@ -70,19 +72,17 @@ def _runs(root: str) -> tuple[list[Run], list[str]]:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    episodes = run.episodes()
-    rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)
+    found = summary_of(run)
     planned = _planned(run)
-    gone = run.pruned()
     return {
         "name": run.name,
         "folder": run.path,
         "created": run.manifest["created"],
-        "episodes": sum(row.episodes for row in rows),
+        "episodes": sum(row.episodes for row in found.arms),
         "planned": sum(planned.values()) if planned else None,
-        "open": sum(e.result is None for e in episodes),
-        "arms": {row.arm: row.success.model_dump() for row in rows},
-        "dollars": total([*(s for e in episodes for s in e.spend), *(gone.spend if gone else ())]).dollars,
+        "open": found.open,
+        "arms": {row.arm: row.success.model_dump() for row in found.arms},
+        "dollars": found.dollars,
     }
 
 

@@ -31,6 +31,8 @@ PRUNING = "pruning"
 """The file that says that files of this folder are to be replaced, and by which."""
 _RESPONSES = ("responses.sqlite", "responses.sqlite-wal", "responses.sqlite-shm")
 """What clients of a server go on from by its id, see :mod:`atlas.wire.kept_file`."""
+SUMMARY = "trace.summary"
+"""What the run comes to in a line, see :mod:`atlas.traces.summary`."""
 
 
 def hold(folder: Path) -> int:
@@ -87,7 +89,7 @@ class FolderAlone:
                 elif path.exists() or name == TRACE:
                     _put(target, partial(_without, path, gone, added if name == TRACE else ()))
             _put(self._new(MANIFEST, mark), lambda write: write(written(manifest).encode()))
-            ready = {"mark": mark, "files": [*names, MANIFEST], "gone": [*_RESPONSES]}
+            ready = {"mark": mark, "files": [*names, MANIFEST], "gone": [*_RESPONSES, SUMMARY]}
             write_whole(self._folder / PRUNING, json.dumps(ready))
         except OSError as error:
             for name in (*names, MANIFEST):

@@ -134,6 +134,8 @@ class Run:
         """As a command takes it; a URL is without its password."""
         self.manifest = self.place.manifest()
         self._trace = self.place.log(TRACE)
+        self.whole = True
+        """Whether all lines were there when its episodes were read last."""
 
     @property
     def folder(self) -> Path:
@@ -203,6 +205,7 @@ class Run:
     def _complain(self, found: dict[str, StoredEpisode], unknown: int) -> None:
         """Say what lines are missed, once for each look at the run."""
         short = [episode for episode in found.values() if episode.lost]
+        self.whole = not short and not unknown
         if short or unknown:
             steps = sum(episode.lost for episode in short)
             also = f", and the beginnings of {unknown} episodes that have no end" if unknown else ""

@@ -114,6 +114,10 @@ class TraceLog:
             lines += part.head.lines
         return found
 
+    def mark(self) -> list[Mark]:
+        """Of which files it is: others whenever something is appended, or taken out."""
+        return [self._mark(piece) for piece in self._look()]
+
     def sizes(self) -> list[tuple[str, int]]:
         """The names of the files, in order, and how many bytes of the trace each holds."""
         return [(piece.source.path.name, piece.source.size) for piece in self._look()]

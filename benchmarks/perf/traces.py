@@ -108,11 +108,13 @@ def measure(steps: int = 40_000, folder: Path | None = None, length: int = LENGT
             "report RUN": (COMMAND, *page),
             f"traces show RUN {' '.join(last)}": (COMMAND, "traces", "show", "RUN", *last),
             f"report RUN {' '.join(last)}": (COMMAND, *page, *last),
+            "traces ls": (COMMAND, "traces", "ls", "ROOT"),
+            "traces ls, again": (COMMAND, "traces", "ls", "ROOT"),
             "a run is resumed": (RESUMED, "RUN"),
             "traces check RUN": (COMMAND, "traces", "check", "RUN"),
         }
         took = {
-            what: {name: _run(*(str(run) if word == "RUN" else word for word in words)) for name, run in runs.items()}
+            what: {name: _run(*(_place_in(word, run) for word in words)) for name, run in runs.items()}
             for what, words in commands.items()
         }
         fewer = root / "fewer" / "run"
@@ -120,10 +122,10 @@ def measure(steps: int = 40_000, folder: Path | None = None, length: int = LENGT
         _run(COMMAND, "traces", "show", str(fewer))
         took_of_fewer = {
             f"{what} of {steps // length // FEWER:,} episodes": _run(
-                *(str(fewer) if word == "RUN" else word for word in commands[what])
+                *(_place_in(word, fewer) for word in commands[what])
             )
             for what in commands
-            if what.startswith(("traces show RUN --last", "report"))
+            if what.startswith(("traces show RUN --last", "report", "traces ls"))
         }
         sizes = [round(_size(run) / 1e6, 1) for run in runs.values()]
     rows: list[tuple[Cell, ...]] = [
@@ -144,6 +146,10 @@ def measure(steps: int = 40_000, folder: Path | None = None, length: int = LENGT
         aims=(Aim(what="peak MB of any reader of segments", limit=1000, measured=round(most)),),
         note=f"{LIMIT}={usual}; more steps: python -m atlas.benchmarks.perf.traces --steps 1000000",
     )
+
+
+def _place_in(word: str, run: Path) -> str:
+    return {"RUN": str(run), "ROOT": str(run.parent)}.get(word, word)
 
 
 def write(folder: Path, steps: int, megabytes: str, length: int = LENGTH) -> None:
