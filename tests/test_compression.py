@@ -293,6 +293,9 @@ def test_a_bench_is_played_with_it_and_says_so(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit) as stop:
         main([*call, "--compress", str(tmp_path / "c.json"), "-o", str(tmp_path / "run")])
     assert stop.value.code == 2 and "reads no prompt" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main([*call, "--compress-to", "0.5", "-o", str(tmp_path / "run")])
+    assert stop.value.code == 2 and "--compress-to is for --compress" in capsys.readouterr().err
 
 
 @pytest.mark.torch

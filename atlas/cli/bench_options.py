@@ -91,6 +91,8 @@ def read(record: type[Options], given: dict[str, Any]) -> Options:
     if not options.arms:
         raise ConfigError("--arms names no arm")
     check_read(options.arms)
+    if options.compress is None and typed("compress_to"):
+        raise ConfigError("--compress-to is for --compress, which says by what demonstrations are cut: give that too")
     check_critic(options)
     return options
 
