@@ -185,7 +185,7 @@ def test_replay_counts_what_ends_as_recorded(data: Path, capsys: pytest.CaptureF
     }
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(SystemExit) as stop:
-        replay(["--data", str(data)], standalone_mode=False)
+        replay(["--data", str(data)])
     assert stop.value.code == 2 and "not a whole file" in capsys.readouterr().err
 
 

@@ -18,6 +18,7 @@ from atlas.benchmarks.excytin.logged.importing import import_runs
 from atlas.benchmarks.excytin.logged.means import mean_rows
 from atlas.benchmarks.excytin.logged.published import MEANS, QUESTIONS, ROUNDING, TOTALS, mean_over
 from atlas.benchmarks.excytin.logged.tables import command as tables
+from atlas.benchmarks.program import Refused
 from atlas.cli import main
 from atlas.errors import ConfigError, DataError
 from atlas.records import Stop
@@ -304,7 +305,7 @@ def test_tables_of_a_run_without_such_questions_say_so(tmp_path: Path) -> None:
     from atlas.traces.writer import RunWriter
 
     RunWriter(tmp_path / "run").close()
-    with pytest.raises(ConfigError, match="no scored question"):
+    with pytest.raises(Refused, match="no scored question"):
         tables.main([str(tmp_path / "run")], standalone_mode=False)
 
 
