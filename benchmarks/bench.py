@@ -368,14 +368,8 @@ class Bench:
 
     async def _catch_up(self, jobs: Iterable[Job], learner: Learner) -> None:
         """Learn from what is in the trace but not in the memory: a kill may come between the two."""
-        keys = {job.key for job in jobs}
-        learned = learner.learned()
-        for stored in self._shared.before:
-            if (
-                stored.result is not None
-                and (stored.arm, stored.task.id, stored.seed) in keys
-                and stored.id not in learned
-            ):
+        for stored in self._shared.stored({job.key for job in jobs}, learner.learned()):
+            if stored.result is not None:
                 learning = learner.learn(stored.result, stored.steps)
                 if learning is not None:
                     await learning

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
-from atlas.records import INTERRUPTED, Episode, Price, Spend, Usage, counted, total
+from atlas.records import INTERRUPTED, Episode, Price, Spend, Usage, counted
 from atlas.runner import Job, Key
 from atlas.traces import Run
 from atlas.traces.claims import WAIT as WAIT
 from atlas.traces.claims import Claims
 from atlas.traces.place import Place, place_of
 from atlas.traces.reader import Results, StoredEpisode
+from atlas.traces.totals import Sums
 
 
 class Shared:
@@ -25,46 +27,56 @@ class Shared:
     def __init__(self, folder: Path | Place, prices: Mapping[str, Price | None] | None = None) -> None:
         self._folder = place_of(folder)
         self._prices = prices or {}
-        self._results = Results(self._folder)
-        self._all: list[Episode] = []
-        self._ids: set[str] = set()
+        run = Run(self._folder)
+        self._all: dict[str, Episode] = {}
+        """All results by id, in the order of their ends."""
         self._ends: dict[Key, list[str]] = {}
         """The ids of the results of each key."""
-        self._before: list[StoredEpisode] | None = None
         self.episodes: list[Episode] = []
         """The results so far, without those that were played again after an error."""
-        self.claims = Claims(self._folder, self._spent)
+        used = cache(lambda: self._used(run))
+        self.claims = Claims(self._folder, used)
+        self.past = used()
+        """What the run had used when this process began."""
+        # What was read of it for that is not read again.
+        self._results = Results(run)
         self.look()
-
-    @property
-    def before(self) -> list[StoredEpisode]:
-        """What the trace held when this process began, or when it last waited for others."""
-        if self._before is None:
-            self._before = Run(self._folder).episodes()
-        return self._before
-
-    @property
-    def past(self) -> Usage:
-        """What :attr:`before` used."""
-        gone = Run(self._folder).pruned()
-        spends = [*(s for e in self.before for s in e.spend), *(gone.spend if gone else ())]
-        return total(map(self._priced, spends))
 
     def look(self) -> None:
         """Take in what has come since."""
         self.add(self._results.new())
 
     def add(self, episodes: Iterable[Episode]) -> None:
-        new = [e for e in episodes if e.id not in self._ids]
-        self._ids.update(e.id for e in new)
-        self._all += new
-        for e in new:
-            if e.stop not in INTERRUPTED:
-                self._ends.setdefault((e.arm, e.task.id, e.seed), []).append(e.id)
-        if any(e.retries for e in new):
-            self.episodes = counted(self._all)
+        """Take in results. One that is known is told anew: it was scored late, or what was learned from it cost
+        something."""
+        new: dict[str, Episode] = {}
+        for e in episodes:
+            known = self._all.get(e.id)
+            self._all[e.id] = e
+            if known is None:
+                if e.stop not in INTERRUPTED:
+                    self._ends.setdefault((e.arm, e.task.id, e.seed), []).append(e.id)
+                new[e.id] = e
+            elif e.id in new:
+                new[e.id] = e
+            elif e != known:
+                self._told_anew(e)
+        if any(e.retries for e in new.values()):
+            self.episodes = counted(self._all.values())
         else:
-            self.episodes += new
+            self.episodes += new.values()
+
+    def _told_anew(self, episode: Episode) -> None:
+        # Most are told anew soon.
+        for place in range(len(self.episodes) - 1, -1, -1):
+            if self.episodes[place].id == episode.id:
+                self.episodes[place] = episode
+                return
+
+    def stored(self, keys: Collection[Key], known: Collection[str]) -> list[StoredEpisode]:
+        """The episodes of these keys that have a result, with their steps, but for those that are ``known``."""
+        ids = {e.id for e in self._all.values() if (e.arm, e.task.id, e.seed) in keys and e.id not in known}
+        return Run(self._folder).episodes(among=ids.__contains__) if ids else []
 
     def take(self, job: Job) -> bool:
         if not self.claims.claim(job.key):
@@ -95,14 +107,10 @@ class Shared:
     @asynccontextmanager
     async def alone(self, what: str, waiting: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
         """One process at a time does ``what``; the others wait until it has, or is gone."""
-        waited = False
         while not self.claims.claim(what):
             waiting()
-            waited = True
             await asyncio.sleep(WAIT)
         try:
-            if waited:
-                self._before = None
             self.look()
             yield
         finally:
@@ -117,9 +125,14 @@ class Shared:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _spent(self) -> Usage:
-        self._before = None
-        return self.past
+    def _used(self, run: Run) -> Usage:
+        sums = run.sums()
+        if all(not one.odd and (not one.unpriced or self._prices.get(one.model) is None) for one in sums.rows()):
+            return sums.total
+        priced, gone = Sums(), run.pruned()
+        for spends in (*(e.spend for e in run.episodes()), gone.spend if gone is not None else ()):
+            priced.add(map(self._priced, spends))
+        return priced.total
 
     def _priced(self, spend: Spend) -> Spend:
         """``spend`` with dollars at the most where it has none, and nothing that lowers a sum."""

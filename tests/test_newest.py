@@ -143,13 +143,13 @@ def as_before(folder: Path) -> None:
     for piece, index in zip(log._look(), log.indexes(), strict=True):
         if piece.segment is not None:
             body = old_body(index, log._mark(piece))
-            piece.segment.index.write_bytes(files._BEFORE + blake2b(body, digest_size=16).digest() + body)
+            piece.segment.index.write_bytes(files._FIRST + blake2b(body, digest_size=16).digest() + body)
 
 
 def old_body(index: Index, of: files.Mark) -> bytes:
     steps = index.steps.values()
     return files._ENCODE(
-        files._Kept(
+        files._KeptBefore(
             of=of,
             lines=index.lines,
             numbers=index.numbers.tobytes(),

@@ -23,12 +23,14 @@ from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arm import Cast
 from atlas.benchmarks.bench import Bench
 from atlas.benchmarks.options import BenchOptions
+from atlas.benchmarks.sharing import Shared
 from atlas.budget import Budget, Meter
 from atlas.copying.nearest import Nearest
 from atlas.errors import BudgetExceeded, StoreError
 from atlas.records import Stop, Usage, total
 from atlas.testing import ScriptedModel
-from atlas.traces import Run
+from atlas.testing.runs import MadeUpArm, write_run
+from atlas.traces import Run, RunWriter
 from atlas.traces.claims import CLAIMS, Claims
 from tests.shared_player import COSTS
 
@@ -194,3 +196,18 @@ def test_an_agent_counts_what_its_run_has_used(tmp_path: Path) -> None:
     with pytest.raises(openai.BadRequestError, match="50 tokens"):
         serve()
     assert [e.stop for e in Run(tmp_path / "run").results()] == [Stop.DONE, Stop.RUN_BUDGET]
+
+
+def test_an_end_that_was_told_anew_is_one_result_and_the_last_counts(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", {"online": MadeUpArm(3, 0.5)})
+    first, second, _ = Run(folder).results()
+    with RunWriter(folder, Run(folder).settings) as writer, Shared(folder) as before:
+        writer.end(first.replace(score=0.25, success=False))
+        with Shared(folder) as resumed:
+            assert [e.score for e in resumed.episodes] == [e.score for e in Run(folder).results()]
+            writer.end(second.replace(score=0.5, success=False))
+            for shared in (before, resumed):
+                shared.look()
+                assert shared.episodes == Run(folder).results() and len(shared.episodes) == 3
+                shared.add([second.replace(score=0.75)])
+                assert [e.score for e in shared.episodes][:2] == [0.25, 0.75]

@@ -13,6 +13,7 @@ from atlas.records import INTERRUPTED
 from atlas.traces.format import EVENT, PRUNED
 from atlas.traces.index import Index, parsed
 from atlas.traces.outcomes import BEGAN, ENDED
+from atlas.traces.totals import Names, Totals, totals_of
 
 
 class Times(msgspec.Struct, array_like=True):
@@ -193,3 +194,6 @@ class Whole:
 
     def texts(self) -> dict[str, str | int]:
         return self._index.texts
+
+    def totals(self) -> tuple[Totals, Names] | None:
+        return totals_of(self._index)

@@ -74,6 +74,8 @@ class Index:
     """By hash: the text, or where its line is."""
     before: tuple[int, int] = (0, 0)
     """Lines and bytes of the trace before this part."""
+    whole: int = 0
+    """Where the last line that has its end ends, where the lines were read."""
     _told: list[bytes] = field(default_factory=list)
 
     def told(self) -> Iterator[tuple[int, bytes]]:
@@ -89,6 +91,8 @@ class Index:
     def take(self, number: int, place: int, line: bytes, *, keep: bool) -> None:
         """Take in a line; ``keep`` the text of one that has one, or remember where it is."""
         self.lines = number
+        if line.endswith(b"\n"):
+            self.whole = place + len(line)
         step = STEP.match(line)
         if step is not None:
             index = step_index(line)

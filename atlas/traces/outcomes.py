@@ -111,12 +111,45 @@ def ended(line: bytes) -> Episode | None:
         fields = structs.asdict(read)
         fields["task"] = _made(Task, structs.asdict(read.task))
         fields["spend"], fields["after"] = _spends(read.spend), _spends(read.after)
-        fields["reviews"] = tuple(Review.model_validate_json(bytes(one)) for one in read.reviews)
-        fields["verdict"] = _record(Verdict, read.verdict)
-        fields["failure"] = _record(Failure, read.failure)
+        fields["reviews"], fields["verdict"], fields["failure"] = _others(read)
     except (msgspec.MsgspecError, ValueError):
         return None
     return _made(Episode, fields)
+
+
+def begun(line: bytes) -> str | None:
+    """The episode of a line of type ``start``, without the rest of it; None where that does not fit."""
+    try:
+        return _START(line).episode
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def used(line: bytes) -> tuple[str, tuple[Spend, ...]] | None:
+    """The episode of a line of type ``end``, and what it used; None as :func:`ended`."""
+    try:
+        read = _END(line)
+        _others(read)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return read.id, _spends(read.spend)
+
+
+def start_of(event: dict[str, Any]) -> Began:
+    """The beginning that an event of type ``start`` tells. Raises KeyError or ValueError where it does not fit."""
+    task = Task.model_validate(event["task"])
+    return Began(event["episode"], event["arm"], task, event["seed"], event["config"])
+
+
+def result_of(event: dict[str, Any]) -> Episode:
+    """The result that an event of type ``end`` tells. Raises ValueError where it does not fit."""
+    return Episode.model_validate({k: v for k, v in event.items() if k != "type"})
+
+
+def _others(read: _End) -> tuple[tuple[Review, ...], Verdict | None, Failure | None]:
+    """What few lines have. Raises ValueError where it does not fit."""
+    reviews = tuple([Review.model_validate_json(bytes(one)) for one in read.reviews])
+    return reviews, _record(Verdict, read.verdict), _record(Failure, read.failure)
 
 
 def _spends(rows: tuple[_Spend, ...]) -> tuple[Spend, ...]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from atlas.traces.index import Index
     from atlas.traces.open_state import OpenState
     from atlas.traces.reader import StoredEpisode
+    from atlas.traces.totals import Names, Totals
 
 MANIFEST = "run.json"
 TRACE = "trace.jsonl"
@@ -60,6 +61,10 @@ class Part(Protocol):
 
     def texts(self) -> Mapping[str, str | int]:
         """Those of its index."""
+        ...
+
+    def totals(self) -> tuple[Totals, Names] | None:
+        """What its episodes used; None where a line of it is damaged, or has a number that no sum takes."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,9 +14,11 @@ from atlas.records import Episode, Prompt, Spend, Step, Task, by_actor, counted,
 from atlas.traces.events import KINDS, Event
 from atlas.traces.format import EVENT, PRUNED, STEP, unpack_prompt
 from atlas.traces.index import Among, Index, StepLines, concerns, index_of, parsed
-from atlas.traces.outcomes import BEGAN, ENDED, Began, began, ended
+from atlas.traces.outcomes import BEGAN, ENDED, Began, began, ended, result_of, start_of
 from atlas.traces.place import MANIFEST, TRACE, Log, Part, Place, is_server, place_of
 from atlas.traces.pruned import Pruned
+from atlas.traces.spent import spent_in
+from atlas.traces.totals import Sums
 
 if TYPE_CHECKING:
     from atlas.traces.newest import Shown
@@ -158,11 +160,16 @@ class Run:
     ) -> list[StoredEpisode]:
         """All episodes in order of their start, those without an end included; those in some ``lines`` of the trace
         alone, where they are given, and only those whose ids are ``among`` some."""
+        if lines is not None:
+            return self._stored([index_of(lines)], among, by_now=False)
+        return self._stored([*self._indexes()], among)
+
+    def _stored(self, parts: Sequence[Index], among: Among | None, *, by_now: bool = True) -> list[StoredEpisode]:
+        """The episodes of these parts of the trace; ``by_now`` with what is known of open ones beyond it."""
         found: dict[str, StoredEpisode] = {}
         anew: dict[str, int] = {}
         """Where those begin that were begun again by the same id: an import that was cut off writes them again."""
         texts = _Texts(self._trace, self._passed())
-        parts = [*self._indexes()] if lines is None else [index_of(lines)]
         for part in parts:
             texts.add(part)
             for (number, line), place in zip(part.told(), part.places, strict=True):
@@ -196,9 +203,9 @@ class Run:
                     unknown.add(name)
         unended = cache(self.place.unended)
         for episode in found.values():
-            if episode.result is None and lines is None:
+            if episode.result is None and by_now:
                 episode._unended = unended
-        if lines is None:
+        if by_now:
             self._complain(found, 0 if among else len(unknown))
         return list(found.values())
 
@@ -250,20 +257,36 @@ class Run:
 
     def pruned(self) -> Pruned | None:
         """What was taken out of the run, in totals; None where nothing was."""
+        return self._pruned(self._trace.parts())
+
+    def _pruned(self, parts: Iterable[Part]) -> Pruned | None:
         found: Pruned | None = None
-        for number, line in self._told():
-            event = parsed(line) if PRUNED.match(line) else None
-            if event is not None:
-                try:
-                    found = Pruned.model_validate({name: value for name, value in event.items() if name != "type"})
-                except ValueError as error:
-                    raise self._damaged(number) from error
+        for part in parts:
+            for number, line in part.head.rare:
+                event = parsed(line) if PRUNED.match(line) else None
+                if event is not None:
+                    try:
+                        found = Pruned.model_validate({name: value for name, value in event.items() if name != "type"})
+                    except ValueError as error:
+                        raise self._damaged(part.before[0] + number) from error
         return found
 
     def used(self) -> tuple[Spend, ...]:
-        """All that the run has used: by its episodes, also those that were cut off, and by those taken out of it."""
-        gone = self.pruned()
-        return by_actor([*(s for e in self.episodes() for s in e.spend), *(gone.spend if gone else ())])
+        """All that the run has used: by its episodes, also those that were cut off, and by those taken out of it. Of
+        episodes that are over it reads what their segments tell in totals."""
+        return self.sums().spends()
+
+    def sums(self) -> Sums:
+        """The same, as it is added up."""
+        parts = self._trace.parts()
+        sums, others, there = spent_in(parts, self._trace)
+        if others is None or others:
+            among = None if others is None else others.__contains__
+            for episode in self._stored([part.index() for part in there], among):
+                sums.add(episode.spend)
+        gone = self._pruned(parts)
+        sums.add(gone.spend if gone is not None else ())
+        return sums
 
     def damaged(self) -> list[str]:
         """What is wrong with the closed segments of its trace, reading all of them; their indexes are made anew where
@@ -276,14 +299,11 @@ class Run:
             case "text":
                 texts[event["hash"]] = event["text"]
             case "start":
-                task = Task.model_validate(event["task"])
-                self._take_start(
-                    Began(event["episode"], event["arm"], task, event["seed"], event["config"]), found, texts
-                )
+                self._take_start(start_of(event), found, texts)
             case "resumed" if event["episode"] in found:
                 found[event["episode"]].resumed.append(str(event["by"]))
             case "end":
-                self._take_end(_result(event), found, texts)
+                self._take_end(result_of(event), found, texts)
 
     def _take_start(self, start: Began, found: dict[str, StoredEpisode], texts: dict[str, str]) -> None:
         found[start.episode] = StoredEpisode(
@@ -354,9 +374,10 @@ class _Texts(dict[str, str]):
 class Results:
     """The results of a run as they come, whichever process writes them."""
 
-    def __init__(self, folder: str | Path | Place, *, damaged: bool = False) -> None:
-        """``damaged``: whether a result that does not fit the trace format is passed over; else it is a StoreError."""
-        trace = place_of(folder).log(TRACE)
+    def __init__(self, of: str | Path | Place | Run, *, damaged: bool = False) -> None:
+        """Of a run that is open already what it has just read is not read again. ``damaged``: whether a result that
+        does not fit the trace format is passed over; else it is a StoreError."""
+        trace = of._trace if isinstance(of, Run) else place_of(of).log(TRACE)
         self._path = trace.path
         self._damaged = damaged
         self._tail = trace.tail(whole=True, told=True)
@@ -391,11 +412,7 @@ def _end_of(line: bytes) -> Episode | None:
     if line.startswith(BEGAN):
         return None
     event = parsed(line)
-    return _result(event) if event is not None and event.get("type") == "end" else None
-
-
-def _result(event: dict[str, Any]) -> Episode:
-    return Episode.model_validate({k: v for k, v in event.items() if k != "type"})
+    return result_of(event) if event is not None and event.get("type") == "end" else None
 
 
 def runs(root: str | Path) -> list[Run]:

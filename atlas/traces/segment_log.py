@@ -6,6 +6,7 @@ import bisect
 import contextlib
 import fcntl
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from typing import BinaryIO
 from atlas.errors import StoreError
 from atlas.traces.heads import Head, Times, Whole, times_of
 from atlas.traces.index import Index, index_of
-from atlas.traces.index_file import Mark, head_at, sealed, texts_at, unsealed
+from atlas.traces.index_file import Mark, head_at, sealed, texts_at, told_at, totals_at, unsealed
 from atlas.traces.lines import Plain, mend
 from atlas.traces.members import Members, Unpacked
 from atlas.traces.place import TRACE, Part
 from atlas.traces.segments import Segment, Written, closed, lost
+from atlas.traces.totals import Names, Totals, totals_of
 
 log = logging.getLogger("atlas.traces")
 
@@ -210,14 +212,24 @@ class TraceLog:
     # --- their indexes ------------------------------------------------------------------------------------------------
 
     def _index(self, piece: _Piece) -> Index:
-        source = piece.source
-        key = (source.identity, source.mtime, source.size)
-        known = self._indexes.get(piece.number)
-        if known is None or known[0] != key:
+        known = self._known(piece)
+        if known is None:
             segment = piece.segment
-            made = self._made(piece, keep=True) if segment is None else self._of_segment(segment, piece)
-            known = self._indexes[piece.number] = key, made
-        return known[1]
+            known = self._made(piece, keep=True) if segment is None else self._of_segment(segment, piece)
+            self._indexes[piece.number] = _which(piece.source), known
+        return known
+
+    def _known(self, piece: _Piece) -> Index | None:
+        key, known = self._indexes.get(piece.number, (None, None))
+        return known if key == _which(piece.source) else None
+
+    def _told(self, piece: _Piece) -> Index | None:
+        """What a file tells besides steps; None where all of it would have to be read for that alone. It may lack what
+        an index has of steps and texts."""
+        if piece.segment is None:
+            # It is asked for once, and grows.
+            return self._indexes.pop(piece.number)[1] if self._known(piece) is not None else None
+        return self._known(piece) or told_at(piece.segment.index, self._mark(piece)) or self._index(piece)
 
     def _of_segment(self, segment: Segment, piece: _Piece) -> Index:
         try:
@@ -281,6 +293,10 @@ class _Closed:
         found = texts_at(self.segment.index, self.log._mark(self.piece))
         return self.index().texts if found is None else found
 
+    def totals(self) -> tuple[Totals, Names] | None:
+        found = totals_at(self.segment.index, self.log._mark(self.piece))
+        return totals_of(self.index()) if found is None else found[0]
+
 
 class TraceTail:
     """What is appended to a trace, by any process: from now on, or all of it where ``whole``.
@@ -305,9 +321,12 @@ class TraceTail:
                 continue
             if piece.number > self._number:
                 self._number, self._place = piece.number, 0
-            if self._told and piece.segment is not None and not self._place:
-                for _, line in self._log._index(piece).told():
-                    yield line
+            if self._told and not self._place and (told := self._log._told(piece)) is not None:
+                end = math.inf if piece.segment is not None else told.whole
+                for (_, line), place in zip(told.told(), told.places, strict=True):
+                    if place < end:
+                        yield line
+                self._place = told.whole
             else:
                 for place, line in self._log._lines(piece, self._place):
                     if not line.endswith(b"\n"):
@@ -316,6 +335,10 @@ class TraceTail:
                     yield line
             if piece.segment is not None:
                 self._number, self._place = piece.number + 1, 0
+
+
+def _which(source: Source) -> object:
+    return source.identity, source.mtime, source.size
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -226,6 +226,8 @@ class ServerLog:
         self.run = run
         self.name = name
         self.path = f"{name} of {run.path}"
+        self._read: tuple[int, Index] | None = None
+        """What was read of it last, and by which connection."""
 
     def append(self, *lines: bytes, lasting: bool = True) -> None:
         self.run.connection().append(self.name, lines, lasting=lasting)
@@ -244,20 +246,26 @@ class ServerLog:
         yield index_of(self.lines())
 
     def parts(self) -> list[Part]:
-        return [Whole(index) for index in self.indexes()]
+        before = self.run.connection().generation
+        (index,) = self.indexes()
+        self._read = (before, index) if before == self.run.generation else None
+        return [Whole(index)]
 
     def damaged(self) -> list[str]:
         return []
 
     def tail(self, *, whole: bool = False, told: bool = False) -> ServerTail:
-        return ServerTail(self, whole=whole)
+        known, self._read = self._read, None
+        return ServerTail(self, whole=whole, known=known if whole and told else None)
 
 
 class ServerTail:
     """The rows that come."""
 
-    def __init__(self, log: ServerLog, *, whole: bool) -> None:
+    def __init__(self, log: ServerLog, *, whole: bool, known: tuple[int, Index] | None = None) -> None:
+        """``known``: what need not be read again of it, as long as the connection is that one."""
         self._log = log
+        self._known = known
         self._after, self._generation = 0, -1
         if not whole:
             connection = log.run.connection()
@@ -271,6 +279,11 @@ class ServerTail:
             # A server that crashed may have lost lines that were seen, and has others in their places.
             self._after = 0 if self._generation >= 0 else self._after
             self._generation = connection.generation
+        known, self._known = self._known, None
+        if known is not None and known[0] == connection.generation:
+            for _, line in known[1].told():
+                yield line
+            self._after = known[1].lines
         for number, line in connection.lines(self._log.name, self._after):
             self._after = number
             yield line

@@ -23,7 +23,7 @@ from atlas.memory.memory import Kept
 from atlas.policies import Guarded
 from atlas.policies.triggers import Trigger
 from atlas.protocols import Embedder, Model, Policy, Recorder
-from atlas.records import INTERRUPTED, Episode, Step, Stop, Task, Usage, content_hash, total
+from atlas.records import INTERRUPTED, Episode, Step, Stop, Task, Usage, content_hash
 from atlas.traces.events import Event, Learned, Supervised, Tells
 from atlas.traces.folder import FolderRun
 from atlas.traces.place import Place
@@ -393,7 +393,7 @@ class Agent:
         from atlas.traces.reader import Run
 
         def spent() -> Usage:
-            return total(Run(run).used())
+            return Run(run).sums().total
 
         return Meter(budget, what="run", ledger=opened.enter_context(Claims(run, spent)))
 
