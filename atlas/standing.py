@@ -20,6 +20,7 @@ evidence, gathered since the last one. An agent is helpless where its teacher, t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import exp, lgamma, log, log1p
 from typing import Literal
 
@@ -35,6 +36,8 @@ KEPT = 200
 """Outcomes that are remembered since the last change."""
 REST, LONGEST = 4, 64
 """Taught episodes between two in which the student is tried again: at first, and at the most."""
+RULE = [1, ALARM, *SHARES, DOUBT, KEPT, REST, LONGEST]
+"""By what a standing came to be: the first number is raised when the same episodes come to another one."""
 
 TAUGHT = "teacher"
 """The lane of an episode whose every step is the teacher's, as success has dropped."""
@@ -134,6 +137,7 @@ class Standing(Record):
         return self.replace(helpless=True, relative=True, taught="", seen=""), found
 
 
+@lru_cache(maxsize=1 << 15)
 def shown(successes: int, episodes: int) -> float:
     """The success that so many of the first ``episodes`` show at the least: a bound that holds after all of them at
     once, with probability 1 - :data:`DOUBT`."""
@@ -153,12 +157,18 @@ def _since(seen: str, levels: Sequence[float]) -> list[float]:
     """For each outcome the wealth of who began to bet with it that there are fewer ``1`` than its level."""
     found, ones, noughts = [0.0] * len(seen), 0, 0
     for place in range(len(seen) - 1, -1, -1):
-        ones, noughts = ones + (seen[place] == "1"), noughts + (seen[place] == "0")
-        level = levels[place]
-        found[place] = sum(
-            exp(ones * log(share) + noughts * (log1p(-level * share) - log1p(-level))) for share in SHARES
-        ) / len(SHARES)
+        if seen[place] == "1":
+            ones += 1
+        elif seen[place] == "0":
+            noughts += 1
+        found[place] = sum([exp(ones * one + noughts * nought) for one, nought in _bets(levels[place])]) / len(SHARES)
     return found
+
+
+@lru_cache(maxsize=4096)
+def _bets(level: float) -> tuple[tuple[float, float], ...]:
+    """What a ``1`` and a ``0`` add to the logarithms of the wealths of who bets on each share of a level."""
+    return tuple((log(share), log1p(-level * share) - log1p(-level)) for share in SHARES)
 
 
 def _newest(seen: str, levels: Sequence[float], wealth: Sequence[float]) -> tuple[str, float]:

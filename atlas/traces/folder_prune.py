@@ -23,7 +23,7 @@ from atlas.jsontext import read_json
 from atlas.traces.members import Members, Unpacked, members
 from atlas.traces.place import MANIFEST, TRACE, Manifest, written
 from atlas.traces.segment_log import TraceLog
-from atlas.traces.segments import drop_leftovers, segment_of
+from atlas.traces.segments import FOLDED, drop_leftovers, segment_of
 
 Write = Callable[[bytes], object]
 
@@ -89,7 +89,8 @@ class FolderAlone:
                 elif path.exists() or name == TRACE:
                     _put(target, partial(_without, path, gone, added if name == TRACE else ()))
             _put(self._new(MANIFEST, mark), lambda write: write(written(manifest).encode()))
-            ready = {"mark": mark, "files": [*names, MANIFEST], "gone": [*_RESPONSES, SUMMARY]}
+            folded = [path.name for path in self._folder.glob(f"*{FOLDED}")]
+            ready = {"mark": mark, "files": [*names, MANIFEST], "gone": [*_RESPONSES, SUMMARY, *folded]}
             write_whole(self._folder / PRUNING, json.dumps(ready))
         except OSError as error:
             for name in (*names, MANIFEST):

@@ -380,13 +380,16 @@ class Results:
         trace = of._trace if isinstance(of, Run) else place_of(of).log(TRACE)
         self._path = trace.path
         self._damaged = damaged
-        self._tail = trace.tail(whole=True, told=True)
+        self.tail = trace.tail(whole=True, told=True)
 
     def new(self) -> list[Episode]:
         """Those that have come since the last call, in order of their end; interrupted and retried ones too. Where a
         server was lost meanwhile some come again."""
-        found = []
-        for line in self._tail.lines():
+        return [*self.each()]
+
+    def each(self) -> Iterator[Episode]:
+        """The same, one after the other."""
+        for line in self.tail.lines():
             try:
                 result = None if STEP.match(line) else _end_of(line)
             except ValueError as error:
@@ -396,8 +399,7 @@ class Results:
                     f"{self._path} has a result that does not fit the trace format: the file is damaged"
                 ) from error
             if result is not None:
-                found.append(result)
-        return found
+                yield result
 
 
 def _spent(step: dict[str, Any]) -> Any:

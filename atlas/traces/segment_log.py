@@ -124,6 +124,16 @@ class TraceLog:
         """The names of the files, in order, and how many bytes of the trace each holds."""
         return [(piece.source.path.name, piece.source.size) for piece in self._look()]
 
+    def marks(self, number: int) -> list[tuple[int, Mark]]:
+        """What tells the closed segments up to that one, as they were when they were looked at last."""
+        pieces = self._pieces or self._look()
+        return [(p.number, self._mark(p)) for p in pieces if p.segment is not None and p.number <= number]
+
+    def unchanged(self, number: int) -> bool:
+        """Whether the files of these are still those."""
+        pieces = (piece for piece in self._pieces if piece.number <= number)
+        return all(self._is_there(piece) for piece in pieces)
+
     def damaged(self) -> list[str]:
         """What is wrong with closed segments, reading all of them; indexes that say something else are made again."""
         pieces = self._look()
@@ -260,8 +270,7 @@ class TraceLog:
             try:
                 # Not while the run is pruned: what goes from it must not come back in an index.
                 fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                found = os.stat(piece.source.path)
-                if (found.st_dev, found.st_ino, found.st_mtime_ns) == (*piece.source.identity, piece.source.mtime):
+                if self._is_there(piece):
                     partial.write_bytes(content)
                     partial.replace(segment.index)
             finally:
@@ -269,6 +278,10 @@ class TraceLog:
                 os.close(folder)
         again = unsealed(content, self._mark(piece))
         return index if again is None else again[0]
+
+    def _is_there(self, piece: _Piece) -> bool:
+        found = os.stat(piece.source.path)
+        return (found.st_dev, found.st_ino, found.st_mtime_ns) == (*piece.source.identity, piece.source.mtime)
 
 
 @dataclass
@@ -305,7 +318,7 @@ class TraceTail:
     """
 
     def __init__(self, log: TraceLog, *, whole: bool, told: bool) -> None:
-        self._log = log
+        self.log = log
         self._told = told
         self._number, self._place = 0, 0
         """The file that is read next, and where."""
@@ -314,21 +327,30 @@ class TraceTail:
             self._number = last.number + (last.segment is not None)
             self._place = last.source.size if last.segment is None else 0
 
+    @property
+    def segment(self) -> int:
+        """The number that the file has, or will have, which is read next."""
+        return self._number
+
+    def begin_behind(self, number: int) -> None:
+        """Nothing was read yet, and the segments up to that one are not to be."""
+        self._number, self._place = number + 1, 0
+
     def lines(self) -> Iterator[bytes]:
         """The whole lines that have come since the last call. A line that is still being written comes another time."""
-        for piece in self._log._look():
+        for piece in self.log._look():
             if piece.number < self._number:
                 continue
             if piece.number > self._number:
                 self._number, self._place = piece.number, 0
-            if self._told and not self._place and (told := self._log._told(piece)) is not None:
+            if self._told and not self._place and (told := self.log._told(piece)) is not None:
                 end = math.inf if piece.segment is not None else told.whole
                 for (_, line), place in zip(told.told(), told.places, strict=True):
                     if place < end:
                         yield line
                 self._place = told.whole
             else:
-                for place, line in self._log._lines(piece, self._place):
+                for place, line in self.log._lines(piece, self._place):
                     if not line.endswith(b"\n"):
                         return
                     self._place = place + len(line)

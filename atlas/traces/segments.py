@@ -30,6 +30,8 @@ LIMIT = "ATLAS_TRACE_MB"
 USUAL = 256.0
 PACKED = ".gz"
 PACKING = ".packing"
+FOLDED = ".folded"
+"""How the names end of what was made of closed segments, see :mod:`atlas.traces.folded`."""
 _NAME = re.compile(r"trace\.(\d{6,})\.jsonl(\.gz)?")
 _INDEX = re.compile(r"trace\.(\d{6,})\.index")
 
@@ -97,8 +99,9 @@ def drop_leftovers(folder: Path) -> None:
     for segment in closed(folder):
         if segment.packed:
             segment.path.with_suffix("").unlink(missing_ok=True)
-    for left in (*folder.glob(f"trace.*{PACKED}{PACKING}"), *folder.glob(f".trace.*{SUFFIX}.writing-*")):
-        left.unlink(missing_ok=True)
+    for half in (f"trace.*{PACKED}{PACKING}", f".trace.*{SUFFIX}.writing-*", f".*{FOLDED}.writing-*"):
+        for left in folder.glob(half):
+            left.unlink(missing_ok=True)
 
 
 class Written:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from atlas.memory import Memory
 from atlas.records import Episode
-from atlas.standing import TAUGHT, TRIED, Change, Standing
+from atlas.standing import RULE, TAUGHT, TRIED, Change, Standing
 from atlas.traces.events import Supervised, Tells
+from atlas.traces.folded import Folded
 from atlas.traces.place import Place as RunPlace
-from atlas.traces.reader import Results, Run
+from atlas.traces.reader import Run
 
 log = logging.getLogger("atlas.wrap")
 
@@ -70,9 +71,9 @@ class InTrace(InProcess):
 
     def __init__(self, arm: str, expected: float, run: RunPlace) -> None:
         super().__init__(arm, expected)
-        # A damaged line is told of where the run is read: it keeps nobody from serving.
-        self._results = Results(run, damaged=True)
         self._said: list[tuple[str, Standing, Change]] = []
+        self._folded = Folded(run, f"standing/{arm}", {"expected": expected, "rule": RULE, "counted": COUNTED})
+        self._folded.restored(self._restore)
         self._follow()
 
     def now(self) -> Standing:
@@ -90,7 +91,20 @@ class InTrace(InProcess):
 
     def _follow(self) -> None:
         """Read what has been written. Changes are kept for who ended their episode: another may read of it first."""
-        self._said += [change for episode in self._results.new() for change in self._fold(episode)]
+        for episode in self._folded.new(self._state):
+            self._said += self._fold(episode)
+
+    def _state(self) -> dict[str, Any]:
+        """All that goes on from here."""
+        said = [[id, standing.model_dump(), change.model_dump()] for id, standing, change in self._said]
+        return {"standing": self._standing.model_dump(), "counted": [*self._counted], "said": said}
+
+    def _restore(self, state: Any) -> None:
+        standing, counted = Standing.model_validate(state["standing"]), dict.fromkeys(map(str, state["counted"]))
+        said = [
+            (str(id), Standing.model_validate(now), Change.model_validate(change)) for id, now, change in state["said"]
+        ]
+        self._standing, self._counted, self._said = standing, counted, said
 
 
 class InMemory(InProcess):

@@ -70,6 +70,13 @@ from atlas.benchmarks.sharing import Shared
     with RunWriter(sys.argv[1], Run(sys.argv[1]).settings), Shared(sys.argv[1]) as shared:
         print(len(shared.episodes), shared.past.tokens)
 """
+BEGUN = """
+from atlas.traces import Run
+    from atlas.traces.place import place_of
+    from atlas.wrap.supervision import InTrace
+    print(InTrace("student", 0.5, place_of(sys.argv[1])).now().raised, Run(sys.argv[1]).sums().total.tokens)
+"""
+"""What an agent with a budget and without a memory asks of its run when it begins."""
 WORDS = [f"{first}{middle}{last}" for first in "bdfgklmnprst" for middle in "aeiou" for last in ("", "n", "rk", "ld")]
 
 
@@ -111,6 +118,8 @@ def measure(steps: int = 40_000, folder: Path | None = None, length: int = LENGT
             "traces ls": (COMMAND, "traces", "ls", "ROOT"),
             "traces ls, again": (COMMAND, "traces", "ls", "ROOT"),
             "a run is resumed": (RESUMED, "RUN"),
+            "an agent begins on it": (BEGUN, "RUN"),
+            "another begins on it": (BEGUN, "RUN"),
             "traces check RUN": (COMMAND, "traces", "check", "RUN"),
         }
         took = {
