@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from pathlib import Path
@@ -172,3 +173,15 @@ def test_a_run_that_nobody_may_write_to_is_read(player: Player, monkeypatch: pyt
     monkeypatch.setattr(Path, "replace", refused)
     assert known(player.folder) == known(player.folder)
     assert not [*player.folder.glob(f"*{FOLDED}*")]
+
+
+def test_check_reads_what_is_kept_of_a_segment_that_was_changed(player: Player) -> None:
+    before = known(player.folder)
+    segment = closed(player.folder)[0].path
+    found = segment.stat()
+    end = segment.read_bytes()[-4096:]
+    segment.write_bytes(segment.read_bytes()[:-4096].replace(b'"success":true', b'"success":null') + end)
+    os.utime(segment, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert known(player.folder) == before, "size, time and end are what they were"
+    Run(player.folder).damaged()
+    assert known(player.folder) != before

@@ -96,6 +96,9 @@ class Newest(Run):
         for number, part in enumerate(self._parts):
             yield part.index() if number in self._read else rare_of(part.head, part.before)
 
+    def _all_parts(self) -> list[Part]:
+        return self._parts
+
     def _passed(self) -> list[Part]:
         return [part for number, part in enumerate(self._parts) if number not in self._read]
 

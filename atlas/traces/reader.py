@@ -257,7 +257,7 @@ class Run:
 
     def pruned(self) -> Pruned | None:
         """What was taken out of the run, in totals; None where nothing was."""
-        return self._pruned(self._trace.parts())
+        return self._pruned(self._all_parts())
 
     def _pruned(self, parts: Iterable[Part]) -> Pruned | None:
         found: Pruned | None = None
@@ -278,7 +278,7 @@ class Run:
 
     def sums(self) -> Sums:
         """The same, as it is added up."""
-        parts = self._trace.parts()
+        parts = self._all_parts()
         sums, others, there = spent_in(parts, self._trace)
         if others is None or others:
             among = None if others is None else others.__contains__
@@ -332,6 +332,9 @@ class Run:
     def _indexes(self) -> Iterator[Index]:
         """Of the parts of the trace that are read."""
         return self._trace.indexes()
+
+    def _all_parts(self) -> list[Part]:
+        return self._trace.parts()
 
     def _passed(self) -> list[Part]:
         """The others: their texts may be those of episodes that are read."""

@@ -22,7 +22,7 @@ from atlas.traces.index_file import Mark, head_at, sealed, texts_at, told_at, to
 from atlas.traces.lines import Plain, mend
 from atlas.traces.members import Members, Unpacked
 from atlas.traces.place import TRACE, Part
-from atlas.traces.segments import Segment, Written, closed, lost
+from atlas.traces.segments import Segment, Written, closed, drop_folded, lost
 from atlas.traces.totals import Names, Totals, totals_of
 
 log = logging.getLogger("atlas.traces")
@@ -135,7 +135,8 @@ class TraceLog:
         return all(self._is_there(piece) for piece in pieces)
 
     def damaged(self) -> list[str]:
-        """What is wrong with closed segments, reading all of them; indexes that say something else are made again."""
+        """What is wrong with closed segments, reading all of them; what is derived of them and says something else
+        is made again."""
         pieces = self._look()
         found = [f"trace.{number:06d}.jsonl is not there" for number in self._lost]
         for piece in pieces:
@@ -145,7 +146,10 @@ class TraceLog:
                 source = piece.source
                 if isinstance(source, Members) and (count := source.damaged(file) + (not source.whole)):
                     found.append(f"{piece.segment.path.name} has {count} damaged part{'s' * (count > 1)}")
+            said = _content(piece.segment.index)
             self._kept(piece.segment, piece, self._made(piece, keep=False))
+            if said is not None and said != _content(piece.segment.index):
+                drop_folded(self._folder)
         return found
 
     # --- the files ----------------------------------------------------------------------------------------------------
@@ -361,6 +365,12 @@ class TraceTail:
 
 def _which(source: Source) -> object:
     return source.identity, source.mtime, source.size
+
+
+def _content(path: Path) -> bytes | None:
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return None
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -104,6 +104,13 @@ def drop_leftovers(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def drop_folded(folder: Path) -> None:
+    """Remove what was made of closed segments, where that can be done."""
+    for path in folder.glob(f"*{FOLDED}"):
+        with suppress(OSError):
+            path.unlink()
+
+
 class Written:
     """The file that the lines of a trace are appended to, by any number of processes, any of which may be killed."""
 

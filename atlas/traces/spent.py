@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from atlas.errors import StoreError
@@ -30,6 +30,8 @@ def spent_in(parts: Sequence[Part], trace: Log) -> Spent:
     for totals, _ in found:
         sums.also(totals.spent)
     others: set[str] = set()
+    again: dict[int, list[str]] = {}
+    """Episodes that are among the totals of a part, and are to be counted otherwise."""
     told = _told(found)
     for name, (story, whole) in told.items():
         # The last end of an episode counts.
@@ -38,11 +40,14 @@ def spent_in(parts: Sequence[Part], trace: Log) -> Spent:
             sums.also(ends[-1])  # it began in one part and ended in another
             continue
         for number in whole:
-            sums.add(_once(name, parts[number], found[number][1], trace), -1)
+            again.setdefault(number, []).append(name)
         if len(whole) == 1 and story and len(ends) == len(story) and whole[0] < story[0][0]:
             sums.also(ends[-1])  # it was over, and its end was told anew
         else:
             others.add(name)
+    for number, names in again.items():
+        for spends in _once(names, parts[number], found[number][1], trace):
+            sums.add(spends, -1)
     there = [
         part
         for number, part in enumerate(parts)
@@ -83,10 +88,11 @@ def _told(found: Sequence[tuple[Totals, Names]]) -> dict[str, _Story]:
     return told
 
 
-def _once(name: str, part: Part, names: Names, trace: Log) -> tuple[Spend, ...]:
-    """What an episode had used by an end that is among the totals."""
-    line = next(iter(trace.at([part.before[1] + names.where(name)])), b"")
-    told = told_of(line)
-    if told is None or told[0] != name or told[1] is None:
+def _once(names: Sequence[str], part: Part, of: Names, trace: Log) -> Iterator[tuple[Spend, ...]]:
+    """What episodes had used by the ends that are among the totals."""
+    where = of.by_name()
+    places = sorted(part.before[1] + where[name] for name in names)
+    told = [told_of(line) for line in trace.at(places)]
+    if sorted(one[0] for one in told if one is not None and one[1] is not None) != sorted(names):
         raise StoreError(f"{trace.path} was changed meanwhile: do it again")
-    return told[1]
+    return (one[1] for one in told if one is not None and one[1] is not None)

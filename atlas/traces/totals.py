@@ -143,10 +143,11 @@ class Names(msgspec.Struct, array_like=True):
     places: bytes
     """Where the last end of each is, as an array of 64-bit numbers, counted from where the part begins."""
 
-    def where(self, name: str) -> int:
+    def by_name(self) -> dict[str, int]:
+        """Where each one's is."""
         places = array("q")
         places.frombytes(self.places)
-        return places[self.names.index(name)]
+        return dict(zip(self.names, places, strict=True))
 
 
 def totals_of(index: Index) -> tuple[Totals, Names] | None:
