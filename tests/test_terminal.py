@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from rich.text import Text
 
 from atlas.benchmarks.perf.__main__ import show
 from atlas.benchmarks.perf.table import Table
-from atlas.cli.bench import fitting
+from atlas.cli.bench import _live_table, fitting
 from atlas.cli.progress import ENOUGH, Pace, to_go
 from atlas.tables import arms_table, console, pairs_table
 from atlas.testing.runs import write_run
@@ -65,6 +66,26 @@ def test_how_many_episodes_an_arm_will_have_stands_beside_those_it_has(run: Run)
     rows, out = arm_rows(run.results()), screen()
     out.print(fitting(out, rows, {row.arm: 40 for row in rows}, Text("")))
     assert f"{rows[0].scored}/40" in out.file.getvalue()
+
+
+@pytest.mark.parametrize(("takes", "looks"), [(0.0, 40), (0.5, 1), (0.05, 10)])
+def test_a_table_that_takes_long_is_made_anew_rarely(
+    run: Run, monkeypatch: pytest.MonkeyPatch, takes: float, looks: int
+) -> None:
+    now, made = 100.0, 0
+
+    def slow(episodes: Any) -> list[ArmRow]:
+        nonlocal now, made
+        now, made = now + takes, made + 1
+        return arm_rows(episodes)
+
+    monkeypatch.setattr("atlas.cli.bench.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("atlas.traces.account.arm_rows", slow)
+    with _live_table(screen(), dict) as seen:
+        while now < 110.0:
+            seen("cascade", run.results())
+            now += 0.0625
+    assert made == looks
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -223,6 +223,10 @@ def live(*, as_json: bool, planned: Callable[[], Mapping[str, int]] = dict) -> I
         yield _lines(out)
 
 
+SHARE = 20
+"""How many times as long as the live table takes it is left as it is."""
+
+
 @contextmanager
 def _live_table(out: Console, planned: Callable[[], Mapping[str, int]]) -> Iterator[Seen]:
     from rich.live import Live
@@ -232,18 +236,19 @@ def _live_table(out: Console, planned: Callable[[], Mapping[str, int]]) -> Itera
     from atlas.traces.account import arm_rows
     from atlas.words import dollars
 
-    shown, pace = 0.0, Pace()
+    due, pace = 0.0, Pace()
     with Live(console=out, auto_refresh=False, transient=True) as live:
 
         def seen(doing: str, episodes: Sequence[Episode]) -> None:
-            nonlocal shown
-            if time.monotonic() - shown < 0.25:
+            nonlocal due
+            if (began := time.monotonic()) < due:
                 return
-            shown = time.monotonic()
             usage, of = spent(episodes), planned()
             parts = [doing, f"so far: {len(episodes):,} episodes, {dollars(usage)}, {usage.tokens:,} tokens"]
             parts += filter(None, [to_go(pace.left(episodes, of))])
             live.update(fitting(out, arm_rows(episodes), of, Text("   ".join(parts), style="dim")), refresh=True)
+            # A table of tens of thousands takes half a second: what is played must not wait for it most of the time.
+            due = max(began + 0.25, time.monotonic() + SHARE * (time.monotonic() - began))
 
         yield seen
 

@@ -32,8 +32,10 @@ class RewardRow(Record):
 
 def rewards(run: Run) -> list[RewardRow]:
     """A row per arm and judge that has judged it. Where a judge's word is an episode's score there is no true one."""
-    true = {e.id: e for e in run.results() if e.success is not None and e.verdict is None and _unit(e.score)}
     lines = read_verdicts(run.place)
+    if not lines:
+        return []
+    true = {e.id: e for e in run.results() if e.success is not None and e.verdict is None and _unit(e.score)}
     found: list[RewardRow] = []
     for config in dict.fromkeys(line.config for line in lines):
         judged = [line for line in newest(line for line in lines if line.config == config).values()]
