@@ -35,7 +35,7 @@ class Folded:
     def __init__(self, place: Place, what: str, how: Any) -> None:
         # A damaged line is told of where the run is read.
         self._results = Results(place, damaged=True)
-        self._how = json.loads(json.dumps([_BUILD, what, how]))
+        self._how = read_json(json.dumps([_BUILD, what, how]))
         self._path: Path | None = None
         tail = self._results.tail
         if isinstance(place, FolderRun) and isinstance(tail, TraceTail):
