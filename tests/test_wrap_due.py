@@ -17,6 +17,7 @@ from atlas.benchmarks.reliability import children
 from atlas.memory import Memory
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, server_connection
+from atlas.traces.claims import Claims
 from atlas.traces.place import place_of
 from atlas.wrap import due
 from atlas.wrap.due import DUE, Due
@@ -77,6 +78,15 @@ def killed(when: str, places: tuple[str, str], folder: Path) -> None:
     assert [result.score for result in Run(places[0]).results()] == [1.0]
 
 
+def until_free(run: str, key: object) -> None:
+    """Wait until it is known that the process which was killed has let go of what it was at."""
+    claims, until = Claims(place_of(run)), time.monotonic() + 300
+    while not claims.claim(key) and time.monotonic() < until:
+        time.sleep(0.02)
+    claims.release(key)
+    claims.close()
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_was_to_be_learned_is_learned_by_the_next_once(places: tuple[str, str], when: str, tmp_path: Path) -> None:
     killed(when, places, tmp_path)
@@ -96,6 +106,7 @@ def test_another_arm_leaves_it_and_one_at_work_keeps_it(places: tuple[str, str],
         other.flush()
         assert len(other.memory) == 0  # type: ignore[arg-type]
     id = Run(places[0]).results()[0].id
+    until_free(places[0], ("after", id))
     at_work = Due(place_of(places[0]), "agent")
     at_work.mark(id)
     with agent(*places) as second:
