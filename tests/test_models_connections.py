@@ -132,6 +132,22 @@ async def test_an_answer_that_nobody_reads_to_its_end_holds_no_connection() -> N
             assert whole.status_code == 200
 
 
+def test_models_that_are_forgotten_with_their_agents_are_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with ChatServer(Say("hi")) as server, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for _ in range(12):
+            student = atlas.load("openai/small", base_url=server.url, api_key="x")
+            teacher = atlas.load("openai/big", base_url=server.url, api_key="x")
+            memory = atlas.Memory(":memory:", "hash")
+            with atlas.Agent(student, teacher, memory=memory) as agent, agent.episode(goal="g") as episode:
+                episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
+                episode.score(1)
+        del student, teacher, agent, episode
+        gc.collect()
+        assert not [held for held in gc.get_objects() if type(held).__name__ == "ClientSession"], "none is kept"
+    assert not [w for w in warned if "session" in str(w.message)] and "Unclosed" not in caplog.text
+
+
 def test_a_model_is_asked_in_one_loop_after_another_and_warns_of_nothing() -> None:
     with ChatServer(Say("hi")) as server, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

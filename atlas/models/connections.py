@@ -6,6 +6,7 @@ encodings and errors as ever. Where a proxy is set, or aiohttp is not there, its
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,19 @@ def _transport(http: ModuleType, client: ModuleType) -> Any:
                 self._response.close()
 
     class Quiet(client.TCPConnector):  # type: ignore[misc, name-defined]
-        """It is forgotten with its event loop, and its sockets with it: nobody has to be warned."""
+        """It is forgotten with its event loop, and its sockets with it: nobody has to be warned.
+
+        ``gone`` holds something once the transport is gone. The garbage collector, which frees transport and session at
+        once, says so before it comes to either of them.
+        """
+
+        def __init__(self, gone: list[bool], **settings: Any) -> None:
+            self._gone = gone
+            super().__init__(**settings)
+
+        @property
+        def closed(self) -> bool:
+            return bool(self._gone) or bool(super().closed)
 
         def __del__(self) -> None: ...
 
@@ -80,7 +93,9 @@ def _transport(http: ModuleType, client: ModuleType) -> Any:
         def _opened(self) -> aiohttp.ClientSession:
             """In the event loop that it is used in."""
             if self._session is None:
-                connector = Quiet(limit=0, keepalive_timeout=_ALIVE, ssl=http.create_ssl_context())
+                gone: list[bool] = []
+                weakref.finalize(self, gone.append, True)
+                connector = Quiet(gone, limit=0, keepalive_timeout=_ALIVE, ssl=http.create_ssl_context())
                 self._session = client.ClientSession(
                     connector=connector,
                     auto_decompress=False,
@@ -115,9 +130,5 @@ def _transport(http: ModuleType, client: ModuleType) -> Any:
             if self._session is not None:
                 await self._session.close()
                 self._session = None
-
-        def __del__(self) -> None:
-            if self._session is not None:
-                self._session.detach()
 
     return Transport()
