@@ -265,6 +265,7 @@ def test_workers_without_a_run_on_a_server_are_refused_in_one_sentence(tmp_path:
     )
     assert made.returncode == 2 and made.stdout == ""
     assert " ".join(made.stderr.split()).count("give --run postgresql://") == 1
+    assert not (tmp_path / "run").exists(), "what is refused leaves nothing"
 
 
 # --- real processes ---------------------------------------------------------------------------------------------------

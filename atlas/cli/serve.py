@@ -76,11 +76,23 @@ def _moves(agent: Any, workers: int) -> bool:
     return workers > 1 or kept
 
 
+def _shared_by(workers: int, options: AgentOptions) -> None:
+    """Raises ConfigError, before a run or a memory is made, where several processes could not share the episodes."""
+    from atlas.traces.place import is_server
+
+    if workers > 1 and options.agent is None and not is_server(options.run):
+        raise ConfigError(
+            "with --workers any process goes on with an episode, which is kept in a run on a server: give --run "
+            "postgresql://...?schema=NAME&run=NAME, or leave --workers out"
+        )
+
+
 def _only(options: AgentOptions, key_env: str, limits: Limits, workers: int) -> Tenant:
     from atlas.serve import Tenant
     from atlas.serve.tenants import read_keys
 
     keys = read_keys([key_env], os.environ) if os.environ.get(key_env) else []
+    _shared_by(workers, options)
     agent = options.make()
     return Tenant("default", agent, keys, limits, moves=_moves(agent, workers))
 
@@ -104,6 +116,8 @@ def _tenants(path: Path, usual: AgentOptions, limits: Limits, workers: int = 1) 
     every = [key for some in keys.values() for key in some]
     if len(set(every)) < len(every):
         raise ConfigError(f"two keys in {path} are the same: give each tenant its own")
+    for each in options.values():
+        _shared_by(workers, each)
     agents = {name: options[name].make(name) for name in options}
     return [Tenant(name, agent, keys[name], limits, moves=_moves(agent, workers)) for name, agent in agents.items()]
 
