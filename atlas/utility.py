@@ -12,18 +12,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import ValidationError
 
 from atlas.actions import TextActions
 from atlas.asking import Desk
-from atlas.errors import ConfigError, DataError
-from atlas.folders import write_whole
+from atlas.errors import ConfigError
+from atlas.learned_file import LearnedFile
 from atlas.protocols import Model
-from atlas.records import STUDENT, DemoStep, Record, Task, Turn, View, content_hash
+from atlas.records import STUDENT, DemoStep, Task, Turn, View, content_hash
 
 FEWEST = 8
 """States below which nothing is learned."""
@@ -38,13 +35,9 @@ Trajectory = tuple[Task, tuple[DemoStep, ...]]
 """A task, and the steps that a teacher took in it."""
 
 
-class Learned(Record):
+class Learned(LearnedFile):
     """Base of the files of what was learned from a student."""
 
-    KIND: ClassVar[str]
-    """What it is called."""
-
-    version: int = 1
     student: str
     """Whom it was learned from."""
     states: int = 0
@@ -62,25 +55,6 @@ class Learned(Record):
     def _besides(self) -> set[str]:
         """The fields that say how it was learned."""
         return {"states", "asked", "explained"}
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote. Raises DataError for a file that is none."""
-        try:
-            return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"the {cls.KIND} {path} cannot be read: {error.strerror}") from error
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{path} holds no {cls.KIND}: make one with 'atlas memory {cls.KIND} MEMORY --student MODEL -o FILE'"
-            ) from error
-
-    def save(self, path: str | Path) -> None:
-        """Write it as JSON that people can read."""
-        try:
-            write_whole(Path(path), self.model_dump_json(indent=2) + "\n")
-        except OSError as error:
-            raise DataError(f"the {self.KIND} cannot be written to {path}: {error.strerror}") from error
 
 
 def finite(weights: Iterable[float]) -> None:

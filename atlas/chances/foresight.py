@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from atlas.chances.first_steps import FIRST, first_steps
 from atlas.chances.folding import folded
 from atlas.chances.texts import question
-from atlas.errors import ConfigError, DataError
-from atlas.folders import write_whole
+from atlas.errors import ConfigError
+from atlas.learned_file import LearnedFile
 from atlas.protocols import Embedder
 from atlas.records import Record, Turn, content_hash
 from atlas.stats.logistic import Logistic, fit, fit_table, sigmoid
@@ -58,10 +57,13 @@ class Stage(Record):
     """From what that says to the share of successes."""
 
 
-class Foresight(Record):
+class Foresight(LearnedFile):
     """A file: what was learned of some students."""
 
-    version: int = 1
+    KIND: ClassVar[str] = "foresight"
+    MADE_BY: ClassVar[str] = "'atlas trust foresee RUN -o FILE'"
+    INDENT: ClassVar[int | None] = None
+
     embedder: str
     dim: int
     students: tuple[str, ...]
@@ -97,23 +99,6 @@ class Foresight(Record):
             place = self.dim
             row[place : place + len(self.students)] = stage.says.centre[place : place + len(self.students)]
         return sigmoid(stage.sure.logit({"logit": float(stage.says.logits(row[None])[0])}))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Foresight:
-        """Read what :meth:`save` wrote. Raises DataError for a file that is none."""
-        try:
-            return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"the foresight {path} cannot be read: {error.strerror}") from error
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} holds no foresight: make one with 'atlas trust foresee RUN -o FILE'") from error
-
-    def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
-        try:
-            write_whole(Path(path), self.model_dump_json() + "\n")
-        except OSError as error:
-            raise DataError(f"the foresight cannot be written to {path}: {error.strerror}") from error
 
 
 def learn(

@@ -12,16 +12,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from atlas.chances.attempt import ANSWERS, BESIDE, OWN, Attempt, beside
 from atlas.chances.folding import folded
-from atlas.errors import ConfigError, DataError
-from atlas.folders import write_whole
-from atlas.records import Record, content_hash
+from atlas.errors import ConfigError
+from atlas.learned_file import LearnedFile
+from atlas.records import content_hash
 from atlas.stats.logistic import Logistic, fit, sigmoid
 from atlas.trust.record import Certificate
 
@@ -45,10 +44,12 @@ class Settled(NamedTuple):
     """Whether no further tier is asked: the best one is taken."""
 
 
-class Selector(Record):
+class Selector(LearnedFile):
     """A file: what was learned of some tiers, and from which chance on no further one is asked."""
 
-    version: int = 1
+    KIND: ClassVar[str] = "selector"
+    MADE_BY: ClassVar[str] = "'atlas trust select RUN -o FILE'"
+
     tiers: tuple[str, ...]
     """In the order in which they are asked: arms, as the run names them."""
     threshold: float | None = None
@@ -110,23 +111,6 @@ class Selector(Record):
         names = {f"tier {old}": f"tier {new}" for old, new in zip(self.tiers, tiers, strict=True)}
         own = self.own.replace(names=tuple(names.get(name, name) for name in self.own.names))
         return Selector.model_validate({**dict(self), "tiers": tuple(tiers), "own": own})
-
-    @classmethod
-    def load(cls, path: str | Path) -> Selector:
-        """Read what :meth:`save` wrote. Raises DataError for a file that is none."""
-        try:
-            return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"the selector {path} cannot be read: {error.strerror}") from error
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} holds no selector: make one with 'atlas trust select RUN -o FILE'") from error
-
-    def save(self, path: str | Path) -> None:
-        """Write it as JSON that people can read."""
-        try:
-            write_whole(Path(path), self.model_dump_json(indent=2) + "\n")
-        except OSError as error:
-            raise DataError(f"the selector cannot be written to {path}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

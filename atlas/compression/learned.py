@@ -41,6 +41,7 @@ class LearnedCompressor(Learned):
     """A file: what a token of a piece is worth to a student, by the features of the piece."""
 
     KIND: ClassVar[str] = "compressor"
+    MADE_BY: ClassVar[str] = "'atlas memory compressor MEMORY --student MODEL -o FILE'"
 
     actions: tuple[float, ...] = Field(min_length=len(OF_ACTIONS), max_length=len(OF_ACTIONS))
     """Change of the chance of the teacher's action by an action with the observation after it, for one more of each of

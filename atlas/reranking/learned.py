@@ -51,6 +51,7 @@ class LearnedReranker(Learned):
     """A file: how much a demonstration raises the chance of the teacher's action, by what can be told of it."""
 
     KIND: ClassVar[str] = "reranker"
+    MADE_BY: ClassVar[str] = "'atlas memory reranker MEMORY --student MODEL -o FILE'"
 
     every: Literal["step", "episode"]
     """Whether it was learned of windows for a step, or of whole demonstrations for an episode."""
