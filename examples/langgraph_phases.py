@@ -26,7 +26,7 @@ async def play(folder: Path, games: int) -> None:
     """Take ``games`` episodes from wherever they stand to their end."""
     tasks = {task.id: task for task in Alfworld().demo_tasks(HOMES, games)}
     journal = Journal(folder, "teacher")
-    with atlas.RunWriter(folder) as recorder, atlas.Memory(folder / "memory.db", "hash") as memory:
+    with atlas.RunWriter(folder) as recorder, atlas.Memory(folder / "memory.sqlite", "hash") as memory:
         context = Context(
             recorder=recorder,
             policy=atlas.Solo(atlas.load("scripted:alfworld"), actor=TEACHER),

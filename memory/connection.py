@@ -181,7 +181,7 @@ class Connection:
         path = Path(self.path)
         if path.is_dir():
             raise StoreError(
-                f"{path} is a folder, and a memory is a file: name a file in it, such as {path / 'memory.db'}"
+                f"{path} is a folder, and a memory is a file: name a file in it, such as {path / 'memory.sqlite'}"
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

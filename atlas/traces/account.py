@@ -172,7 +172,7 @@ def chosen(episodes: Sequence[Episode], arms: Sequence[str]) -> list[Pair]:
     known = list(dict.fromkeys(e.arm for e in episodes if e.arm != COLLECT and e.success is not None))
     missing = next((arm for arm in wanted if arm not in known), None)
     if missing is not None:
-        raise ConfigError(f"the run has no arm {missing!r} that was scored: compare {', '.join(known) or 'later'}")
+        raise ConfigError(f"no arm {missing!r} was scored in what is looked at: compare {', '.join(known) or 'later'}")
     if len(wanted) < 2:
         raise ConfigError(f"two arms or more are compared: write --compare {wanted[0]},OTHER, of {', '.join(known)}")
     found = [pair(episodes, wanted[0], other) for other in wanted[1:]]

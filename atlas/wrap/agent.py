@@ -46,7 +46,7 @@ AUDIT = 0.02
 class Agent:
     """A student, its teacher and their memory, for a loop that you have already.
 
-        agent = atlas.Agent("openai/gpt-4.1-mini", "anthropic/claude-sonnet-4-5", memory="memory.db", run="runs/desk")
+        agent = atlas.Agent("openai/gpt-4.1-mini", "anthropic/claude-sonnet-4-5", memory="memory.sqlite", run="desk")
         with agent.episode(goal="book a table for two") as episode:
             my_loop(episode.client)  # written for openai.OpenAI
             episode.score(1.0)
