@@ -219,6 +219,11 @@ class Bench:
         if arm.arm.grows:
             await self._growing(arm, tasks, writer, stage)
             return
+        if arm.arm.routes and self.options.share is None:
+            # At the share of a part of its cascade a control would be another's, also once the rest is played again.
+            for other in self.arms:
+                if other.name == arm.control_of and any(key[0] == self._name(other) for key in failed(self._episodes)):
+                    await self._arm(other, tasks, writer, stage, workers)
         jobs, share = [], self._share(arm)
         away = workers.away(arm, replace(stage, share=share)) if workers is not None else None
         for seed in self.options.seeds:

@@ -185,6 +185,21 @@ def run_id(path: Path) -> str:
         return database.id
 
 
+async def test_a_control_waits_for_the_errors_of_its_cascade(tmp_path: Path) -> None:
+    """It was played at the share of what had not failed, and kept that when the rest was played again."""
+    arms = ("cascade-nodemos", "random-route-nodemos")
+    whole = await bench(tmp_path / "whole", arms=arms, n=4, demos=0).run()
+    for fails in (0, 9):
+        teacher = FlakyModel(ScriptedExpert(), fails={fails}, error=ModelError("it is down"))
+        run = bench(tmp_path / f"run-{fails}", cast=replace(CAST, teacher=teacher), arms=arms, n=4, demos=0)
+        episodes = await run.run()
+        assert outcomes([e for e in episodes if e.stop is not Stop.ERROR]) == outcomes(whole)
+    # Who is told to keep errors has a control at the share of the rest.
+    teacher = FlakyModel(ScriptedExpert(), fails={0}, error=ModelError("it is down"))
+    kept = bench(tmp_path / "kept", cast=replace(CAST, teacher=teacher), arms=arms, n=4, demos=0, retry_errors=False)
+    assert [e.stop for e in await kept.run()].count(Stop.ERROR) == 1
+
+
 # --- resume -----------------------------------------------------------------------------------------------------------
 
 ARGUMENTS = ("bench", "alfworld", "--n", "3", "--demos", "8", "--embedder", "hash", "--concurrency", "2")
