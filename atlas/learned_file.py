@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import ValidationError
-
 from atlas.errors import DataError
 from atlas.folders import write_whole
 from atlas.jsontext import read_json
@@ -42,7 +40,7 @@ class LearnedFile(Record):
             return cls.model_validate_json(text)
         except OSError as error:
             raise DataError(f"the {cls.KIND} {path} cannot be read: {error.strerror}") from error
-        except (ValidationError, ValueError) as error:
+        except ValueError as error:
             raise DataError(f"{path} holds no {cls.KIND}: make one with {cls.MADE_BY}") from error
 
     def save(self, path: str | Path) -> None:

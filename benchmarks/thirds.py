@@ -1,12 +1,13 @@
 """How arms do over a run: success, dollars and tokens by thirds of its tasks, in the order they were played.
 
-``python -m atlas.benchmarks.thirds RUN... [--about atlas]`` takes several runs of the same arms together, each with
-tasks of its own, and pairs one arm with the others by task.
+``python -m atlas.benchmarks.thirds RUN... [--about atlas]`` takes several runs of the same arms together, and pairs one
+arm with the others by task. A task that several runs have counts once, as their mean.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +22,9 @@ from atlas.traces.account import COLLECT, Pair, pair
 from atlas.traces.reader import Run
 
 PARTS = 3
+
+Paid = dict[tuple[str, int], float | None]
+"""Dollars of each task and seed."""
 
 
 class Third(Record):
@@ -55,7 +59,7 @@ def thirds(runs: Sequence[Sequence[Episode]], arm: str, of: str) -> ArmThirds:
     if not all(parts):
         raise ConfigError(f"the arm {arm!r} has fewer than {PARTS} scored tasks: name runs that played it")
     whole = [e for part in parts for e in part]
-    compared = {e.task.id: _dollars(e) for run in runs for e in run if e.arm == of}
+    compared = {(e.task.id, e.seed): _dollars(e) for run in runs for e in run if e.arm == of}
     return ArmThirds(
         arm=arm,
         success=_success(whole),
@@ -72,7 +76,7 @@ def thirds(runs: Sequence[Sequence[Episode]], arm: str, of: str) -> ArmThirds:
     )
 
 
-def _fell(first: Sequence[Episode], last: Sequence[Episode], of: dict[str, float | None]) -> Interval | None:
+def _fell(first: Sequence[Episode], last: Sequence[Episode], of: Paid) -> Interval | None:
     shares = [[_share(e, of) for e in part] for part in (first, last)]
     known = [[share for share in part if share is not None] for part in shares]
     if any(len(part) < len(all_) for part, all_ in zip(known, shares, strict=True)):
@@ -85,8 +89,8 @@ def _fell(first: Sequence[Episode], last: Sequence[Episode], of: dict[str, float
     return Interval(mean=middle, low=middle - down, high=middle + up, n=before.n + after.n)
 
 
-def _share(episode: Episode, of: dict[str, float | None]) -> float | None:
-    ours, theirs = _dollars(episode), of.get(episode.task.id)
+def _share(episode: Episode, of: Paid) -> float | None:
+    ours, theirs = _dollars(episode), of.get((episode.task.id, episode.seed))
     return ours / theirs if ours is not None and theirs else None
 
 
@@ -100,7 +104,25 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _success(episodes: Sequence[Episode]) -> Interval:
-    return wilson(sum(bool(e.success) for e in episodes), len(episodes))
+    """By task: runs of one task are not independent."""
+    tasks: dict[str, list[float]] = {}
+    for episode in episodes:
+        tasks.setdefault(episode.task.id, []).append(float(bool(episode.success)))
+    return wilson(sum(map(fmean, tasks.values())), len(tasks))
+
+
+def apart(runs: Sequence[Sequence[Episode]]) -> list[list[Episode]]:
+    """The ``runs`` with another seed where an arm has played a task before: the first time of one arm pairs with the
+    first time of another, whichever runs they are in."""
+    times: Counter[tuple[str, str, int]] = Counter()
+    seeds: dict[tuple[int, int], int] = {}
+
+    def told(episode: Episode) -> Episode:
+        key = (episode.arm, episode.task.id, episode.seed)
+        times[key] += 1
+        return episode.replace(seed=seeds.setdefault((times[key], episode.seed), len(seeds)))
+
+    return [[told(episode) for episode in run] for run in runs]
 
 
 @click.command(cls=Program, help="Success, dollars and tokens by thirds of a run, and one arm beside the others.")
@@ -109,7 +131,7 @@ def _success(episodes: Sequence[Episode]) -> Interval:
 @click.option("--of", "of", default="teacher", show_default=True, help="Whose dollars for the same tasks are 100 %.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 def main(runs: tuple[Path, ...], about: str, of: str, as_json: bool) -> None:
-    played = [Run(folder).results() for folder in runs]
+    played = apart([Run(folder).results() for folder in runs])
     arms = list(dict.fromkeys(e.arm for run in played for e in run if e.arm != COLLECT))
     rows = [thirds(played, arm, of) for arm in arms]
     every = [e for run in played for e in run]

@@ -46,3 +46,28 @@ def test_an_arm_that_was_not_played_is_said(tmp_path: Path) -> None:
     with RunWriter(tmp_path / "run"):
         pass
     assert CliRunner().invoke(main, [str(tmp_path / "run")]).exit_code in (0, 1)
+
+
+def test_a_task_that_several_runs_have_counts_once_and_arms_of_other_runs_pair(tmp_path: Path) -> None:
+    """Pairs were of the last run alone, and an interval counted each time as a task."""
+
+    def run(name: str, *episodes: Episode) -> str:
+        with RunWriter(tmp_path / name) as writer:
+            for each in episodes:
+                writer.end(each)
+        return str(tmp_path / name)
+
+    def played(arm: str, dollars: float, lost: int) -> list[Episode]:
+        return [episode(arm, i, dollars, won=i >= lost) for i in range(6)]
+
+    first = run("first", *played("atlas", 1.0, 0), *played("teacher", 2.0, 3))
+    second = run("second", *played("atlas", 3.0, 6), *played("teacher", 2.0, 3))
+    told = json.loads(CliRunner().invoke(main, [first, second, "--json"]).output)
+    (pair,) = told["pairs"]
+    assert pair["tasks"] == 6 and pair["success"]["mean"] == 0.0 and pair["dollars"]["mean"] == 0.0
+    assert [(row["success"]["n"], row["success"]["mean"]) for row in told["arms"]] == [(6, 0.5), (6, 0.5)]
+    other = run("other", *played("random", 2.0, 6))
+    pairs = json.loads(CliRunner().invoke(main, [first, other, "--json"]).output)["pairs"]
+    assert [(pair["second"], pair["tasks"], pair["success"]["mean"]) for pair in pairs] == [
+        ("teacher", 6, 0.5), ("random", 6, 1.0),
+    ]  # fmt: skip
