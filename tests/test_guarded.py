@@ -136,7 +136,8 @@ def refunds(*_: Any) -> list[Reply]:
 def test_a_wrapped_agent_asks_for_what_its_user_lists(tmp_path: Path) -> None:
     student = ScriptedModel(lambda ask: refunds() if ask.view.index == 0 else "Done.", name="small")
     teacher = ScriptedModel([call("look_up", '{"order": "A1"}')], name="large")
-    agent = atlas.Agent(student, teacher, ask_for=["refund"], run=tmp_path / "run")
+    # An audit, which chance wants of some step, would ask the teacher once more than its script has replies.
+    agent = atlas.Agent(student, teacher, ask_for=["refund"], audit=0.0, run=tmp_path / "run")
     with agent, agent.episode("refund A1") as episode:
         two_step_loop(episode.client)
         episode.score(1.0)

@@ -12,18 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.asking import Desk
+from atlas.asking import Account, Desk
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.arm import Cast
 from atlas.benchmarks.arms import played
 from atlas.benchmarks.bench import Bench
 from atlas.benchmarks.options import BenchOptions
+from atlas.budget import Budget, Meter
 from atlas.cli import main
 from atlas.copying.nearest import Nearest
 from atlas.errors import ConfigError, DataError, ModelError
 from atlas.loop import Rollout
-from atlas.policies import Cascade
+from atlas.policies import Cascade, Solo
 from atlas.records import (
     Ask,
     DemoStep,
@@ -161,11 +162,24 @@ async def test_audits_are_drawn_by_step_at_their_share_and_alike_when_played_aga
     assert not any(await audited(0.0))
 
 
-async def test_a_teacher_that_fails_in_an_audit_leaves_what_the_student_cost() -> None:
-    failing, desk = FlakyModel(samples("b"), error=ModelError("down"), used=Usage(calls=1)), Desk()
-    with pytest.raises(ModelError):
-        await Cascade(samples("a", "a", "a"), failing, audit=1.0).decide(view(), desk)
-    assert [s.actor for s in desk.spent] == ["student", "teacher"]
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_teacher_that_fails_in_an_audit_takes_no_answer_from_who_waits(
+    nested: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = FlakyModel(samples("b"), error=ModelError("down"), used=Usage(calls=1))
+    teacher, desk = Solo(failing, actor="teacher") if nested else failing, Desk()
+    decided = await Cascade(samples("a", "a", "a"), teacher, audit=1.0).decide(view(), desk)
+    assert (decided.action, decided.reason) == ("a", "agreed")
+    assert [v.actor for v in decided.votes] == ["student"] * 3
+    assert [s.actor for s in desk.spent] == ["student", "teacher"], "what it used is paid"
+    assert "down" in caplog.text
+
+
+async def test_an_audit_that_no_budget_is_left_for_takes_no_answer_either() -> None:
+    await Cascade(samples("a", "a", "a"), samples("b")).decide(view(), desk := Desk())
+    meter = Meter(Budget(tokens=sum(s.usage.tokens for s in desk.spent)))
+    decided = await Cascade(samples("a", "a", "a"), samples("b"), audit=1.0).decide(view(), Desk(Account([meter])))
+    assert (decided.action, [v.actor for v in decided.votes]) == ("a", ["student"] * 3)
 
 
 class Counter:

@@ -96,7 +96,7 @@ def test_an_entry_that_helps_is_admitted_and_one_that_harms_is_quarantined(memor
         with atlas.Agent(student, memory=m, trials=1.0, learn=False) as agent:
             for number in range(160):
                 goal = f"someone asks how many boxes there are in room {number}"
-                with agent.episode(goal) as episode:
+                with agent.episode(goal, task=goal) as episode:
                     episode.client.chat.completions.create(model="any", messages=[{"role": "user", "content": goal}])
                     told = student.asks[-1].prompt.guidance
                     episode.score(float("count the boxes twice" in told and "guess" not in told))

@@ -69,7 +69,7 @@ def looked(run: Path, *options: str) -> tuple[int, str]:
 def test_a_confidently_wrong_student_is_noticed_by_the_default_agent(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with agent(wrong, run=tmp_path / "run") as served:
+    with agent(wrong, audit=0.0, run=tmp_path / "run") as served:
         played = serve(served, 30)
     assert played[:7] == "u" * 7 and set(played[7:]) <= {"T", "s"}
     # It is tried again now and then, and less and less, since it goes on failing.

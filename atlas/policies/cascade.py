@@ -13,18 +13,21 @@ Jitkrittum et al., arXiv 2307.02764), not with it (Mozannar and Sontag, arXiv 20
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 
 from atlas.actions import Actions, TextActions
 from atlas.asking import Answer, Desk
-from atlas.errors import ConfigError, ModelError
+from atlas.errors import BudgetExceeded, ConfigError, ModelError
 from atlas.policies.nesting import as_answer, as_student, as_teacher, asked, is_policy, name_of, tiers
 from atlas.policies.solo import decision
 from atlas.protocols import Critic, Model, Policy
 from atlas.records import STUDENT, TEACHER, Decision, View
 from atlas.trust import UNANIMITY, Trust
 from atlas.trust.score import Score, score
+
+log = logging.getLogger("atlas.policies")
 
 MOST_SAMPLES = 1_000
 """Votes of one step: each is paid for, and providers give some hundred at the most."""
@@ -37,7 +40,8 @@ class Cascade:
     drawing stops as soon as the rest could not let it act.
 
     ``audit`` is the share of the student's steps for which the teacher is asked too, at random: the student's action is
-    taken all the same, and both stand in the votes. See :mod:`atlas.traces.audit` for what they say.
+    taken all the same, and both stand in the votes. See :mod:`atlas.traces.audit` for what they say. A teacher that
+    fails in an audit, or that no budget is left for, is told in the log, and the student's action is taken.
 
     ``critic`` is asked about the leading action where ``trust`` names the signal ``judge`` and the other signals do not
     rule the student out already; what it says stands in the votes.
@@ -146,14 +150,18 @@ class Cascade:
         """``decided``, with the teacher's vote beside it where chance wants the step looked at."""
         if not self.audit or random.Random(f"audit/{view.moment}").random() >= self.audit:
             return decided
-        if is_policy(self.teacher):
-            looked = await self._next_tier(view, desk, self.teacher)
-            return decided.replace(votes=decided.votes + looked.votes, seconds={**looked.seconds, **decided.seconds})
-        teacher = await self._teacher(view, desk, self.teacher)
-        return decided.replace(
-            votes=decided.votes + teacher.votes,
-            seconds={**decided.seconds, TEACHER: teacher.seconds},
-        )
+        try:
+            if is_policy(self.teacher):
+                looked = await self._next_tier(view, desk, self.teacher)
+                votes, seconds = looked.votes, looked.seconds
+            else:
+                answer = await self._teacher(view, desk, self.teacher)
+                votes, seconds = answer.votes, {TEACHER: answer.seconds}
+        except (ModelError, BudgetExceeded) as error:
+            # The step does not need the teacher: one that is away takes no answer from who waits for it.
+            log.warning("the teacher was not there for an audit, and the student's action stands: %s", error)
+            return decided
+        return decided.replace(votes=decided.votes + votes, seconds={**seconds, **decided.seconds})
 
     async def _teacher(self, view: View, desk: Desk, teacher: Model) -> Answer:
         return await desk.ask(
