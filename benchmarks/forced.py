@@ -24,14 +24,13 @@ from atlas.asking import Desk
 from atlas.benchmarks.alfworld.expert import Expert
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.program import Program, Written
-from atlas.compression import Compressor, load_compressor
+from atlas.compression import KEEP, Compressor, load_compressor
 from atlas.errors import ConfigError
 from atlas.figures import percent, percent_interval, points_interval
 from atlas.memory import Memory
 from atlas.memory.backend import existing
 from atlas.models import load
 from atlas.policies import Abridged, Compressed, Recall, Solo
-from atlas.policies.compressed import KEEP
 from atlas.policies.recall import Every
 from atlas.protocols import Environment, Model, Policy
 from atlas.records import DemoStep, Observation, Task, Turn, View

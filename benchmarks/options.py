@@ -81,8 +81,8 @@ class BenchOptions:
     compress: Path | None = field(
         default=None,
         metadata=option(
-            "Show less of each demonstration: a file of 'atlas memory compressor', or a folder with the weights of a "
-            "token classifier such as LLMLingua-2's.",
+            "Show less of each demonstration: a file of 'atlas memory compressor', 'actions' for all actions and what "
+            "names them, or a folder with the weights of a token classifier such as LLMLingua-2's.",
             "apart",
         ),
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from atlas import Memory
 from atlas.asking import Desk
 from atlas.cli import main
-from atlas.compression import LearnedCompressor
+from atlas.compression import ActionsFirst, Compressor, LearnedCompressor
 from atlas.compression.history import NEWEST, told
 from atlas.compression.pieces import LEFT_OUT, OF_ACTIONS, OF_PIECES, piece_tokens
 from atlas.errors import ConfigError
@@ -94,16 +94,20 @@ def test_a_compressor_says_what_stays_and_clauses_of_what_was_long() -> None:
 @given(
     st.lists(st.tuples(st.text("ab, .\n\u4e2d", max_size=90), st.text("ab", max_size=9)), max_size=12),
     st.integers(1, 300),
-    st.one_of(st.none(), st.lists(st.floats(-1, 1), min_size=len(OF_ACTIONS), max_size=len(OF_ACTIONS))),
+    st.one_of(
+        st.none(),
+        st.just(ActionsFirst()),
+        st.lists(st.floats(-1, 1), min_size=len(OF_ACTIONS), max_size=len(OF_ACTIONS)),
+    ),
 )
 def test_nothing_is_made_up_and_what_is_out_stays_out(
-    seen: list[tuple[str, str]], budget: int, weights: list[float] | None
+    seen: list[tuple[str, str]], budget: int, by: list[float] | ActionsFirst | None
 ) -> None:
     turns = tuple(Turn(action=f"do {n}", observation=text, thought=why) for n, (text, why) in enumerate(seen))
     view = View(task=Task(id="t", goal="do all"), opening="Begin, a b.", turns=turns)
-    cutter = None
-    if weights is not None:
-        cutter = LearnedCompressor(student="s", actions=tuple(weights), pieces=(1.0,) * len(OF_PIECES))
+    cutter: Compressor | None = by if not isinstance(by, list) else None
+    if isinstance(by, list):
+        cutter = LearnedCompressor(student="s", actions=tuple(by), pieces=(1.0,) * len(OF_PIECES))
     gone: set[str] = set()
     for step in at_each_step(view):
         short = told(step, budget, cutter)

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from atlas import Demonstration, Memory
 from atlas.asking import Desk
 from atlas.cli import main
-from atlas.compression import LearnedCompressor, TokenClassifier, compressed, load_compressor
+from atlas.compression import (
+    ActionsFirst,
+    Compressor,
+    LearnedCompressor,
+    TokenClassifier,
+    compressed,
+    load_compressor,
+)
 from atlas.compression import learned as learned_module
 from atlas.compression.learned import Answer, answer, learn, moments
 from atlas.compression.pieces import LEFT_OUT, OF_ACTIONS, OF_PIECES, Stay, cut, features, pieces, to_the_end, tokens
@@ -68,23 +75,47 @@ def test_pieces_are_the_whole_of_what_is_long(text: str) -> None:
     st.lists(st.text(alphabet="ab, .\n\u4e2d", max_size=90), min_size=1, max_size=6),
     st.floats(0.01, 1.0),
     st.integers(0, 5),
-    st.lists(st.floats(-1, 1), min_size=len(OF_ACTIONS) + len(OF_PIECES), max_size=len(OF_ACTIONS) + len(OF_PIECES)),
+    st.one_of(
+        st.none(),
+        st.lists(
+            st.floats(-1, 1), min_size=len(OF_ACTIONS) + len(OF_PIECES), max_size=len(OF_ACTIONS) + len(OF_PIECES)
+        ),
+    ),
 )
-def test_a_budget_holds_and_nothing_is_made_up(seen: list[str], keep: float, best: int, weights: list[float]) -> None:
+def test_a_budget_holds_and_nothing_is_made_up(
+    seen: list[str], keep: float, best: int, weights: list[float] | None
+) -> None:
     steps = tuple(DemoStep(observation=text, action=f"do {n}") for n, text in enumerate(seen))
     best = min(best, len(steps) - 1)
     whole = Window(demo_id="d", task_id="t", goal="do all", steps=steps, best=best)
-    cutter = LearnedCompressor(
-        student="s", actions=tuple(weights[: len(OF_ACTIONS)]), pieces=tuple(weights[len(OF_ACTIONS) :])
-    )
+    cutter: Compressor = ActionsFirst()
+    if weights is not None:
+        cutter = LearnedCompressor(
+            student="s", actions=tuple(weights[: len(OF_ACTIONS)]), pieces=tuple(weights[len(OF_ACTIONS) :])
+        )
     short = compressed(whole, cutter, keep, "do it")
-    least = cut(whole, Stay((False,) * len(steps), tuple((False,) * len(pieces(s.observation)) for s in steps)))
+    none = tuple((False,) * len(pieces(s.observation, cutter.long)) for s in steps)
+    least = cut(whole, Stay((False,) * len(steps), none), cutter.long)
     assert tokens(short) <= max(keep * tokens(whole) + len(steps), tokens(least))
     assert short.steps[short.best].action == steps[best].action and short.steps[-1].action == steps[-1].action
     order = iter(steps)
     assert all(any(step.action == was.action for was in order) for step in short.steps), "in their order"
     for step in short.steps:
         assert step.observation == LEFT_OUT or any(_within(step.observation, was.observation) for was in steps)
+
+
+def test_all_that_was_done_stays_before_any_of_what_was_seen() -> None:
+    whole, name = window(), load_compressor("actions")
+    done = [step.action for step in whole.steps]
+    short = compressed(whole, name, 0.33, "x")
+    assert [step.action for step in short.steps] == done and tokens(short) <= 0.33 * tokens(whole)
+    # What of it names what is done next goes last.
+    assert "a cup" in short.steps[1].observation and "a dead fly" not in short.steps[1].observation
+    least = compressed(whole, name, 0.155, "x")
+    assert [step.action for step in least.steps] == done
+    assert {step.observation for step in least.steps} == {LEFT_OUT}
+    # Where not even they fit, the later ones stay.
+    assert [step.action for step in compressed(to_the_end(whole), name, 0.12, "x").steps] == done[-2:]
 
 
 def _within(short: str, text: str) -> bool:

@@ -9,9 +9,9 @@ import pytest
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
 from atlas.benchmarks.forced import Shown, ask, expert_steps, line, states
+from atlas.compression import KEEP
 from atlas.errors import ConfigError
 from atlas.memory import Demonstration, Memory
-from atlas.policies.compressed import KEEP
 from atlas.testing import ScriptedModel
 from tests.test_compression import by
 from tests.test_reranking import by as choosing

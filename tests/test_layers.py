@@ -90,7 +90,7 @@ MAY_IMPORT = {
     "words": "figures records redact traces",
     "tables": "figures records traces words",
     "report": f"{BASE} chances figures memory policies standing stats traces words",
-    "train": f"{BASE} assets export goals models traces trained",
+    "train": f"{BASE} assets compression export goals models traces trained",
     "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them
     "cli.number": "",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from atlas.records import BARE, TRANSCRIPT, Ask, DemoStep, Form, Guidance, View, Window
+from atlas.records import BARE, TRANSCRIPT, Ask, Decision, DemoStep, Form, Guidance, View, Window
 
 pytest.importorskip("torch", reason="needs the extra train")
 pytest.importorskip("transformers", reason="needs the extra train")
@@ -21,8 +21,11 @@ from atlas import Recall, Solo
 from atlas.actions import TextActions
 from atlas.asking import Desk
 from atlas.cli import app
+from atlas.compression import ActionsFirst
+from atlas.compression.pieces import tokens
 from atlas.errors import ConfigError
 from atlas.memory import Demonstration, Memory
+from atlas.policies import Compressed
 from atlas.prompts import REPLY_FORMAT, guidance_part
 from atlas.train.recipes import Reads, SftSuccess
 from atlas.train.trajectories import fingerprint, shown
@@ -174,6 +177,35 @@ def test_words_are_renamed_in_a_share_of_the_readings_with_demonstrations() -> N
     assert Reads(windows=True, rename=0.5).config()["rename"] == 0.5 and "rename" not in Reads(windows=True).config()
 
 
+def test_demonstrations_are_cut_in_training_as_they_are_when_the_student_plays() -> None:
+    class Shown:
+        """Keeps what it is shown."""
+
+        async def decide(self, view: View, desk: Desk) -> Decision:
+            self.windows = view.retrieved
+            return Decision(action="wait", actor="student", reason="shown")
+
+        def config(self) -> dict[str, object]:
+            return {}
+
+    steps = tuple(
+        DemoStep(observation=f"There are a lamp {n}, a red pin, a nail, and much dust.", action=f"press {n}")
+        for n in range(9)
+    )
+    played, rng = episode(BESIDE.replace(steps=steps)), random.Random(0)
+    reads = Reads(windows=True, drop=0.2, compressor=ActionsFirst(), compress_to=0.4)
+    (measured,) = reads.drawn(played, None)[0].shown
+    seen = Shown()
+    view = asked(played, 1).replace(lasting=True, retrieved=played.shown)
+    asyncio.run(Compressed(seen, ActionsFirst(), 0.4).decide(view, Desk()))
+    assert seen.windows == (measured,) and tokens(measured) <= 0.4 * tokens(played.shown[0])
+    sizes = [[tokens(window) for window in reads.drawn(played, rng)[0].shown] for _ in range(300)]
+    cut = [size for row in sizes for size in row]
+    assert 0.7 < len(cut) / len(sizes) < 0.9
+    assert min(cut) >= tokens(measured) and max(cut) > 0.9 * tokens(played.shown[0]) and len(set(cut)) > 5
+    assert reads.config()["compress"] == ["actions", 0.4] and "compress" not in Reads(windows=True).config()
+
+
 def test_what_cannot_be_read_is_said_before_the_work(tmp_path: Path) -> None:
     common = ["--data", str(tmp_path), "-o", str(tmp_path / "s")]
     for given, told in (
@@ -182,6 +214,9 @@ def test_what_cannot_be_read_is_said_before_the_work(tmp_path: Path) -> None:
         (["sft-success", "--drop", "0.1"], "--drop leaves out what"),
         (["sft-success", "--rename", "0.5", "--with-entries"], "--rename is for readings with demonstrations"),
         (["sft-success", "--rename", "0.5", "--with-demos", "m.sqlite"], "--rename makes words up"),
+        (["sft-success", "--compress", "actions", "--with-entries"], "--compress cuts the demonstrations of"),
+        (["sft-success", "--compress-to", "0.5", "--with-demos", "m.sqlite"], "--compress-to is for --compress"),
+        (["sft-success", "--compress", "none.json", "--with-demos", "m.sqlite"], "there is no compressor none.json"),
     ):
         done = CliRunner().invoke(app, ["train", *given, *common])
         assert isinstance(done.exception, ConfigError) and told in str(done.exception)

@@ -22,6 +22,7 @@ from atlas.cli.stopping import Stopped, goes_on, typed_command
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
+    from atlas.compression import Compressor
     from atlas.train.recipes import Reads, SftSuccess
     from atlas.train.trainer import Measured, Progress
     from atlas.trained.trajectory import Trajectory
@@ -76,6 +77,18 @@ RECIPES = (
     type=Number(0, 1),
     help="Share of readings with --with-demos in which made-up words stand for words of goals and actions, so that "
     "what they ask for is read in the demonstration. [default: 0]",
+)
+@click.option(
+    "--compress",
+    metavar="COMPRESSOR",
+    help="What cuts the demonstrations of --with-demos, for a student that is to read cut ones: as 'atlas bench' takes "
+    "it, 'actions' or a file.",
+)
+@click.option(
+    "--compress-to",
+    type=Number(0, 1, min_open=True),
+    metavar="SHARE",
+    help="With --compress: each reading has a share of their tokens between this and all. [default: a third]",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the weights and of the order of the data.")
 @click.option("--batch-tokens", default=3072, type=click.IntRange(min=64), show_default=True, help="With padding.")
@@ -298,8 +311,27 @@ def _reads(name: str, options: dict[str, Any]) -> Reads | None:
             "--rename makes words up, which a student from scratch has no tokens for: give a language model as --base, "
             "or leave it out"
         )
+    compressor = _compressor(options, windows)
+    if not (windows or entries):
+        return None
     drop = Reads.drop if options["drop"] is None else options["drop"]
-    return Reads(windows, entries, drop, options["rename"] or 0.0) if windows or entries else None
+    keep = options["compress_to"] or Reads.compress_to
+    return Reads(windows, entries, drop, options["rename"] or 0.0, compressor, keep)
+
+
+def _compressor(options: dict[str, Any], windows: bool) -> Compressor | None:
+    """What cuts the demonstrations."""
+    from atlas.compression import load_compressor
+
+    if options["compress"] is None:
+        if options["compress_to"] is not None:
+            raise ConfigError(
+                "--compress-to is for --compress, which says by what demonstrations are cut: give that too"
+            )
+        return None
+    if not windows:
+        raise ConfigError("--compress cuts the demonstrations of --with-demos: give that too, or leave it out")
+    return load_compressor(options["compress"])
 
 
 def _from_scratch(base: str) -> bool:

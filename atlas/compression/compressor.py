@@ -11,6 +11,9 @@ from atlas.compression.pieces import Stay, cut, exchange_tokens, fixed, piece_to
 from atlas.errors import ConfigError
 from atlas.records import Window
 
+KEEP = 1 / 3
+"""Share of a demonstration's tokens that stays where nobody says how many."""
+
 
 @dataclass(frozen=True)
 class Worth:
@@ -30,6 +33,12 @@ class Compressor(Protocol):
         """Which one it is."""
         ...
 
+    @property
+    def long(self) -> int:
+        """Tokens up to which an observation stays whole, with the action that brought it about; a longer one is in
+        pieces."""
+        ...
+
     def worth(self, window: Window, task: str) -> Worth:
         """To a reader whose goal is ``task``."""
         ...
@@ -41,13 +50,13 @@ def compressed(window: Window, compressor: Compressor, keep: float, task: str) -
     match stay, also where they alone take more."""
     if keep >= 1.0:
         return window
-    steps, held = window.steps, fixed(window)
+    steps, held, long = window.steps, fixed(window), compressor.long
     # Observation n is what action n - 1 brought about; the first one is always there.
-    opening = 0 if pieces(steps[0].observation) else piece_tokens(steps[0].observation)
-    left = keep * tokens(window) - opening - sum(exchange_tokens(steps, n) for n in held)
-    whole = [pieces(step.observation) for step in steps]
-    stay = filled(compressor.worth(window, task), whole, lambda n: exchange_tokens(steps, n), held, left)
-    return cut(window, stay)
+    opening = 0 if pieces(steps[0].observation, long) else piece_tokens(steps[0].observation)
+    left = keep * tokens(window) - opening - sum(exchange_tokens(steps, n, long) for n in held)
+    whole = [pieces(step.observation, long) for step in steps]
+    stay = filled(compressor.worth(window, task), whole, lambda n: exchange_tokens(steps, n, long), held, left)
+    return cut(window, stay, long)
 
 
 def filled(
@@ -86,17 +95,21 @@ def filled(
 
 
 def load_compressor(place: str | Path) -> Compressor:
-    """A file that 'atlas memory compressor' wrote, or a folder that holds a token classifier such as LLMLingua-2's.
-    Raises ConfigError or DataError for anything else."""
+    """A file that 'atlas memory compressor' wrote, a folder that holds a token classifier such as LLMLingua-2's, or by
+    the name ``actions`` an :class:`~atlas.compression.actions_first.ActionsFirst`. Raises ConfigError or DataError for
+    anything else."""
+    from atlas.compression.actions_first import ActionsFirst
     from atlas.compression.learned import LearnedCompressor
     from atlas.compression.llmlingua import TokenClassifier
 
+    if str(place) == ActionsFirst.digest:
+        return ActionsFirst()
     path = Path(place).expanduser()
     if path.is_dir():
         return TokenClassifier(path)
     if not path.exists():
         raise ConfigError(
             f"there is no compressor {place}: make one with 'atlas memory compressor MEMORY --student MODEL -o FILE', "
-            "or name a folder with the weights of a token classifier"
+            "name a folder with the weights of a token classifier, or write 'actions'"
         )
     return LearnedCompressor.load(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atlas.compression.compressor import Compressor, Worth, filled
-from atlas.compression.pieces import LEFT_OUT, piece_tokens, pieces, shorter
+from atlas.compression.pieces import LEFT_OUT, LONG, piece_tokens, pieces, shorter
 from atlas.records import DemoStep, Told, Turn, View, Window
 
 NEWEST = 3
@@ -31,18 +31,22 @@ def told(view: View, budget: int, compressor: Compressor | None = None) -> Told 
     """
     kept: list[int] = []
     flags: Flags = {}
+    long = LONG if compressor is None else compressor.long
     opening = size = piece_tokens(view.opening)
     for number, turn in enumerate(view.turns):
         kept.append(number)
         size += _action_tokens(turn) + piece_tokens(turn.observation)
         if size > budget:
             kept, flags = _shorter(view, kept, flags, LEAVES * (budget - opening), compressor)
-            size = opening + sum(_size(view.turns[n], flags.get(n)) for n in kept)
+            size = opening + sum(_size(view.turns[n], flags.get(n), long) for n in kept)
     if len(kept) == len(view.turns) and not flags:
         return None
     texts = [
         view.opening,
-        *(shorter(view.turns[n].observation, flags[n]) if n in flags else view.turns[n].observation for n in kept),
+        *(
+            shorter(view.turns[n].observation, flags[n], long) if n in flags else view.turns[n].observation
+            for n in kept
+        ),
     ]
     after = [-1, *kept]
     seen = [
@@ -64,7 +68,8 @@ def _shorter(
     actions = [*(turn.action for turn in turns), ""]
     steps = tuple(DemoStep(observation=text, action=action) for text, action in zip(seen, actions, strict=True))
     window = Window(demo_id="", task_id=view.task.id, goal=view.task.goal, steps=steps, best=len(steps) - 1)
-    whole = [pieces(text) for text in seen]
+    long = LONG if compressor is None else compressor.long
+    whole = [pieces(text, long) for text in seen]
     worth = _newest_first(whole) if compressor is None else compressor.worth(window, view.task.goal)
 
     def may(n: int, i: int) -> bool:
@@ -76,7 +81,7 @@ def _shorter(
     def cost(n: int) -> int:
         return _action_tokens(turns[n]) + (1 if whole[n + 1] else piece_tokens(turns[n].observation))
 
-    left -= sum(_size(turns[n], None) for n in held)
+    left -= sum(_size(turns[n], None, long) for n in held)
     stay = filled(worth, whole, cost, held, left, may)
     staying = [n for n in range(len(turns)) if stay.actions[n]]
     parts = {kept[n]: stay.pieces[n + 1] for n in staying if n not in held and not all(stay.pieces[n + 1])}
@@ -93,8 +98,9 @@ def _action_tokens(turn: Turn) -> int:
     return thought + piece_tokens(turn.action) + 2
 
 
-def _size(turn: Turn, flags: tuple[bool, ...] | None) -> int:
-    return _action_tokens(turn) + piece_tokens(turn.observation if flags is None else shorter(turn.observation, flags))
+def _size(turn: Turn, flags: tuple[bool, ...] | None, long: int) -> int:
+    seen = turn.observation if flags is None else shorter(turn.observation, flags, long)
+    return _action_tokens(turn) + piece_tokens(seen)
 
 
 def _marked(text: str) -> str:

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 
 from atlas.compression.compressor import Worth
 from atlas.compression.pieces import (
+    LONG,
     OF_ACTIONS,
     OF_PIECES,
     Row,
@@ -42,6 +43,7 @@ class LearnedCompressor(Learned):
 
     KIND: ClassVar[str] = "compressor"
     MADE_BY: ClassVar[str] = "'atlas memory compressor MEMORY --student MODEL -o FILE'"
+    long: ClassVar[int] = LONG
 
     actions: tuple[float, ...] = Field(min_length=len(OF_ACTIONS), max_length=len(OF_ACTIONS))
     """Change of the chance of the teacher's action by an action with the observation after it, for one more of each of

@@ -11,11 +11,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from atlas import assets
 from atlas.compression.compressor import Worth
-from atlas.compression.pieces import pieces
+from atlas.compression.pieces import LONG, pieces
 from atlas.errors import ConfigError, MissingExtra
 from atlas.record import whole_characters
 from atlas.records import Window
@@ -28,6 +28,8 @@ _KEPT = 1
 
 class TokenClassifier:
     """A token classifier of two labels, of which the second says that a token stays; on the CPU."""
+
+    long: ClassVar[int] = LONG
 
     def __init__(self, folder: str | Path) -> None:
         """Raises ConfigError for a folder without ``config.json``; the weights are loaded when they are first

@@ -34,10 +34,10 @@ OF_PIECES = ("any", "tokens", "next", "later", "goal", "task", "opening", "first
 
 
 @lru_cache(maxsize=16_384)
-def pieces(observation: str) -> tuple[str, ...]:
+def pieces(observation: str, long: int = LONG) -> tuple[str, ...]:
     """``observation`` in pieces, which joined are the whole: each up to a comma or the like before a space, or a line.
-    None of one that is not :data:`LONG`."""
-    if piece_tokens(observation) <= LONG:
+    None of one that takes no more than ``long`` tokens."""
+    if piece_tokens(observation) <= long:
         return ()
     ends = [0, *(found.end() for found in _ENDS.finditer(observation))]
     if ends[-1] < len(observation):
@@ -55,8 +55,9 @@ class Stay:
     """Of each observation, each of its :func:`pieces`."""
 
     @classmethod
-    def whole(cls, window: Window) -> Stay:
-        return cls((True,) * len(window.steps), tuple((True,) * len(pieces(step.observation)) for step in window.steps))
+    def whole(cls, window: Window, long: int = LONG) -> Stay:
+        of_pieces = tuple((True,) * len(pieces(step.observation, long)) for step in window.steps)
+        return cls((True,) * len(window.steps), of_pieces)
 
 
 def fixed(window: Window) -> frozenset[int]:
@@ -69,12 +70,12 @@ def to_the_end(window: Window) -> Window:
     return window.replace(best=len(window.steps) - 1)
 
 
-def cut(window: Window, stay: Stay) -> Window:
-    """``window`` with what stays. An action is then seen after what the action before it brought about of those that
-    stay."""
-    if stay == Stay.whole(window):
+def cut(window: Window, stay: Stay, long: int = LONG) -> Window:
+    """``window`` with what stays, where observations of more than ``long`` tokens are in pieces. An action is then seen
+    after what the action before it brought about of those that stay."""
+    if stay == Stay.whole(window, long):
         return window
-    seen = [shorter(s.observation, flags) for s, flags in zip(window.steps, stay.pieces, strict=True)]
+    seen = [shorter(s.observation, flags, long) for s, flags in zip(window.steps, stay.pieces, strict=True)]
     kept = [n for n, flag in enumerate(stay.actions) if flag or n in fixed(window)]
     before = [0, *(n + 1 for n in kept[:-1])]
     steps = tuple(
@@ -84,11 +85,11 @@ def cut(window: Window, stay: Stay) -> Window:
     return window.replace(steps=steps, best=kept.index(window.best))
 
 
-def shorter(observation: str, flags: Sequence[bool]) -> str:
+def shorter(observation: str, flags: Sequence[bool], long: int = LONG) -> str:
     """``observation`` with those of its pieces that stay."""
     if all(flags):
         return observation
-    kept = "".join(piece for piece, flag in zip(pieces(observation), flags, strict=True) if flag)
+    kept = "".join(piece for piece, flag in zip(pieces(observation, long), flags, strict=True) if flag)
     return kept.rstrip(", \n") or LEFT_OUT
 
 
@@ -117,10 +118,10 @@ def features(steps: tuple[DemoStep, ...], goal: str, task: str) -> tuple[tuple[R
             (
                 1.0,
                 log1p(exchange_tokens(steps, n)),
-                _share(wanted, both, often),
-                _share(ours, both, often),
-                max((_share(actions[n], later, often) for later in actions[n + 1 :]), default=0.0),
-                max((_share(later, after, often) for later in actions[n + 1 :]), default=0.0),
+                share(wanted, both, often),
+                share(ours, both, often),
+                max((share(actions[n], later, often) for later in actions[n + 1 :]), default=0.0),
+                max((share(later, after, often) for later in actions[n + 1 :]), default=0.0),
                 n / max(1, len(steps) - 1),
                 float(_plain(step.action) in done),
             )
@@ -136,10 +137,10 @@ def features(steps: tuple[DemoStep, ...], goal: str, task: str) -> tuple[tuple[R
                 (
                     1.0,
                     log1p(piece_tokens(piece)),
-                    _share(actions[n], there, often),
-                    max((_share(later, there, often) for later in actions[n + 1 :]), default=0.0),
-                    _share(wanted, there, often),
-                    _share(ours, there, often),
+                    share(actions[n], there, often),
+                    max((share(later, there, often) for later in actions[n + 1 :]), default=0.0),
+                    share(wanted, there, often),
+                    share(ours, there, often),
                     float(n == 0),
                     float(at == 0),
                     float(_plain(piece) in said),
@@ -155,10 +156,10 @@ def tokens(window: Window) -> int:
     return sum(piece_tokens(step.action) + 2 + piece_tokens(step.observation) for step in window.steps)
 
 
-def exchange_tokens(steps: Sequence[DemoStep], n: int) -> int:
+def exchange_tokens(steps: Sequence[DemoStep], n: int, long: int = LONG) -> int:
     """About the tokens of an action and of the observation after it, where that is not one of pieces."""
     after = steps[n + 1].observation if n + 1 < len(steps) else ""
-    return piece_tokens(steps[n].action) + 2 + (1 if pieces(after) else piece_tokens(after))
+    return piece_tokens(steps[n].action) + 2 + (1 if pieces(after, long) else piece_tokens(after))
 
 
 @lru_cache(maxsize=16_384)
@@ -176,7 +177,7 @@ def _plain(text: str) -> str:
     return _DIGITS.sub("#", text.casefold()).strip()
 
 
-def _share(of: frozenset[str], those: frozenset[str], often: Counter[str]) -> float:
+def share(of: frozenset[str], those: frozenset[str], often: Counter[str]) -> float:
     """How much of the words ``of`` stands in ``those``; one that stands nowhere in the demonstration does not count,
     and one that stands in many places counts little."""
     whole = sum(1 / often[word] for word in of if often[word])

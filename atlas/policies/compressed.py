@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from atlas.asking import Desk
-from atlas.compression import Compressor, compressed
+from atlas.compression import KEEP, Compressor, compressed
 from atlas.compression.pieces import to_the_end
 from atlas.errors import ConfigError
 from atlas.protocols import Policy
 from atlas.records import Decision, View, Window
-
-KEEP = 1 / 3
-"""Share of a demonstration's tokens that stays."""
 
 
 class Compressed:

@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+from atlas.compression import KEEP, Compressor, compressed
+from atlas.compression.pieces import to_the_end
 from atlas.errors import ConfigError, DataError
 from atlas.records import TEACHER
 from atlas.train import losses
@@ -38,20 +40,33 @@ class Reads:
     """In this share of readings the demonstrations are left out, and in this share, drawn apart, the entries."""
     rename: float = 0.0
     """In this share of the readings with demonstrations words stand for others: see :mod:`atlas.train.renaming`."""
+    compressor: Compressor | None = None
+    """What cuts the demonstrations, in each reading to a share of their tokens that is drawn from ``compress_to`` to 1:
+    a student reads cut ones that was shown such. None shows them whole."""
+    compress_to: float = KEEP
 
     def drawn(self, trajectory: Trajectory, rng: random.Random | None) -> tuple[Trajectory, bool]:
         """What one reading of it shows, and whether its entries are in it. All of it where ``rng`` is None."""
         windows, entries = (rng is None or rng.random() >= self.drop for _ in range(2))
         if trajectory.shown and not (self.windows and windows):
             trajectory = trajectory.model_copy(update={"shown": ()})
-        # Drawn where it is asked for alone, so that the readings of other trainings stay what they were.
+        # Each drawn where it is asked for alone, so that the readings of other trainings stay what they were.
+        if self.compressor is not None and trajectory.shown:
+            trajectory = self._cut(trajectory, self.compress_to if rng is None else rng.uniform(self.compress_to, 1.0))
         if self.rename and rng is not None and trajectory.shown and rng.random() < self.rename:
             trajectory = renamed(trajectory, rng)
         return trajectory, self.entries and entries and any(m.guidance for m in trajectory.moments)
 
+    def _cut(self, trajectory: Trajectory, keep: float) -> Trajectory:
+        """With demonstrations as :class:`atlas.policies.compressed.Compressed` shows them for a whole episode."""
+        assert self.compressor is not None
+        shown = (compressed(to_the_end(window), self.compressor, keep, trajectory.goal) for window in trajectory.shown)
+        return trajectory.replace(shown=tuple(shown))
+
     def config(self) -> dict[str, Any]:
-        renames = {"rename": self.rename} if self.rename else {}
-        return {"reads_windows": self.windows, "reads_guidance": self.entries, "drop": self.drop, **renames}
+        told = {"rename": self.rename} if self.rename else {}
+        cuts = {"compress": [self.compressor.digest, self.compress_to]} if self.compressor else {}
+        return {"reads_windows": self.windows, "reads_guidance": self.entries, "drop": self.drop, **told, **cuts}
 
 
 class SftSuccess:
