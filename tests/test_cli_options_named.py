@@ -21,6 +21,7 @@ BENCH = "bench alfworld|bench excytin"
 TOLD_BY = {
     "atlas.cli.agent_options": "run|serve",
     "atlas.cli.demo_again": "demo",
+    "atlas.cli.train_reads": "train",
     "atlas.export.build": "export",
     "atlas.export.folder": "export",
     "atlas.fanout.cluster": BENCH,

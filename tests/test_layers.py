@@ -344,11 +344,13 @@ def parameter(call: ast.Call) -> str:
 
 
 def used(path: Path, name: str, function: ast.FunctionDef) -> bool:
-    """Whether the function reads its argument, or the module ``options["name"]`` where it takes it among others."""
+    """Whether the function reads its argument, or where it takes it among others the module, or one that is a part of it
+    (train, train_reads), ``options["name"]``."""
     if name in {arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)}:
         nodes = [node for part in function.body for node in ast.walk(part)]
         return any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in nodes)
-    keys = [node.slice for node in ast.walk(tree(path)) if isinstance(node, ast.Subscript)]
+    parts = [path, *path.parent.glob(f"{path.stem}_*.py")]
+    keys = [node.slice for part in parts for node in ast.walk(tree(part)) if isinstance(node, ast.Subscript)]
     return any(isinstance(key, ast.Constant) and key.value == name for key in keys)
 
 

@@ -210,6 +210,7 @@ def test_what_cannot_be_read_is_said_before_the_work(tmp_path: Path) -> None:
     common = ["--data", str(tmp_path), "-o", str(tmp_path / "s")]
     for given, told in (
         (["redi", "--with-demos", "m.sqlite"], "belong to sft-success and escalations"),
+        (["sft-success", "--embedder", "hash"], "--embedder is what --with-demos finds demonstrations by"),
         (["sft-success", "--k", "2"], "--k counts the demonstrations of --with-demos"),
         (["sft-success", "--drop", "0.1"], "--drop leaves out what"),
         (["sft-success", "--rename", "0.5", "--with-entries"], "--rename is for readings with demonstrations"),

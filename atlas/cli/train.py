@@ -19,11 +19,11 @@ import click
 from atlas.cli.number import Number
 from atlas.cli.progress import to_go
 from atlas.cli.stopping import Stopped, goes_on, typed_command
+from atlas.cli.train_reads import beside, reads_of
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from atlas.compression import Compressor
-    from atlas.train.recipes import Reads, SftSuccess
+    from atlas.train.recipes import SftSuccess
     from atlas.train.trainer import Measured, Progress
     from atlas.trained.trajectory import Trajectory
 
@@ -66,6 +66,11 @@ RECIPES = (
     help="Prompts with demonstrations of this memory, looked up once an episode: for a student that is to read them.",
 )
 @click.option("--k", type=click.IntRange(1, 1000), help="Demonstrations shown with --with-demos. [default: 1]")
+@click.option(
+    "--embedder",
+    help="By which --with-demos finds them, as it will be where the student plays: minilm, hash, or "
+    "sentence-transformers/NAME. [default: minilm]",
+)
 @click.option("--with-entries", is_flag=True, help="Prompts with the entries of pamphlets that the traces hold.")
 @click.option(
     "--drop",
@@ -147,7 +152,7 @@ def command(recipe: str, **options: Any) -> None:
     if options["games"]:
         train = _some(train, options["games"])
     if options["with_demos"]:
-        train, held_out = _beside(options["with_demos"], options["k"] or 1, train, held_out)
+        train, held_out = beside(options["with_demos"], options["embedder"], options["k"] or 1, train, held_out)
     base = base_of(
         options["base"],
         train,
@@ -263,7 +268,7 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
     from atlas.train import critic, guided, recipes
     from atlas.train.scratch import ScratchBase
 
-    reads = _reads(name, options)
+    reads = reads_of(name, options)
     alpha = {} if options["alpha"] is None else {"alpha": options["alpha"]}
     if alpha and name not in ("rationale", "redi", "internalise"):
         raise ConfigError(f"{name} has no alpha: leave --alpha out")
@@ -289,72 +294,6 @@ def _recipe(name: str, options: dict[str, Any]) -> SftSuccess:
         case "judge":
             return critic.StepOutcomes()
     return recipes.SftSuccess(reads)
-
-
-def _reads(name: str, options: dict[str, Any]) -> Reads | None:
-    """What the student is to read; None for nothing."""
-    from atlas.train.recipes import Reads
-
-    windows, entries = options["with_demos"] is not None, options["with_entries"]
-    if (windows or entries) and name not in ("sft-success", "escalations"):
-        raise ConfigError(
-            f"--with-demos and --with-entries belong to sft-success and escalations, not to {name}: leave them out"
-        )
-    if options["k"] and not windows:
-        raise ConfigError("--k counts the demonstrations of --with-demos: give that too, or leave it out")
-    if options["drop"] is not None and not (windows or entries):
-        raise ConfigError("--drop leaves out what --with-demos and --with-entries show: give one of them, or no --drop")
-    if options["rename"] and not windows:
-        raise ConfigError("--rename is for readings with demonstrations: give --with-demos too, or leave it out")
-    if options["rename"] and _from_scratch(options["base"]):
-        raise ConfigError(
-            "--rename makes words up, which a student from scratch has no tokens for: give a language model as --base, "
-            "or leave it out"
-        )
-    compressor = _compressor(options, windows)
-    if not (windows or entries):
-        return None
-    drop = Reads.drop if options["drop"] is None else options["drop"]
-    keep = options["compress_to"] or Reads.compress_to
-    return Reads(windows, entries, drop, options["rename"] or 0.0, compressor, keep)
-
-
-def _compressor(options: dict[str, Any], windows: bool) -> Compressor | None:
-    """What cuts the demonstrations."""
-    from atlas.compression import load_compressor
-
-    if options["compress"] is None:
-        if options["compress_to"] is not None:
-            raise ConfigError(
-                "--compress-to is for --compress, which says by what demonstrations are cut: give that too"
-            )
-        return None
-    if not windows:
-        raise ConfigError("--compress cuts the demonstrations of --with-demos: give that too, or leave it out")
-    return load_compressor(options["compress"])
-
-
-def _from_scratch(base: str) -> bool:
-    from atlas.trained.student import ABOUT, about
-
-    if base.partition(":")[0] == "scratch":
-        return True
-    folder = Path(base).expanduser()
-    return (folder / ABOUT).is_file() and about(folder).get("base") == "scratch"
-
-
-def _beside(memory: Path, k: int, *parts: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
-    """What is trained on and what is held out, with the demonstrations of ``memory``."""
-    from atlas.memory import Memory
-    from atlas.train.trajectories import shown
-
-    if not memory.exists():
-        raise ConfigError(f"there is no memory {memory}: give one that 'atlas bench' wrote, RUN/memory.sqlite")
-    with Memory(memory) as remembered:
-        train, held_out = (shown(part, remembered.demonstrations, k) for part in parts)
-    if not any(t.shown for t in train):
-        raise ConfigError(f"the memory {memory} has no demonstration for these tasks: give one with demonstrations")
-    return train, held_out
 
 
 def _player(base: str) -> str:
