@@ -85,7 +85,7 @@ class Book(Account):
         desks: Desks = Desk,
         keeps_steps: bool = True,
     ) -> None:
-        super().__init__([*([Meter(budget)] if budget else []), *([run_meter] if run_meter else [])])
+        super().__init__([*([Meter(budget)] if budget is not None else []), *([run_meter] if run_meter else [])])
         self.id = uuid.uuid4().hex[:12]
         self.task = task
         self.arm = arm

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from pydantic import model_validator
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from atlas.errors import BudgetExceeded, ConfigError
+from atlas.given import shown
 from atlas.money import Tally
 from atlas.records import Record, Usage
 
@@ -27,6 +28,21 @@ class Budget(Record):
     dollars: float | None = None
     tokens: int | None = None
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _numbers(cls, given: Any, made: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            if isinstance(given, dict) and any(isinstance(limit, bool) for limit in given.values()):
+                raise ConfigError("a budget's dollars and tokens are numbers, and True and False are none")
+            return made(given)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = str(wrong["loc"][0]) if wrong["loc"] else ""
+            if name not in cls.model_fields:
+                raise ConfigError(f"a budget has dollars and tokens, and no {name or shown(given)}") from None
+            kind = "a whole number" if name == "tokens" else "a number"
+            raise ConfigError(f"a budget's {name} are {kind}, not {shown(wrong['input'])}") from None
+
     @model_validator(mode="after")
     def _holds(self) -> Self:
         # No comparison with NaN is true, so that nobody would ever have spent it.
@@ -34,6 +50,13 @@ class Budget(Record):
             if limit is not None and not 0 <= limit < math.inf:
                 raise ConfigError(f"a budget's {name} are 0 or more, not {limit}: leave out what has no limit")
         return self
+
+
+def checked(budget: Budget | None, what: str = "a budget") -> Budget | None:
+    """``budget``. Raises ConfigError for what is none: it would be found out when something is to be paid."""
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigError(f"{what} is an atlas.Budget, not {shown(budget)}: write Budget(dollars=...) or (tokens=...)")
+    return budget
 
 
 class Ledger(Protocol):
@@ -60,7 +83,7 @@ class Meter:
         past: Usage | None = None,
         ledger: Ledger | None = None,
     ) -> None:
-        self.budget = budget or Budget()
+        self.budget = checked(budget) or Budget()
         self.what = what
         self._past = past or Usage()
         self._used = Tally()

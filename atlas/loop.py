@@ -12,7 +12,9 @@ from atlas.book import SCORED, Book
 from atlas.budget import Budget, Meter
 from atlas.errors import BudgetExceeded, ConfigError, MissingExtra
 from atlas.evaluators.verdict import Judge, Reference, case_of
+from atlas.given import check_policy, has, shown, whole
 from atlas.protocols import Environment, Policy, Recorder, Reviewer
+from atlas.record import finite
 from atlas.records import (
     Decision,
     Episode,
@@ -64,8 +66,15 @@ class Rollout:
         keeps_steps: bool = True,
         told: Callable[[Decision, Observation], None] = lambda decided, outcome: None,
     ) -> None:
-        if max_steps < 1:
-            raise ConfigError(f"an episode needs at least 1 step, not {max_steps}")
+        if not whole(max_steps) or max_steps < 1:
+            raise ConfigError(f"an episode needs at least 1 step, not {shown(max_steps)}")
+        if not has(environment, "open", "step", "close") or not hasattr(environment, "task"):
+            raise ConfigError(f"an environment has a task, open(), step() and close(), not {shown(environment)}")
+        check_policy("who plays an episode", policy)
+        if not whole(seed):
+            raise ConfigError(f"the seed of an episode is a whole number, not {shown(seed)}")
+        if not finite(success_at):
+            raise ConfigError(f"success_at, a score, is a finite number, not {shown(success_at)}")
         self.environment = environment
         self.policy = policy
         self.max_steps = max_steps

@@ -141,11 +141,11 @@ def _adapter(kind: type[Light]) -> TypeAdapter[Any]:
     return TypeAdapter(kind, config={"title": kind.__name__})
 
 
-def finite(number: float) -> bool:
-    """Whether ``number`` is one that a float can hold; whole numbers may be too large for that."""
+def finite(number: object) -> bool:
+    """Whether ``number`` is one, and one that a float can hold; whole numbers may be too large for that."""
     try:
-        return math.isfinite(number)
-    except OverflowError:
+        return math.isfinite(number)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
         return False
 
 

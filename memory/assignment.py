@@ -10,6 +10,7 @@ import hashlib
 from typing import NamedTuple
 
 from atlas.errors import ConfigError
+from atlas.given import check_share, real, shown
 
 
 class Assignment(NamedTuple):
@@ -30,10 +31,9 @@ def assignment(entry_id: str, task_id: str, seed: int, *, share: float, p: float
     The coins of different entries, tasks and seeds are independent, and nothing that happens in a run moves them. Pass
     the seed that the episode began with: a retry belongs to the same episode.
     """
-    if not 0.0 <= share <= 1.0:
-        raise ConfigError(f"the share of experiments is a number from 0 to 1, not {share}")
-    if not 0.0 < p < 1.0:
-        raise ConfigError(f"an entry is shown in an experiment with a probability between 0 and 1, not {p}")
+    check_share("the share of experiments", share)
+    if not real(p) or not 0.0 < p < 1.0:
+        raise ConfigError(f"an entry is shown in an experiment with a probability between 0 and 1, not {shown(p)}")
     if _uniform("experiment", seed, task_id) >= share:
         return Assignment(randomised=False, shown=True)
     return Assignment(randomised=True, shown=_uniform("entry", seed, task_id, entry_id) < p)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from atlas.errors import ConfigError, StoreError
+from atlas.given import check_path
 from atlas.redact import scrub
 
 if TYPE_CHECKING:
@@ -341,6 +342,7 @@ def is_url(where: str) -> bool:
 
 def open_backend(where: str) -> Backend:
     """The database at a path, or at ``NAME://PLACE``. Raises ConfigError for a name that is not in the table."""
+    check_path("the memory", where)
     kind, place = _found(where)
     backend: Backend = kind(place)
     return backend

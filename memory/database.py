@@ -12,9 +12,11 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from atlas.errors import FrozenMemory, StoreError
+from atlas.errors import ConfigError, FrozenMemory, StoreError
+from atlas.given import shown, whole
 from atlas.jsontext import read_json
 from atlas.memory import rows
 from atlas.memory.backend import KINDS, SEARCHED, Changed, ConnectionLost, open_backend
@@ -79,6 +81,12 @@ class Freeze(NamedTuple):
     author: str
     reason: str
     time: float
+
+
+def check_place(given: object) -> None:
+    """Raises ConfigError for what is neither a path nor a database: a file would be made that is named so."""
+    if not isinstance(given, str | Path | Database):
+        raise ConfigError(f"a memory is at a path or a URL, not at {shown(given)}: name a file, such as memory.sqlite")
 
 
 class Database(Turns):
@@ -325,7 +333,7 @@ class Database(Turns):
     def since(self, number: int) -> dict[tuple[Kind, str], State]:
         """How the items that changed after version ``number`` were at that version."""
         with self.reading():
-            if not 0 <= number <= self.head():
+            if not whole(number) or not 0 <= number <= self.head():
                 raise StoreError(self._no_version(number))
             changes = self.backend.changes(number)
             items = sorted(item for kind in KINDS for item in self.backend.items(kind, number))
@@ -419,10 +427,12 @@ def parsed(item: Item, model: type[R], path: str) -> R:
 
 
 def _check_author(author: str) -> None:
-    if not _AUTHOR.fullmatch(author):
+    if not isinstance(author, str) or not _AUTHOR.fullmatch(author):
         raise StoreError(f"{author!r} is no author of a change: write {AUTHORS}")
 
 
 def _storable(text: str) -> str:
     """As text, which names of files need not be, and without secrets: goals are quoted in reasons."""
+    if not isinstance(text, str):
+        raise ConfigError(f"the reason of a change is a text, not {shown(text)}: say why in words")
     return scrub(text.encode("utf-8", "replace").decode())

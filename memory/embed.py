@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from atlas import assets
 from atlas.errors import ConfigError, MissingExtra
+from atlas.given import has, shown
 from atlas.protocols import Embedder
 from atlas.record import whole_characters
 
@@ -49,6 +50,15 @@ def load_embedder(name: str) -> Embedder:
         f"there is no embedder {name!r}: choose minilm, hash, {PREFIX}NAME, or a folder with a model of "
         "sentence-transformers"
     )
+
+
+def embedder_of(given: Embedder | str) -> Embedder:
+    """``given``, or what its name stands for. Raises ConfigError for what embeds nothing."""
+    if isinstance(given, str):
+        return load_embedder(given)
+    if not has(given, "embed") or not hasattr(given, "name"):
+        raise ConfigError(f"an embedder is one, or the name of one, not {shown(given)}: write 'minilm' or 'hash', say")
+    return given
 
 
 class _Cached(ABC):

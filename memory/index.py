@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.errors import ConfigError
+from atlas.given import real, shown
 from atlas.memory.arrayfile import Arrays
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.vectors import Buffer, Floats, Ints, Vectors, VectorView
@@ -49,10 +50,14 @@ class Ranked(NamedTuple):
 def check_keys(keys: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:
     """The weight of each key; raises ConfigError for a key that does not exist or a weight that is not positive."""
     known = TRAJECTORY_KEYS + STEP_KEYS
+    if isinstance(keys, str) or not isinstance(keys, Sequence) or not keys:
+        raise ConfigError(f"retrieval keys are a list, such as {list(DEFAULT_KEYS)!r}, not {shown(keys)}")
+    if not isinstance(weights, Mapping):
+        raise ConfigError(f"retrieval weights are numbers by key, such as {{'goal': 2.0}}, not {shown(weights)}")
     for key in (*keys, *weights):
         if key not in known:
             raise ConfigError(f"there is no retrieval key {key!r}: choose among {', '.join(known)}")
-    if any(weight <= 0 for weight in weights.values()):
+    if any(not real(weight) or weight <= 0 for weight in weights.values()):
         raise ConfigError("retrieval weights must be positive: leave a key out of `keys` to ignore it")
     return {key: float(weights.get(key, 1.0)) for key in keys}
 

@@ -32,7 +32,7 @@ _PLACE = re.compile(r"chroma://([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})/?")
 
 def check_index(name: str) -> None:
     """Raises ConfigError for what is no index."""
-    if name.startswith(SERVER):
+    if isinstance(name, str) and name.startswith(SERVER):
         server(name)
     elif name not in INDEXES:
         raise ConfigError(f"there is no index {name!r}: choose {CHOICES}")

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from atlas.errors import ConfigError
+from atlas.given import shown
 from atlas.memory import versions
 from atlas.memory.database import Change, Database, Freeze
 from atlas.memory.demonstration import Demonstration, demo_steps, from_episode
@@ -72,6 +74,8 @@ class Memory:
         cap: entries kept at most.
         rule: by which evidence admits and quarantines entries; :class:`Rule` as it comes where None.
         """
+        if rule is not None and not isinstance(rule, Rule):
+            raise ConfigError(f"a memory's rule is one of atlas.memory.gate, Rule(alpha=...), not {shown(rule)}")
         demonstrations = DemonstrationStore(path, embedder, index, keys, weights, window)
         try:
             self._put_together(demonstrations, cap, rule)

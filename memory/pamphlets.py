@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from atlas.errors import ConfigError, StoreError
+from atlas.given import shown, whole
 from atlas.memory.cues import plain
-from atlas.memory.database import Database, Item, Write, parsed
-from atlas.memory.embed import load_embedder
+from atlas.memory.database import Database, Item, Write, check_place, parsed
+from atlas.memory.embed import embedder_of
 from atlas.memory.indexes import check_index, chroma_tables, tell_once
 from atlas.memory.merge import SAME_ACTION, SAME_CUE, Signature, join, signature, surplus
 from atlas.memory.pamphlet import Entry
@@ -72,11 +73,12 @@ class PamphletStore:
             difference: it names the 512 cues that are most like a moment, and only those are compared by likeness.
         """
         check_index(index)
-        if cap < 1:
-            raise ConfigError(f"a memory of pamphlets keeps at least 1 entry, not {cap}")
+        if not whole(cap) or cap < 1:
+            raise ConfigError(f"a memory of pamphlets keeps at least 1 entry, not {shown(cap)}")
+        check_place(path)
         self.cap = cap
         self.audience = audience
-        self._embedder = load_embedder(embedder) if isinstance(embedder, str) else embedder
+        self._embedder = embedder_of(embedder)
         self.database = path if isinstance(path, Database) else Database(str(path))
         self.path = self.database.path
         self._owned = self.database is not path

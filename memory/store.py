@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from atlas.errors import ConfigError, StoreError
+from atlas.given import shown, whole
 from atlas.memory.backend import SEARCHED
-from atlas.memory.database import Database, Item, Status, parsed
+from atlas.memory.database import Database, Item, Status, check_place, parsed
 from atlas.memory.demonstration import Demonstration, counted, provenance
-from atlas.memory.embed import load_embedder
+from atlas.memory.embed import embedder_of
 from atlas.memory.held import Held
 from atlas.memory.index import (
     DEFAULT_KEYS,
@@ -77,12 +78,13 @@ class DemonstrationStore:
         window: how many steps to show before and after the best one.
         """
         check_index(index)
-        if not 0 <= window <= MOST_STEPS:
-            raise ConfigError(f"window is 0 to {MOST_STEPS:,} steps, not {window}")
+        if not whole(window) or not 0 <= window <= MOST_STEPS:
+            raise ConfigError(f"window is 0 to {MOST_STEPS:,} steps, not {shown(window)}")
+        check_place(path)
         self.window = window
         self._weights = check_keys(keys, weights or {})
         self._index_kind = self._asked_for = index
-        self._embedder = load_embedder(embedder) if isinstance(embedder, str) else embedder
+        self._embedder = embedder_of(embedder)
         self.database = path if isinstance(path, Database) else Database(str(path))
         self.path = self.database.path
         self._owned = self.database is not path

@@ -16,7 +16,8 @@ PARTS = ("memory", "evaluators", "benchmarks")
 """Top-level folders of the repository that are imported below ``atlas``."""
 
 BASE = (
-    "errors folders framing grammar jsontext lazy messages money prompts protocols record records redact verdict views"
+    "errors folders framing given grammar jsontext lazy messages money prompts protocols record records redact verdict "
+    "views"
 )
 """What any package above them may import."""
 
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "records": "messages money record verdict views",
     "errors": "records",
     "folders": "errors",
+    "given": "errors record",
     "lazy": "",
     "redact": "",
     "prompts": "framing records views",

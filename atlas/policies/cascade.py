@@ -20,8 +20,9 @@ import time
 from atlas.actions import Actions, TextActions
 from atlas.asking import Answer, Desk
 from atlas.errors import BudgetExceeded, ConfigError, ModelError
+from atlas.given import check_model, check_share, has, shown, whole
 from atlas.policies.nesting import as_answer, as_student, as_teacher, asked, is_policy, name_of, tiers
-from atlas.policies.solo import decision
+from atlas.policies.solo import check_asking, decision
 from atlas.protocols import Critic, Model, Policy
 from atlas.records import STUDENT, TEACHER, Decision, View
 from atlas.trust import UNANIMITY, Trust
@@ -68,14 +69,19 @@ class Cascade:
         critic: Critic | None = None,
         actions: Actions | None = None,
     ) -> None:
+        for name, who in (("student", student), ("teacher", teacher)):
+            if not has(who, "decide", "config"):
+                check_model(f"a cascade's {name}", who)
+        if not isinstance(trust, Trust):
+            raise ConfigError(f"a cascade's trust is an atlas.Trust, not {shown(trust)}: write Trust(threshold=...)")
         if trust.needs_critic and critic is None:
             raise ConfigError(f"the trust {trust.name} is by a judge of steps, and there is none: give one as critic")
         if critic is not None and not trust.asks_critic:
             raise ConfigError(f"the trust {trust.name} never asks the critic: name the signal judge, or leave it out")
-        if not 1 <= samples <= MOST_SAMPLES:
-            raise ConfigError(f"a cascade needs 1 to {MOST_SAMPLES:,} samples, not {samples}")
-        if not 0.0 <= audit <= 1.0:
-            raise ConfigError(f"the share of steps to audit is a number from 0 to 1, not {audit}")
+        if not whole(samples) or not 1 <= samples <= MOST_SAMPLES:
+            raise ConfigError(f"a cascade needs 1 to {MOST_SAMPLES:,} samples, not {shown(samples)}")
+        check_share("the share of steps to audit", audit)
+        check_asking(temperature, max_tokens, actions)
         self.student = student
         self.teacher = teacher
         self.samples = samples

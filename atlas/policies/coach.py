@@ -6,8 +6,10 @@ import re
 import time
 
 from atlas.asking import Desk
+from atlas.given import check_model, check_policy
 from atlas.grammar import grammar, one_of
 from atlas.policies.probe import CORRECTED, UNGUIDED
+from atlas.policies.solo import check_asking
 from atlas.prompts import render_guide
 from atlas.protocols import Model, Policy
 from atlas.records import TEACHER, Decision, Record, View
@@ -38,6 +40,9 @@ class Coach:
     """
 
     def __init__(self, inner: Policy, teacher: Model, *, max_tokens: int | None = 256) -> None:
+        check_policy("what a coach is around", inner)
+        check_model("a coach", teacher)
+        check_asking(0.0, max_tokens, None)
         self.inner = inner
         self.teacher = teacher
         self.max_tokens = max_tokens

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from atlas.actions import Actions, TextActions, canonical_call
 from atlas.asking import Desk
 from atlas.errors import ActionRefused, ConfigError
-from atlas.policies.solo import decision
+from atlas.given import check_model, check_policy, shown
+from atlas.policies.solo import check_asking, decision
 from atlas.protocols import Model, Policy
 from atlas.records import TEACHER, Decision, ToolCall, View
 
@@ -55,10 +56,17 @@ class Guarded:
     ) -> None:
         if isinstance(ask_for, str):
             raise ConfigError(f"ask_for is a list of rules: write ask_for=[{ask_for!r}]")
+        if not isinstance(ask_for, Iterable):
+            raise ConfigError(f"ask_for is a list of rules, not {shown(ask_for)}")
+        ask_for = tuple(ask_for)  # of a generator, before it is looked through
         if not ask_for or not all(isinstance(rule, str) and _plain(rule) for rule in ask_for):
             raise ConfigError("a rule of ask_for is a text such as 'refund' or 'delete *', and there is at least one")
+        check_policy("what ask_for guards", inner)
+        if teacher is not None:
+            check_model("the teacher of ask_for", teacher)
+        check_asking(0.0, max_tokens, actions)
         self.inner = inner
-        self.ask_for = tuple(ask_for)
+        self.ask_for = ask_for
         self.teacher = teacher
         self.max_tokens = max_tokens
         self.actions = actions or TextActions()

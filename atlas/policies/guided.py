@@ -9,6 +9,7 @@ import time
 
 from atlas.asking import Desk
 from atlas.errors import ConfigError
+from atlas.given import check_policy, has, shown, whole
 from atlas.memory.assignment import Assignment, assignment
 from atlas.policies.recall import INSTANT
 from atlas.protocols import Pamphlets, Policy
@@ -31,8 +32,12 @@ class Guided:
     def __init__(
         self, inner: Policy, pamphlets: Pamphlets, tokens: int = 300, *, share: float = 0.0, p: float = FAIR
     ) -> None:
-        if not 1 <= tokens <= MOST_TOKENS:
-            raise ConfigError(f"guidance needs a budget of 1 to {MOST_TOKENS:,} tokens, not {tokens}")
+        check_policy("what guidance is around", inner)
+        # A memory searches too, but for demonstrations.
+        if not has(pamphlets, "search") or has(pamphlets, "similar"):
+            raise ConfigError(f"guidance is of a memory's entries, not of {shown(pamphlets)}: give memory.entries")
+        if not whole(tokens) or not 1 <= tokens <= MOST_TOKENS:
+            raise ConfigError(f"guidance needs a budget of 1 to {MOST_TOKENS:,} tokens, not {shown(tokens)}")
         assignment("", "", 0, share=share, p=p)  # refuses what is no share and no probability
         self.inner = inner
         self.pamphlets = pamphlets

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from atlas.asking import Desk
 from atlas.errors import ConfigError
+from atlas.given import check_policy, shown
 from atlas.memory.history import History
 from atlas.policies.probe import AUTO, COACH, LANES, PAIRED, Probe
 from atlas.protocols import Policy, Reviewer
@@ -80,6 +81,10 @@ class Lanes:
         rules: LaneRules | None = None,
         escalates: bool = False,
     ) -> None:
+        for name, lane in (("auto", auto), ("coach", coach), ("paired", auto if paired is None else paired)):
+            check_policy(f"the lane {name}", lane)
+        if rules is not None and not isinstance(rules, LaneRules):
+            raise ConfigError(f"the rules of lanes are atlas.LaneRules(...), not {shown(rules)}")
         self.auto = auto
         self.paired = paired
         self.coach = coach

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from atlas.asking import Desk
+from atlas.given import check_policy
 from atlas.protocols import Policy
 from atlas.records import Decision, View
 
@@ -22,6 +23,7 @@ class Onward:
     """
 
     def __init__(self, inner: Policy) -> None:
+        check_policy("what Onward is around", inner)
         self.inner = inner
 
     async def decide(self, view: View, desk: Desk) -> Decision:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from atlas.asking import Desk
+from atlas.errors import ConfigError
+from atlas.given import check_policy, has, shown
 from atlas.protocols import Policy, Reviewer
 from atlas.records import Decision, Message, Review, Turn, View, reply_text
 
@@ -25,6 +27,9 @@ class Paired:
     """
 
     def __init__(self, inner: Policy, reviewer: Reviewer, *, final: Final = answers) -> None:
+        check_policy("what a review is around", inner)
+        if not has(reviewer, "review"):
+            raise ConfigError(f"a reviewer is atlas.TeacherReview(model), say, not {shown(reviewer)}")
         self.inner = inner
         self.reviewer = reviewer
         self.final = final

@@ -11,6 +11,7 @@ from statistics import fmean
 from atlas.asking import Desk
 from atlas.chances.foresight import Foresight
 from atlas.errors import ConfigError
+from atlas.given import real, shown, whole
 from atlas.memory.history import COACH as COACH
 from atlas.memory.history import CORRECTED as CORRECTED
 from atlas.memory.history import STOOD as STOOD
@@ -71,9 +72,9 @@ class Probe:
         foresight: Foresight | None = None,
         student: str = "",
     ) -> None:
-        if not 0 <= paired_at <= auto_at <= 1:
-            raise ConfigError(f"lanes need 0 <= paired_at <= auto_at <= 1, not {paired_at:g} and {auto_at:g}")
-        if not 1 <= k <= MOST_SHOWN or half_life <= 0 or doubt <= 0:
+        if not (real(paired_at) and real(auto_at)) or not 0 <= paired_at <= auto_at <= 1:
+            raise ConfigError(f"lanes need 0 <= paired_at <= auto_at <= 1, not {shown(paired_at)} and {shown(auto_at)}")
+        if not (whole(k) and real(half_life) and real(doubt)) or not 1 <= k <= MOST_SHOWN or min(half_life, doubt) <= 0:
             raise ConfigError(f"a probe needs k of 1 to {MOST_SHOWN:,}, and a half-life and a doubt above 0")
         self.history = history
         self.k = k

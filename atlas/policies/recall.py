@@ -15,6 +15,7 @@ from typing import Literal
 
 from atlas.asking import Desk
 from atlas.errors import ConfigError
+from atlas.given import check_model, check_policy, has, shown, whole
 from atlas.goals import lasting
 from atlas.policies.planned import written_plan
 from atlas.protocols import Demonstrations, Model, Policy
@@ -62,10 +63,18 @@ class Recall:
     ) -> None:
         if elder is not None and planner is None:
             raise ConfigError("recall's elder writes plans where its planner has none to start from: give both")
-        if not 1 <= k <= MOST_SHOWN:
-            raise ConfigError(f"recall needs k of 1 to {MOST_SHOWN:,}, not {k}")
+        check_policy("what recall is around", inner)
+        if not has(demos, "search", "similar"):
+            raise ConfigError(f"recall shows what an atlas.Memory or its demonstrations hold, not {shown(demos)}")
+        for name, writer in (("planner", planner), ("elder", elder)):
+            if writer is not None:
+                check_model(f"recall's {name}", writer)
+        if not whole(k) or not 1 <= k <= MOST_SHOWN:
+            raise ConfigError(f"recall needs k of 1 to {MOST_SHOWN:,}, not {shown(k)}")
         if every not in ("step", "episode"):
             raise ConfigError(f"recall looks every 'step' or every 'episode', not every {every!r}")
+        if reranker is not None and not hasattr(reranker, "every"):
+            raise ConfigError(f"recall's reranker is one of atlas.reranking, not {shown(reranker)}")
         if reranker is not None and reranker.every != every:
             raise ConfigError(
                 f"the reranker chooses demonstrations for each {reranker.every}, and recall looks every {every!r}: "

@@ -6,6 +6,8 @@ import re
 
 from atlas.asking import Desk
 from atlas.evaluators.review import REVIEW, approves
+from atlas.given import check_model
+from atlas.policies.solo import check_asking
 from atlas.prompts import render_review
 from atlas.protocols import Model
 from atlas.records import TEACHER, Review, View
@@ -17,6 +19,8 @@ class TeacherReview:
     """Asks ``teacher`` whether the task was accomplished, and if not what to do better. It is not shown the score."""
 
     def __init__(self, teacher: Model, *, max_tokens: int = 400) -> None:
+        check_model("who reviews", teacher)
+        check_asking(0.0, max_tokens, None)
         self.teacher = teacher
         self.max_tokens = max_tokens
 

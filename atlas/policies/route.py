@@ -6,8 +6,8 @@ import random
 
 from atlas.actions import Actions, TextActions
 from atlas.asking import Desk
-from atlas.errors import ConfigError
-from atlas.policies.solo import decision
+from atlas.given import check_model, check_share
+from atlas.policies.solo import check_asking, decision
 from atlas.protocols import Model
 from atlas.records import STUDENT, TEACHER, Decision, View
 
@@ -25,8 +25,10 @@ class RandomRoute:
         max_tokens: int | None = 256,
         actions: Actions | None = None,
     ) -> None:
-        if not 0.0 <= share <= 1.0:
-            raise ConfigError(f"the teacher's share is a probability between 0 and 1, not {share}")
+        check_model("a student", student)
+        check_model("a teacher", teacher)
+        check_share("the teacher's share, a probability,", share)
+        check_asking(temperature, max_tokens, actions)
         self.student = student
         self.teacher = teacher
         self.share = share

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from atlas.actions import Actions, TextActions
 from atlas.asking import Answer, Desk
+from atlas.errors import ConfigError
+from atlas.given import check_model, has, real, shown, whole
 from atlas.protocols import Model
 from atlas.records import STUDENT, Decision, View
 
@@ -20,6 +22,8 @@ class Solo:
         max_tokens: int | None = 256,
         actions: Actions | None = None,
     ) -> None:
+        check_model("what acts alone", model)
+        check_asking(temperature, max_tokens, actions)
         self.model = model
         self.actor = actor
         self.temperature = temperature
@@ -45,6 +49,16 @@ class Solo:
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
         }
+
+
+def check_asking(temperature: float, max_tokens: int | None, actions: Actions | None) -> None:
+    """Raises ConfigError for what a model cannot be asked with."""
+    if not real(temperature) or temperature < 0:
+        raise ConfigError(f"a temperature is a number, 0 or more, not {shown(temperature)}")
+    if max_tokens is not None and not (whole(max_tokens) and max_tokens >= 1):
+        raise ConfigError(f"max_tokens is a whole number, 1 or more, or None for no limit, not {shown(max_tokens)}")
+    if actions is not None and not has(actions, "parse"):
+        raise ConfigError(f"actions are atlas.TextActions() or ChatActions(), not {shown(actions)}")
 
 
 def decision(answer: Answer, *, reason: str, chosen: int = 0, before: Answer | None = None) -> Decision:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from atlas.chances.texts import REFUSALS as REFUSALS
 from atlas.errors import ConfigError
+from atlas.given import shown, whole
 from atlas.records import Turn, View
 
 
@@ -90,6 +91,8 @@ class Errors:
 
     def __post_init__(self) -> None:
         _positive("errors", self.turns)
+        if not isinstance(self.refusals, re.Pattern):
+            raise ConfigError(f"refusals are a pattern, not {shown(self.refusals)}: write re.compile(...) around it")
 
     def fires(self, view: View, since: int) -> bool:
         last = view.turns[max(since, view.index - self.turns) :]
@@ -107,8 +110,9 @@ def _periodic(turns: Sequence[Turn], period: int, length: int) -> bool:
 
 
 def _positive(what: str, *numbers: int) -> None:
-    if min(numbers) < 1:
-        raise ConfigError(f"the trigger {what} looks at 1 turn or more, not {min(numbers)}")
+    for number in numbers:
+        if not whole(number) or number < 1:
+            raise ConfigError(f"the trigger {what} looks at 1 turn or more, not {shown(number)}")
 
 
 DEFAULT: tuple[Trigger, ...] = (Loop(), Errors(), Stall())

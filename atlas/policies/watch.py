@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from atlas.actions import Actions, TextActions
 from atlas.asking import Desk
 from atlas.errors import ConfigError
-from atlas.policies.solo import decision
+from atlas.given import check_model, check_policy, has, shown, whole
+from atlas.policies.solo import check_asking, decision
 from atlas.policies.triggers import DEFAULT, Trigger
 from atlas.policies.watching import Watching
 from atlas.protocols import Model, Policy
@@ -38,12 +39,17 @@ class Watch:
         max_tokens: int | None = 256,
         actions: Actions | None = None,
     ) -> None:
-        if rest < 0:
-            raise ConfigError(f"the teacher rests for 0 turns or more, not {rest}")
-        if steps < 1:
-            raise ConfigError(f"the teacher acts for 1 step or more, not {steps}")
+        check_policy("what a watch is around", inner)
+        check_model("a watch's teacher", teacher)
+        if not whole(rest) or rest < 0:
+            raise ConfigError(f"the teacher rests for 0 turns or more, not {shown(rest)}")
+        if not whole(steps) or steps < 1:
+            raise ConfigError(f"the teacher acts for 1 step or more, not {shown(steps)}")
         if not triggers:
             raise ConfigError("a watch without triggers never acts: give one, or leave the watch out")
+        if not isinstance(triggers, list | tuple) or not all(has(trigger, "fires") for trigger in triggers):
+            raise ConfigError(f"a watch's triggers are a list of signs, not {shown(triggers)}: write [Stall(4)], say")
+        check_asking(0.0, max_tokens, actions)
         self.inner = inner
         self.teacher = teacher
         self.triggers = tuple(triggers)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from atlas.given import check_path
 from atlas.jsontext import read_json
 from atlas.records import Usage
 
@@ -225,6 +226,7 @@ def is_server(where: object) -> bool:
 def place_of(where: str | Path | Place) -> Place:
     """The place at a path or a URL. Nothing is opened yet. Raises ConfigError for a URL that names no run."""
     if isinstance(where, str | Path):
+        check_path("the run", where)
         found = _URL.fullmatch(where) if isinstance(where, str) else None
         if found is not None:
             from atlas.traces.server import ServerRun

@@ -1,0 +1,102 @@
+"""What people give in Python: whether it is what it is taken for, and the sentence that says so where it is not.
+
+Checked where it is given: what is found out later has cost an episode, or what was paid for it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import ConfigError
+from atlas.record import finite
+
+
+def whole(value: object) -> bool:
+    """Whether it is a whole number; True and False are none, nor are the numbers of numpy, which no JSON takes."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def real(value: object) -> bool:
+    """Whether it is a finite number, whole or not; as :func:`whole` else."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
+
+
+def shown(value: object) -> str:
+    """What was given, as a sentence quotes it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300
+        text = "more digits than are ever written"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def has(value: object, *methods: str) -> bool:
+    """Whether it is an object with all of these methods; the class of one, which nobody made, is none."""
+    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
+
+
+def check_whole(what: str, value: object, least: int, most: int) -> None:
+    """Raises ConfigError for what is no whole number from ``least`` to ``most``."""
+    if not (isinstance(value, int) and whole(value) and least <= value <= most):
+        raise ConfigError(f"{what} is a whole number from {least:,} to {most:,}, not {shown(value)}")
+
+
+def check_share(what: str, value: object) -> None:
+    """Raises ConfigError for what is no number from 0 to 1."""
+    if not (isinstance(value, int | float) and real(value) and 0.0 <= value <= 1.0):
+        raise ConfigError(f"{what} is a number from 0 to 1, not {shown(value)}")
+
+
+def check_text(what: str, value: object, mend: str) -> None:
+    """Raises ConfigError for what is no text."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} is a text, not {shown(value)}: {mend}")
+
+
+def check_name(what: str, value: object) -> None:
+    """Raises ConfigError for what is no text that stands in tables and is kept in files."""
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{what} is a text that is not empty, not {shown(value)}: give one, or leave it out")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{what} holds half a character, {shown(value)}, which no file takes: give it whole characters"
+        ) from None
+
+
+def check_path(what: str, value: str | Path) -> None:
+    """Raises ConfigError for what no file system takes as a path, and no server as a name."""
+    try:
+        odd = "a NUL" if b"\0" in os.fsencode(value) else ""
+    except UnicodeEncodeError:
+        odd = "half a character"
+    if odd:
+        raise ConfigError(f"the name of {what} holds {odd}, which no path may: name another")
+
+
+def check_switch(what: str, value: Any) -> None:
+    """Raises ConfigError for what is neither True nor False: 'False', a text, would be true."""
+    if not isinstance(value, int) or value not in (0, 1):
+        raise ConfigError(f"{what} is True or False, not {shown(value)}")
+
+
+def check_model(what: str, value: object) -> None:
+    """Raises ConfigError for what cannot be asked as a model is."""
+    if isinstance(value, str):
+        raise ConfigError(f"{what} is a model, not the name of one: write atlas.load({shown(value)})")
+    if not has(value, "sample"):
+        raise ConfigError(f"{what} is a model, not {shown(value)}: give what atlas.load('provider/model') makes, say")
+    if absent := [name for name in ("name", "price", "shares_prompt") if not hasattr(value, name)]:
+        raise ConfigError(f"{what} is a model, and {type(value).__name__} has no {absent[0]}: see atlas.Model")
+
+
+def check_policy(what: str, value: object) -> None:
+    """Raises ConfigError for what does not decide as a policy does."""
+    if isinstance(value, str) or has(value, "sample"):
+        model = f"atlas.load({shown(value)})" if isinstance(value, str) else type(value).__name__
+        raise ConfigError(f"{what} is a policy, and a model is none: write atlas.Solo(...) around {model}")
+    if not has(value, "decide", "config"):
+        raise ConfigError(f"{what} is a policy, not {shown(value)}: give atlas.Solo(model), say")

@@ -1,0 +1,140 @@
+"""What policies, memories, budgets and rollouts are made with: what cannot be meant is one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atlas.actions import TextActions
+from atlas.budget import Budget
+from atlas.errors import ConfigError
+from atlas.given import shown
+from atlas.loop import Rollout
+from atlas.memory import DemonstrationStore, Memory
+from atlas.memory.pamphlets import PamphletStore
+from atlas.policies import Cascade, Coach, Guarded, Guided, Lanes, Onward, Paired, Recall, Solo, TeacherReview, Watch
+from atlas.policies.triggers import Errors, Stall
+from atlas.records import Observation, Task
+from atlas.testing import ScriptedModel
+from atlas.trust import Trust
+
+MODEL = ScriptedModel(lambda ask: "a", name="small")
+SOLO = Solo(MODEL)
+NAN = math.nan
+
+
+class Room:
+    task = Task(id="t", goal="g")
+
+    async def open(self) -> Observation:
+        return Observation(text="a room")
+
+    async def step(self, action: str) -> Observation:
+        return Observation(text="", done=True)
+
+    async def close(self) -> None: ...
+
+
+Make = Callable[[Any], object]
+
+WRONG: list[tuple[Make, str, list[Any]]] = [
+    (Solo, "what acts alone is a model", ["openai/gpt-4.1", None, 5, ScriptedModel, SOLO]),
+    (lambda v: Cascade(v, MODEL), "student is a model", ["openai/gpt-4.1", None, ScriptedModel]),
+    (lambda v: Cascade(MODEL, v), "teacher is a model", ["openai/gpt-4.1", None, Solo]),
+    (lambda v: Cascade(MODEL, MODEL, samples=v), "1 to 1,000 samples", ["a", None, True, 1.5, NAN]),
+    (lambda v: Cascade(MODEL, MODEL, audit=v), "audit is a number from 0 to 1", ["a", None, True, NAN]),
+    (lambda v: Cascade(MODEL, MODEL, temperature=v), "a temperature is a number", ["a", None, -1, NAN, math.inf]),
+    (lambda v: Cascade(MODEL, MODEL, max_tokens=v), "max_tokens is a whole number", ["a", 0, True, 1.5]),
+    (lambda v: Cascade(MODEL, MODEL, trust=v), "trust is an atlas.Trust", [0.5, None, Trust]),
+    (lambda v: Cascade(MODEL, MODEL, actions=v), "actions are atlas.TextActions", ["a", TextActions]),
+    (lambda v: Recall(v, _memory()), "recall is around is a policy", ["gpt", None, MODEL, Solo]),
+    (lambda v: Recall(SOLO, v), "recall shows what an atlas.Memory", ["m.sqlite", None, 5]),
+    (lambda v: Recall(SOLO, _memory(), v), "k of 1 to 1,000", ["a", None, True, -1, 1.5]),
+    (lambda v: Recall(SOLO, _memory(), planner=v), "planner is a model", ["gpt", 5]),
+    (lambda v: Recall(SOLO, _memory(), reranker=v), "reranker is one of", ["gpt", 5]),
+    (lambda v: Guided(v, _memory().entries), "guidance is around is a policy", ["gpt", None, MODEL]),
+    (lambda v: Guided(SOLO, v), "give memory.entries", ["m.sqlite", None, Memory(":memory:", "hash")]),
+    (lambda v: Guided(SOLO, _memory().entries, v), "a budget of 1 to", ["a", None, True, 1.5]),
+    (lambda v: Guided(SOLO, _memory().entries, share=v), "a number from 0 to 1", ["a", None, True]),
+    (lambda v: Guided(SOLO, _memory().entries, p=v), "between 0 and 1", ["a", None, True]),
+    (lambda v: Watch(v, MODEL), "a watch is around is a policy", ["gpt", None, MODEL]),
+    (lambda v: Watch(SOLO, v), "a watch's teacher is a model", ["gpt", None, SOLO]),
+    (lambda v: Watch(SOLO, MODEL, triggers=v), "triggers are a list of signs", ["loop", 5, Stall(), [Stall], [5]]),
+    (lambda v: Watch(SOLO, MODEL, steps=v), "1 step or more", ["a", None, True, 1.5, NAN]),
+    (lambda v: Watch(SOLO, MODEL, rest=v), "0 turns or more", ["a", None, True, 1.5, NAN]),
+    (Stall, "looks at 1 turn or more", ["a", None, True, 1.5, NAN]),
+    (lambda v: Errors(3, v), "refusals are a pattern", ["no", None]),
+    (lambda v: Guarded(SOLO, v, MODEL), "ask_for", [5, None, (rule for rule in [5])]),
+    (lambda v: Guarded(v, ["refund"]), "ask_for guards is a policy", [MODEL, None]),
+    (lambda v: Coach(v, MODEL), "a coach is around is a policy", [MODEL, None]),
+    (lambda v: Coach(SOLO, v), "a coach is a model", ["gpt", None]),
+    (TeacherReview, "who reviews is a model", ["gpt", None, SOLO]),
+    (Onward, "is a policy", ["gpt", MODEL]),
+    (lambda v: Paired(SOLO, v), "a reviewer is", [MODEL, None]),
+    (lambda v: Lanes(v, SOLO, v), "the lane auto is a policy", [MODEL, None]),
+    (lambda v: Memory(v, "hash"), "a memory is at a path or a URL, not at", [5, None, {}, b"m.sqlite"]),
+    (lambda v: PamphletStore(v, "hash"), "a memory is at a path or a URL, not at", [5, None]),
+    (lambda v: Memory("half\ud800" if v else "nul\0", "hash"), "which no path may", [False, True]),
+    (lambda v: Memory(":memory:", v), "an embedder is one, or the name of one", [5, None]),
+    (lambda v: Memory(":memory:", "hash", index=v), "there is no index", [5, None]),
+    (lambda v: Memory(":memory:", "hash", keys=v), "keys are a list", ["goal", 5, [], (k for k in ["goal"])]),
+    (lambda v: Memory(":memory:", "hash", weights=v), "weights", [5, {"goal": NAN}, {"goal": "a"}, {"goal": True}]),
+    (lambda v: Memory(":memory:", "hash", window=v), "window is 0 to", ["a", None, True, 1.5]),
+    (lambda v: Memory(":memory:", "hash", cap=v), "at least 1 entry", ["a", None, True, 1.5, NAN]),
+    (lambda v: Memory(":memory:", "hash", rule=v), "rule is one of", [5]),
+    (lambda v: Budget(dollars=v), "a budget's dollars are a number, not", ["a", [1], 10**400]),
+    (lambda v: Budget(tokens=v), "a budget's tokens are a whole number, not", ["a", [1], 1.5, NAN]),
+    (lambda v: Budget(tokens=v), "are numbers, and True and False are none", [True]),
+    (lambda v: Budget(**v), "a budget has dollars and tokens, and no dollar", [{"dollar": 5}]),
+    (lambda v: Rollout(v, SOLO), "an environment has", [5, Room]),
+    (lambda v: Rollout(Room(), v), "who plays an episode is a policy", [MODEL, "gpt", None]),
+    (lambda v: Rollout(Room(), SOLO, max_steps=v), "at least 1 step", ["a", None, True, 1.5]),
+    (lambda v: Rollout(Room(), SOLO, seed=v), "seed of an episode is a whole number", ["1", None, 1.5]),
+    (lambda v: Rollout(Room(), SOLO, budget=v), "a budget is an atlas.Budget", [5, 0, "1"]),
+    (lambda v: Rollout(Room(), SOLO, success_at=v), "success_at, a score, is a finite number", ["1", None, NAN]),
+]
+
+
+def _memory() -> Memory:
+    return Memory(":memory:", "hash")
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "value"),
+    [(make, said, value) for make, said, values in WRONG for value in values],
+    ids=lambda part: "" if callable(part) else shown(part)[:40],
+)
+def test_what_cannot_be_meant_is_one_sentence(
+    make: Make, said: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=said) as raised:
+        make(value)
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.iterdir())  # no file named 5
+
+
+def test_rules_of_a_generator_guard() -> None:
+    assert Guarded(SOLO, (rule for rule in ["refund"]), MODEL).ask_for == ("refund",)  # type: ignore[arg-type]
+
+
+def test_who_changed_a_memory_and_why_are_texts() -> None:
+    wrong: Any = 5
+    with DemonstrationStore(":memory:", "hash") as store:
+        memory = Memory.around(store)
+        with pytest.raises(ConfigError, match="reason of a change is a text, not 5"):
+            memory.freeze(author="person:ann", reason=wrong)
+        with pytest.raises(Exception, match="5 is no author of a change"):
+            memory.freeze(author=wrong, reason="shipped")
+        with pytest.raises(Exception, match="there is no version a in"):
+            memory.rollback("a", author="person:ann", reason="a mistake")  # type: ignore[arg-type]
+        assert memory.frozen is None
+
+
+def test_a_budget_in_text_is_the_number_that_it_says() -> None:
+    given: Any = {"dollars": "5", "tokens": "60"}
+    assert Budget(**given) == Budget(dollars=5, tokens=60)
