@@ -281,6 +281,20 @@ def test_functions_that_cannot_be_wrapped_are_refused() -> None:
     with pytest.raises(ConfigError, match="generator"):
         agent.wrap(goal="g")(stream)
 
+    def handle(client: Any) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"put on handle\(\) without a goal: write @agent.wrap\(goal="):
+        agent.wrap(handle)
+    wrong: Any = 5
+    with pytest.raises(ConfigError, match=r"goal is a text, or a function .*, not 5"):
+        agent.wrap(wrong)
+    with pytest.raises(ConfigError, match=r"score is a function .*, not 5"):
+        agent.wrap("g", score=wrong)
+    with pytest.raises(ConfigError, match="is put on a function, not on 5"):
+        agent.wrap("g")(wrong)
+    with pytest.raises(ConfigError, match="goal is a text, not 5"):
+        agent.wrap(lambda: wrong)(handle)()
+
 
 def test_module_level_episode_uses_the_agent_of_its_block_or_its_own(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="knows no agent here"):

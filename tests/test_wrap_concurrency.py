@@ -15,10 +15,12 @@ import pytest
 
 import atlas
 from atlas.budget import Budget
+from atlas.errors import ConfigError
 from atlas.memory import DemonstrationStore
-from atlas.records import Ask, Completion
+from atlas.records import Ask, Completion, Stop
 from atlas.testing import ScriptedModel, SlowModel
 from atlas.traces.reader import Run
+from tests.waiting import PATIENCE
 from tests.wrap_fixtures import TOOLS, call, in_two_steps, says, split, two_step_loop, user
 
 
@@ -137,6 +139,106 @@ def test_a_closed_agent_leaves_no_thread_and_serves_again() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_agent_is_closed_by_the_last_of_its_blocks_wherever_that_ends(tmp_path: Path) -> None:
+    agent = atlas.Agent(ScriptedModel(says("hi")), run=tmp_path / "run")
+    inside, go = threading.Barrier(3, timeout=PATIENCE), threading.Event()
+
+    def serve() -> None:
+        with agent:
+            inside.wait()
+            go.wait()
+            with atlas.episode("thread") as episode:
+                two = episode.client.chat.completions.create(model="m", messages=user())
+                assert two.choices[0].message.content == "hi"
+
+    with ThreadPoolExecutor(2) as pool:
+        threads = [pool.submit(serve) for _ in range(2)]
+        try:
+            with agent:
+                inside.wait()
+                with agent, atlas.episode("within"):
+                    pass
+                with atlas.episode("after"):
+                    pass
+        finally:
+            go.set()
+        for thread in threads:
+            thread.result()
+    assert len(Run(tmp_path / "run").results()) == 4
+    with pytest.raises(ConfigError, match="this agent is closed"):
+        agent.episode("late")
+
+
+def test_a_block_that_another_thread_leaves_is_left(tmp_path: Path) -> None:
+    agent = atlas.Agent(ScriptedModel(says("hi")), run=tmp_path / "run")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(agent.__enter__).result()
+    agent.__exit__()
+    with pytest.raises(ConfigError, match="this agent is closed"):
+        agent.episode("late")
+
+
+async def test_an_episode_that_is_cancelled_while_it_ends_is_recorded(tmp_path: Path) -> None:
+    go = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    ending = asyncio.Event()
+
+    async def serve(agent: atlas.Agent) -> None:
+        async with agent.episode("g") as episode:
+            await episode.async_client.chat.completions.create(model="m", messages=user())
+            episode.succeed()
+            busy.append(loop.run_in_executor(None, go.wait))
+            ending.set()
+
+    busy: list[asyncio.Future[bool]] = []
+    with atlas.Agent(ScriptedModel(says("hi")), run=tmp_path / "run") as agent:
+        task = asyncio.create_task(serve(agent))
+        await ending.wait()
+        await asyncio.sleep(0)  # it waits for a thread, and the only one is busy
+        task.cancel()
+        loop.call_soon(go.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await busy[0]
+    (result,) = Run(tmp_path / "run").results()
+    assert (result.stop, result.score) == (Stop.DONE, 1.0)
+
+
+async def test_an_episode_that_is_cancelled_twice_is_recorded(tmp_path: Path) -> None:
+    begun, given_up, go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Slow(ScriptedModel):
+        async def sample(self, ask: Ask) -> Completion:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.set()
+                await go.wait()  # what it used is told by its provider
+            raise AssertionError
+
+    async def serve(agent: atlas.Agent) -> None:
+        async with agent.episode("g") as episode:
+            calls.append(
+                asyncio.ensure_future(episode.async_client.chat.completions.create(model="m", messages=user()))
+            )
+            await begun.wait()
+
+    calls: list[asyncio.Future[object]] = []
+    with atlas.Agent(Slow(says("hi")), run=tmp_path / "run") as agent:
+        task = asyncio.create_task(serve(agent))
+        await given_up.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go.set()
+        await asyncio.wait(calls)
+        calls[0].exception()
+    (result,) = Run(tmp_path / "run").results()
+    assert result.stop is Stop.DONE
+
+
 def test_an_agent_made_before_a_fork_serves_in_the_child() -> None:
     agent = atlas.Agent(ScriptedModel(says("hi")))
     with agent, agent.episode(goal="g") as episode:

@@ -11,7 +11,8 @@ import pytest
 
 import atlas
 from atlas.budget import Budget
-from atlas.errors import ConfigError
+from atlas.errors import ConfigError, StoreError
+from atlas.given import shown
 from atlas.memory import DemonstrationStore
 from atlas.records import Stop
 from atlas.testing import ScriptedModel, SlowModel
@@ -52,13 +53,18 @@ def test_an_unscored_episode_has_no_score_and_teaches_nothing(memory: Demonstrat
     assert len(memory) == 0
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400], ids=["nan", "inf", "large"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, 10**5000, None, "1", [1], 1j], ids=shown)
 def test_a_score_is_a_finite_number(value: float) -> None:
     with atlas.Agent(ScriptedModel(says("hi"))) as agent, agent.episode(goal="g") as episode:
         episode.score(0.5)
         with pytest.raises(ConfigError, match="finite"):
             episode.score(value)
     assert episode.result is not None and episode.result.score == 0.5
+
+
+def test_a_score_before_the_block_says_that_it_has_not_begun() -> None:
+    with atlas.Agent(ScriptedModel(says("hi"))) as agent, pytest.raises(ConfigError, match="has not begun"):
+        agent.episode("g").score(1.0)
 
 
 def test_the_episodes_budget_stops_the_users_loop() -> None:
@@ -166,6 +172,27 @@ def test_a_closed_agent_says_so(tmp_path: Path) -> None:
         pass
     with pytest.raises(ConfigError, match="this agent is closed"):
         agent.episode(goal="g")
+
+
+def test_an_agent_closed_within_an_episode_says_so_and_pays_no_more(tmp_path: Path) -> None:
+    model = ScriptedModel(says("hi"))
+    agent = atlas.Agent(model, run=tmp_path / "run")
+    late = agent.episode(goal="never begun")
+    with pytest.raises(StoreError, match="was closed before this was recorded"), agent.episode("g") as episode:
+        episode.client.chat.completions.create(model="m", messages=user())
+        agent.close()
+        # As a file of somebody else's, which has the number of one that was closed, would be written to.
+        with (tmp_path / "other").open("w+") as other:
+            with pytest.raises(openai.BadRequestError, match="this agent is closed"):
+                episode.client.chat.completions.create(model="m", messages=user())
+            other.write("mine")
+    assert (tmp_path / "other").read_text() == "mine" and len(model.asks) == 1
+    with pytest.raises(ConfigError, match="this agent is closed"), late:
+        pass
+    with atlas.Agent(model, run=tmp_path / "run"):
+        pass
+    (result,) = Run(tmp_path / "run").results()
+    assert (result.stop, result.steps) == (Stop.CANCELLED, 1)
 
 
 @pytest.mark.parametrize(

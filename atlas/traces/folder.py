@@ -160,6 +160,7 @@ class FileTrace:
             raise
         self._lock = threading.Lock()
         self._synced = time.monotonic()
+        self._open = True
 
     @property
     def begun(self) -> bool:
@@ -173,6 +174,12 @@ class FileTrace:
     def append(self, lines: Sequence[bytes], *, ends: bool) -> None:
         try:
             with self._lock:
+                if not self._open:
+                    # Its file's number may be another file's by now.
+                    raise StoreError(
+                        f"the run {self._folder} was closed before this was recorded: end its episodes first, then "
+                        "close its agent or writer"
+                    )
                 self._written.append(b"\n".join(lines) + b"\n")
                 if (now := time.monotonic()) - self._synced >= SYNC_EVERY:
                     self._synced = now
@@ -183,10 +190,14 @@ class FileTrace:
             ) from error
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # it was written; a disk that fails now must not keep the file open
-            self._written.sync()
-        self._written.close()
-        os.close(self._held)
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            with contextlib.suppress(OSError):  # it was written; a disk that fails now must not keep the file open
+                self._written.sync()
+            self._written.close()
+            os.close(self._held)
 
 
 class FileLog:

@@ -31,9 +31,10 @@ from atlas.traces.writer import RunWriter
 from atlas.trust import Trust
 from atlas.wrap.afterwards import Afterwards, learning_of
 from atlas.wrap.compose import Composer, LanesBy, Learns, model_of, signs, trusted
-from atlas.wrap.current import current
+from atlas.wrap.current import current, left
 from atlas.wrap.decorate import Wrap
 from atlas.wrap.due import Due
+from atlas.wrap.given import check_episode, check_given
 from atlas.wrap.left_open import left_open
 from atlas.wrap.numbers import check_numbers
 from atlas.wrap.supervision import InMemory, InProcess, InTrace, Supervision
@@ -141,20 +142,9 @@ class Agent:
             keeps (:mod:`atlas.export.otel_live`); keys for it are in the variable OTEL_EXPORTER_OTLP_HEADERS.
         otlp_content: whether those say what was said: goals, prompts, replies, tools' arguments and results.
         """
-        if policy is not None and (student is not None or teacher is not None):
-            raise ConfigError("an agent has a policy, or a student and a teacher: give one of the two")
-        if policy is not None and lanes:
-            raise ConfigError("lanes are a policy: give lanes with a student and a teacher, or a policy of your own")
+        check_given(locals())  # before anything is opened, loaded or asked
         check_numbers(samples, k, max_tokens, guidance, trials, expect, success_score)
-        if not arm:
-            raise ConfigError("an agent's arm is the name its episodes are compared under: give one, or leave it out")
         both = student is not None and teacher is not None and not lanes
-        told = [name for name, on in (("trust", trust is not None), ("watch", watch), ("audit", audit)) if on]
-        if told and not both:
-            raise ConfigError(
-                f"{' and '.join(told)} {'are' if len(told) > 1 else 'is'} for an agent that has a student and a "
-                "teacher, and no lanes: give both models, or leave it out"
-            )
         self.background = Background()
         self.actions = actions or ChatActions()
         self.arm = arm
@@ -163,8 +153,6 @@ class Agent:
         self.success_score = success_score
         self.budget = budget
         self._closed = False
-        if otlp_content and otlp is None:
-            raise ConfigError("otlp_content is for spans that are sent: give the URL of a collector as otlp")
         self._opens = isinstance(memory, str | Path) or isinstance(run, str | Path) or otlp is not None
         self._tokens: list[Token[Agent | None]] = []
         # What was opened is closed again where something further is wrong.
@@ -222,18 +210,23 @@ class Agent:
         first time. Without ``keeps_steps`` its steps are recorded and not held: it has none to show, and a memory
         learns nothing from it. ``closed`` is called when the episode is over, whatever happened in it.
         """
-        if self._closed and self._opens:
-            raise ConfigError(
-                "this agent is closed, with the memory or the run that it had opened: begin its episodes inside its "
-                "with block, or before close()"
-            )
+        check_episode(goal, task, family, seed)
+        self._check_open()
         made = self._episode(
             Task(id=task or uuid.uuid4().hex[:12], goal=goal, family=family), seed, keeps_steps, closed
         )
         if self.supervision is not None:
             made.book.lane = self.supervision.lane()
         made.keeper = self._left
+        made.goes_on = self._check_open
         return made
+
+    def _check_open(self) -> None:
+        if self._closed and self._opens:
+            raise ConfigError(
+                "this agent is closed, with the memory or the run that it had opened: begin its episodes inside its "
+                "with block, or before close()"
+            )
 
     def restored(self, state: Mapping[str, Any], stored: Sequence[Step] | None, keeps_steps: bool) -> WrappedEpisode:
         """The open episode of :meth:`WrappedEpisode.state`, which another process of this run began."""
@@ -361,13 +354,15 @@ class Agent:
                     part.close()
 
     def __enter__(self) -> Agent:
-        """Close the agent at the block's end; inside the block it is the one that :func:`episode` uses."""
+        """Close the agent at the end of the block, of the last one where there are several; inside it is the one that
+        :func:`episode` uses."""
         self._tokens.append(current.set(self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        current.reset(self._tokens.pop())
-        self.close()
+        left(self._tokens)
+        if not self._tokens:
+            self.close()
 
     def _memory(
         self,
@@ -376,10 +371,6 @@ class Agent:
         index: str | None,
         opened: ExitStack,
     ) -> Memory | Learns | None:
-        if embedder is not None and not isinstance(given, str | Path):
-            raise ConfigError("an embedder is for a memory that is given as a path: give the path, or leave it out")
-        if index is not None and not isinstance(given, str | Path):
-            raise ConfigError("an index is for a memory that is given as a path: give the path, or leave it out")
         if isinstance(given, DemonstrationStore):
             return Memory.around(given)
         if not isinstance(given, str | Path):
@@ -430,13 +421,6 @@ class Agent:
     def _recorder(
         self, given: Recorder | str | Path | None, permitted: Sequence[str], expect: float | None, opened: ExitStack
     ) -> tuple[Recorder, str]:
-        if isinstance(permitted, str):
-            raise ConfigError(f"permitted is a list of names of models: write permitted=[{permitted!r}]")
-        if permitted and not isinstance(given, str | Path):
-            raise ConfigError(
-                "permitted is kept in a run's folder: give the folder as run, or permitted to your own recorder "
-                "(RunWriter's about)"
-            )
         if given is None:
             return Unrecorded(), ""
         if not isinstance(given, str | Path):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import ValidationError
-
 from atlas.actions import Actions
 from atlas.chances import Foresight
 from atlas.errors import ConfigError
+from atlas.given import real, shown
 from atlas.memory import Demonstration, Memory
 from atlas.policies import (
     Cascade,
@@ -130,7 +129,7 @@ def signs(watch: bool | Sequence[Trigger] | None) -> tuple[Trigger, ...]:
     given = tuple(watch) if isinstance(watch, list | tuple) else (watch,)
     if odd := [sign for sign in given if not callable(getattr(sign, "fires", None))]:
         raise ConfigError(
-            f"an agent's watch is True, False or a list of signs, not {str(odd[0])[:80]!r}: "
+            f"an agent's watch is True, False or a list of signs, not {shown(odd[0])}: "
             "write watch=[Stall(4)], say, of atlas.policies.triggers"
         )
     return given
@@ -149,12 +148,9 @@ def trusted(given: Trust | float | str | Path | None, student: Model | str | Non
     elif isinstance(given, str | Path):
         found = Trust.load(given)
     else:
-        try:
-            found = Trust(threshold=float(given))
-        except ValidationError:
-            raise ConfigError(
-                f"an agent's trust is a share of the student's samples from 0 to 1, not {given}"
-            ) from None
+        if not real(given) or not 0.0 <= given <= 1.0:
+            raise ConfigError(f"an agent's trust is a share of the student's samples from 0 to 1, not {shown(given)}")
+        found = Trust(threshold=float(given))
     if found.needs_critic:
         raise ConfigError(
             f"the trust {found.name} asks a judge of steps, which no agent has: give a policy, Cascade(..., critic=...)"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from atlas.errors import ConfigError
+from atlas.given import has, shown
 
 if TYPE_CHECKING:
     from atlas.wrap.agent import Agent
@@ -13,6 +14,19 @@ if TYPE_CHECKING:
 
 current: ContextVar[Agent | None] = ContextVar("atlas_agent", default=None)
 """The agent of the ``with agent:`` block that this thread or task is in."""
+
+
+def left(tokens: list[Token[Agent | None]]) -> None:
+    """One of the blocks that ``tokens`` are of has ended: the newest one of this thread or task."""
+    for token in reversed(tokens):
+        try:
+            current.reset(token)
+        except ValueError:
+            continue  # of a block that another one is in
+        tokens.remove(token)
+        return
+    # It was entered in one task and is left in another, as fixtures and the lifespans of servers are.
+    tokens.pop()
 
 
 def episode(
@@ -31,10 +45,19 @@ def episode(
         from atlas.wrap.agent import Agent
 
         agent = Agent(**settings)
-    owner = agent or current.get()
+    if agent is not None and not has(agent, "episode"):
+        raise ConfigError(f"atlas.episode's agent is an atlas.Agent, not {shown(agent)}: give one, or its settings")
+    owner = current.get() if agent is None else agent
     if owner is None:
         raise ConfigError(
             "atlas.episode() knows no agent here: call it inside 'with atlas.Agent(...):', or give it agent=, or "
             "student= and teacher="
         )
-    return owner.episode(goal, task=task, family=family, seed=seed, closed=owner.close if settings else lambda: None)
+    try:
+        return owner.episode(
+            goal, task=task, family=family, seed=seed, closed=owner.close if settings else lambda: None
+        )
+    except ConfigError:
+        if settings:
+            owner.close()
+        raise

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 from atlas.errors import ConfigError
+from atlas.given import shown
 from atlas.wrap.wrapped import WrappedEpisode
 
 R = TypeVar("R")
@@ -23,11 +24,26 @@ class Wrap:
         goal: str | Callable[..., str],
         score: Callable[[Any], float | None] | None,
     ) -> None:
+        if not isinstance(goal, str) and not callable(goal):
+            raise ConfigError(
+                f"agent.wrap's goal is a text, or a function that makes one of a call's arguments, not {shown(goal)}"
+            )
+        if inspect.isfunction(goal) and goal.__name__ != "<lambda>" and "client" in inspect.signature(goal).parameters:
+            raise ConfigError(
+                f"agent.wrap was put on {goal.__name__}() without a goal: write @agent.wrap(goal='...') above it"
+            )
+        if score is not None and not callable(score):
+            raise ConfigError(
+                f"agent.wrap's score is a function of what the wrapped one returns, not {shown(score)}: write "
+                "score=lambda answer: ..., or leave it out"
+            )
         self._begin = begin
         self._goal = goal
         self._score = score
 
     def __call__(self, function: Callable[..., R]) -> Callable[..., R]:
+        if not callable(function):
+            raise ConfigError(f"agent.wrap(goal=...) is put on a function, not on {shown(function)}")
         wanted = [name for name in SUPPLIED if name in inspect.signature(function).parameters]
         if not wanted:
             raise ConfigError(f"{function.__name__}() cannot be wrapped: give it a parameter named client")

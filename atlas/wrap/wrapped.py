@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -16,6 +17,7 @@ from atlas.asking import Desk
 from atlas.background import Background
 from atlas.book import Book
 from atlas.errors import BudgetExceeded, ConfigError
+from atlas.given import shown
 from atlas.policies import Guided, Recall, Solo
 from atlas.protocols import Policy
 from atlas.record import finite
@@ -95,6 +97,8 @@ class WrappedEpisode:
         """Those of its clients."""
         self.keeper: Keeper | None = None
         """Keeps what the trace does not have yet."""
+        self.goes_on: Callable[[], object] = lambda: None
+        """Raises where it cannot: its agent is closed."""
         self.ends_at_once = False
         """Whether nothing at its end waits for a memory or a thread, so that it may end within an event loop."""
 
@@ -148,10 +152,11 @@ class WrappedEpisode:
     def score(self, value: float) -> None:
         """Say how it went; the last word counts. 1 is full success (the agent's ``success_score`` may be less)."""
         if not self._open:
-            raise ConfigError(f"episode {self.id} is over: score it inside its with block")
+            over = "is over" if self._entered else "has not begun"
+            raise ConfigError(f"episode {self.id} {over}: score it inside its with block")
         if not finite(value):
             raise ConfigError(
-                f"a score is a finite number, not {value}: leave the episode unscored where there is none"
+                f"a score is a finite number, not {shown(value)}: leave the episode unscored where there is none"
             )
         self._score = float(value)
 
@@ -179,6 +184,7 @@ class WrappedEpisode:
                 "the client belongs to an episode of the process that began it, where its steps are recorded: begin an "
                 "episode in this process, or point its client at 'atlas serve'"
             )
+        self.goes_on()
         began = time.perf_counter()
         request = replace(request, messages=self._talks.same(request.messages))
         self._steps.settle(request.messages)
@@ -262,6 +268,7 @@ class WrappedEpisode:
     def __enter__(self) -> Self:
         if self._entered:
             raise ConfigError(f"episode {self.id} was entered before: an episode is used once, begin another")
+        self.goes_on()
         self._entered = True
         self._pid = os.getpid()
         self.book.open()
@@ -291,12 +298,15 @@ class WrappedEpisode:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open = False
-        await self.calls.end()
-        if self.ends_at_once:
-            self.__exit__(kind, error, trace)
-            return
-        # Writing to the memory waits for the disk: off the loop, so that other episodes go on.
-        await asyncio.to_thread(self.__exit__, kind, error, trace)
+        try:
+            await self.calls.end()
+        finally:
+            # Whoever is cancelled meanwhile, once more or while a thread is waited for, has an end all the same.
+            if self.ends_at_once:
+                self.__exit__(kind, error, trace)
+            else:
+                # Writing to the memory waits for the disk: off the loop, so that other episodes go on.
+                await _uncut(lambda: self.__exit__(kind, error, trace))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -338,6 +348,16 @@ class WrappedEpisode:
         # What a client made of our failure says less than the failure.
         ours = next((e for e in self._raised if e in causes), None)
         return Stop.ERROR, _failure(error, "agent") if ours is None else _failure(ours, "policy")
+
+
+async def _uncut(work: Callable[[], None]) -> None:
+    """Do ``work`` in a thread, also where the task that waits for it is cancelled before the thread has begun."""
+    under_way = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
+    try:
+        await asyncio.shield(under_way)
+    except asyncio.CancelledError:
+        await asyncio.wait({under_way})
+        raise
 
 
 class _Alone:
