@@ -220,10 +220,13 @@ class Level:
         return np.concatenate([table.take(column.places.view()[places]) for column, table in parts], axis=1)
 
     def near(self, query: Query, n: int, size: int) -> Near:
+        """The ``n`` likeliest places below ``size``; where codes are coarse, and so ``n`` is great, of each group its
+        share of them, or a quarter."""
         places, scores = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
         rest = 0.0 if self._bare or not self._groups else -np.inf
         for group in list(self._groups.values()):
-            found = group.near(query, self._weights, n, size)
+            share = group.places.size / self._size if self._size > FINE_BELOW else 1.0
+            found = group.near(query, self._weights, max(n // 4, int(n * share)), size)
             if found is None:
                 rest = max(rest, 0.0)
                 continue

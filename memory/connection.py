@@ -18,6 +18,15 @@ from typing import Any
 from atlas.errors import StoreError
 
 BUSY_SECONDS = 60.0
+CACHED = (2_000, 100_000)
+"""Kilobytes of a file that its connection keeps in memory: at least what SQLite keeps by itself, and at most."""
+
+
+def cached(size: int) -> int:
+    """Kilobytes to keep of a file of ``size`` bytes: a hundredth, which is what leads to the rows. A search reads some
+    fifty of them, anywhere in the file."""
+    least, most = CACHED
+    return max(least, min(size // 100_000, most))
 
 
 class Connection:
@@ -176,6 +185,8 @@ class Connection:
                     raise
                 time.sleep(0.01)
         self._db.execute("PRAGMA synchronous = FULL")
+        size = self._one("PRAGMA page_count") * self._one("PRAGMA page_size")
+        self._db.execute(f"PRAGMA cache_size = -{cached(size)}")
 
     def _check_folder(self) -> None:
         path = Path(self.path)

@@ -346,8 +346,8 @@ def parameter(call: ast.Call) -> str:
 
 
 def used(path: Path, name: str, function: ast.FunctionDef) -> bool:
-    """Whether the function reads its argument, or where it takes it among others the module, or one that is a part of it
-    (train, train_reads), ``options["name"]``."""
+    """Whether the function reads its argument, or where it takes it among others the module, or a part of it
+    (train_reads of train), ``options["name"]``."""
     if name in {arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)}:
         nodes = [node for part in function.body for node in ast.walk(part)]
         return any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in nodes)

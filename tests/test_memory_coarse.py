@@ -66,8 +66,11 @@ def _status(demo_id: str, status: Status) -> Write:
 
 
 @pytest.mark.parametrize("data", list(DATA))
+@pytest.mark.parametrize("fine_below", [300_000, 2_000])
 @pytest.mark.usefixtures("small_codes")
-def test_what_codes_find_is_what_all_vectors_find(data: str) -> None:
+def test_what_codes_find_is_what_all_vectors_find(data: str, fine_below: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codes, "FINE_BELOW", fine_below)
+    monkeypatch.setattr(coarse, "COARSE_CANDIDATES", 1_024)
     made = DATA[data](4_000)
     asked = queries(made, 40)
     with (

@@ -13,8 +13,10 @@ import pytest
 from atlas.errors import StoreError
 from atlas.memory import DemonstrationStore, versions
 from atlas.memory.backend import Note
+from atlas.memory.connection import cached
 from atlas.memory.database import Database
 from atlas.memory.schema import SCHEMA_VERSION
+from atlas.memory.sqlite import SqliteBackend
 from atlas.record import content_hash
 from tests.memory_fixtures import demo, search, spawn
 from tests.waiting import until
@@ -158,3 +160,9 @@ def test_an_upgrade_that_is_killed_at_any_moment_loses_nothing(tmp_path: Path) -
         copy = tmp_path / "m.db.schema-1"
         with closing(sqlite3.connect(copy)) as raw:
             assert raw.execute("SELECT count(*) FROM demonstrations").fetchone() == (400,), "and it was kept first"
+
+
+def test_what_leads_to_the_rows_of_a_great_file_is_kept_in_memory(tmp_path: Path) -> None:
+    assert [cached(size) for size in (0, 10**6, 10**9, 10**13)] == [2_000, 2_000, 10_000, 100_000]
+    with closing(SqliteBackend(str(tmp_path / "m.sqlite"))) as backend:
+        assert backend.execute("PRAGMA cache_size") == [(-2_000,)]
