@@ -11,12 +11,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import atlas
 from atlas.cli import app
 from atlas.errors import AtlasError
 from atlas.figures import figure, money, percent, percent_interval, points_interval
 from atlas.records import Task
 from atlas.report.charts import whole
 from atlas.stats import Interval
+from atlas.testing import ScriptedModel
 from atlas.testing.runs import ARMS, SETTINGS, MadeUpArm, write_run
 from atlas.traces import Run, RunWriter
 from atlas.traces.account import arm_rows
@@ -98,6 +100,22 @@ def test_an_episode_reads_as_a_transcript(folder: Path) -> None:
     assert len(content["steps"]) == len(episode.steps) and "prompt" not in content["steps"][0]["decision"]
     prompted = json.loads(call("show", str(folder), episode.id, "--prompts", "--json"))
     assert prompted["steps"][-1]["decision"]["prompt"]["stable"] == "You act in a household."
+
+
+def test_a_goal_that_is_a_document_is_cut_where_people_read_it_and_whole_in_json(tmp_path: Path) -> None:
+    goal = "Sum up:\n" + "word " * 20_000
+    with atlas.Agent(ScriptedModel(["done"]), run=tmp_path / "run") as agent:
+        with agent.episode(goal, task="t" * 1000) as episode:
+            episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "go"}])
+            episode.score(0)
+        with agent.episode("two\nlines") as short:
+            pass
+    run = str(tmp_path / "run")
+    for text in (call("show", run, episode.id), call("show", run, "--arm", "agent")):
+        assert "Sum up: word" in text and "…" in text and len(text) < 4000
+    assert "two\nlines" in call("show", run, short.id)
+    assert json.loads(call("show", run, episode.id, "--json"))["task"]["goal"] == goal
+    assert json.loads(call("show", run, "--arm", "agent", "--json").splitlines()[0])["goal"] == goal
 
 
 def test_wrong_names_are_one_sentence(folder: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from atlas.stats.intervals import difference
 from atlas.testing import ScriptedModel
 from atlas.testing.runs import ARMS, MadeUpArm, write_episode, write_run
 from atlas.traces import Run, RunWriter
+from atlas.traces.newest import Newest
 from tests.test_report import Page
 from tests.wrap_fixtures import user
 
@@ -265,6 +266,10 @@ def test_the_reader_chooses_what_to_compare(tmp_path: Path, capsys: pytest.Captu
     for wrong, sentence in ((["icd"], "two arms or more"), (["icd", "nobody"], "no arm 'nobody'")):
         with pytest.raises(ConfigError, match=sentence):
             gather(Run(folder), compare=wrong)
+    arms = [e.arm for e in Newest(Run(folder), last=1).episodes()]
+    gone = next(arm for arm in ("icd", "teacher") if arm not in arms)
+    with pytest.raises(ConfigError, match=rf"no arm '{gone}' was scored in the newest 1 of \d+ episodes: look at more"):
+        gather(Newest(Run(folder), last=1), compare=[gone, *arms])
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,16 @@ HITS = 3
 """Retrieved windows named per step; ``--prompts`` names them all."""
 
 
+GOAL = 400
+"""Characters of a goal that are shown, as of what is seen: some agents are handed a whole document. JSON has it all."""
+
+
 def print_episode(out: Console, episode: StoredEpisode, *, prompts: bool = False) -> None:
     """Print every step of ``episode``: what was seen, who acted and why, votes, demonstrations, action, cost."""
     result = episode.result
-    out.print(plain(episode.task.goal, "bold"))
-    out.print(plain(f"episode {episode.id} · arm {episode.arm} · task {episode.task.id} · seed {episode.seed}", "dim"))
+    goal, task = episode.task.goal, shorten(episode.task.id, GOAL)
+    out.print(plain(goal if len(goal) <= GOAL else shorten(goal, GOAL), "bold"))
+    out.print(plain(f"episode {episode.id} · arm {episode.arm} · task {task} · seed {episode.seed}", "dim"))
     if result and result.plan:
         out.print(plain(f"plan: {result.plan}", "dim"))
     for by in episode.resumed:

@@ -195,6 +195,7 @@ def gather(
     notes = about.pop("notes", ())
     about.pop(ROLES, None)
     lost, lost_usage = cut_off(stored)
+    among = run.shown.said() if run.shown is not None and run.shown.some else ""
     alone = None if compare else served_arm(run, [row.arm for row in rows])
     return Facts(
         run=run.name,
@@ -208,7 +209,7 @@ def gather(
         collect=next((row for row in rows if row.arm == COLLECT), None),
         demonstrations=demonstrations,
         compared=tuple(compare),
-        pairs=tuple(chosen(episodes, compare) if compare else comparisons(episodes, roles)),
+        pairs=tuple(chosen(episodes, compare, among) if compare else comparisons(episodes, roles)),
         break_even=() if part else tuple(break_even(rows, roles, using=demo_users(stored, roles))),
         cut_off=len(lost),
         cut_off_usage=lost_usage,

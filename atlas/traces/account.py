@@ -165,19 +165,24 @@ def comparisons(episodes: Sequence[Episode], roles: Roles) -> list[Pair]:
     return [p for p in found if p.tasks]
 
 
-def chosen(episodes: Sequence[Episode], arms: Sequence[str]) -> list[Pair]:
-    """The first of ``arms`` with each of the others, as a reader wants it. Raises ConfigError for fewer than two, an
-    arm that has no scored episode, and two that have scored no task in common."""
+def chosen(episodes: Sequence[Episode], arms: Sequence[str], part: str = "") -> list[Pair]:
+    """The first of ``arms`` with each of the others, as a reader wants it. ``part`` says which episodes these are,
+    where they are not all of the run. Raises ConfigError for fewer than two, an arm that has no scored episode, and two
+    that have scored no task in common."""
     wanted = list(dict.fromkeys(arms))
     known = list(dict.fromkeys(e.arm for e in episodes if e.arm != COLLECT and e.success is not None))
     missing = next((arm for arm in wanted if arm not in known), None)
+    if missing is not None and part:
+        mend = f"compare {', '.join(known)}, or look at more of them" if len(known) > 1 else "look at more of them"
+        raise ConfigError(f"no arm {missing!r} was scored in {part}: {mend}")
     if missing is not None:
-        raise ConfigError(f"no arm {missing!r} was scored in what is looked at: compare {', '.join(known) or 'later'}")
+        raise ConfigError(f"no arm {missing!r} was scored in the run: compare {', '.join(known) or 'later'}")
     if len(wanted) < 2:
         raise ConfigError(f"two arms or more are compared: write --compare {wanted[0]},OTHER, of {', '.join(known)}")
     found = [pair(episodes, wanted[0], other) for other in wanted[1:]]
     for apart in (p for p in found if not p.tasks):
-        raise ConfigError(f"{apart.first} and {apart.second} have scored no task in common: compare others")
+        more = f" in {part}: look at more of them, or" if part else ":"
+        raise ConfigError(f"{apart.first} and {apart.second} have scored no task in common{more} compare others")
     return found
 
 
