@@ -10,8 +10,9 @@ from typing import Protocol
 
 from atlas.asking import Desk, Desks
 from atlas.budget import Budget, Meter
-from atlas.errors import AtlasError
+from atlas.errors import AtlasError, ConfigError
 from atlas.evaluators.verdict import Judge, Reference
+from atlas.given import shown, whole
 from atlas.loop import Rollout
 from atlas.protocols import Environment, Policy, Recorder, Reviewer
 from atlas.records import INTERRUPTED, Episode, Step, Stop, counted
@@ -133,11 +134,21 @@ async def play(
     ``shares`` does not give out are left. Where there is an ``away`` it has all of them played, and learned from
     nothing.
     """
+    if not whole(concurrency):
+        raise ConfigError(f"concurrency is a whole number of episodes, not {shown(concurrency)}")
+    if not isinstance(jobs, Iterable):
+        raise ConfigError(f"what is played are jobs, not {shown(jobs)}: give a list of atlas.Job(...)")
     waiting = iter(jobs)
     finished: list[Episode] = []
 
     async def worker() -> None:
         for job in waiting:
+            if not isinstance(job, Job):
+                raise ConfigError(f"what is played are jobs, not {shown(job)}: give atlas.Job(...)")
+            if not callable(job.environment):
+                raise ConfigError(
+                    f"a job's environment is what makes one, not {shown(job.environment)}: environments are single-use"
+                )
             if meter is not None and meter.spent:
                 return
             if shares is None:

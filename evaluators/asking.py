@@ -8,6 +8,7 @@ from typing import Any
 from atlas.asking import Desk
 from atlas.errors import BudgetExceeded, ConfigError, ModelError
 from atlas.evaluators.verdict import Case
+from atlas.given import check_model
 from atlas.protocols import Model, ReadsView
 from atlas.records import Prompt, Turn, View
 
@@ -25,6 +26,7 @@ class Said:
 
 def must_read(model: Model) -> None:
     """Raises ConfigError for a model that never reads its prompt: it has no judgement to give."""
+    check_model("who judges", model)
     if isinstance(model, ReadsView):
         raise ConfigError(f"the model {model.name} only chooses actions and cannot judge: name a language model")
 

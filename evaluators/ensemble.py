@@ -9,6 +9,7 @@ from statistics import fmean, pstdev
 from atlas.asking import Desk
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Case, Judge, Verdict
+from atlas.given import has, shown
 from atlas.records import by_actor
 
 AGREEMENT = "agreement"
@@ -31,6 +32,11 @@ class EnsembleJudge:
         uncertainty: float = 0.5,
         name: str = "ensemble",
     ) -> None:
+        if isinstance(judges, str) or not isinstance(judges, Sequence):
+            raise ConfigError(f"an ensemble's judges are a list, not {shown(judges)}: write [ModelJudge(model), ...]")
+        for judge in (*judges, arbiter):
+            if not has(judge, "judge") or not hasattr(judge, "name"):
+                raise ConfigError(f"an ensemble is of judges, ModelJudge(model) say, not of {shown(judge)}")
         if len(judges) < 2:
             raise ConfigError("an ensemble needs at least two fast judges: name more of them")
         names = [judge.name for judge in (*judges, arbiter)]

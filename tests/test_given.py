@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,31 @@ import pytest
 from atlas.actions import TextActions
 from atlas.budget import Budget
 from atlas.errors import ConfigError
+from atlas.evaluators import EnsembleJudge, ModelJudge
 from atlas.given import shown
 from atlas.loop import Rollout
 from atlas.memory import DemonstrationStore, Memory
 from atlas.memory.pamphlets import PamphletStore
-from atlas.policies import Cascade, Coach, Guarded, Guided, Lanes, Onward, Paired, Recall, Solo, TeacherReview, Watch
+from atlas.models import load
+from atlas.policies import (
+    Cascade,
+    Coach,
+    Guarded,
+    Guided,
+    LaneRules,
+    Lanes,
+    Onward,
+    Paired,
+    Recall,
+    Solo,
+    TeacherReview,
+    Watch,
+)
 from atlas.policies.triggers import Errors, Stall
 from atlas.records import Observation, Task
+from atlas.runner import Job, play
 from atlas.testing import ScriptedModel
+from atlas.traces import Run, RunWriter
 from atlas.trust import Trust
 
 MODEL = ScriptedModel(lambda ask: "a", name="small")
@@ -95,8 +113,30 @@ WRONG: list[tuple[Make, str, list[Any]]] = [
     (lambda v: Rollout(Room(), SOLO, max_steps=v), "at least 1 step", ["a", None, True, 1.5]),
     (lambda v: Rollout(Room(), SOLO, seed=v), "seed of an episode is a whole number", ["1", None, 1.5]),
     (lambda v: Rollout(Room(), SOLO, budget=v), "a budget is an atlas.Budget", [5, 0, "1"]),
+    (lambda v: Rollout(Room(), SOLO, arm=v), "arm of an episode is a text", [5, None]),
+    (lambda v: Rollout(Room(), SOLO, recorder=v), "a recorder is", [5, "run", RunWriter]),
+    (lambda v: played(v), "what is played are jobs, not", [5, [5]]),
+    (lambda v: played([job()], concurrency=v), "concurrency is a whole number", ["a", None, NAN]),
+    (lambda v: played([job(environment=v)]), "a job's environment is what makes one", [Room(), "room"]),
+    (lambda v: played([job(policy=v)]), "who plays an episode is a policy", [MODEL]),
+    (RunWriter, "a run is at a path or a URL, not at", [5, None, [], {}]),
+    (Run, "a run is at a path or a URL, not at", [5, None]),
+    (load, "a model's name is a text, not", [5, None, MODEL]),
+    (lambda v: load("nearest", price=v), "a price is an atlas.Price", [5, [1, 2]]),
+    (ModelJudge, "who judges is a model", ["openai/gpt-4.1", None, 5]),
+    (lambda v: EnsembleJudge(v, ModelJudge(MODEL)), "an ensemble's judges are a list", ["gpt", 5, None]),
+    (lambda v: EnsembleJudge([v, v], ModelJudge(MODEL)), "an ensemble is of judges", ["gpt", MODEL]),
+    (lambda v: LaneRules(dollars={"auto": v}).check(), "dollars of the lane auto are 0 or more", [-1, NAN]),
     (lambda v: Rollout(Room(), SOLO, success_at=v), "success_at, a score, is a finite number", ["1", None, NAN]),
 ]
+
+
+def job(**given: Any) -> Job:
+    return Job(**{"arm": "a", "task_id": "t", "policy": SOLO, "environment": Room, **given})
+
+
+def played(jobs: Any, **given: Any) -> object:
+    return asyncio.run(play(jobs, **given))
 
 
 def _memory() -> Memory:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from atlas.assets import ASSETS, cache_dir
 from atlas.errors import ConfigError
+from atlas.given import check_text, shown
 from atlas.models.prices import LISTED, LOCAL, parse_price, price_of
 from atlas.models.readings import reading_of, readings
 from atlas.named import Meaning, meaning
@@ -123,7 +124,10 @@ def load(spec: str, *, price: Price | str | None = None, **options: Any) -> Mode
     known of its price; ``options`` go to the model's class. Raises ConfigError for a name that does not exist or whose
     key is missing, MissingExtra where packages are, DataError for weights that cannot be had.
     """
+    check_text("a model's name", spec, "write 'PROVIDER/MODEL', say")
     chosen = parse_price(price) if isinstance(price, str) else price
+    if not isinstance(chosen, Price | None):
+        raise ConfigError(f"a price is an atlas.Price, or a text such as '0.5/1.5', not {shown(price)}")
     bare, typed = _options(spec)
     told = _tuned(bare) | typed
     kind, _, rest = bare.partition(":")

@@ -33,6 +33,9 @@ class LaneRules(Record):
         """Raise ConfigError for a lane that does not exist, and for rules that leave none."""
         for lane in (*self.forbid, *self.dollars, *([self.force] if self.force is not None else [])):
             _known(lane)
+        for lane, limit in self.dollars.items():
+            if not limit >= 0:  # no comparison with NaN is true: nobody would ever have spent it
+                raise ConfigError(f"the dollars of the lane {lane} are 0 or more, not {limit}: leave out what has none")
         if self.force in self.forbid:
             raise ConfigError(f"the lane {self.force} is forced and forbidden: take one of the two away")
         if set(self.forbid) >= set(LANES):

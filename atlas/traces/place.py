@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from atlas.given import check_path
+from atlas.errors import ConfigError
+from atlas.given import check_path, has, shown
 from atlas.jsontext import read_json
 from atlas.records import Usage
 
@@ -235,6 +236,8 @@ def place_of(where: str | Path | Place) -> Place:
         from atlas.traces.folder import FolderRun
 
         return FolderRun(Path(where))
+    if not has(where, "manifest", "open", "log"):
+        raise ConfigError(f"a run is at a path or a URL, not at {shown(where)}: name its folder")
     return where
 
 
