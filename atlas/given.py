@@ -93,6 +93,12 @@ def check_model(what: str, value: object) -> None:
         raise ConfigError(f"{what} is a model, and {type(value).__name__} has no {absent[0]}: see atlas.Model")
 
 
+def check_actor(what: str, value: object) -> None:
+    """Raises ConfigError for what is neither a model nor a policy in the place of one."""
+    if not has(value, "decide", "config"):
+        check_model(what, value)
+
+
 def check_policy(what: str, value: object) -> None:
     """Raises ConfigError for what does not decide as a policy does."""
     if isinstance(value, str) or has(value, "sample"):

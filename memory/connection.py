@@ -19,7 +19,8 @@ from atlas.errors import StoreError
 
 BUSY_SECONDS = 60.0
 CACHED = (2_000, 100_000)
-"""Kilobytes of a file that its connection keeps in memory: at least what SQLite keeps by itself, and at most."""
+"""Kilobytes of a file that its connection keeps in memory, by its size when it is opened: at least what SQLite keeps by
+itself, and at most."""
 
 
 def cached(size: int) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from atlas.compression.pieces import Stay, cut, exchange_tokens, fixed, piece_tokens, pieces, tokens
+from atlas.compression.pieces import Stay, cut, exchange_tokens, fixed, piece_tokens, pieces, to_the_end, tokens
 from atlas.errors import ConfigError
 from atlas.records import Window
 
@@ -57,6 +57,15 @@ def compressed(window: Window, compressor: Compressor, keep: float, task: str) -
     whole = [pieces(step.observation, long) for step in steps]
     stay = filled(compressor.worth(window, task), whole, lambda n: exchange_tokens(steps, n, long), held, left)
     return cut(window, stay, long)
+
+
+def all_compressed(
+    windows: Iterable[Window], compressor: Compressor, keep: float, task: str, *, lasting: bool
+) -> tuple[Window, ...]:
+    """What a reader whose goal is ``task`` is shown of ``windows``, in play as in training. Of ``lasting`` ones, whole
+    trajectories that are shown for an episode, no step is the match."""
+    found = map(to_the_end, windows) if lasting else windows
+    return tuple(compressed(window, compressor, keep, task) for window in found)
 
 
 def filled(

@@ -37,7 +37,7 @@ def told(view: View, budget: int, compressor: Compressor | None = None) -> Told 
         kept.append(number)
         size += _action_tokens(turn) + piece_tokens(turn.observation)
         if size > budget:
-            kept, flags = _shorter(view, kept, flags, LEAVES * (budget - opening), compressor)
+            kept, flags = _shorter(view, kept, flags, LEAVES * (budget - opening), compressor, long)
             size = opening + sum(_size(view.turns[n], flags.get(n), long) for n in kept)
     if len(kept) == len(view.turns) and not flags:
         return None
@@ -58,7 +58,7 @@ def told(view: View, budget: int, compressor: Compressor | None = None) -> Told 
 
 
 def _shorter(
-    view: View, kept: Sequence[int], flags: Flags, left: float, compressor: Compressor | None
+    view: View, kept: Sequence[int], flags: Flags, left: float, compressor: Compressor | None, long: int
 ) -> tuple[list[int], Flags]:
     """What of the turns ``kept`` stays in ``left`` tokens."""
     turns = [view.turns[n] for n in kept]
@@ -68,7 +68,6 @@ def _shorter(
     actions = [*(turn.action for turn in turns), ""]
     steps = tuple(DemoStep(observation=text, action=action) for text, action in zip(seen, actions, strict=True))
     window = Window(demo_id="", task_id=view.task.id, goal=view.task.goal, steps=steps, best=len(steps) - 1)
-    long = LONG if compressor is None else compressor.long
     whole = [pieces(text, long) for text in seen]
     worth = _newest_first(whole) if compressor is None else compressor.worth(window, view.task.goal)
 

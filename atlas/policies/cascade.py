@@ -20,7 +20,7 @@ import time
 from atlas.actions import Actions, TextActions
 from atlas.asking import Answer, Desk
 from atlas.errors import BudgetExceeded, ConfigError, ModelError
-from atlas.given import check_model, check_share, has, shown, whole
+from atlas.given import check_actor, check_share, shown, whole
 from atlas.policies.nesting import as_answer, as_student, as_teacher, asked, is_policy, name_of, tiers
 from atlas.policies.solo import check_asking, decision
 from atlas.protocols import Critic, Model, Policy
@@ -70,8 +70,7 @@ class Cascade:
         actions: Actions | None = None,
     ) -> None:
         for name, who in (("student", student), ("teacher", teacher)):
-            if not has(who, "decide", "config"):
-                check_model(f"a cascade's {name}", who)
+            check_actor(f"a cascade's {name}", who)
         if not isinstance(trust, Trust):
             raise ConfigError(f"a cascade's trust is an atlas.Trust, not {shown(trust)}: write Trust(threshold=...)")
         if trust.needs_critic and critic is None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from atlas.asking import Desk
-from atlas.compression import KEEP, Compressor, compressed
-from atlas.compression.pieces import to_the_end
+from atlas.compression import KEEP, Compressor, all_compressed
 from atlas.errors import ConfigError
 from atlas.protocols import Policy
 from atlas.records import Decision, View, Window
@@ -34,8 +33,7 @@ class Compressed:
         return await self.inner.decide(view.replace(retrieved=windows), desk)
 
     def _shorter(self, view: View) -> tuple[Window, ...]:
-        found = map(to_the_end, view.retrieved) if view.lasting else view.retrieved
-        return tuple(compressed(window, self.compressor, self.keep, view.task.goal) for window in found)
+        return all_compressed(view.retrieved, self.compressor, self.keep, view.task.goal, lasting=view.lasting)
 
     def config(self) -> dict[str, object]:
         return {

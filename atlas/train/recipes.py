@@ -13,8 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from atlas.compression import KEEP, Compressor, compressed
-from atlas.compression.pieces import to_the_end
+from atlas.compression import KEEP, Compressor, all_compressed
 from atlas.errors import ConfigError, DataError
 from atlas.records import TEACHER
 from atlas.train import losses
@@ -52,16 +51,12 @@ class Reads:
             trajectory = trajectory.model_copy(update={"shown": ()})
         # Each drawn where it is asked for alone, so that the readings of other trainings stay what they were.
         if self.compressor is not None and trajectory.shown:
-            trajectory = self._cut(trajectory, self.compress_to if rng is None else rng.uniform(self.compress_to, 1.0))
+            keep = self.compress_to if rng is None else rng.uniform(self.compress_to, 1.0)
+            cut = all_compressed(trajectory.shown, self.compressor, keep, trajectory.goal, lasting=True)
+            trajectory = trajectory.replace(shown=cut)
         if self.rename and rng is not None and trajectory.shown and rng.random() < self.rename:
             trajectory = renamed(trajectory, rng)
         return trajectory, self.entries and entries and any(m.guidance for m in trajectory.moments)
-
-    def _cut(self, trajectory: Trajectory, keep: float) -> Trajectory:
-        """With demonstrations as :class:`atlas.policies.compressed.Compressed` shows them for a whole episode."""
-        assert self.compressor is not None
-        shown = (compressed(to_the_end(window), self.compressor, keep, trajectory.goal) for window in trajectory.shown)
-        return trajectory.replace(shown=tuple(shown))
 
     def config(self) -> dict[str, Any]:
         told = {"rename": self.rename} if self.rename else {}

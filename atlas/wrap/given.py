@@ -9,7 +9,7 @@ from typing import Any
 from atlas.budget import checked
 from atlas.chances import Foresight
 from atlas.errors import ConfigError
-from atlas.given import check_model, check_name, check_policy, check_switch, check_text, has, shown, whole
+from atlas.given import check_actor, check_name, check_policy, check_switch, check_text, has, shown, whole
 from atlas.memory import DemonstrationStore, Memory
 from atlas.policies import LaneRules
 
@@ -39,9 +39,8 @@ def check_given(given: Mapping[str, Any]) -> None:
     for name in ("budget", "run_budget"):
         checked(given[name], f"an agent's {name}")
     for name in ("student", "teacher"):
-        # A policy may stand in the place of either in a cascade.
-        if not (given[name] is None or isinstance(given[name], str) or has(given[name], "decide", "config")):
-            check_model(f"an agent's {name}", given[name])
+        if given[name] is not None and not isinstance(given[name], str):
+            check_actor(f"an agent's {name}", given[name])
     if given["policy"] is not None:
         check_policy("an agent's policy", given["policy"])
     if given["actions"] is not None and not has(given["actions"], "parse"):
