@@ -43,11 +43,6 @@ _SHOWN: dict[Form, Callable[[Window], str]] = {
 }
 
 
-def window_text(window: Window, number: int) -> str:
-    """One demonstration window as the student reads it."""
-    return f"[example {number}] {window.shown}"
-
-
 def guidance_text(entry: Guidance) -> str:
     """One entry of a pamphlet as it is read, on one line."""
     text = f"[{one_line(entry.id)}] When {one_line(entry.cue)}: {one_line(entry.action)}"

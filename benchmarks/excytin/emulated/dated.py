@@ -16,7 +16,6 @@ from atlas.benchmarks.excytin.emulated.conversions import (
     moment_argument,
     span_argument,
 )
-from atlas.benchmarks.excytin.emulated.moments import moment_of, span_of
 from atlas.benchmarks.excytin.emulated.scalars import Scalar, argument_error
 from atlas.benchmarks.excytin.emulated.terms import (
     FREE_SECONDS,
@@ -265,11 +264,3 @@ def timestampdiff(unit: str, given: Sequence[Term]) -> Term:
     if unit not in UNITS or "_" in unit:
         raise unsupported(f"TIMESTAMPDIFF in the unit {unit}")
     return whole(call("timestampdiff", literal(unit), *map(moment_argument, given)), 19)
-
-
-def moment_literal(kind: str, value: str) -> Term:
-    """``DATE '2024-07-01'``, ``TIME '10:00:00'``, ``TIMESTAMP '...'``."""
-    written = Term(literal(value), Kind.TEXT, value=value)
-    if (span_of(value) if kind == "TIME" else moment_of(value)) is None:
-        raise unsupported(f"a literal {kind} that is none")
-    return MOMENT_FUNCTIONS[kind].term(kind, [written])

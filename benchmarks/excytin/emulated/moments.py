@@ -6,7 +6,6 @@ days may be zero. Everything is read from the left in one pass.
 
 from __future__ import annotations
 
-import calendar
 from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -320,7 +319,3 @@ def day_of_number(number: int) -> tuple[int, int, int] | None:
         return None
     found = date.fromordinal(number - 365)
     return found.year, found.month, found.day
-
-
-def last_day(year: int, month: int) -> int:
-    return calendar.monthrange(year, month)[1] if year else days_in(year, month)
