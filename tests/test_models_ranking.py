@@ -110,8 +110,8 @@ def test_turns_for_templates_alternate_and_keep_tool_calls_as_text() -> None:
     ]
     assert plain_turns(messages) == [
         {"role": "system", "content": "s"},
-        {"role": "user", "content": "a\n\nb"},
+        {"role": "user", "content": "a\nb"},
         {"role": "assistant", "content": "look({})"},
-        {"role": "user", "content": "seen\n\nlate"},
+        {"role": "user", "content": "seen\nlate"},
     ]
     assert plain_turns([]) == [{"role": "user", "content": ""}]

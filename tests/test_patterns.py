@@ -242,6 +242,7 @@ MADE = {
     "benchmarks/excytin/catalog.py:like": "tested above",
     "benchmarks/excytin/importing/download.py:_parts": "the name of a folder, escaped",
     "benchmarks/excytin/judge.py:_holds": "one value, escaped",
+    "atlas/calling.py:_names": "names of tools, escaped, at the beginning of a line",
     "atlas/models/faults.py:used_by": "a choice between two constants",
     "benchmarks/excytin/mysql_names.py:_read": "a constant of this package",
     "benchmarks/excytin/mysql_names.py:_told": "a constant of this package",

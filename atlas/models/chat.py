@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from atlas.calling import call_lines
 from atlas.framing import untokened
 from atlas.records import Ask, Message, ToolCall
 
@@ -37,20 +38,19 @@ def _call(call: ToolCall) -> dict[str, Any]:
 def plain_turns(messages: Iterable[Message]) -> list[dict[str, str]]:
     """The messages for a small model's chat template: text only, system first, then user and assistant in turn.
 
-    Such templates know no tools, and many refuse two turns of one role in a row: tool calls become text, tool results
-    become user turns, and neighbours of one role are joined.
+    Such templates know no tools, and many refuse two turns of one role in a row: tool calls become text
+    (:mod:`atlas.calling`), tool results become user turns, and neighbours of one role are joined, a line each.
     """
     turns: list[dict[str, str]] = []
     for message in messages:
         role = message.role if message.role in ("system", "assistant") else "user"
         if role == "system" and any(turn["role"] != "system" for turn in turns):
             role = "user"
-        lines = [message.content, *(f"{call.name}({call.arguments})" for call in message.tool_calls)]
-        content = "\n".join(line for line in lines if line)
+        content = call_lines(message.content, message.tool_calls)
         if message.role != "system":  # a turn may hold what a world or a tool wrote
             content = untokened(content)
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += f"\n\n{content}"
+            turns[-1]["content"] += f"\n{content}"
         else:
             turns.append({"role": role, "content": content})
     if not any(turn["role"] == "user" for turn in turns):

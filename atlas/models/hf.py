@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.assets import ASSETS
+from atlas.calling import prompt_for, wrote
 from atlas.errors import ModelError
 from atlas.framing import untokened
 from atlas.models.batcher import Batcher, Outcome
@@ -112,7 +113,7 @@ class HF(RanksActions):
 
     def _prompt(self, ask: Ask) -> list[int]:
         if not _ranks(ask):
-            return self._tokens(ask.prompt, "", room=ask.max_tokens)
+            return self._tokens(prompt_for(ask), "", room=ask.max_tokens)
         longest = max(len(self._word(action)) for action in ask.view.admissible)
         return self._tokens(ask.prompt, reply_text("").rstrip(), room=longest + 2, form=self.form)
 
@@ -156,8 +157,9 @@ class HF(RanksActions):
         for ask, prompt, (texts, cached) in zip(asks, prompts, answers, strict=True):
             texts = texts * (ask.n // len(texts))
             replies = tuple(
-                Reply(
-                    text=self._engine.tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+                wrote(
+                    ask,
+                    self._engine.tokenizer.decode(tokens, skip_special_tokens=True).strip(),
                     finish="length" if len(tokens) == ask.max_tokens else "stop",
                 )
                 for tokens in texts

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.assets import ASSETS, fetch
+from atlas.calling import prompt_for, wrote
 from atlas.framing import untokened
 from atlas.models.chat import end_of_turn, plain_turns, seed_of
 from atlas.models.fit import fit
@@ -133,7 +134,7 @@ class Llama(RanksActions):
         return best_first(trie(sequences), expand, temperature=temperature, rank=self.rank), cached[0]
 
     def _write(self, ask: Ask) -> Completion:
-        prompt = self._tokens(ask.prompt, "", room=ask.max_tokens)
+        prompt = self._tokens(prompt_for(ask), "", room=ask.max_tokens)
         replies: list[Reply] = []
         completion, cached = 0, 0
         # Turned into a grammar by llama.cpp: what does not keep to it has no probability.
@@ -153,7 +154,7 @@ class Llama(RanksActions):
                 **held,
             )
             choice = answer["choices"][0]
-            replies.append(Reply(text=choice["text"].strip(), finish=choice["finish_reason"] or ""))
+            replies.append(wrote(ask, choice["text"].strip(), finish=choice["finish_reason"] or ""))
             completion += answer["usage"]["completion_tokens"]
             if i == 0:
                 cached = _cached(answer)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atlas.calling import acted
 from atlas.errors import DataError
 from atlas.models.chat import seed_of
 from atlas.models.hf_prefixes import Prefixes
@@ -123,8 +124,8 @@ class Scratch(ReadsView, RanksActions):
             first = held if i == 0 else first
             written += len(tokens)
             ended = bool(tokens) and tokens[-1] == SEE
-            text = reply_text(reader.text(tokens[:-1] if ended else tokens))
-            replies.append(Reply(text=text, logprob=logprob, finish="stop" if ended else "length"))
+            action = reader.text(tokens[:-1] if ended else tokens)
+            replies.append(acted(ask.view, action, logprob=logprob, finish="stop" if ended else "length"))
         return Completion(replies=tuple(replies), usage=self._usage(len(prompt), first, written))
 
     def written(self, prompt: Sequence[int], temperature: float, seed: int, limit: int) -> tuple[list[int], float, int]:

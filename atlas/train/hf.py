@@ -31,7 +31,7 @@ from atlas.train.base import Scores
 from atlas.train.packing import keeps_apart, lay
 from atlas.trained.precision import passes, precision_for
 from atlas.trained.student import ABOUT, FORM, write_folder
-from atlas.trained.trajectory import Trajectory, view_of
+from atlas.trained.trajectory import Moment, Trajectory, view_of
 from atlas.trained.vocabulary import Encoded
 
 DECAY = 0.01
@@ -68,11 +68,6 @@ class HFBase:
         which takes less memory and about a third more time. ConfigError for a base that cannot.
         """
         self.form = ranking_form(form)
-        if not tokenizer.chat_template and form == BARE:
-            raise ConfigError(
-                f"the base {name} has no chat template, so nobody knows how it is talked to: choose one that was "
-                "trained for chat (its name mostly ends in -Instruct)"
-            )
         if recompute:
             _recomputing(net, name)
         self.net = net if lora is None else _adapted(net, lora)
@@ -83,8 +78,9 @@ class HFBase:
         self.device = next(net.parameters()).device
         self.precision = precision_for(self.device)
         self._apart: bool | None = None
-        # What ends an action: its turn, or its line.
-        self._end = self._tokens(end_of_turn(self._template))[:1] if form == BARE else self._tokens("\n")[-1:]
+        self._turn_end = self._tokens(end_of_turn(self._template))[:1] if tokenizer.chat_template else []
+        if form == BARE:
+            self._must_chat()
 
     @classmethod
     def load(
@@ -114,7 +110,9 @@ class HFBase:
     def encode(
         self, trajectory: Trajectory, rng: random.Random | None = None, *, guided: bool = False
     ) -> list[Encoded]:
-        if self.form == TRANSCRIPT:
+        if trajectory.talk:
+            self._must_chat()
+        elif self.form == TRANSCRIPT:
             return self._transcripts(trajectory, guided)
         head, turns = self._parts(trajectory)
         if guided:
@@ -147,7 +145,7 @@ class HFBase:
             prompt = render(view_of(trajectory, index), list_actions=False, form=TRANSCRIPT)
             if guided:
                 prompt = prompt.replace(guidance=moment.guidance)
-            said = self._tokens(f" {moment.action}") + self._end
+            said = self._tokens(f" {moment.action}") + self._tokens("\n")[-1:]
             seen = self._read(prompt, self.context - len(said))
             if seen[: len(tokens)] != tokens:
                 found.append(Encoded(tokens, weights))
@@ -169,14 +167,14 @@ class HFBase:
             return _last(tokens(prompt), room)
 
     def encode_reason(self, trajectory: Trajectory, index: int) -> Encoded:
-        if self.form == TRANSCRIPT:
+        if self.form == TRANSCRIPT and not trajectory.talk:
             raise ConfigError("a transcript has no thoughts to learn: train it with another recipe, or without --form")
         head, turns = self._parts(trajectory)
         past = [part for seen, said, _ in turns[:index] for part in (*seen, *said)]
         seen = turns[index][0]
         room = self.context // 2
         tokens = head + (past + seen)[-room:]
-        said = self._tokens(f"Thought: {trajectory.moments[index].thought}")[:room] + self._end
+        said = self._tokens(f"Thought: {trajectory.moments[index].thought}")[:room] + self._turn_end
         return Encoded(tokens + said, [0.0] * len(tokens) + [1.0] * len(said), "reason")
 
     def _noted(self, trajectory: Trajectory, index: int) -> Encoded:
@@ -184,20 +182,33 @@ class HFBase:
         past, moment = trajectory.moments[:index], trajectory.moments[index]
         chat = self._opening(trajectory)
         for before, after in zip(past, trajectory.moments[1 : index + 1], strict=True):
-            chat.append({"role": "assistant", "content": reply_text(before.action)})
+            chat.append({"role": "assistant", "content": _said(before)})
             chat.append({"role": "user", "content": after.observation})
         if moment.guidance:
             chat[-1]["content"] += f"\n\n{moment.guidance}"
-        said = self._tokens(reply_text(moment.action)) + self._end
+        said = self._tokens(_said(moment)) + self._turn_end
         seen = _last(self._tokens(self._template(chat)), self.context - len(said))
         return Encoded(seen + said, [0.0] * len(seen) + [moment.weight] * len(said))
 
     def _opening(self, trajectory: Trajectory) -> list[dict[str, str]]:
-        head = (trajectory.stable or REPLY_FORMAT, examples_part(trajectory.shown, form=BARE))
+        shown = examples_part(trajectory.shown, tools=bool(trajectory.tools), form=BARE)
+        if trajectory.talk:
+            head, first = (trajectory.stable, trajectory.tools, shown), trajectory.moments[0].observation
+        else:
+            head = (trajectory.stable or REPLY_FORMAT, "", shown)
+            first = f"Task: {trajectory.goal}\n\n{trajectory.moments[0].observation}"
+        system = "\n\n".join(filter(None, head))
         return [
-            {"role": "system", "content": "\n\n".join(filter(None, head))},
-            {"role": "user", "content": f"Task: {trajectory.goal}\n\n{trajectory.moments[0].observation}"},
+            *([{"role": "system", "content": system}] if system else []),
+            {"role": "user", "content": first},
         ]
+
+    def _must_chat(self) -> None:
+        if not self._turn_end:
+            raise ConfigError(
+                f"the base {self.name} has no chat template, so nobody knows how it is talked to: choose one that was "
+                "trained for chat (its name mostly ends in -Instruct)"
+            )
 
     def _parts(self, trajectory: Trajectory) -> tuple[list[int], list[tuple[list[int], list[int], float]]]:
         """The tokens up to the first question, and for each step (what is seen before it, what is said, its weight)."""
@@ -206,8 +217,8 @@ class HFBase:
         head = self._tokens(before)
         turns: list[tuple[list[int], list[int], float]] = []
         for moment, after in zip(trajectory.moments, (*trajectory.moments[1:], None), strict=True):
-            said = reply_text(moment.action)
-            turns.append((self._between(turns, chat, before), self._tokens(said) + self._end, moment.weight))
+            said = _said(moment)
+            turns.append((self._between(turns, chat, before), self._tokens(said) + self._turn_end, moment.weight))
             if after is not None:
                 before = self._template(chat) + untokened(said)
                 chat = [*chat, {"role": "assistant", "content": said}, {"role": "user", "content": after.observation}]
@@ -322,6 +333,10 @@ class HFBase:
             net = net.merge_and_unload()
         net.config.use_cache = True
         return net.to(self.device).eval()
+
+
+def _said(moment: Moment) -> str:
+    return moment.reply or reply_text(moment.action)
 
 
 def _last(tokens: list[int], count: int) -> list[int]:

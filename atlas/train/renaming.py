@@ -48,6 +48,7 @@ def renamed(trajectory: Trajectory, rng: random.Random) -> Trajectory:
             observation=told(moment.observation),
             action=told(moment.action),
             thought=told(moment.thought),
+            reply=told(moment.reply),
             guidance=told(moment.guidance),
         )
 
@@ -60,6 +61,7 @@ def renamed(trajectory: Trajectory, rng: random.Random) -> Trajectory:
     return trajectory.replace(
         goal=told(trajectory.goal),
         stable=told(trajectory.stable),
+        tools=told(trajectory.tools),
         shown=tuple(map(window, trajectory.shown)),
         moments=tuple(map(seen, trajectory.moments)),
     )
@@ -75,7 +77,7 @@ def _asked(trajectory: Trajectory) -> Iterator[str]:
 
 
 def _seen(trajectory: Trajectory) -> Iterator[str]:
-    yield trajectory.stable
+    yield from (trajectory.stable, trajectory.tools)
     yield from (moment.observation for moment in trajectory.moments)
     yield from (step.observation for window in trajectory.shown for step in window.steps)
 

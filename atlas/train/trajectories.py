@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
+from atlas.calling import call_lines, tools_text
 from atlas.errors import DataError
 from atlas.export import Row, read_rows, run_rows
 from atlas.export.rows import asks_for_lines
@@ -14,6 +16,7 @@ from atlas.goals import lasting
 from atlas.prompts import REPLY_FORMAT
 from atlas.protocols import Demonstrations
 from atlas.record import whole_characters
+from atlas.records import Prompt
 from atlas.traces.reader import Run
 from atlas.traces.writer import MANIFEST
 from atlas.trained.trajectory import Moment, Trajectory, view_of
@@ -56,10 +59,13 @@ def _trajectories(rows: Iterable[Row]) -> Iterator[Trajectory]:
 
 def _trajectory(rows: Sequence[Row]) -> Trajectory:
     first = rows[0]
+    talk = is_talk(first.prompt, first.goal)
     return Trajectory(
         task=first.task,
         goal=first.goal,
         stable=whole_characters(_stable(first)),
+        talk=talk,
+        tools=whole_characters(tools_text(first.prompt.tools)) if talk else "",
         family=first.family,
         success=first.success,
         holdout=first.part == "holdout",
@@ -68,7 +74,8 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
                 # A trace keeps what it was told, halves of characters too; an export of it and a student do not.
                 observation=whole_characters(row.observation),
                 action=whole_characters(row.action),
-                thought=whole_characters(row.thought),
+                thought="" if talk else whole_characters(row.thought),
+                reply=whole_characters(call_lines(row.completion.content, row.completion.tool_calls)) if talk else "",
                 actor=row.actor,
                 model=row.model,
                 escalated=row.escalated,
@@ -80,12 +87,24 @@ def _trajectory(rows: Sequence[Row]) -> Trajectory:
     )
 
 
+def is_talk(prompt: Prompt, goal: str) -> bool:
+    """Whether ``prompt`` is of a wrapped agent: it asks for no lines of ours, and is no transcript."""
+    return not asks_for_lines(prompt) and not _is_transcript(prompt, goal)
+
+
+def _is_transcript(prompt: Prompt, goal: str) -> bool:
+    first = prompt.history[0].content if prompt.history else ""
+    return prompt.lasting and not asks_for_lines(prompt) and first.startswith(f"Task: {goal}\n")
+
+
 def _stable(row: Row) -> str:
     """The part of a prompt that stays, as a chat has it. A transcript asks for no two lines: its reader only ranks."""
     prompt = row.prompt
-    line = f"Task: {row.goal}\n"
-    transcript = prompt.lasting and not asks_for_lines(prompt) and prompt.history[0].content.startswith(line)
-    return "\n\n".join(filter(None, (prompt.stable, REPLY_FORMAT))) if transcript else prompt.stable
+    if _is_transcript(prompt, row.goal):
+        return "\n\n".join(filter(None, (prompt.stable, REPLY_FORMAT)))
+    first = prompt.history[0] if prompt.history else None
+    # A system message that is more than text stands with the others.
+    return first.content if not prompt.stable and first is not None and first.role == "system" else prompt.stable
 
 
 def shown(trajectories: Sequence[Trajectory], demos: Demonstrations, k: int = 1) -> list[Trajectory]:
@@ -98,7 +117,9 @@ def fingerprint(trajectories: Iterable[Trajectory]) -> str:
     """A hash of all that is trained on, in its order."""
     digest = hashlib.sha256()
     for trajectory in trajectories:
-        # Without what was not there before students could read, so that their hashes hold.
-        absent = set() if trajectory.shown else {"shown"}
+        # Without what was not there before students could read and talk, so that their hashes hold.
+        absent: dict[str, Any] = {} if trajectory.shown else {"shown": True}
+        if not trajectory.talk:
+            absent |= {"talk": True, "tools": True, "moments": {"__all__": {"reply"}}}
         digest.update(trajectory.model_dump_json(exclude=absent).encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()[:16]

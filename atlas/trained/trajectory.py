@@ -18,6 +18,8 @@ class Moment(Record):
     observation: str
     action: str
     thought: str = ""
+    reply: str = ""
+    """What was said where that is in no form of ours: a wrapped agent's words and calls (:mod:`atlas.calling`)."""
     actor: str = STUDENT
     model: str = ""
     """Whose reply it was; empty where the trace does not tell."""
@@ -36,6 +38,10 @@ class Trajectory(Record):
     goal: str
     stable: str = ""
     """How to act: the part of the prompt that is the same at every step, for bases that read prompts."""
+    talk: bool = False
+    """Whether it is a wrapped agent's conversation, which has no lines of ours around what is seen and done."""
+    tools: str = ""
+    """What is told of the tools of such an agent."""
     family: str = ""
     success: bool | None = None
     holdout: bool = False
