@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from atlas.records import Ask, Prompt, Reply, ToolCall, View, reply_text
 
 HEAD = (
-    "You can call tools. To call one, reply with its name and its arguments as JSON, on a line of its own, and with "
-    'nothing after it: name({"argument": "value"}). Several calls are a line each. You are then shown what came of '
-    "them. To answer, write the answer alone. The tools:"
+    "You can call tools. To call one, reply with its name and, in brackets, its arguments as JSON, on a line of its "
+    "own, and with nothing after it{example}. Several calls are a line each. You are then shown what came of them. To "
+    "answer, write the answer alone. The tools:"
 )
 
 _LINES = re.compile(r"^[^\w\n]*action[^\w\n]*:", re.IGNORECASE | re.MULTILINE)
@@ -69,7 +69,17 @@ def tools_text(tools: Sequence[Mapping[str, Any]]) -> str:
     """What a model is told of ``tools`` (as chat APIs take them): a line each, and one for each argument that is
     described. Empty for none."""
     lines = [line for tool in tools for line in _tool(tool)]
-    return "\n".join((HEAD, *lines)) if lines else ""
+    return "\n".join((HEAD.format(example=_example(tools)), *lines)) if lines else ""
+
+
+def _example(tools: Sequence[Mapping[str, Any]]) -> str:
+    """A call of the first tool that takes an argument: a small model that is shown a placeholder's name calls that."""
+    for own in map(inner, tools):
+        given = own.get("parameters")
+        properties = _properties(given) if isinstance(given, Mapping) else {}
+        if properties and isinstance(own.get("name"), str):
+            return f': {own["name"]}({{"{next(iter(properties))}": ...}})'
+    return ""
 
 
 def inner(tool: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 CUSTOMERS = ["Ada", "Bo", "Cem", "Dora", "Eve", "Finn", "Gus", "Hana"]
@@ -25,7 +26,8 @@ def goal(request: tuple[str, str]) -> str:
 class Shop:
     """One day at the shop: the tools act on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, customers: Sequence[str] = CUSTOMERS) -> None:
+        self.customers = list(customers)
         self.done: set[tuple[str, str]] = set()
 
     def call(self, name: str, arguments: str) -> str:
@@ -33,11 +35,11 @@ class Shop:
         given = json.loads(arguments)
         if name == "find_order":
             who = given.get("customer")
-            return f"order A{CUSTOMERS.index(who)}" if who in CUSTOMERS else f"no customer {who}"
+            return f"order A{self.customers.index(who)}" if who in self.customers else f"no customer {who}"
         order = str(given.get("order", ""))
-        if order not in {f"A{i}" for i in range(len(CUSTOMERS))}:
+        if order not in {f"A{i}" for i in range(len(self.customers))}:
             return f"no order {order}"
-        self.done.add((CUSTOMERS[int(order[1:])], name))
+        self.done.add((self.customers[int(order[1:])], name))
         return f"{name} of {order} is done"
 
     def met(self, request: tuple[str, str]) -> bool:

@@ -17,13 +17,15 @@ TEACHER = atlas.Price(prompt=3.00, completion=15.00, note="stated for the exampl
 
 
 def pair() -> tuple[atlas.Model | str, atlas.Model | str]:
-    """(student, teacher): the models named in ATLAS_STUDENT and ATLAS_TEACHER, else the stand-ins."""
-    named = os.environ.get("ATLAS_STUDENT"), os.environ.get("ATLAS_TEACHER")
-    if named[0] and named[1]:
-        return named[0], named[1]
-    print("No ATLAS_STUDENT and ATLAS_TEACHER are named: stand-ins act, programs at made-up token counts, no models.")
-    student = ScriptedModel(_imitate, name="stand-in-student", price=STUDENT, shares_prompt=True)
-    return student, ScriptedModel(_recipe, name="stand-in-teacher", price=TEACHER)
+    """(student, teacher): the models named in ATLAS_STUDENT and ATLAS_TEACHER, a stand-in for each that is not."""
+    student, teacher = os.environ.get("ATLAS_STUDENT"), os.environ.get("ATLAS_TEACHER")
+    missing = [name for name, model in (("ATLAS_STUDENT", student), ("ATLAS_TEACHER", teacher)) if not model]
+    if missing:
+        print(f"{' and '.join(missing)} not named: stand-ins act, programs at made-up token counts, no models.")
+    return (
+        student or ScriptedModel(_imitate, name="stand-in-student", price=STUDENT, shares_prompt=True),
+        teacher or ScriptedModel(_recipe, name="stand-in-teacher", price=TEACHER),
+    )
 
 
 def _recipe(ask: atlas.Ask) -> atlas.Reply:

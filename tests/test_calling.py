@@ -132,6 +132,8 @@ def test_tools_are_told_in_a_line_each() -> None:
         "- now({})",
         "- patch(any text): Applies a patch.",
     ]
+    assert 'after it: look_up({"order": ...}). Several' in tools_text(TOOLS)
+    assert "after it. Several" in tools_text((NOW, PATCH))
     assert tools_text(()) == ""
 
 

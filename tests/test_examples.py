@@ -90,6 +90,16 @@ def test_the_whole_circle_costs_less(tmp_path: Path) -> None:
     assert out.count(" of 20 won") == 2
 
 
+@pytest.mark.torch
+def test_a_wrapped_agent_s_logs_train_a_student_that_serves_in_its_teacher_s_place(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra train")
+    pytest.importorskip("openai", reason="needs openai")
+    out = run("agent_to_student.py", str(tmp_path))
+    taught, served = re.findall(r"(\d+) of (\d+) requests met, (\d+) of \d+ steps by the teacher", out)
+    assert taught == ("96", "96", "288")
+    assert int(served[0]) >= 22 and int(served[2]) <= 12, "requests of customers that it never saw"
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_examples_stay_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 80

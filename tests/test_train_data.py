@@ -225,3 +225,65 @@ def test_half_a_character_in_a_trace_is_replaced_before_it_is_learnt(tmp_path: P
     (found,) = read([tmp_path / "run"])
     assert (found.moments[0].observation, found.moments[0].action) == ("an odd \ufffd room 0", "look \ufffd")
     assert len(fingerprint([found])) == 16
+
+
+# --- words without a space before them --------------------------------------------------------------------------------
+
+
+def called(who: str = "Ada", order: str = "A17") -> Trajectory:
+    moments = (
+        Moment(observation=f"{who} writes.", action=f'find_order({{"customer": "{who}"}})'),
+        Moment(observation=f'{{"order": "{order}"}}', action=f'track({{"order": "{order}", "days": 3}})'),
+    )
+    return Trajectory(task=who, goal=f"help {who}", success=True, moments=moments)
+
+
+def test_a_word_is_the_same_token_in_a_goal_and_in_a_call() -> None:
+    known, new = Vocabulary.of([called()], rare=1), Vocabulary.of([called(f"{n}") for n in range(30)])
+    for vocabulary in (known, new):
+        reader = Reader(vocabulary)
+        (spaced,) = reader.written("Ada")
+        call = reader.written('find_order({"customer": "Ada"})')
+        assert spaced in call
+        assert reader.text(call) == 'find_order({"customer": "Ada"})'
+    assert Reader(new).number(" Ada") not in new.numbers.values(), "it is copied, whoever it is"
+
+
+def test_what_is_new_in_an_observation_can_be_written_in_a_call() -> None:
+    vocabulary = Vocabulary.of([called(f"{n}") for n in range(30)])
+    reader = Reader(vocabulary)
+    whole = called("Zoe", "B9")
+    before = encode(whole.replace(moments=whole.moments[:1]), reader).tokens
+    written = reader.written('find_order({"customer": "Zoe"})')
+    assert set(written) <= set(before) | set(vocabulary.numbers.values())
+    reader.seen('{"order": "B9"}')
+    taken = set(reader.renamed)
+    reader.written('track({"order": "B9"})')
+    assert set(reader.renamed) == taken, "nothing in the call has to be guessed"
+
+
+@given(st.text(alphabet=st.sampled_from("ab1_ \"'({[:,.-")))
+def test_glued_words_are_written_back(text: str) -> None:
+    vocabulary = Vocabulary.of([called()], rare=1)
+    reader = Reader(vocabulary)
+    assert reader.text(reader.written(text)) == " ".join(text.split())
+
+
+def test_names_of_tools_are_not_taken_for_new_words() -> None:
+    vocabulary = Vocabulary.of([called()], rare=1)
+    renamed = {word for seed in range(40) for word in renaming(called(), vocabulary, random.Random(seed), 1.0).renamed}
+    assert {" Ada", " A", " 17", " order"} == renamed
+
+
+def test_games_have_the_tokens_that_they_had(vocabulary: Vocabulary) -> None:
+    assert not vocabulary.glued and words("put a mug in/on shelf 1") == [
+        " put",
+        " a",
+        " mug",
+        " in",
+        "/",
+        "on",
+        " shelf",
+        " 1",
+    ]
+    assert Vocabulary.of([called()], rare=1).glued

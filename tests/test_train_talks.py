@@ -143,14 +143,18 @@ def test_a_language_model_calls_by_what_it_writes(tmp_path: Path, written: str, 
 
     monkeypatch.setattr(student._engine, "write", say)
     with atlas.Agent(student) as agent, agent.episode(goal="g") as made:
-        reply = made.client.chat.completions.create(
+        reply: Any = made.client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "Where is A7"}], tools=TOOLS
         )
     (choice,) = reply.choices
     if "(" in written:
         assert choice.finish_reason == "tool_calls" and choice.message.content is None
         (call,) = choice.message.tool_calls
-        assert call.id and (call.function.name, call.function.arguments) == ("find", '{"order": "A7"}')
+        assert (
+            call.type == "function"
+            and call.id
+            and (call.function.name, call.function.arguments) == ("find", '{"order": "A7"}')
+        )
     else:
         assert choice.finish_reason == "stop" and choice.message.content == written and not choice.message.tool_calls
 

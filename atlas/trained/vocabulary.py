@@ -27,6 +27,10 @@ from atlas.trained.trajectory import Trajectory
 _TOKEN = re.compile(r" ?(?:[^\W\d_]+|\d+|[^\w\s]|_)")
 _ID = re.compile(r"^\[[^\]]*\]")
 _FENCES = (NOTES_HEAD, f"<{NOTES}>", f"</{NOTES}>")
+_TIGHT = re.compile(r"[\"'(\[{]\w")
+"""What shows that actions hold words without a space before them that stand with one elsewhere."""
+GLUE = ""
+"""No space before the next word: a word of vocabularies whose actions want it."""
 _SKIPPED = frozenset(" a an the A An The".split())
 PAD, GOAL, NOTE, SEE, ACT, WHY, GOOD, BAD = range(8)
 """What the next tokens are: the goal, guidance, something seen, an action, a reason. ``SEE`` also ends what is written.
@@ -38,30 +42,38 @@ LONGEST = 192
 step so many are read, and what comes after them is not: the entries that fit best come first."""
 
 
-def words(text: str) -> list[str]:
-    """The tokens of ``text``; joined together they are the text, up to runs of blank space."""
-    return _TOKEN.findall(" " + " ".join(text.split()))
+def words(text: str, *, glued: bool = False) -> list[str]:
+    """The tokens of ``text``; joined together they are the text, up to runs of blank space. ``glued``: a word without a
+    space before it is :data:`GLUE` and the word with one."""
+    found = _TOKEN.findall(" " + " ".join(text.split()))
+    return [part for word in found for part in _parts(word)] if glued else found
 
 
-def seen_words(text: str) -> list[str]:
+def _parts(word: str) -> tuple[str, ...]:
+    return (GLUE, f" {word}") if word.isalnum() else (word,)
+
+
+def seen_words(text: str, *, glued: bool = False) -> list[str]:
     """The tokens of an observation that are kept."""
-    kept = _plain(text)
+    kept = _plain(text, glued)
     if len(kept) <= LONGEST:
         return kept
     tail = LONGEST // 3
     return kept[: LONGEST - tail] + kept[-tail:]
 
 
-def noted_words(text: str) -> list[list[str]]:
+def noted_words(text: str, *, glued: bool = False) -> list[list[str]]:
     """The tokens of each entry of the guidance that a prompt held: without the frame around them, which is always the
     same, and the entries' ids, which mean nothing."""
     lines = (line for line in text.split("\n") if line not in _FENCES)
-    entries = (_plain(_ID.sub("", line)) for line in lines)
+    entries = (_plain(_ID.sub("", line), glued) for line in lines)
     return [entry for entry in entries if entry]
 
 
-def _plain(text: str) -> list[str]:
-    return [w for w in words(text) if w.strip() not in _SKIPPED and w.strip().isalnum()]
+def _plain(text: str, glued: bool) -> list[str]:
+    # Where words are glued an "A" may be half of a number, A17.
+    skipped = frozenset() if glued else _SKIPPED
+    return [w for w in words(text, glued=glued) if w.strip() not in skipped and w.strip().isalnum()]
 
 
 class Vocabulary:
@@ -71,6 +83,11 @@ class Vocabulary:
         self.known = tuple(known)
         start = _FIRST + PLACEHOLDERS
         self.numbers = {word: start + i for i, word in enumerate(self.known)}
+
+    @property
+    def glued(self) -> bool:
+        """Whether it has :data:`GLUE`."""
+        return GLUE in self.numbers
 
     def __len__(self) -> int:
         return _FIRST + PLACEHOLDERS + len(self.known)
@@ -82,21 +99,20 @@ class Vocabulary:
         return hash(self.known)
 
     @classmethod
-    def of(cls, trajectories: Iterable[Trajectory], *, thoughts: bool = False, rare: int = 2) -> Vocabulary:
-        """The words that stand in at least ``rare`` trajectories, in alphabetical order."""
+    def of(cls, trajectories: Iterable[Trajectory], *, thoughts: bool = False, rare: int | None = None) -> Vocabulary:
+        """The words that stand in at least ``rare`` trajectories, in alphabetical order.
+
+        Else in two; and where actions have arguments, in one of twenty, or in twenty: what names a customer or an order
+        is to be copied, and a student that knows the few it was trained on takes one of those.
+        """
         counts: Counter[str] = Counter()
+        trajectories = list(trajectories)
+        glued = any(_TIGHT.search(moment.action) for t in trajectories for moment in t.moments)
         for trajectory in trajectories:
-            found = set(words(trajectory.goal))
-            for moment in trajectory.moments:
-                found.update(seen_words(moment.observation), words(moment.action), *noted_words(moment.guidance))
-                if thoughts:
-                    found.update(words(moment.thought))
-            for window in trajectory.shown:
-                found.update(words(window.goal))
-                for step in window.steps:
-                    found.update(seen_words(step.observation), words(step.action))
-            counts.update(found)
-        return cls(sorted(word for word, count in counts.items() if count >= rare))
+            counts.update(_found(trajectory, thoughts, glued))
+        if rare is None:
+            rare = min(20, max(2, len(trajectories) // 20)) if glued else 2
+        return cls(sorted(word for word, count in counts.items() if count >= rare or word == GLUE))
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(list(self.known), ensure_ascii=False, indent=0), encoding="utf-8")
@@ -108,6 +124,21 @@ class Vocabulary:
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is no vocabulary ({error}): train the student again") from error
         return cls(known)
+
+
+def _found(trajectory: Trajectory, thoughts: bool, glued: bool) -> set[str]:
+    """The words of one trajectory."""
+    found = set(words(trajectory.goal, glued=glued))
+    for moment in trajectory.moments:
+        found.update(seen_words(moment.observation, glued=glued), words(moment.action, glued=glued))
+        found.update(*noted_words(moment.guidance, glued=glued))
+        if thoughts:
+            found.update(words(moment.thought, glued=glued))
+    for window in trajectory.shown:
+        found.update(words(window.goal, glued=glued))
+        for step in window.steps:
+            found.update(seen_words(step.observation, glued=glued), words(step.action, glued=glued))
+    return found
 
 
 @dataclass
@@ -134,10 +165,10 @@ class Reader:
         return self.renamed[word]
 
     def goal(self, text: str) -> list[int]:
-        return [GOAL, *map(self.number, words(text))]
+        return [GOAL, *self.written(text)]
 
     def seen(self, text: str) -> list[int]:
-        return [SEE, *map(self.number, seen_words(text))]
+        return [SEE, *map(self.number, seen_words(text, glued=self.vocabulary.glued))]
 
     def notes(self, text: str) -> list[int]:
         """The guidance of one step, a mark before each entry, at most :data:`LONGEST` tokens; empty for none.
@@ -146,21 +177,25 @@ class Reader:
         placeholder for it would be missing later, or stand for another word than without guidance.
         """
         tokens: list[int] = []
-        for entry in noted_words(text):
+        for entry in noted_words(text, glued=self.vocabulary.glued):
             found = (word for word in entry if word in (self.met if word in self.renamed else self.vocabulary.numbers))
             tokens += [NOTE, *map(self.number, found)]
         return tokens[:LONGEST]
 
     def written(self, text: str) -> list[int]:
         """An action or a thought, without the mark before it."""
-        return [self.number(word) for word in words(text)]
+        return [self.number(word) for word in words(text, glued=self.vocabulary.glued)]
 
     def text(self, tokens: Iterable[int]) -> str:
         """The inverse of :meth:`written`."""
         start = _FIRST + PLACEHOLDERS
         names: Mapping[int, str] = {number: word for word, number in self.renamed.items()}
-        spelt = [self.vocabulary.known[t - start] if t >= start else names.get(t, "") for t in tokens]
-        return "".join(spelt).strip()
+        text, tight = "", False
+        for token in tokens:
+            word = self.vocabulary.known[token - start] if token >= start else names.get(token, "")
+            text += word.lstrip() if tight else word
+            tight = word == GLUE and token >= start
+        return text.strip()
 
 
 @dataclass(frozen=True)
@@ -268,7 +303,12 @@ def renaming(trajectory: Trajectory, vocabulary: Vocabulary, rng: random.Random,
 
     Which placeholder a word gets is drawn, so that all of them are learnt.
     """
-    acted = sorted({word for moment in trajectory.moments for word in words(moment.action)})
-    chosen = [word for word in acted if rng.random() < share]
+    glued = vocabulary.glued
+    acted = {word for moment in trajectory.moments for word in words(moment.action, glued=glued)}
+    if glued:
+        # A tool's name and those of its arguments are read nowhere: a new word for them could only be guessed.
+        read = set(words(trajectory.goal, glued=True))
+        acted &= read.union(*(seen_words(moment.observation, glued=True) for moment in trajectory.moments)) - {GLUE}
+    chosen = [word for word in sorted(acted) if rng.random() < share]
     slots = rng.sample(range(PLACEHOLDERS), min(len(chosen), PLACEHOLDERS))
     return Reader(vocabulary, {word: _FIRST + slot for word, slot in zip(chosen, slots, strict=False)})
