@@ -71,7 +71,7 @@ MAY_IMPORT = {
     "runner": f"{BASE} asking budget evaluators loop",
     "fanout": f"{BASE} asking budget runner traces",
     # who acts
-    "copying": f"{BASE} calling entities goals loose_json",
+    "copying": f"{BASE} entities goals loose_json",
     "trained": BASE,
     "models": f"{BASE} asking assets calling copying named own tokens trained",
     "trust": f"{BASE} betting named stats traces",

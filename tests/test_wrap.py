@@ -337,22 +337,3 @@ def test_two_agents_share_a_run_under_their_own_arms(tmp_path: Path) -> None:
             episode.client.chat.completions.create(model="m", messages=user())
             episode.succeed()
     assert [r.arm for r in Run(tmp_path / "run").results()] == ["small", "large"]
-
-
-def test_a_student_that_copies_calls_the_tools_that_it_saw_called() -> None:
-    """What it copied reached the loop as an answer."""
-    from atlas.copying.nearest import Nearest
-
-    with atlas.Memory(":memory:", "hash") as memory:
-        teacher = ScriptedModel(in_two_steps, name="teacher")
-        with (
-            atlas.Agent(None, teacher, memory=memory) as taught,
-            taught.episode(goal="refund A1", task="t0") as episode,
-        ):
-            two_step_loop(episode.client)
-            episode.succeed()
-        with atlas.Agent(Nearest(), memory=memory) as alone, alone.episode(goal="refund A1", task="t1") as episode:
-            messages = [{"role": "system", "content": "Serve."}, *user("refund A1")]
-            reply: Any = episode.client.chat.completions.create(model="x", messages=messages, tools=TOOLS)
-        (made,) = reply.choices[0].message.tool_calls
-        assert (made.function.name, made.function.arguments) == ("refund", '{"order": "A1"}')

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from atlas.calling import acted
 from atlas.copying.advice import advised
 from atlas.copying.free_text import copied, pointed, retold
 from atlas.copying.grounding import Situation, Slot, purposes, states
@@ -30,6 +29,7 @@ from atlas.copying.proposal import Proposal
 from atlas.copying.values import told
 from atlas.entities import entities, natural, skeleton
 from atlas.goals import align, classes
+from atlas.prompts import reply_text
 from atlas.protocols import ReadsView
 from atlas.records import Ask, Completion, DemoStep, Price, Reply, Usage, View, Window
 
@@ -72,7 +72,7 @@ class Nearest(ReadsView):
             return Completion(replies=(Reply(text=_plan(ask.view)),), usage=Usage(calls=1))
         told = advised(ask.view)
         if told is not None:
-            heeded = acted(ask.view, told, "I was advised to.", logprob=0.0)
+            heeded = Reply(text=reply_text(told, "I was advised to."), logprob=0.0)
             return Completion(replies=(heeded,) * ask.n, usage=Usage(calls=1))
         found = proposals(ask.view)
         replies = tuple(self._draw(ask, found, ask.first + i) for i in range(ask.n))
@@ -91,10 +91,10 @@ class Nearest(ReadsView):
         if best is None:
             # Nothing to copy: any action is as good as any other, and no two samples agree but by chance.
             action = rng.choice(view.admissible) if view.admissible else ""
-            return acted(view, action, "Nothing like this was demonstrated.", logprob=_log(0.0))
+            return Reply(text=reply_text(action, "Nothing like this was demonstrated."), logprob=_log(0.0))
         share = votes[best] / sum(votes.values())
         thought = next(p.thought for p in found if p.action == best)
-        return acted(view, best, thought, logprob=_log(share))
+        return Reply(text=reply_text(best, thought), logprob=_log(share))
 
 
 def _count(weighted: Iterable[tuple[Proposal | None, float]]) -> dict[str | None, float]:
