@@ -11,37 +11,29 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import field_validator, model_validator
 
 from atlas.errors import BudgetExceeded, ConfigError
-from atlas.given import shown
+from atlas.given import Given, shown
 from atlas.money import Tally
-from atlas.records import Record, Usage
+from atlas.records import Usage
 
 if TYPE_CHECKING:
     from atlas.protocols import Model
 
 
-class Budget(Record):
+class Budget(Given):
     """A limit; None is no limit."""
 
     dollars: float | None = None
     tokens: int | None = None
 
-    @model_validator(mode="wrap")
+    @field_validator("dollars", "tokens", mode="before")
     @classmethod
-    def _numbers(cls, given: Any, made: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            if isinstance(given, dict) and any(isinstance(limit, bool) for limit in given.values()):
-                raise ConfigError("a budget's dollars and tokens are numbers, and True and False are none")
-            return made(given)
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            name = str(wrong["loc"][0]) if wrong["loc"] else ""
-            if name not in cls.model_fields:
-                raise ConfigError(f"a budget has dollars and tokens, and no {name or shown(given)}") from None
-            kind = "a whole number" if name == "tokens" else "a number"
-            raise ConfigError(f"a budget's {name} are {kind}, not {shown(wrong['input'])}") from None
+    def _number(cls, limit: Any) -> Any:
+        if isinstance(limit, bool):
+            raise ValueError("a budget's dollars and tokens are numbers, and True and False are none")
+        return limit
 
     @model_validator(mode="after")
     def _holds(self) -> Self:

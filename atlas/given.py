@@ -6,11 +6,14 @@ Checked where it is given: what is found out later has cost an episode, or what 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from atlas.errors import ConfigError
-from atlas.record import finite
+from atlas.record import Record, finite
 
 
 def whole(value: object) -> bool:
@@ -35,6 +38,43 @@ def shown(value: object) -> str:
 def has(value: object, *methods: str) -> bool:
     """Whether it is an object with all of these methods; the class of one, which nobody made, is none."""
     return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
+
+
+class Given(Record):
+    """Base of the records that people make in Python: what does not fit is one sentence, a ConfigError.
+
+    What is read as one (``model_validate``, and as a part of another record) raises ValidationError, as any record
+    does: who reads it knows the file, and says so.
+    """
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ConfigError(_misfit(type(self), error)) from None
+
+    # As BaseModel's own: a record that is read is not made by calling this.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+def _misfit(kind: type[Record], error: ValidationError) -> str:
+    """What does not fit of the record of this class that somebody wanted to make."""
+    # A misspelt name is a field too many and a field too few; only the first tells where.
+    wrong = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+    first, made = wrong[0], f"{kind.__name__}(...)"
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"{made} takes no {where!r}: it takes {_listed(list(kind.model_fields))}"
+    if first["type"] == "missing":
+        return f"{made} needs {_listed(['.'.join(map(str, e['loc'])) for e in wrong if e['type'] == 'missing'])}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    should = re.sub(r"^\w+ (?=should )|, (unable|got|after) .*", "", first["msg"])
+    return f"the {where} of {made} {should}, not {shown(first['input'])}"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def check_whole(what: str, value: object, least: int, most: int) -> None:

@@ -7,19 +7,20 @@ from typing import Any
 
 from pydantic import Field
 
-from atlas.record import Light, Record
+from atlas.given import Given
+from atlas.record import Light
 
 
-class Price(Record):
+class Price(Given):
     """What a model costs, in dollars per million tokens."""
 
-    prompt: float = Field(ge=0)
-    completion: float = Field(ge=0)
-    cached: float | None = Field(default=None, ge=0)
+    prompt: float = Field(ge=0, allow_inf_nan=False)
+    completion: float = Field(ge=0, allow_inf_nan=False)
+    cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Prompt tokens read from the provider's cache; None charges them as prompt tokens."""
-    cache_write: float | None = Field(default=None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Prompt tokens written to the provider's cache; None charges them as prompt tokens."""
-    cache_write_hour: float | None = Field(default=None, ge=0)
+    cache_write_hour: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """The same, of those that are kept for an hour; None charges them as the others."""
     note: str = ""
     """Where the price is from: a list price, a stated comparison price, or a machine that bills no tokens."""

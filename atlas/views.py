@@ -12,14 +12,15 @@ import msgspec
 from pydantic import field_validator
 
 from atlas.framing import quoted
+from atlas.given import Given
 from atlas.messages import Message
-from atlas.record import Light, Record, once, whole_characters
+from atlas.record import Light, once, whole_characters
 
 STUDENT = "student"
 TEACHER = "teacher"
 
 
-class Task(Record):
+class Task(Given):
     """One task: what is to be done, and what it is called."""
 
     id: str
@@ -93,7 +94,7 @@ _quoted = lru_cache(maxsize=8192)(quoted)
 """Remembered: windows of the same demonstrations are shown at step after step."""
 
 
-class DemoStep(Record):
+class DemoStep(Given):
     """One step of a demonstration: what was seen, what was thought, what was done."""
 
     observation: str

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from atlas.evaluators.verdict import Case, Verdict
-from atlas.records import Prompt, Record, Step, content_hash
+from atlas.given import Given
+from atlas.records import Prompt, Step, content_hash
 
 PROMPT_VERSION = 1
 """Raised when the wording changes: verdicts under different wordings are not the same judge's."""
 
 
-class Axis(Record):
+class Axis(Given):
     """One thing to judge by: a name, which is the key in the judge's reply, and what a full score means."""
 
     name: str

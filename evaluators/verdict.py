@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from atlas.asking import Desk
-from atlas.records import Record, Step, Task
+from atlas.given import Given
+from atlas.records import Step, Task
 from atlas.verdict import OVERALL as OVERALL
 from atlas.verdict import Verdict as Verdict
 
 
-class Case(Record):
+class Case(Given):
     """An episode put before a judge: the goal and every step, the answer given, and the expected one where it is known.
 
     Observations, thoughts and the answer are what an agent and its environment wrote: a judge treats them as data.
@@ -31,7 +32,7 @@ class Case(Record):
     """The environment's own score; a model judge is not shown it."""
 
 
-class Reference(Record):
+class Reference(Given):
     """What is known of a task's solution: the expected answer, and the steps to it."""
 
     answer: str

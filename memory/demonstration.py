@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pydantic import Field
 
 from atlas.errors import StoreError
+from atlas.given import Given
 from atlas.records import DemoStep, Episode, Record, Step, Task, content_hash, total
 
 Keep = Callable[[Step], bool]
 
 
-class Source(Record):
+class Source(Given):
     """Where a demonstration comes from."""
 
     actor: str = ""
@@ -35,7 +36,7 @@ MOST_REPEATS = 32
 """How many episodes that did the same a demonstration names; it counts them all."""
 
 
-class Demonstration(Record):
+class Demonstration(Given):
     """A trajectory worth imitating."""
 
     task_id: str

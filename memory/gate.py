@@ -8,16 +8,16 @@ from typing import NamedTuple
 from pydantic import Field
 
 from atlas.figures import figure, money_interval
+from atlas.given import Given
 from atlas.memory.database import Status
 from atlas.memory.uplift import Evidence
-from atlas.records import Record
 from atlas.stats import Interval
 
 AUTHOR = "rule:evidence"
 """Who changes the status of an entry by this module."""
 
 
-class Rule(Record):
+class Rule(Given):
     """When evidence is enough. Error rates are for one entry over its whole life, however often one looks."""
 
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0)

@@ -12,7 +12,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from atlas.records import STUDENT, Guidance, Record, content_hash
+from atlas.given import Given
+from atlas.records import STUDENT, Guidance, content_hash
 
 SLOT = re.compile(r"\{([^{}]*)\}")
 """What differs from task to task, in a cue or a pattern: ``{object}``."""
@@ -31,7 +32,7 @@ class Kind(StrEnum):
     GUARD = "guard"
 
 
-class Origin(Record):
+class Origin(Given):
     """An episode that an entry was learned from, or a person who wrote it."""
 
     task: str = ""
@@ -43,7 +44,7 @@ class Origin(Record):
     """The model or rule it was written by."""
 
 
-class Entry(Record):
+class Entry(Given):
     """One piece of guidance."""
 
     cue: str = Field(min_length=1)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from atlas.actions import TextActions
 from atlas.budget import Budget
 from atlas.errors import ConfigError
-from atlas.evaluators import EnsembleJudge, ModelJudge
-from atlas.given import shown
+from atlas.evaluators import Axis, Case, EnsembleJudge, ModelJudge
+from atlas.evaluators.verdict import Reference
+from atlas.export import ExportPlan, Filters
+from atlas.given import Given, shown
 from atlas.loop import Rollout
-from atlas.memory import DemonstrationStore, Memory
+from atlas.memory import DemonstrationStore, Memory, Source, from_steps
+from atlas.memory.gate import Rule
+from atlas.memory.pamphlet import Entry, Origin
 from atlas.memory.pamphlets import PamphletStore
 from atlas.models import load
+from atlas.models.retry import Retry
 from atlas.policies import (
     Cascade,
     Coach,
@@ -34,10 +41,11 @@ from atlas.policies import (
     Watch,
 )
 from atlas.policies.triggers import Errors, Stall
-from atlas.records import Observation, Task
+from atlas.records import DemoStep, Observation, Price, Record, Task
 from atlas.runner import Job, play
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
+from atlas.traces.roles import Role
 from atlas.trust import Trust
 
 MODEL = ScriptedModel(lambda ask: "a", name="small")
@@ -104,10 +112,43 @@ WRONG: list[tuple[Make, str, list[Any]]] = [
     (lambda v: Memory(":memory:", "hash", window=v), "window is 0 to", ["a", None, True, 1.5]),
     (lambda v: Memory(":memory:", "hash", cap=v), "at least 1 entry", ["a", None, True, 1.5, NAN]),
     (lambda v: Memory(":memory:", "hash", rule=v), "rule is one of", [5]),
-    (lambda v: Budget(dollars=v), "a budget's dollars are a number, not", ["a", [1], 10**400]),
-    (lambda v: Budget(tokens=v), "a budget's tokens are a whole number, not", ["a", [1], 1.5, NAN]),
+    (lambda v: Budget(dollars=v), r"dollars of Budget\(...\) should be a valid number", ["a", [1], 10**400]),
+    (lambda v: Budget(tokens=v), r"tokens of Budget\(...\) should be a", ["a", [1], 1.5, NAN]),
     (lambda v: Budget(tokens=v), "are numbers, and True and False are none", [True]),
-    (lambda v: Budget(**v), "a budget has dollars and tokens, and no dollar", [{"dollar": 5}]),
+    (lambda v: Budget(**v), "takes no 'dollar': it takes dollars and tokens", [{"dollar": 5}]),
+    (lambda v: Trust(threshold=v), r"threshold of Trust\(...\) should be a valid number, not", [[1], {}]),
+    (lambda v: Trust(threshold=v), "a threshold lies between 0 and 1, not at", [2, -0.1, NAN]),
+    (lambda v: Trust(signals=v), r"signals of Trust\(...\) should be a valid tuple, not", ["votes", 5, None]),
+    (lambda v: Trust(signals=v), "trust rests on one or more of votes, .*, each named once, not on", [[], ["vote"]]),
+    (lambda v: Trust(**v), "takes no 'treshold': it takes signals, threshold and certificate", [{"treshold": 1}]),
+    (lambda v: Price(prompt=v, completion=1), r"prompt of Price\(...\) should be", ["a", None, -1, NAN, math.inf]),
+    (lambda v: Price(**v), r"^Price\(...\) needs completion$", [{"prompt": 1}]),
+    (lambda v: Price(**v), r"^Price\(...\) needs prompt and completion$", [{}]),
+    (lambda v: Rule(alpha=v), r"alpha of Rule\(...\) should be", ["a", None, 0, 1, NAN]),
+    (lambda v: Rule(patience=v), r"patience of Rule\(...\) should be", ["a", 0, 1.5]),
+    (lambda v: LaneRules(force=v), r"force of LaneRules\(...\) should be a valid string", [5, ["auto"]]),
+    (lambda v: LaneRules(forbid=v), r"forbid of LaneRules\(...\) should be a valid tuple", ["coach", 5]),
+    (lambda v: LaneRules(dollars={"auto": v}), r"dollars.auto of LaneRules\(...\) should be", ["a", None]),
+    (lambda v: Retry(retries=v), r"retries of Retry\(...\) should be", ["a", -1, 1.5]),
+    (lambda v: Retry(base=v), r"base of Retry\(...\) should be", ["a", -1, NAN, math.inf]),
+    (lambda v: Task(id="t", goal=v), r"goal of Task\(...\) should be a valid string", [5, None]),
+    (lambda v: DemoStep(observation=v, action="a"), r"observation of DemoStep\(...\)", [5, None]),
+    (lambda v: from_steps(Room.task, v), r"steps(.0)? of Demonstration\(...\) should", [[], ["look"]]),
+    (lambda v: Source(run=v), r"run of Source\(...\) should be a valid string", [5]),
+    (lambda v: Entry(cue=v, action="a"), r"cue of Entry\(...\) should", [5, None, ""]),
+    (lambda v: Entry(cue=v, action="a"), "an entry needs a cue and an action", [" "]),
+    (
+        lambda v: Entry(cue="c", action="a", kind=v),
+        r"kind of Entry\(...\) should be 'principle', .* or 'guard', not",
+        ["rumour"],
+    ),
+    (lambda v: Origin(task=v), r"task of Origin\(...\) should be a valid string", [5]),
+    (lambda v: Case(id="c", task=v), r"task of Case\(...\) should be", ["t", None]),
+    (lambda v: Axis(name=v, means="m"), r"name of Axis\(...\) should be a valid string", [5, None]),
+    (lambda v: Reference(answer=v), r"answer of Reference\(...\) should be a valid string", [5, None]),
+    (lambda v: Role(name=v), r"name of Role\(...\) should be a valid string", [5, None]),
+    (lambda v: Filters(arms=v), r"arms of Filters\(...\) should be a valid tuple", ["student", 5]),
+    (lambda v: ExportPlan(format="sft", holdout=v), r"holdout of ExportPlan\(...\) should be a valid number", ["a"]),
     (lambda v: Rollout(v, SOLO), "an environment has", [5, Room]),
     (lambda v: Rollout(Room(), v), "who plays an episode is a policy", [MODEL, "gpt", None]),
     (lambda v: Rollout(Room(), SOLO, max_steps=v), "at least 1 step", ["a", None, True, 1.5]),
@@ -178,3 +219,24 @@ def test_who_changed_a_memory_and_why_are_texts() -> None:
 def test_a_budget_in_text_is_the_number_that_it_says() -> None:
     given: Any = {"dollars": "5", "tokens": "60"}
     assert Budget(**given) == Budget(dollars=5, tokens=60)
+
+
+def test_what_a_file_holds_is_for_its_reader_to_tell() -> None:
+    """It knows the file: in its own sentence."""
+    with pytest.raises(ValidationError):
+        Trust.model_validate({"threshold": 2})
+    with pytest.raises(ValidationError):
+        Trust.model_validate_json('{"threshold": 2}')
+    with pytest.raises(ValidationError):
+        Kept.model_validate({"price": {"prompt": -1, "completion": 1}})
+    with pytest.raises(ValueError, match="a threshold lies"):
+        Trust.named("votes:2")
+
+
+class Kept(Record):
+    price: Price
+
+
+def test_given_records_say_what_they_take() -> None:
+    assert str(inspect.signature(Price)).startswith("(*, prompt:")
+    assert all("__init__" not in vars(kind) for kind in Given.__subclasses__())

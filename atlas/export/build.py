@@ -20,7 +20,8 @@ from atlas.export.permitted import Permissions, permissions
 from atlas.export.rows import PARTS, Row, episode_rows
 from atlas.export.select import Filters, Scores, episode_permission_reason, episode_reason, row_reason
 from atlas.export.whole import Whole
-from atlas.records import Record, Task
+from atlas.given import Given
+from atlas.records import Task
 from atlas.traces.folder import FolderRun
 from atlas.traces.place import TRACE, log_hash
 from atlas.traces.reader import Run, StoredEpisode
@@ -30,7 +31,7 @@ Seen = Callable[[int, int], None]
 """Called with how many episodes were looked at, and how many there are."""
 
 
-class ExportPlan(Record):
+class ExportPlan(Given):
     """What is exported, and how."""
 
     format: str

@@ -8,12 +8,13 @@ from pydantic import Field
 
 from atlas.errors import ConfigError
 from atlas.export.rows import DISPATCHED, Row
-from atlas.records import INTERRUPTED, Episode, Record, Stop
+from atlas.given import Given
+from atlas.records import INTERRUPTED, Episode, Stop
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.verdicts import newest, read_verdicts
 
 
-class Filters(Record):
+class Filters(Given):
     """What is asked for. Empty tuples and None ask for nothing."""
 
     success: bool | None = None

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from atlas.errors import DataError, StoreError
+from atlas.errors import ConfigError, DataError, StoreError
 from atlas.memory.database import Item, Write
 from atlas.memory.demonstration import Source, from_steps
 from atlas.memory.distil import shapeless
@@ -240,7 +240,7 @@ def _entry(note: Note, author: str) -> Entry:
             audience=note.audience,
             origins=(Origin(actor=author),),
         )
-    except ValidationError as error:
+    except ConfigError as error:
         raise DataError("the note has an empty cue or action: say when it applies, and what to do then") from error
 
 

@@ -11,21 +11,23 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from atlas.records import Record
+from pydantic import Field
+
+from atlas.given import Given
 
 T = TypeVar("T")
 
 
-class Retry(Record):
+class Retry(Given):
     """How often and how patiently."""
 
-    retries: int = 4
+    retries: int = Field(default=4, ge=0, le=1_000)
     """Attempts after the first."""
-    base: float = 0.5
+    base: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     """Seconds before the first retry; doubled for each further one, with jitter."""
-    longest: float = 30.0
+    longest: float = Field(default=30.0, ge=0)
     """Seconds. No wait of our own choice is longer."""
-    patience: float = 120.0
+    patience: float = Field(default=120.0, ge=0)
     """Seconds. A server that asks for a longer wait is taken as a refusal."""
 
 

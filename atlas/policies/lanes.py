@@ -12,14 +12,14 @@ from pydantic import Field
 
 from atlas.asking import Desk
 from atlas.errors import ConfigError
-from atlas.given import check_policy, shown
+from atlas.given import Given, check_policy, shown
 from atlas.memory.history import History
 from atlas.policies.probe import AUTO, COACH, LANES, PAIRED, Probe
 from atlas.protocols import Policy, Reviewer
-from atlas.records import Decision, LaneChoice, Record, Review, View
+from atlas.records import Decision, LaneChoice, Review, View
 
 
-class LaneRules(Record):
+class LaneRules(Given):
     """What a user allows, whatever the probe says."""
 
     force: str | None = None

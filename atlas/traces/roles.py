@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from atlas.errors import StoreError
-from atlas.records import Record
+from atlas.given import Given
 from atlas.traces import roles_before
 from atlas.traces.reader import Run
 
@@ -20,7 +20,7 @@ CASCADES = ("cascade", "watch")
 """Kinds of arms in which the teacher acts where the student is not trusted, the plain one first."""
 
 
-class Role(Record):
+class Role(Given):
     """An arm. Other arms are named as they stand in the trace, with their group."""
 
     group: str = ""

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from atlas.errors import DataError
 from atlas.folders import write_whole
+from atlas.given import Given
 from atlas.records import Record
 from atlas.trust.signals import SIGNALS
 
@@ -54,7 +55,7 @@ class Certificate(Record):
     tested: tuple[Tested, ...]
 
 
-class Trust(Record):
+class Trust(Given):
     """The student acts where its score reaches ``threshold``; elsewhere the teacher does, this step only. What the
     ``signals`` are is in :mod:`atlas.trust.signals`."""
 
@@ -67,7 +68,7 @@ class Trust(Record):
     @classmethod
     def _some(cls, signals: tuple[str, ...]) -> tuple[str, ...]:
         if not signals or len(set(signals)) < len(signals) or not set(signals) <= SIGNALS.keys():
-            raise ValueError(f"trust rests on one or more of {', '.join(SIGNALS)}, each named once")
+            raise ValueError(f"trust rests on one or more of {', '.join(SIGNALS)}, each named once, not on {signals}")
         return signals
 
     @field_validator("threshold")
