@@ -97,7 +97,7 @@ def test_what_was_to_be_learned_is_learned_by_the_next_once(places: tuple[str, s
         (demo,) = memory.demonstrations.all()
         assert demo.source.episode == Run(places[0]).results()[0].id
         assert len(memory.log()) == 1
-    assert Due(place_of(places[0]), "agent")._left == []
+    assert Due(place_of(places[0]), "agent")._left == {}
 
 
 def test_another_arm_leaves_it_and_one_at_work_keeps_it(places: tuple[str, str], tmp_path: Path) -> None:
@@ -126,6 +126,44 @@ def test_what_ends_well_leaves_nothing_and_what_nobody_scored_is_not_due(tmp_pat
     assert [(line["episode"], line["over"]) for line in lines] == [(id, False), (id, True)]
 
 
+def test_what_two_processes_are_at_is_due_until_both_are_done(places: tuple[str, str]) -> None:
+    """It ended in one, and while that learned from it, it got another score in the other."""
+    with agent(*places) as served:
+        id = serve(served, 1.0)
+    for first_done in (0, 1):
+        both = Due(place_of(places[0]), "agent"), Due(place_of(places[0]), "agent")
+        for one in both:
+            one.mark(id)
+        both[first_done].over(id)
+        assert list(Due(place_of(places[0]), "agent")._left) == [id]
+        both[1 - first_done].over(id)
+        assert Due(place_of(places[0]), "agent")._left == {}
+        for one in both:
+            one.close()
+
+
+def test_who_learns_it_again_learns_what_was_left_with_it(tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    with agent(run, str(tmp_path / "memory.sqlite")) as served:
+        id = serve(served, 1.0)
+    gone = Due(place_of(run), "agent")
+    gone.mark(id)
+    gone.close()
+    scored = Due(place_of(run), "agent")
+    scored.mark(id)
+    scored.over(id)
+    assert Due(place_of(run), "agent")._left == {}
+
+
+def test_lines_of_before_say_that_all_is_over(tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    agent(run, str(tmp_path / "memory.sqlite")).close()
+    lines = [{"episode": "a", "arm": "agent", "over": over} for over in (False, True, False)]
+    for count, left in ((1, {"a": {""}}), (2, {}), (3, {"a": {""}})):
+        (tmp_path / "run" / DUE).write_text("".join(json.dumps(line) + "\n" for line in lines[:count]))
+        assert Due(place_of(run), "agent")._left == left
+
+
 def test_one_that_never_ended_is_due_no_more(tmp_path: Path) -> None:
     run, memory = str(tmp_path / "run"), str(tmp_path / "memory.sqlite")
     with agent(run, memory) as served:
@@ -135,7 +173,7 @@ def test_one_that_never_ended_is_due_no_more(tmp_path: Path) -> None:
     with agent(run, memory) as served:
         served.flush()
         assert len(served.memory) == 0  # type: ignore[arg-type]
-    assert Due(place_of(run), "agent")._left == []
+    assert Due(place_of(run), "agent")._left == {}
 
 
 def test_what_fails_again_stays_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

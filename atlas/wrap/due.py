@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -36,6 +37,10 @@ class Due:
         self._lock = threading.Lock()
         self._marks: Counter[str] = Counter()
         """How often each is due here: it may be scored again while it is learned from."""
+        self._me = secrets.token_hex(4)
+        self._owed: dict[str, frozenset[str]] = {}
+        """By episode, whose notes that it is due are answered once it is over here: this process's, and those of
+        processes that are gone."""
         self._claims: Claims | None = None
         self._left = _left(place, arm)
         self._looked: threading.Event | None = None
@@ -44,8 +49,10 @@ class Due:
         """It is about to end."""
         with self._lock:
             if not self._marks[episode]:
-                self._claim(episode)
-                self._note(episode, over=False)
+                # Where another process is at it, each is over for itself.
+                gone = self._left.get(episode, set()) if self._claim(episode) else set()
+                self._owed[episode] = frozenset({self._me, *gone})
+                self._note(episode, [self._me], over=False)
             self._marks[episode] += 1
 
     def over(self, episode: str) -> None:
@@ -56,7 +63,7 @@ class Due:
             self._marks[episode] -= 1
             if not self._marks[episode]:
                 del self._marks[episode]
-                self._note(episode, over=True)
+                self._note(episode, sorted(self._owed.pop(episode)), over=True)
                 assert self._claims is not None
                 self._claims.release(("after", episode))
 
@@ -72,7 +79,7 @@ class Due:
             self._looked.wait()
 
     async def _caught_up(self, learn: Learns, looked: threading.Event) -> None:
-        left = self._left
+        left = list(self._left)
         try:
             while left := await asyncio.to_thread(self._pass, left, learn):
                 looked.set()
@@ -88,11 +95,12 @@ class Due:
         taken = [id for id in ids if self._take(id)]
         if not taken:
             return [id for id in ids if not self._marks[id]]
-        still = frozenset(_left(self._place, self._arm))
+        still = _left(self._place, self._arm)
         found = Run(self._place).episodes(among=frozenset(taken).__contains__)
         stored = {episode.id: episode for episode in found}
         for id in taken:
             episode = stored.get(id)
+            self._owed[id] = frozenset(still.get(id, ()))
             # What never ended, has lost steps or was taken out of the run is due no more.
             if id in still and episode is not None and episode.result is not None and not episode.lost:
                 learn(episode.result, episode.steps)
@@ -118,18 +126,22 @@ class Due:
             self._claims = Claims(self._place)
         return self._claims.claim(("after", episode))
 
-    def _note(self, episode: str, *, over: bool) -> None:
-        said = json.dumps({"episode": episode, "arm": self._arm, "over": over})
+    def _note(self, episode: str, by: Sequence[str], *, over: bool) -> None:
+        said = json.dumps({"episode": episode, "arm": self._arm, "over": over, "by": by})
         # The end that it is about waits for no disk either.
         self._place.log(DUE).append(said.encode(), lasting=False)
 
 
-def _left(place: Place, arm: str) -> list[str]:
-    """The episodes of ``arm`` that are due and not over, in order."""
-    left: dict[str, None] = {}
+def _left(place: Place, arm: str) -> dict[str, set[str]]:
+    """The episodes of ``arm`` that are due and not over, in order, and by whose notes; lines of before name nobody."""
+    left: dict[str, set[str]] = {}
     for _, line in values(place.log(DUE)):
         if isinstance(line, dict) and line.get("arm") == arm and isinstance(line.get("episode"), str):
-            left.pop(line["episode"], None)
+            noted, by = left.pop(line["episode"], set()), line.get("by")
             if not line.get("over"):
-                left[line["episode"]] = None
-    return list(left)
+                noted |= {*by} if by else {""}
+            else:
+                noted -= {*by} if by else noted
+            if noted:
+                left[line["episode"]] = noted
+    return left
