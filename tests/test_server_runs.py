@@ -458,6 +458,40 @@ def test_a_copy_is_refused_while_another_process_is_at_it(
         copy(source, place_of(target))
 
 
+# --- a run that was closed --------------------------------------------------------------------------------------------
+
+
+def test_a_closed_writer_records_nothing_more(where: str) -> None:
+    place = place_of(where)
+    first, other = RunWriter(place), RunWriter(place)
+    first.take([b'{"n":1}'], ends=True)
+    for _ in range(2):
+        first.close()
+    with pytest.raises(StoreError, match="was closed before this was recorded: end its episodes first"):
+        first.take([b'{"n":2}'], ends=True)
+    other.take([b'{"n":3}'], ends=True)
+    other.close()
+    assert [line for _, line in values(place.log("trace.jsonl"))] == [{"n": 1}, {"n": 3}]
+    assert "server" not in type(place).__module__ or not others(where)
+
+
+def test_claims_that_are_closed_claim_and_post_nothing(where: str, tmp_path: Path) -> None:
+    with RunWriter(where) as writer:
+        place = writer.place
+        claims = Claims(place, nothing)
+        assert claims.claim("a")
+        claims.close()
+        # Its file's number may be another file's by now.
+        with (tmp_path / "other").open("w+b") as file:
+            for late in (lambda: claims.claim("b"), lambda: claims.post(1.0, 1), claims.total):
+                with pytest.raises(StoreError, match="was closed before this was recorded"):
+                    late()
+            claims.release("a")
+            assert file.read() == b""
+        with Claims(place, nothing) as again:
+            assert again.claim("a") and again.claim("b") and again.total() == (0.0, 0)
+
+
 # --- the graph of an episode's phases ---------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from atlas.errors import StoreError
 from atlas.records import Usage
-from atlas.traces.place import Place, place_of
+from atlas.traces.place import Held, Place, late, place_of
 
 CLAIMS = "claims"
 WAIT = 0.2
@@ -48,12 +48,16 @@ class Claims:
     """
 
     def __init__(self, folder: str | Path | Place, spent: Callable[[], Usage] | None = None) -> None:
-        self._held = place_of(folder).held(spent)
+        place = place_of(folder)
+        self._path = place.path
+        self._held = place.held(spent)
+        self._lock = threading.Lock()
         self._closed = False
 
     def claim(self, key: object) -> bool:
         """Whether the episode ``key`` is this process's to play: nobody else is playing it."""
-        return self._held.claim(key)
+        with self._lock:
+            return self._opened().claim(key)
 
     def claim_of_the_living(self, key: object) -> bool:
         """As :meth:`claim`, but one that a process may have left which is gone is waited for: False says that a process
@@ -66,7 +70,9 @@ class Claims:
         return True
 
     def release(self, key: object) -> None:
-        self._held.release(key)
+        with self._lock:
+            if not self._closed:
+                self._held.release(key)
 
     @asynccontextmanager
     async def turn(self, key: object) -> AsyncIterator[None]:
@@ -82,17 +88,26 @@ class Claims:
 
     def post(self, dollars: float | None, tokens: int) -> None:
         """This process has used so much so far; None where a model has no price."""
-        self._held.post(dollars, tokens)
+        with self._lock:
+            self._opened().post(dollars, tokens)
 
     def total(self) -> tuple[float | None, int]:
         """Dollars and tokens that the run has used, by all of its processes."""
-        return self._held.total()
+        with self._lock:
+            return self._opened().total()
 
     def close(self) -> None:
         """Everything that was claimed is free. What was used stays in the ledger."""
-        if not self._closed:
-            self._closed = True
-            self._held.close()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._held.close()
+
+    def _opened(self) -> Held:
+        """Raises StoreError once it is closed: its file's number may be another file's by then."""
+        if self._closed:
+            raise late(self._path)
+        return self._held
 
     def __enter__(self) -> Claims:
         return self
@@ -102,33 +117,29 @@ class Claims:
 
 
 class FileClaims:
-    """:class:`Claims` in the run in ``folder``."""
+    """:class:`Claims` in the run in ``folder``: asked for one thing at a time."""
 
     lag = 0.0
 
     def __init__(self, folder: str | Path, spent: Callable[[], Usage] | None = None) -> None:
         self._path = Path(folder) / CLAIMS
-        self._lock = threading.Lock()
         self._ledger = spent is not None
         self._posted = (0.0, 0)
         self._file, self._row, self._offset = self._join(spent)
         self._pid = os.getpid()
 
     def claim(self, key: object) -> bool:
-        with self._lock:
-            self._forked()
-            return self._locked(self._file, _byte(key))
+        self._forked()
+        return self._locked(self._file, _byte(key))
 
     def release(self, key: object) -> None:
-        with self._lock:
-            self._locked(self._file, _byte(key), fcntl.F_UNLCK)
+        self._locked(self._file, _byte(key), fcntl.F_UNLCK)
 
     def post(self, dollars: float | None, tokens: int) -> None:
-        with self._lock:
-            self._forked()
-            self._posted = (math.nan if dollars is None else dollars), tokens
-            row = self._posted[0] + self._offset[0], self._posted[1] + self._offset[1]
-            os.pwrite(self._file, _ROW.pack(*row), self._row * _ROW.size)
+        self._forked()
+        self._posted = (math.nan if dollars is None else dollars), tokens
+        row = self._posted[0] + self._offset[0], self._posted[1] + self._offset[1]
+        os.pwrite(self._file, _ROW.pack(*row), self._row * _ROW.size)
 
     def total(self) -> tuple[float | None, int]:
         dollars, tokens = summed(self._read(self._file))

@@ -30,7 +30,7 @@ from atlas.traces.manifest import read_manifest as read_manifest
 from atlas.traces.manifest import replace_manifest
 from atlas.traces.open_log import OPEN, used
 from atlas.traces.open_state import OpenState, read_open, write_open
-from atlas.traces.place import MANIFEST, TRACE, Decides, Log, Manifest, Part
+from atlas.traces.place import MANIFEST, TRACE, Decides, Log, Manifest, Part, late
 from atlas.traces.segment_log import TraceLog
 from atlas.traces.segments import Written, closed
 
@@ -176,10 +176,7 @@ class FileTrace:
             with self._lock:
                 if not self._open:
                     # Its file's number may be another file's by now.
-                    raise StoreError(
-                        f"the run {self._folder} was closed before this was recorded: end its episodes first, then "
-                        "close its agent or writer"
-                    )
+                    raise late(self._folder)
                 self._written.append(b"\n".join(lines) + b"\n")
                 if (now := time.monotonic()) - self._synced >= SYNC_EVERY:
                     self._synced = now

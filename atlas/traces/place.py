@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from atlas.errors import ConfigError
+from atlas.errors import ConfigError, StoreError
 from atlas.given import check_path, has, shown
 from atlas.jsontext import read_json
 from atlas.records import Usage
@@ -110,6 +110,13 @@ class Log(Protocol):
         """From now on, or from the beginning where ``whole``. ``told``: steps and the texts that they refer to may be
         left out, where that is less to read."""
         ...
+
+
+def late(path: object) -> StoreError:
+    """What is to be recorded in a run that this process has closed."""
+    return StoreError(
+        f"the run {path} was closed before this was recorded: end its episodes first, then close its agent or writer"
+    )
 
 
 class Trace(Protocol):

@@ -22,7 +22,7 @@ from atlas.traces.claims import most, summed
 from atlas.traces.heads import Whole
 from atlas.traces.index import Index, index_of
 from atlas.traces.open_state import OpenState
-from atlas.traces.place import MANIFEST, TRACE, Decides, Manifest, Part, checked, written
+from atlas.traces.place import MANIFEST, TRACE, Decides, Manifest, Part, checked, late, written
 from atlas.traces.server_connection import RunConnection
 from atlas.traces.server_copy import beside, read_open, states, write_open
 from atlas.traces.server_prune import ServerAlone
@@ -206,17 +206,26 @@ def _closed(connection: RunConnection, pid: int) -> None:
 
 
 class ServerTrace:
-    """The trace, for writing."""
+    """The trace, for writing. Shared by threads."""
 
     def __init__(self, run: ServerRun) -> None:
         self._run = run
+        self._lock = threading.Lock()
+        self._open = True
         run.use()
 
     def append(self, lines: Sequence[bytes], *, ends: bool) -> None:
-        self._run.connection().append(TRACE, lines, lasting=ends)
+        with self._lock:
+            if not self._open:
+                # It would be a member of the run again, which nobody ends.
+                raise late(self._run.path)
+            self._run.connection().append(TRACE, lines, lasting=ends)
 
     def close(self) -> None:
-        self._run.leave()
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._run.leave()
 
 
 class ServerLog:
