@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -117,6 +118,37 @@ def test_of_a_run_that_has_lost_lines_this_is_said_each_time(
         caplog.clear()
         assert ls()[1] == 1 and "has lost lines" in caplog.text
     assert not (run / SUMMARY).exists()
+
+
+@pytest.mark.parametrize("limit", ["0.02", "64"])
+@pytest.mark.parametrize("damage", ["a success", "a step"])
+def test_what_a_check_finds_changed_is_not_said_any_more(
+    damage: str, limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ls: Ls
+) -> None:
+    """Of files whose size, time and end are what they were: a restored copy, or a disk that forgets."""
+    monkeypatch.setattr(kept, "KEPT_ABOVE", 1)
+    monkeypatch.setenv(LIMIT, limit)
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "run", ARMS)
+    before, _ = ls()
+    file = closed(run)[1].path if closed(run) else run / TRACE
+    stat, raw = file.stat(), file.read_bytes()
+    good, bad = (b'"success":true', b'"success":null') if damage == "a success" else (b'{"type":"step"', b"\0" * 14)
+    assert good in raw[:-5000]
+    file.write_bytes(raw.replace(good, bad, 1))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert ls() == (before, 0)
+    with contextlib.suppress(SystemExit):
+        main(["traces", "check", "run"])
+    assert not (run / SUMMARY).exists()
+    now, read = ls()
+    assert read == 1 and (now != before or damage == "a step")
+
+
+def test_what_a_check_finds_as_it_was_stays(run: Path, ls: Ls) -> None:
+    before, _ = ls()
+    main(["traces", "check", "run"])
+    assert ls() == (before, 0)
 
 
 def test_where_nothing_can_be_kept_the_run_is_read(run: Path, ls: Ls, monkeypatch: pytest.MonkeyPatch) -> None:

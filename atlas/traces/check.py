@@ -13,6 +13,7 @@ from atlas.traces.account import arm_rows, lost_steps
 from atlas.traces.audit import audit_rows
 from atlas.traces.events import Supervised
 from atlas.traces.reader import Run, StoredEpisode
+from atlas.traces.summary import recheck
 
 RECENT = 20
 """How many of an arm's newest episodes count as recent."""
@@ -63,9 +64,13 @@ class Checked(Record):
 
 def check(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Checked:
     """Look at ``run``; one without a finished episode is fine so far. ``stored`` are its episodes, where they are read
-    already; where they are not, closed segments of the trace are read whole, to see that they are what they were."""
-    damaged = run.damaged() if stored is None else []
-    stored = run.episodes() if stored is None else stored
+    already; where they are not, closed segments of the trace are read whole, to see that they are what they were, and
+    what is kept of the run that they do not say goes."""
+    damaged: list[str] = []
+    if stored is None:
+        damaged = run.damaged()
+        stored = run.episodes()
+        recheck(run, stored)
     ended = [e.result for e in stored if e.result is not None and not e.retried and e.result.stop not in INTERRUPTED]
     told = [event for event in run.events() if isinstance(event, Supervised)]
     # Steps are read where the teacher was asked about some on which it did not act, and of no others: they are many.

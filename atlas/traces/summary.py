@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -21,7 +22,7 @@ from atlas.stats import Interval
 from atlas.traces.account import arm_rows
 from atlas.traces.folder_prune import SUMMARY
 from atlas.traces.open_log import OPEN
-from atlas.traces.reader import Run
+from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.segment_log import TraceLog
 
 KEPT_ABOVE = 1_000_000
@@ -76,8 +77,23 @@ def summary_of(run: Run) -> Summary:
     return made
 
 
+def recheck(run: Run, episodes: Sequence[StoredEpisode]) -> None:
+    """Remove what is kept of ``run`` where ``episodes``, read from all of its trace, say something else: files may have
+    changed and look as they did."""
+    if not isinstance(run._trace, TraceLog):
+        return
+    path = run.folder / SUMMARY
+    kept = _read(path)
+    if kept is not None and not (run.whole and kept.summary == _of(run, episodes)):
+        with suppress(OSError):
+            path.unlink()
+
+
 def _made(run: Run) -> Summary:
-    episodes = run.episodes()
+    return _of(run, run.episodes())
+
+
+def _of(run: Run, episodes: Sequence[StoredEpisode]) -> Summary:
     gone = run.pruned()
     rows = arm_rows(e.result for e in episodes if e.result is not None and not e.retried)
     return Summary(
