@@ -80,6 +80,16 @@ class Transfer:
             played(arm)
         if self.memory is not None:
             existing(str(self.memory))
+        self._check_data()
+
+    def _check_data(self) -> None:
+        """Of the incidents that are to be played yet."""
+        from atlas.benchmarks.excytin.suite import Excytin
+
+        needed = {} if self.memory is not None else {self.source: ("train", "test")}
+        for incident, splits in {**needed, **dict.fromkeys(self.targets, ("test",))}.items():
+            if not all((self.run(order, incident) / "done").exists() for order in self.orders):
+                Excytin(self.data, incident).check(splits)
 
     def run(self, order: int, incident: int) -> Path:
         return self.out / "runs" / f"{incident}-order{order}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from atlas.benchmarks import transfer
 from atlas.benchmarks.arms import ARMS
 from atlas.benchmarks.library import Library
 from atlas.benchmarks.transfer import ARMS as PLAYED
@@ -19,6 +21,7 @@ from atlas.memory import Demonstration, Memory
 from atlas.memory.distil import Distilled
 from atlas.memory.pamphlet import Entry, Origin
 from atlas.records import DemoStep, Task, View
+from tests.excytin_fixtures import write_folder
 
 
 def view(task: str = "t9") -> View:
@@ -47,6 +50,47 @@ def test_an_incident_is_no_transfer_to_itself(tmp_path: Path) -> None:
         Transfer(tmp_path, 5, (5, 34), (0,)).make()
     said = CliRunner().invoke(main, ["-o", str(tmp_path), "--to", "5"])
     assert said.exit_code == 2 and "leave it out of --to" in said.output
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--data", "nowhere", "--to", "7"], "nowhere holds neither questions/ nor db/"),
+        (["--data", "data", "--from", "7", "--to", "99,8"], "there are no test questions on incident 99"),
+        (["--data", "data", "--from", "8", "--to", "7"], "there are no train questions on incident 8"),
+        (["--data", "data", "--from", "7", "--to", "8"], "there is no database of incident 8"),
+        (["--from", "10000", "--to", "9999", "--data", "data"], "there are no train questions on incident 10000"),
+    ],
+)
+def test_data_that_is_not_there_is_told_before_any_work(
+    given: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sqlglot")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(transfer, "work", lambda *given: pytest.fail("a job was begun"))
+    questions = write_folder(tmp_path / "data") / "questions"
+    shutil.copytree(questions / "test", questions / "train")
+    shutil.copy(questions / "test" / "incident_7_qa.json", questions / "test" / "incident_8_qa.json")
+    found = CliRunner().invoke(main, ["-o", "out", *given])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1) and said in found.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_is_looked_for_where_something_is_to_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sqlglot")
+    begun: list[object] = []
+    monkeypatch.setattr(transfer, "work", lambda jobs, at_once: begun.append(jobs) or {})
+    data = write_folder(tmp_path / "data")
+    Memory(tmp_path / "m.sqlite", "hash").close()
+    seeded = ["-o", str(tmp_path / "out"), "--memory", str(tmp_path / "m.sqlite"), "--arms", "student"]
+    generated = CliRunner().invoke(main, [*seeded, "--to", "10050"])
+    there = CliRunner().invoke(main, [*seeded, "--to", "7", "--data", str(data)])
+    assert (generated.exit_code, there.exit_code, len(begun)) == (0, 0, 2), generated.output + there.output
+    done = Transfer(tmp_path / "out", 5, (34,), (0,), data=tmp_path / "gone", memory=tmp_path / "m.sqlite")
+    for job in done.make().values():
+        job.made.parent.mkdir(parents=True)
+        job.made.touch()
+    done.check()
 
 
 def test_incidents_count_alike_and_questions_are_paired() -> None:

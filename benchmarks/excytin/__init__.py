@@ -18,8 +18,9 @@ It could be a distribution of its own. Of the rest it imports these seams alone:
 - for the rest: ``atlas.assets``, ``atlas.stats``, ``atlas.stats.resampling``, ``atlas.figures``, ``atlas.tables``,
   ``atlas.jsontext``, ``atlas.loose_json``, ``atlas.lazy``
 
-And the rest imports it in three places alone, all when they are asked for it: the commands that bear its name
-(``atlas/cli/*_excytin.py``), the registry, for the scripted analyst, and ``python -m atlas.benchmarks.perf``.
+And the rest imports it in four places alone, all when they are asked for it: the commands that bear its name
+(``atlas/cli/*_excytin.py``), the registry, for the scripted analyst, ``python -m atlas.benchmarks.perf``, and ``python
+-m atlas.benchmarks.transfer``, to look whether its incidents are there.
 ``tests/test_layers.py`` holds both lists.
 """
 

@@ -103,6 +103,14 @@ class Excytin:
         there = files.incidents(self.data) if self.incident is None else [self.incident]
         return "; ".join(dict.fromkeys(filter(None, (files.label(number, self.data) for number in there))))
 
+    def check(self, splits: Sequence[str]) -> None:
+        """Raises DataError where its one incident has no rows, or no questions of one of ``splits``. Those that are
+        generated have all."""
+        if self.incident is not None and not self.generated:
+            for split in splits:
+                files.questions(self.incident, split, self.data)
+            files.database(self.incident, self.data)
+
     def tasks(self, split: str, n: int | None = None, seed: int = 0) -> Sequence[TaskRef]:
         """The questions in order. Fewer are taken evenly from all of them; more generated ones from more incidents."""
         found = self._questions(split, n, seed)
