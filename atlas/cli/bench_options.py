@@ -91,10 +91,15 @@ def read(record: type[Options], given: dict[str, Any]) -> Options:
     if not options.arms:
         raise ConfigError("--arms names no arm")
     check_read(options.arms)
-    if options.compress is None and typed("compress_to"):
-        raise ConfigError("--compress-to is for --compress, which says by what demonstrations are cut: give that too")
+    check_cut(options.compress, given=typed("compress_to"))
     check_critic(options)
     return options
+
+
+def check_cut(compress: Path | None, *, given: bool) -> None:
+    """Raises ConfigError where --compress-to is ``given``, and nothing to cut by."""
+    if compress is None and given:
+        raise ConfigError("--compress-to is for --compress, which says by what demonstrations are cut: give that too")
 
 
 def typed(name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atlas.cli.bench_options import check_cut
 from atlas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,11 +49,8 @@ def _compressor(options: dict[str, Any], windows: bool) -> Compressor | None:
     """What cuts the demonstrations."""
     from atlas.compression import load_compressor
 
+    check_cut(options["compress"], given=options["compress_to"] is not None)
     if options["compress"] is None:
-        if options["compress_to"] is not None:
-            raise ConfigError(
-                "--compress-to is for --compress, which says by what demonstrations are cut: give that too"
-            )
         return None
     if not windows:
         raise ConfigError("--compress cuts the demonstrations of --with-demos: give that too, or leave it out")
