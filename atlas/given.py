@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from atlas.errors import ConfigError
 from atlas.record import Record, finite
+
+T = TypeVar("T")
 
 
 def whole(value: object) -> bool:
@@ -87,6 +90,24 @@ def check_share(what: str, value: object) -> None:
     """Raises ConfigError for what is no number from 0 to 1."""
     if not (isinstance(value, int | float) and real(value) and 0.0 <= value <= 1.0):
         raise ConfigError(f"{what} is a number from 0 to 1, not {shown(value)}")
+
+
+def check_record(what: str, value: object, kind: type, mend: str) -> None:
+    """Raises ConfigError for what is no record of this ``kind``."""
+    if not isinstance(value, kind):
+        name = kind.__name__
+        raise ConfigError(f"{what} is {'an' if name[0] in 'AEIO' else 'a'} {name}, not {shown(value)}: {mend}")
+
+
+def check_records(what: str, given: Iterable[T], kind: type[T], mend: str) -> list[T]:
+    """``given`` as a list. Raises ConfigError for what is none, and where one of them is no record of this ``kind``."""
+    # A record is iterable too: over its fields.
+    if isinstance(given, str | bytes | Record) or not isinstance(given, Iterable):
+        raise ConfigError(f"{what} is given as a list, not as {shown(given)}: {mend}")
+    found = list(given)
+    for one in found:
+        check_record(what, one, kind, mend)
+    return found
 
 
 def check_text(what: str, value: object, mend: str) -> None:

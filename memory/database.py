@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, get_args
 
 from atlas.errors import ConfigError, FrozenMemory, StoreError
 from atlas.given import shown, whole
@@ -211,6 +211,8 @@ class Database(Turns):
         number = 0
         done = []
         for write in writes:
+            if write.status is not None and write.status not in get_args(Status):
+                raise ConfigError(f"there is no status {shown(write.status)}: choose among {', '.join(STATUSES)}")
             item = self.backend.item(write.kind, write.id)
             before = item.status if item else "absent"
             changed = not (write.only_new and before != "absent")
@@ -260,7 +262,7 @@ class Database(Turns):
 
     def get(self, kind: Kind, item_id: str) -> Item | None:
         """The item, whatever its status; None where there is none."""
-        item = self.backend.item(kind, item_id)
+        item = self.backend.item(kind, item_id) if isinstance(item_id, str) else None
         return None if item is None or item.status == "absent" else item
 
     def rows(self, kind: Kind, after: int = 0) -> list[Item]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from atlas.evaluators import success
+from atlas.given import check_records
 from atlas.memory.database import Database, Write
-from atlas.memory.gate import AUTHOR, Gated, Rule, gate
+from atlas.memory.gate import AUTHOR, Gated, Rule, check_rule, gate
 from atlas.memory.uplift import Evidence, Trial, evidence
 from atlas.records import INTERRUPTED, Citation, Episode, Step, total
 
@@ -72,7 +73,7 @@ class EvidenceTable:
     def add(self, trials: Iterable[Trial]) -> None:
         """Store trials in one transaction. What is there already for an entry and an episode is replaced, so that an
         episode may be added again after its reward changed. Raises StoreError when the memory is frozen."""
-        found = list(trials)
+        found = check_records("what is known of an entry", trials, Trial, "trials_of(episode, steps) makes them")
         if found:
             self._db.whole(lambda: self._put(found))
 
@@ -94,6 +95,7 @@ class EvidenceTable:
 
     def due(self, rule: Rule, only: Collection[str] | None = None) -> dict[str, Gated]:
         """What ``rule`` says of the entries whose status it would change, of all or of ``only`` some."""
+        check_rule(rule)
         statuses = {item.id: item.status for item in self._db.rows("entry") if item.searched}
         entries = [e for e in self._db.backend.tried() if e in statuses and (only is None or e in only)]
         said = {entry: gate(statuses[entry], self.of(entry, alpha=rule.alpha), rule) for entry in entries}

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from atlas.errors import ConfigError
 from atlas.figures import figure, money_interval
-from atlas.given import Given
+from atlas.given import Given, shown
 from atlas.memory.database import Status
 from atlas.memory.uplift import Evidence
 from atlas.stats import Interval
@@ -30,6 +31,12 @@ class Rule(Given):
     """The smallest gain in reward that is worth waiting for."""
     patience: int = Field(default=300, ge=1)
     """Trials after which an entry without a shown effect leaves."""
+
+
+def check_rule(rule: object) -> None:
+    """Raises ConfigError for what is no :class:`Rule`."""
+    if not isinstance(rule, Rule):
+        raise ConfigError(f"a memory's rule is one of atlas.memory.gate, Rule(alpha=...), not {shown(rule)}")
 
 
 class Gated(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from atlas.given import check_record, check_text
 from atlas.memory.database import Database
 from atlas.memory.rows import record
 from atlas.memory.texts import TextVectors, embedded
@@ -117,6 +118,7 @@ class History:
     def add(self, outcome: Outcome) -> bool:
         """Keep an outcome durably; False where that episode's is there: that becomes what it says now, in its old
         place, where its success is another one. Raises StoreError when the memory is frozen."""
+        check_record("what a history takes", outcome, Outcome, "make one with atlas.memory.history.outcome")
         return self._db.whole(lambda: self._add(outcome))
 
     def _add(self, outcome: Outcome) -> bool:
@@ -144,6 +146,7 @@ class History:
 
         Newest and not most alike: what a student can do changes while it learns.
         """
+        check_text("a goal", goal, "give the words of a task")
         outcomes, vectors = self._now()
         if vectors is None:
             return []

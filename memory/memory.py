@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from atlas.errors import ConfigError
-from atlas.given import shown
+from atlas.given import check_record, check_records, shown
 from atlas.memory import versions
 from atlas.memory.database import Change, Database, Freeze
 from atlas.memory.demonstration import Demonstration, demo_steps, from_episode
 from atlas.memory.evidence import EvidenceTable, trials_of
-from atlas.memory.gate import Gated, Rule
+from atlas.memory.gate import Gated, Rule, check_rule
 from atlas.memory.history import History, outcome
 from atlas.memory.index import DEFAULT_KEYS
 from atlas.memory.pamphlets import CAP, PamphletStore
@@ -74,8 +74,8 @@ class Memory:
         cap: entries kept at most.
         rule: by which evidence admits and quarantines entries; :class:`Rule` as it comes where None.
         """
-        if rule is not None and not isinstance(rule, Rule):
-            raise ConfigError(f"a memory's rule is one of atlas.memory.gate, Rule(alpha=...), not {shown(rule)}")
+        if rule is not None:
+            check_rule(rule)
         demonstrations = DemonstrationStore(path, embedder, index, keys, weights, window)
         try:
             self._put_together(demonstrations, cap, rule)
@@ -87,6 +87,8 @@ class Memory:
     @classmethod
     def around(cls, demonstrations: DemonstrationStore, *, cap: int = CAP, rule: Rule | None = None) -> Self:
         """The whole memory that an open store of demonstrations is a part of; closing that stays its owner's affair."""
+        if not isinstance(demonstrations, DemonstrationStore):
+            raise ConfigError(f"a memory is around a DemonstrationStore, not {shown(demonstrations)}: open one first")
         memory = cls.__new__(cls)
         memory._put_together(demonstrations, cap, rule)
         memory._close = lambda: None
@@ -167,6 +169,8 @@ class Memory:
         gave is withdrawn where it is no success any more. One that was interrupted says nothing: it is played again.
         Raises FrozenMemory where nothing may be written.
         """
+        check_record("what a memory keeps", episode, Episode, "give the result of a rollout, with its steps")
+        steps = check_records("what was done in an episode", steps, Step, "give all of them, in order")
         if episode.stop in INTERRUPTED:
             return Kept()
         trials = trials_of(episode, steps)

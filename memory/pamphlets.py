@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from atlas.errors import ConfigError, StoreError
-from atlas.given import shown, whole
+from atlas.given import check_records, check_text, check_whole, shown, whole
 from atlas.memory.cues import plain
 from atlas.memory.database import Database, Item, Write, check_place, parsed
 from atlas.memory.embed import embedder_of
 from atlas.memory.indexes import check_index, chroma_tables, tell_once
 from atlas.memory.merge import SAME_ACTION, SAME_CUE, Signature, join, signature, surplus
 from atlas.memory.pamphlet import Entry
+from atlas.memory.part import MOST, check_view
 from atlas.memory.retrieve import Ranking, Shelf, chosen
 from atlas.memory.safety import vet
 from atlas.memory.texts import TextVectors, embedded, text_hash
 from atlas.memory.vectors import Buffer, Floats, IndexGone, Ints, inner
 from atlas.protocols import Embedder
-from atlas.records import Guidance, View
+from atlas.records import STUDENT, TEACHER, Guidance, View
 
 if TYPE_CHECKING:
     from atlas.memory.chroma import ChromaVectors
@@ -75,6 +76,8 @@ class PamphletStore:
         check_index(index)
         if not whole(cap) or cap < 1:
             raise ConfigError(f"a memory of pamphlets keeps at least 1 entry, not {shown(cap)}")
+        if audience not in ("", STUDENT, TEACHER):
+            raise ConfigError(f"entries are for {STUDENT} or {TEACHER}, and not for {shown(audience)}: leave it empty")
         check_place(path)
         self.cap = cap
         self.audience = audience
@@ -101,7 +104,8 @@ class PamphletStore:
         author and reason: for the log of versions, as :meth:`Database.write` takes them. Entries that a person removed
         or that were quarantined stay so when they are learned again. Raises StoreError when the memory is frozen.
         """
-        given = list(entries)
+        given = check_records("what a memory takes", entries, Entry, "give Entry(cue=..., action=...)")
+        check_text("the reason of a change", reason, "say why in words")
         return self.database.whole(lambda: self._add(given, author, reason))
 
     def _add(self, entries: Sequence[Entry], author: str, reason: str) -> Added:
@@ -121,7 +125,8 @@ class PamphletStore:
     def learn(self, source: str, entries: Iterable[Entry], *, distiller: str = "") -> Added | None:
         """Take in what ``distiller`` made of an episode, once: None where this was learned from ``source``
         (``RUN/EPISODE``) before."""
-        given = list(entries)
+        check_text("what entries are learned from", source, "give RUN/EPISODE")
+        given = check_records("what a memory takes", entries, Entry, "give Entry(cue=..., action=...)")
         return self.database.whole(lambda: self._learn(source, given, distiller))
 
     def _learn(self, source: str, entries: Sequence[Entry], distiller: str) -> Added | None:
@@ -217,6 +222,8 @@ class PamphletStore:
 
         Never one that is quarantined, and never one that was learned from the view's own task alone.
         """
+        check_view(view)
+        check_whole("what entries may take, in tokens,", tokens, 0, MOST)
         shelf = self._current()
         texts = shelf.texts(view)
         ranking = Ranking(view, texts, embedded(self._embedder, list(texts.values())) if texts else None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from atlas.errors import ConfigError
+from atlas.given import check_record, check_whole, shown
 from atlas.memory.demonstration import Demonstration
 from atlas.memory.index import TRAJECTORY_KEYS, Query, Ranked, Snapshot, query_texts
 from atlas.memory.vectors import IndexGone
@@ -13,8 +15,29 @@ from atlas.records import View, Window, content_hash
 if TYPE_CHECKING:
     from atlas.memory.store import DemonstrationStore
 
+MOST = 1_000_000_000
+"""Of anything that is asked for: more than is there."""
 SPARE = 16
 """Beyond what is wanted, how many are scored again exactly where scores are only close."""
+
+
+def check_view(view: View) -> None:
+    """Raises ConfigError for what is no moment of a task."""
+    check_record("what a memory is searched for", view, View, "give View(task=..., opening=...)")
+
+
+def check_search(view: View, k: int) -> None:
+    """As :func:`check_view`, and for what is no number of things to find."""
+    check_view(view)
+    check_whole("how many are searched for", k, 0, MOST)
+
+
+def check_ids(ids: Iterable[str]) -> list[str]:
+    """``ids`` as a list. Raises ConfigError for what is no list of texts."""
+    found = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else None
+    if found is None or not all(isinstance(one, str) for one in found):
+        raise ConfigError(f"a subset of demonstrations is a list of ids, not {shown(ids)}: give [demo.id, ...]")
+    return found
 
 
 class MemoryView:
@@ -37,6 +60,7 @@ class MemoryView:
 
     def search(self, view: View, k: int) -> list[Window]:
         """As :meth:`DemonstrationStore.search`, within this part."""
+        check_search(view, k)
         query = self._store._query(query_texts(view, list(self._store._weights)))
         width = self._store.window
 
@@ -47,6 +71,7 @@ class MemoryView:
 
     def similar(self, view: View, k: int) -> list[Window]:
         """As :meth:`DemonstrationStore.similar`, within this part."""
+        check_search(view, k)
         keys = [key for key in self._store._weights if key in ("goal", "plan")]
         query = self._store._query(query_texts(view, keys))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from atlas.errors import ConfigError, StoreError
-from atlas.given import shown, whole
+from atlas.given import check_record, check_records, check_text, check_whole, shown, whole
 from atlas.memory.backend import SEARCHED
 from atlas.memory.database import Database, Item, Status, check_place, parsed
 from atlas.memory.demonstration import Demonstration, counted, provenance
@@ -28,7 +28,7 @@ from atlas.memory.index import (
     distinct,
 )
 from atlas.memory.indexes import SERVER, check_index, chosen, chroma_tables, make_index, may_be_faiss, tell_once
-from atlas.memory.part import MemoryView
+from atlas.memory.part import MOST, MemoryView, check_ids
 from atlas.memory.safety import Vetted, vet
 from atlas.memory.same import Same
 from atlas.memory.saved import Kept, SavedIndex
@@ -151,7 +151,8 @@ class DemonstrationStore:
             come from, where they come from one.
         apart: keep each under its own task, also where another says the same.
         """
-        demos = list(demos)
+        demos = check_records("what a memory takes", demos, Demonstration, "make one with from_episode, say")
+        check_text("the reason of a change", reason, "say why in words")
         for demo in demos:
             if not demo.success:
                 raise StoreError(
@@ -174,6 +175,7 @@ class DemonstrationStore:
 
     def find(self, demo: Demonstration) -> Demonstration | None:
         """What the memory has in use that says what ``demo`` does, as it is kept; None where there is none."""
+        check_record("what is looked for in a memory", demo, Demonstration, "give get() an id")
         item = vet(demo).item
         with self.database.transaction():
             return self._same.twin(item, "admitted").demo
@@ -220,11 +222,12 @@ class DemonstrationStore:
 
     def limit(self, count: int) -> MemoryView:
         """A read-only view of the first ``count`` demonstrations, which later additions do not change."""
+        check_whole("a limit of demonstrations", count, 0, MOST)
         return MemoryView(self, count=count)
 
     def subset(self, ids: Iterable[str]) -> MemoryView:
         """A read-only view of some demonstrations."""
-        return MemoryView(self, ids=frozenset(ids))
+        return MemoryView(self, ids=frozenset(check_ids(ids)))
 
     def search(self, view: View, k: int) -> list[Window]:
         """The ``k`` best windows for the view's next step, best first, one per trajectory, none of its own task.

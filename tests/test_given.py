@@ -35,13 +35,14 @@ from atlas.policies import (
     Lanes,
     Onward,
     Paired,
+    Probe,
     Recall,
     Solo,
     TeacherReview,
     Watch,
 )
 from atlas.policies.triggers import Errors, Stall
-from atlas.records import DemoStep, Observation, Price, Record, Task
+from atlas.records import DemoStep, Episode, Observation, Price, Record, Task, View
 from atlas.runner import Job, play
 from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
@@ -64,6 +65,10 @@ class Room:
 
     async def close(self) -> None: ...
 
+
+DEMO = from_steps(Room.task, [DemoStep(observation="a room", action="look")])
+ENTRY = Entry(cue="a room", action="look")
+VIEW = View(task=Room.task, opening="a room")
 
 Make = Callable[[Any], object]
 
@@ -172,12 +177,76 @@ WRONG: list[tuple[Make, str, list[Any]]] = [
 ]
 
 
+WRONG += [
+    (lambda v: _memory().add(v), r"what a memory takes is a Demonstration, not .*from_episode", [5, None, "d"]),
+    (
+        lambda v: _memory().demonstrations.add_many(v),
+        "what a memory takes is given as a list",
+        [5, None, "d", DEMO, b"d"],
+    ),
+    (lambda v: _memory().demonstrations.add_many(v), "what a memory takes is a Demonstration", [[5], [DEMO, 5]]),
+    (lambda v: _memory().demonstrations.add(DEMO, status=v), "there is no status", ["nonsense", 5, ["trial"]]),
+    (lambda v: _memory().demonstrations.add(DEMO, reason=v), "the reason of a change is a text, not", [5, None]),
+    (lambda v: _memory().entries.add_many([ENTRY], author="person:ann", reason=v), "the reason of a change is", [5]),
+    (lambda v: _memory().demonstrations.find(v), "what is looked for in a memory is a Demonstration", [5, None]),
+    (lambda v: _memory().demonstrations.limit(v), "a limit of demonstrations is a whole number", ["a", None, -1, True]),
+    (
+        lambda v: _memory().demonstrations.subset(v),
+        "a subset of demonstrations is a list of ids",
+        [5, None, "abc", [5]],
+    ),
+    (lambda v: _memory().search(v, 3), "what a memory is searched for is a View, not", ["text", 5, None, Room.task]),
+    (lambda v: _memory().similar(v, 3), "what a memory is searched for is a View, not", ["text", 5, None]),
+    (lambda v: _memory().search(VIEW, v), "how many are searched for is a whole number", ["a", None, True, 1.5, -1]),
+    (lambda v: _memory().similar(VIEW, v), "how many are searched for is a whole number", ["a", None, True, -1]),
+    (lambda v: _memory().keep(v, []), "what a memory keeps is an Episode, not", [5, None, "e", DEMO]),
+    (
+        lambda v: _memory().keep(_episode(), v),
+        "what was done in an episode is (a Step|given as a list), not",
+        [5, "s", [5]],
+    ),
+    (lambda v: _memory().outcomes.add(v), "what a history takes is an Outcome", [5, None]),
+    (lambda v: _memory().outcomes.near(v, 3), "a goal is a text, not", [5, None]),
+    (
+        lambda v: _memory().entries.add_many(v, author="person:ann", reason="r"),
+        "a memory takes is",
+        [5, ENTRY, [5], "e"],
+    ),
+    (lambda v: _memory().entries.learn("run/e", v), "what a memory takes is", [5, ENTRY, [5], [DEMO]]),
+    (lambda v: _memory().entries.learn(v, [ENTRY]), "what entries are learned from is a text", [5, None]),
+    (lambda v: _memory().entries.search(v, 100), "what a memory is searched for is a View, not", ["text", None]),
+    (
+        lambda v: _memory().entries.search(VIEW, v),
+        "what entries may take, in tokens, is a whole number",
+        ["a", None, 1.5, -1],
+    ),
+    (lambda v: _memory().entries.part(v), "entries are for student or teacher", [5, None, "all"]),
+    (lambda v: _memory().trials.add(v), "what is known of an entry is", [5, [5], "t"]),
+    (lambda v: _memory().trials.settle(v), "rule is one of atlas.memory.gate, Rule", [5, None]),
+    (Memory.around, "a memory is around a DemonstrationStore, not", [5, None, "m.sqlite"]),
+    (
+        Probe,
+        "a probe looks at the outcomes of a memory, not at .*: give memory.outcomes",
+        [5, None, "m", Memory(":memory:", "hash")],
+    ),
+    (lambda v: Probe(_memory().outcomes, floor=v), "a probe's floor is a number from 0 to 1", ["a", None, NAN, 2]),
+    (lambda v: Probe(_memory().outcomes, estimator=v), "a probe's estimator is a model", ["gpt", 5]),
+    (lambda v: Probe(_memory().outcomes, foresight=v), "a probe's foresight is what Foresight.load", ["f.json", 5]),
+    (lambda v: Probe(_memory().outcomes, student=v), "a probe's student is a text", [5, None]),
+    (lambda v: Lanes(SOLO, SOLO, v), "what chooses a lane is an atlas.Probe", [5, None, MODEL]),
+]
+
+
 def job(**given: Any) -> Job:
     return Job(**{"arm": "a", "task_id": "t", "policy": SOLO, "environment": Room, **given})
 
 
 def played(jobs: Any, **given: Any) -> object:
     return asyncio.run(play(jobs, **given))
+
+
+def _episode() -> Episode:
+    return asyncio.run(play([job()]))[0]
 
 
 def _memory() -> Memory:

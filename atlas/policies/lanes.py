@@ -12,7 +12,7 @@ from pydantic import Field
 
 from atlas.asking import Desk
 from atlas.errors import ConfigError
-from atlas.given import Given, check_policy, shown
+from atlas.given import Given, check_policy, has, shown
 from atlas.memory.history import History
 from atlas.policies.probe import AUTO, COACH, LANES, PAIRED, Probe
 from atlas.protocols import Policy, Reviewer
@@ -88,6 +88,10 @@ class Lanes:
             check_policy(f"the lane {name}", lane)
         if rules is not None and not isinstance(rules, LaneRules):
             raise ConfigError(f"the rules of lanes are atlas.LaneRules(...), not {shown(rules)}")
+        if not has(probe, "choose", "again"):
+            raise ConfigError(
+                f"what chooses a lane is an atlas.Probe, not {shown(probe)}: write Probe(memory.outcomes)"
+            )
         self.auto = auto
         self.paired = paired
         self.coach = coach

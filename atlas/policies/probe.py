@@ -11,7 +11,7 @@ from statistics import fmean
 from atlas.asking import Desk
 from atlas.chances.foresight import Foresight
 from atlas.errors import ConfigError
-from atlas.given import real, shown, whole
+from atlas.given import check_model, check_share, check_text, has, real, shown, whole
 from atlas.memory.history import COACH as COACH
 from atlas.memory.history import CORRECTED as CORRECTED
 from atlas.memory.history import STOOD as STOOD
@@ -72,6 +72,16 @@ class Probe:
         foresight: Foresight | None = None,
         student: str = "",
     ) -> None:
+        if not has(history, "near", "all"):
+            raise ConfigError(
+                f"a probe looks at the outcomes of a memory, not at {shown(history)}: give memory.outcomes"
+            )
+        check_share("a probe's floor", floor)
+        if estimator is not None:
+            check_model("a probe's estimator", estimator)
+        if foresight is not None and not isinstance(foresight, Foresight):
+            raise ConfigError(f"a probe's foresight is what Foresight.load(FILE) gives, not {shown(foresight)}")
+        check_text("a probe's student", student, "give the name of a model, or leave it out")
         if not (real(paired_at) and real(auto_at)) or not 0 <= paired_at <= auto_at <= 1:
             raise ConfigError(f"lanes need 0 <= paired_at <= auto_at <= 1, not {shown(paired_at)} and {shown(auto_at)}")
         if not (whole(k) and real(half_life) and real(doubt)) or not 1 <= k <= MOST_SHOWN or min(half_life, doubt) <= 0:
