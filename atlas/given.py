@@ -128,6 +128,19 @@ def check_name(what: str, value: object) -> None:
         ) from None
 
 
+def check_arm(what: str, value: object) -> None:
+    """Raises ConfigError for what is no name that a table has on a line, and a list between commas."""
+    check_name(what, value)
+    if isinstance(value, str) and (value != value.strip() or _BREAKS.search(value)):
+        raise ConfigError(
+            f"{what} is one line without commas, control characters and spaces at its ends, not {shown(value)}: give "
+            "it a plainer name"
+        )
+
+
+_BREAKS = re.compile("[,\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
 def check_path(what: str, value: str | Path) -> None:
     """Raises ConfigError for what no file system takes as a path, and no server as a name."""
     try:

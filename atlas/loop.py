@@ -12,7 +12,7 @@ from atlas.book import SCORED, Book
 from atlas.budget import Budget, Meter
 from atlas.errors import BudgetExceeded, ConfigError, MissingExtra
 from atlas.evaluators.verdict import Judge, Reference, case_of
-from atlas.given import check_policy, check_text, has, shown, whole
+from atlas.given import check_arm, check_policy, has, shown, whole
 from atlas.protocols import Environment, Policy, Recorder, Reviewer
 from atlas.record import finite
 from atlas.records import (
@@ -73,7 +73,8 @@ class Rollout:
         check_policy("who plays an episode", policy)
         if not whole(seed):
             raise ConfigError(f"the seed of an episode is a whole number, not {shown(seed)}")
-        check_text("the arm of an episode", arm, "give it a name")
+        if arm != "":
+            check_arm("the arm of an episode", arm)
         if recorder is not None and not has(recorder, "start", "step", "end"):
             raise ConfigError(f"a recorder is atlas.RunWriter(folder), say, not {shown(recorder)}")
         if not finite(success_at):

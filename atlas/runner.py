@@ -12,7 +12,7 @@ from atlas.asking import Desk, Desks
 from atlas.budget import Budget, Meter
 from atlas.errors import AtlasError, ConfigError
 from atlas.evaluators.verdict import Judge, Reference
-from atlas.given import shown, whole
+from atlas.given import check_arm, shown, whole
 from atlas.loop import Rollout
 from atlas.protocols import Environment, Policy, Recorder, Reviewer
 from atlas.records import INTERRUPTED, Episode, Step, Stop, counted
@@ -46,6 +46,10 @@ class Job:
     """Id of the episode that ended with an error and that this job plays again."""
     max_steps: int | None = None
     """Where it is not that of the other jobs."""
+
+    def __post_init__(self) -> None:
+        if self.arm != "":
+            check_arm("the arm of a job", self.arm)
 
     @property
     def key(self) -> Key:

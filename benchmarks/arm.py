@@ -14,6 +14,7 @@ from atlas.benchmarks.whole import WholeDemonstrations
 from atlas.chances.foresight import Foresight
 from atlas.errors import ConfigError
 from atlas.evaluators.verdict import Judge
+from atlas.given import check_arm
 from atlas.memory import DemonstrationStore, Memory
 from atlas.memory.distil import Distiller
 from atlas.memory.irrelevant import Irrelevant
@@ -89,6 +90,9 @@ class Arm:
     """The arm that is this one without demonstrations: where its learning curve begins."""
     hue: int | None = None
     """Its colour in reports, from 0 to 9, where no other arm of the run has it."""
+
+    def __post_init__(self) -> None:
+        check_arm("the name of an arm", self.name)
 
     @property
     def options(self) -> tuple[str, ...] | None:

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from atlas.actions import TextActions
+from atlas.benchmarks.arm import Arm
 from atlas.budget import Budget
 from atlas.errors import ConfigError
 from atlas.evaluators import Axis, Case, EnsembleJudge, ModelJudge
@@ -48,6 +49,7 @@ from atlas.testing import ScriptedModel
 from atlas.traces import Run, RunWriter
 from atlas.traces.roles import Role
 from atlas.trust import Trust
+from atlas.wrap import Agent
 
 MODEL = ScriptedModel(lambda ask: "a", name="small")
 SOLO = Solo(MODEL)
@@ -237,6 +239,19 @@ WRONG += [
 ]
 
 
+BROKEN = ["a\nb", "a,b", "tab\there", " a", "a ", "a\u2028b", "\x1b[31ma", "nul\0"]
+"""What no table shows on a line, and no list between commas holds."""
+WRONG += [
+    (lambda v: Rollout(Room(), SOLO, arm=v), "the arm of an episode is one line without commas", BROKEN),
+    (lambda v: Rollout(Room(), SOLO, arm=v), "the arm of an episode", ["half\ud800", "  "]),
+    (lambda v: job(arm=v), "the arm of a job is one line without commas", BROKEN),
+    (lambda v: job(arm=v), "the arm of a job is a text", [5, None]),
+    (lambda v: Agent(SOLO.model, arm=v), "an agent's arm.* is one line without commas", BROKEN),
+    (lambda v: Arm(v, "says", lambda stage: SOLO), "the name of an arm is one line without commas", BROKEN),
+    (lambda v: Arm(v, "says", lambda stage: SOLO), "the name of an arm is a text", [5, None, ""]),
+]
+
+
 def job(**given: Any) -> Job:
     return Job(**{"arm": "a", "task_id": "t", "policy": SOLO, "environment": Room, **given})
 
@@ -266,6 +281,11 @@ def test_what_cannot_be_meant_is_one_sentence(
         make(value)
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.iterdir())  # no file named 5
+
+
+@pytest.mark.parametrize("arm", ["", "my agent", "group/cascade:votes:0.67@50", "größer 👩‍💻", "a-b_c.d"])
+def test_an_arm_is_named_freely_otherwise(arm: str) -> None:
+    assert asyncio.run(play([job(arm=arm)]))[0].arm == arm
 
 
 def test_rules_of_a_generator_guard() -> None:

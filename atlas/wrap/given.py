@@ -9,7 +9,7 @@ from typing import Any
 from atlas.budget import checked
 from atlas.chances import Foresight
 from atlas.errors import ConfigError
-from atlas.given import check_actor, check_name, check_policy, check_switch, check_text, has, shown, whole
+from atlas.given import check_actor, check_arm, check_name, check_policy, check_switch, check_text, has, shown, whole
 from atlas.memory import DemonstrationStore, Memory
 from atlas.policies import LaneRules
 
@@ -33,7 +33,7 @@ def check_given(given: Mapping[str, Any]) -> None:
         )
     if given["otlp_content"] and given["otlp"] is None:
         raise ConfigError("otlp_content is for spans that are sent: give the URL of a collector as otlp")
-    check_name("an agent's arm, under which its episodes are compared,", given["arm"])
+    check_arm("an agent's arm, under which its episodes are compared,", given["arm"])
     for name in ("learn", "graph", "otlp_content"):
         check_switch(f"an agent's {name}", given[name])
     for name in ("budget", "run_budget"):
