@@ -23,10 +23,10 @@ from langgraph.types import Checkpointer
 from atlas.asking import Desk, Desks
 from atlas.budget import Budget, Meter
 from atlas.distil import distil_run
-from atlas.errors import BudgetExceeded
+from atlas.errors import BudgetExceeded, ConfigError
 from atlas.evaluators.rules import OutcomeJudge
 from atlas.evaluators.verdict import Judge, Reference, Verdict
-from atlas.given import check_arm, check_name
+from atlas.given import check_arm
 from atlas.graph.journal import Journal
 from atlas.memory.demonstration import from_episode
 from atlas.memory.distil import Distilled, Distiller
@@ -230,7 +230,8 @@ async def advance(
     begins.
     """
     check_arm("the arm of an episode", arm)
-    check_name("the task of an episode, by its id,", task)
+    if not task:
+        raise ConfigError("an episode of a graph needs the id of a task")
     thread = f"{context.recorder.name}/{arm}/{task}/{seed}"
     config: Any = {"configurable": {"thread_id": thread}}
     given: State | None = {"arm": arm, "task": task, "seed": seed}
