@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from atlas.cli import main
-from atlas.errors import ConfigError
-from atlas.records import Stop
+from atlas.errors import ConfigError, ModelError
+from atlas.records import Ask, Reply, Stop
 from atlas.serve.child import run_command, scored
 from atlas.testing import ChatServer, Say, ScriptedModel
 from atlas.traces import Run
@@ -85,6 +85,78 @@ def test_why_there_is_no_score_is_said(tmp_path: Path, capfd: pytest.CaptureFixt
 def test_a_score_command_knows_the_exit_code_and_may_say_it_by_its_own() -> None:
     outcome = run_command(program(7), atlas.Agent(ScriptedModel(in_two_steps)), score='test "$ATLAS_EXIT_CODE" = 7')
     assert outcome.episode is not None and outcome.episode.score == 1.0
+
+
+def failing_from(step: int, error: Exception) -> ScriptedModel:
+    def act(ask: Ask) -> Reply:
+        if ask.view.index >= step:
+            raise error
+        return in_two_steps(ask)
+
+    return ScriptedModel(act)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_command_that_fails_because_no_model_answers_has_no_score(tmp_path: Path, step: int) -> None:
+    agent = atlas.Agent(failing_from(step, ModelError("the provider is down")), run=tmp_path / "run")
+    outcome = run_command(program(0), agent)
+    (result,) = Run(tmp_path / "run").results()
+    assert outcome.code == 1 and outcome.unscored == "its last call failed: the provider is down"
+    assert (result.score, result.stop, result.steps) == (None, Stop.ERROR, step)
+    assert result.failure is not None and result.failure.kind == "ModelError"
+
+
+def test_a_command_that_went_on_after_a_refusal_is_scored_by_how_it_ended() -> None:
+    calls = iter([ModelError("overloaded"), None, None])
+
+    def act(ask: Ask) -> Reply:
+        if (error := next(calls)) is not None:
+            raise error
+        return in_two_steps(ask)
+
+    twice = f"import sys, openai\nsys.path.insert(0, {FOLDER!r})\nfrom tests.wrap_fixtures import two_step_loop\n"
+    twice += "try:\n    two_step_loop(openai.OpenAI())\nexcept openai.APIError:\n    two_step_loop(openai.OpenAI())\nsys.exit(4)"
+    outcome = run_command([sys.executable, "-c", twice], atlas.Agent(ScriptedModel(act)))
+    assert outcome.code == 4 and outcome.episode is not None
+    assert (outcome.episode.score, outcome.episode.stop) == (0.0, Stop.DONE)
+
+
+def test_a_budget_of_the_run_that_is_spent_says_nothing_of_the_command_and_its_own_does() -> None:
+    model = ScriptedModel(in_two_steps)
+    ended = []
+    for limits in ({"run_budget": atlas.Budget(tokens=1)}, {"budget": atlas.Budget(tokens=1)}):
+        outcome = run_command(program(0), atlas.Agent(model, **limits))
+        assert outcome.code == 1 and outcome.episode is not None
+        ended.append((outcome.episode.stop, outcome.episode.score))
+    assert ended == [(Stop.RUN_BUDGET, None), (Stop.BUDGET, 0.0)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_somebody_stops_has_no_score(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "clerk.py").write_text("from atlas.testing import ScriptedModel\nclerk = ScriptedModel(['x'] * 9)\n")
+    call = (
+        "import os, openai, signal, time; signal.signal(signal.SIGINT, lambda *_: os._exit(7)); openai.OpenAI().chat."
+        "completions.create(model='m', messages=[{'role': 'user', 'content': 'x'}]); print('asked', flush=True); "
+        "time.sleep(60)"
+    )
+    words = ["run", "--student", f"python:{tmp_path}/clerk.py:clerk", "--run", str(tmp_path / "run"), "--"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "atlas", *words, sys.executable, "-c", call],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stdout is not None and running.stdout.readline() == "asked\n"
+        if number is signal.SIGINT:
+            os.killpg(running.pid, number)  # as Ctrl-C does
+        else:
+            running.send_signal(number)
+        said = running.communicate()[1]
+    assert "no score (it was stopped), 1 step" in said
+    assert running.returncode == (7 if number is signal.SIGINT else 128 + number)
+    (result,) = Run(tmp_path / "run").results()
+    assert (result.score, result.stop) == (None, Stop.CANCELLED)
 
 
 def test_a_command_that_calls_nobody_and_one_that_is_not_there() -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atlas.errors import ConfigError
+from atlas.errors import BudgetExceeded, ConfigError
 from atlas.records import Episode
 from atlas.serve.server import Serving
 from atlas.serve.tenants import Limits, Tenant, Tenants
@@ -39,7 +39,7 @@ class Outcome:
     episode: Episode | None
     """None where it called no model."""
     unscored: str = ""
-    """Why the command that was to score it said nothing; empty where it did, or where there is none."""
+    """Why there is no score: the command that was to score it said nothing, or it was stopped, or could not go on."""
 
 
 def run_command(
@@ -56,7 +56,7 @@ def run_command(
     goal, task: of the episode; its first user turn, and a task of its own, where empty.
     score: a command for the shell, run after it: the number in the last line that it prints is the score, else its exit
         code says success (0) or failure; where it could not be run there is no score. Without one the exit code of
-        ``command`` says it.
+        ``command`` says it, but for a failure after it was stopped, or after a last call that no model answered.
     environment: of both; that of this process where None. It is told where to call, and with which key.
     """
     key = secrets.token_hex(16)
@@ -65,9 +65,14 @@ def run_command(
     given = dict(os.environ if environment is None else environment)
     with Serving(Tenants([tenant])) as server:
         given |= told(server.url, key)
-        code = _ran(command, given)
+        code, stopped = _ran(command, given)
         value, why = scored(score, {**given, "ATLAS_EXIT_CODE": str(code)}) if score else (float(code == 0), "")
         ids = [opened.id for opened in tenant.episodes.opened]
+        for opened in tenant.episodes.opened if code and not score else []:
+            # As in a loop of the same process: its end says nothing of how it did.
+            opened.left_by = KeyboardInterrupt() if stopped else _refused(opened.episode.refused)
+            if opened.left_by is not None:
+                value, why = None, "it was stopped" if stopped else f"its last call failed: {opened.left_by}"
         results: list[Episode] = []
         tenant.episodes.ended = results.append
         if value is None:
@@ -111,8 +116,20 @@ def scored(command: str, environment: Mapping[str, str]) -> tuple[float | None, 
     return float(done.returncode == 0), ""
 
 
-def _ran(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The exit code of a command that has this terminal; Ctrl-C goes to it, and it decides. So does SIGTERM."""
+def _refused(error: Exception | None) -> Exception | None:
+    """Why a command could not go on, where that is no doing of its own. A budget of its episode is its to keep to."""
+    return None if isinstance(error, BudgetExceeded) and error.what != "run" else error
+
+
+def _ran(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, bool]:
+    """(its exit code, whether somebody stopped it) of a command that has this terminal. Ctrl-C goes to it, and it
+    decides; so does SIGTERM."""
+    heard: list[int] = []
+
+    def ends(number: int, frame: object) -> None:
+        heard.append(number)
+        child.terminate()
+
     try:
         child = subprocess.Popen(list(command), env=dict(environment))
     except OSError as error:
@@ -121,11 +138,12 @@ def _ran(command: Sequence[str], environment: Mapping[str, str]) -> int:
     hears = threading.current_thread() is threading.main_thread()
     before = {
         number: signal.signal(number, does)
-        for number, does in ((signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, lambda *_: child.terminate()))
+        for number, does in ((signal.SIGINT, lambda number, frame: heard.append(number)), (signal.SIGTERM, ends))
         if hears
     }
     try:
-        return child.wait()
+        code = child.wait()
+        return code, bool(heard) or -code in _STOPPED
     finally:
         for number, did in before.items():
             signal.signal(number, did)

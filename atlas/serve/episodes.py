@@ -404,7 +404,7 @@ class Episodes:
         self._close(opened)
         self._ending[opened.id] = opened
         try:
-            await opened.episode.__aexit__(None, None, None)
+            await opened.episode.__aexit__(type(opened.left_by) if opened.left_by else None, opened.left_by, None)
         finally:
             result = opened.episode.result
             if result is not None:

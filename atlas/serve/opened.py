@@ -39,6 +39,8 @@ class Opened:
         """Set once it has ended."""
         self.ends = asyncio.Lock()
         """Of whoever ends it."""
+        self.left_by: BaseException | None = None
+        """What it ends with, where whoever ends it knows that it came to no result."""
         self._of = of
         self._rewritten = False
 

@@ -91,6 +91,8 @@ class WrappedEpisode:
         self._score: float | None = None
         self._entered = self._open = False
         self._raised: list[Exception] = []
+        self.refused: Exception | None = None
+        """What its newest call failed with; None where that was answered."""
         self._talks = Talks()
         self._pid = 0
         self.calls = Calls()
@@ -199,7 +201,9 @@ class WrappedEpisode:
         except Exception as error:
             # Noted and passed on: it is our failure, not one of the loop that it now travels through.
             self._raised.append(error)
+            self.refused = error
             raise
+        self.refused = None
         if call.first:
             told = {**choices[0].seconds, "first_token": call.first - began}
             choices = (choices[0].replace(seconds=told), *choices[1:])
