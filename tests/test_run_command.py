@@ -115,7 +115,8 @@ def test_a_command_that_went_on_after_a_refusal_is_scored_by_how_it_ended() -> N
         return in_two_steps(ask)
 
     twice = f"import sys, openai\nsys.path.insert(0, {FOLDER!r})\nfrom tests.wrap_fixtures import two_step_loop\n"
-    twice += "try:\n    two_step_loop(openai.OpenAI())\nexcept openai.APIError:\n    two_step_loop(openai.OpenAI())\nsys.exit(4)"
+    twice += "try:\n    two_step_loop(openai.OpenAI())\nexcept openai.APIError:\n    two_step_loop(openai.OpenAI())\n"
+    twice += "sys.exit(4)"
     outcome = run_command([sys.executable, "-c", twice], atlas.Agent(ScriptedModel(act)))
     assert outcome.code == 4 and outcome.episode is not None
     assert (outcome.episode.score, outcome.episode.stop) == (0.0, Stop.DONE)
