@@ -123,7 +123,8 @@ def _shape(schema: Mapping[str, Any], depth: int = 3) -> str:
         return f"[{_shape(items, depth - 1) if isinstance(items, Mapping) else 'any'}]"
     properties = _properties(schema)
     if depth and properties:
-        required = schema.get("required") or ()
+        stated = schema.get("required")
+        required = stated if isinstance(stated, list | tuple) else ()
         parts = (f'"{k}"{"" if k in required else "?"}: {_shape(v, depth - 1)}' for k, v in properties.items())
         return "{" + ", ".join(parts) + "}"
     if kind == "object" or (kind is None and depth == 3):

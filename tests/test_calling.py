@@ -143,6 +143,8 @@ def test_nested_and_odd_schemas_are_told() -> None:
     assert tools_text([odd]).splitlines()[1] == (
         '- f({"deep": [{"a"?: "x" | 1, "b"?: string | null}], "free": {}, "any": any})'
     )
+    old = {"name": "g", "parameters": {"properties": {"a": {"type": "string", "required": True}}, "required": True}}
+    assert tools_text([{"type": "function", "function": old}]).splitlines()[1] == '- g({"a"?: string})'
     assert tools_text([{"type": "function", "function": {}}, {"type": "web_search"}]) == ""
 
 
