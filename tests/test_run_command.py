@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from atlas.cli import main
+from atlas.cli.agent_options import AgentOptions
 from atlas.errors import ConfigError, ModelError
-from atlas.records import Ask, Reply, Stop
+from atlas.records import Ask, Reply, Stop, total
 from atlas.serve.child import run_command, scored
 from atlas.testing import ChatServer, Say, ScriptedModel
 from atlas.traces import Run
@@ -203,6 +204,40 @@ def test_nobody_who_acts_is_told_in_a_sentence(capfd: pytest.CaptureFixture[str]
         with pytest.raises(SystemExit):
             main(words)
         assert "nobody who acts" in capfd.readouterr().err
+
+
+def test_an_option_that_is_misspelled_is_not_taken_for_the_command(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--student", "nearest", "--techer", "nearest", "--", "true"])
+    said = capfd.readouterr().err
+    assert ended.value.code == 2 and "No such option '--techer'" in said and "--teacher" in said
+    # What is behind the command's name is the command's own, with and without the dashes.
+    for dashes in ([], ["--"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["run", "--student", "nearest", *dashes, sys.executable, "-c", "import sys; sys.exit(6)", "--goal"])
+        assert ended.value.code == 6
+
+
+def test_models_of_ones_own_have_a_price_on_the_command_line_and_for_a_tenant(
+    tmp_path: Path,
+) -> None:
+    replies = [Say("", tool_calls=[("refund", "{}")]), Say("Refunded.")]
+    with ChatServer(replies) as upstream:
+        model = f"openai/mine@{upstream.url}"
+        words = ["run", "--student", model, "--student-price", "2/2", "--run", str(tmp_path / "run")]
+        main([*words, "--episode-dollars", "1", "--", *program(0)])
+    (result,) = Run(tmp_path / "run").results()
+    assert result.score == 1.0 and total(result.spend).dollars == pytest.approx(2e-6 * total(result.spend).tokens)
+    said = AgentOptions.read({"teacher": model, "teacher_price": "2/2"}, "tenant desk")
+    with said.make() as agent:
+        solo = agent.policy
+        assert isinstance(solo, atlas.Solo) and solo.model.price is not None
+        assert (solo.model.price.prompt, solo.model.price.completion) == (2.0, 2.0)
+    for name in ("student", "teacher"):
+        with pytest.raises(ConfigError, match=f"--{name}-price is the price of --{name}: give that too"):
+            AgentOptions(agent="mine.py:make" if name == "teacher" else None, **{f"{name}_price": "2/2"}).make()
+    with pytest.raises(ConfigError, match="no price"):
+        AgentOptions(student=model, student_price="cheap").make()
 
 
 def test_tenants_are_read_from_a_file_and_share_nothing(

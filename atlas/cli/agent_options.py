@@ -40,6 +40,8 @@ class AgentOptions:
     agent: str | None = None
     student: str | None = None
     teacher: str | None = None
+    student_price: str | None = None
+    teacher_price: str | None = None
     memory: str | None = None
     embedder: str | None = None
     index: str | None = None
@@ -77,6 +79,7 @@ class AgentOptions:
     def make(self, tenant: str = "") -> Any:
         """The agent. One of your own is made by its function, which is given the tenant's name where it takes one."""
         from atlas.budget import Budget
+        from atlas.trust.given import trust_for
         from atlas.own import load_own
         from atlas.wrap import Agent
 
@@ -88,6 +91,9 @@ class AgentOptions:
             if not isinstance(made, Agent):
                 raise ConfigError(f"{self.agent} makes no atlas.Agent: name one, or a function that returns one")
             return made
+        for name, price in (("student", self.student_price), ("teacher", self.teacher_price)):
+            if price is not None and not getattr(self, name):
+                raise ConfigError(f"--{name}-price is the price of --{name}: give that too")
         if not self.student and not self.teacher:
             raise ConfigError("there is nobody who acts: give --student, --teacher, or --agent FILE.py:NAME")
         limits = [
@@ -98,13 +104,15 @@ class AgentOptions:
             )
         ]
         return Agent(
-            self.student,
-            self.teacher,
+            _priced(self.student, self.student_price),
+            _priced(self.teacher, self.teacher_price),
             memory=self.memory,
             embedder=self.embedder,
             index=self.index,
             run=self.run,
             samples=self.samples,
+            # A priced student is no name any more, and is trusted as its name was promoted to all the same.
+            trust=trust_for(self.student) if self.student and self.teacher and self.student_price else None,
             success_score=self.success_score,
             expect=self.expect,
             audit=self.audit,
@@ -114,6 +122,13 @@ class AgentOptions:
             otlp=self.otlp,
             otlp_content=self.otlp_content,
         )
+
+
+def _priced(name: str | None, price: str | None) -> Any:
+    """The model of that name at that price; its name alone where none is stated."""
+    from atlas.models import load
+
+    return name if name is None or price is None else load(name, price=price)
 
 
 def _expected(context: click.Context, option: click.Parameter, given: str) -> float | None:
@@ -133,6 +148,8 @@ def agent_options(command: F) -> F:
         click.option("--agent", help="FILE.py:NAME of an atlas.Agent, or of a function that makes one."),
         click.option("--student", help="MODEL that acts where its samples agree."),
         click.option("--teacher", help="MODEL that acts elsewhere; alone, it acts always."),
+        click.option("--student-price", help="Dollars per million tokens: PROMPT/COMPLETION[/CACHED]."),
+        click.option("--teacher-price", help="The same for the teacher."),
         click.option("--memory", type=str, help="FILE or URL of a memory: what worked is kept there and shown again."),
         click.option("--embedder", help="By which the memory finds things.  [default: minilm]"),
         click.option("--index", help="What it is searched by: auto, exact, faiss, chroma, or chroma://HOST:PORT."),

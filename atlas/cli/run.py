@@ -11,7 +11,7 @@ from atlas.cli.agent_options import AgentOptions, agent_options
 from atlas.records import total
 
 
-@click.command(name="run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(name="run", context_settings={"allow_interspersed_args": False})
 @agent_options
 @click.option("--goal", help="What it is to do.  [default: its first user turn]")
 @click.option("--task", help="Name of the task: arms are compared by it, and it is never shown its own demonstration.")
