@@ -235,7 +235,7 @@ def test_models_of_ones_own_have_a_price_on_the_command_line_and_for_a_tenant(
         assert (solo.model.price.prompt, solo.model.price.completion) == (2.0, 2.0)
     for name in ("student", "teacher"):
         with pytest.raises(ConfigError, match=f"--{name}-price is the price of --{name}: give that too"):
-            AgentOptions(agent="mine.py:make" if name == "teacher" else None, **{f"{name}_price": "2/2"}).make()
+            AgentOptions.read({f"{name}_price": "2/2"}, "tenant desk").make()
     with pytest.raises(ConfigError, match="no price"):
         AgentOptions(student=model, student_price="cheap").make()
 

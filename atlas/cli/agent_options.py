@@ -79,8 +79,8 @@ class AgentOptions:
     def make(self, tenant: str = "") -> Any:
         """The agent. One of your own is made by its function, which is given the tenant's name where it takes one."""
         from atlas.budget import Budget
-        from atlas.trust.given import trust_for
         from atlas.own import load_own
+        from atlas.trust.given import trust_for
         from atlas.wrap import Agent
 
         if self.agent is not None:
