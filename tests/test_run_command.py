@@ -236,7 +236,7 @@ def test_models_of_ones_own_have_a_price_on_the_command_line_and_for_a_tenant(
     for name in ("student", "teacher"):
         with pytest.raises(ConfigError, match=f"--{name}-price is the price of --{name}: give that too"):
             AgentOptions.read({f"{name}_price": "2/2"}, "tenant desk").make()
-    with pytest.raises(ConfigError, match="no price"):
+    with pytest.raises(ConfigError, match="is not a price: write dollars"):
         AgentOptions(student=model, student_price="cheap").make()
 
 
