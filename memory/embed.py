@@ -103,6 +103,10 @@ def _unit(vectors: NDArray[Any]) -> Floats:
     return unit
 
 
+_READ = 65_536
+"""Characters of a text that MiniLM's tokenizer is given: far more than the tokens that the model reads are made of."""
+
+
 class MiniLM(_Cached):
     """all-MiniLM-L6-v2 (Reimers and Gurevych), int8 weights, on onnxruntime: mean pooling, 384 dimensions."""
 
@@ -151,7 +155,8 @@ class MiniLM(_Cached):
 
     def _compute(self, texts: list[str]) -> Floats:
         session, tokenizer = self._load()
-        tokens = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+        # All of a text would be made tokens, of which the first are kept: seconds for one of some megabytes.
+        tokens = [encoding.ids for encoding in tokenizer.encode_batch([text[:_READ] for text in texts])]
         # Texts of like length share a batch, so that little is spent on padding.
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
         vectors = np.empty((len(texts), self.dim), np.float32)

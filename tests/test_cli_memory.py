@@ -110,12 +110,27 @@ def test_ls_reads_like_a_playbook_with_the_evidence_of_each_line(says: Says, run
         r"admitted · \+\d+\.\d \[\+.*\] points of reward, .* per episode, in 160 trials \(\d+ with it\)", text
     )
     assert "learned 4 times, from 2 tasks" in text and "on trial · not tried yet · learned 1 time" in text
-    assert "3 demonstrations: 3 admitted" in text and demo(3).id in text
+    assert "3 demonstrations: 3 admitted" in text and demo(3).id[:8] in text
     assert "look twice" not in text and "not shown, and in no prompt: 2 quarantined (--all lists them)" in text
     text = flat(says("ls", run, "--all"))
     assert "look twice [red]and again[/red]" in text and "\x1b" not in text
     assert re.search(r"quarantined \(lowers the reward: -\d+ points", text)
     assert "quarantined (it tells the reader to drop its instructions" in text
+
+
+def test_what_is_listed_fits_a_terminal_whatever_goals_and_models_are(
+    says: Says, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    both = "openai/gpt-4.1-mini+anthropic/claude-sonnet-4-5"
+    with DemonstrationStore(run / "memory.sqlite", embedder="hash") as store:
+        source = demo(4).source.model_copy(update={"actor": "student+teacher", "model": both})
+        long = demo(4).model_copy(update={"goal": "read this: " + "a page of words " * 2_000, "source": source})
+        store.add(long, author="trace:a-run-with-a-name/0123456789ab", reason="https://elsewhere.example/" + "x" * 90)
+    for words in (("ls", run), ("log", run)):
+        lines = says(*words).splitlines()
+        assert max(map(len, lines)) <= 80 and len(lines) < 90, words
+    assert long.id[:8] in says("ls", run)
 
 
 def test_ls_shows_the_best_first_and_says_how_many_more(says: Says, run: Path) -> None:

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -227,3 +228,16 @@ def test_minilm_knows_what_is_alike() -> None:
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
     alone = MiniLM(threads=1).embed(texts[:1])
     assert alone[0] @ vectors[0] > 0.999
+
+
+@pytest.mark.local
+def test_of_a_text_of_megabytes_minilm_reads_no_more_than_it_needs() -> None:
+    from atlas.memory import MiniLM
+
+    model = MiniLM(threads=1)
+    text = "the order was paid on Friday, says the log; " * 100_000
+    (beginning,) = model.embed([text[:5_000]])
+    began = time.process_time()
+    (whole,) = model.embed([text])
+    assert whole == pytest.approx(beginning, abs=1e-6)
+    assert time.process_time() - began < 1.5, "all of it takes 5 s"

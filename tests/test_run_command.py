@@ -196,7 +196,7 @@ def test_the_command_line_runs_scores_and_corrects(
     assert json.loads(capfd.readouterr().out)["success"] is True
     with pytest.raises(SystemExit):
         main(["score", "one", "nothing", "1"])
-    assert "no episode begins with 'nothing'" in capfd.readouterr().err
+    assert "no episode is named so, or begins with 'nothing'" in capfd.readouterr().err
 
 
 def test_nobody_who_acts_is_told_in_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:

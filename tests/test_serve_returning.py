@@ -58,6 +58,29 @@ def test_a_conversation_goes_on_in_its_episode(tmp_path: Path) -> None:
     assert not [r for r in Run(run).results() if r.id == id and r.score is None]
 
 
+def test_an_episode_is_scored_by_its_name_when_its_server_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with serving(agent(run), episodes=1) as (server, _):
+        ids = [first(server.url, text, path=f"/e/{name}{CHAT}")[0] for text, name in (("a", "t%2017"), ("b", "t%2018"))]
+        ask(server.url, f"/v1/atlas/episodes/{ids[1]}/score", {"score": 0.5})
+        ids.append(first(server.url, "c", path="/e/t%2018" + CHAT)[0])
+        first(server.url, "no name")
+    found = {e.id: e.name for e in Run(run).episodes()}
+    assert [found[id] for id in ids] == ["t 17", "t 18", "t 18"] and len(found) == 4 and "" in found.values()
+    for name, id in (("t 17", ids[0]), ("t 18", ids[2]), (ids[1], ids[1]), (ids[0][:6], ids[0])):
+        main(["score", str(run), name, "1"])
+        assert f"episode {id}: score 1 " in capsys.readouterr().out, name
+    main(["traces", "show", str(run), ids[0]])
+    assert "its client called it t 17" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["score", str(run), "t 19", "1"])
+    assert "no episode is named so, or begins with 't 19'" in capsys.readouterr().err
+    main(["traces", "prune", str(run), "--containing", "t 17", "--yes"])
+    assert b"t 17" not in (run / "trace.jsonl").read_bytes()
+
+
 def test_a_killed_servers_too_and_the_trace_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, copy = tmp_path / "run", tmp_path / "copy"
     with serving(agent(run)) as (server, _):

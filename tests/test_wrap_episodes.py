@@ -30,6 +30,33 @@ def memory() -> Iterator[DemonstrationStore]:
 # --- scores, failures, budgets ----------------------------------------------------------------------------------------
 
 
+def test_a_score_that_comes_after_the_block_is_recorded_and_learned_from(tmp_path: Path) -> None:
+    with atlas.Memory(":memory:", "hash") as memory:
+        agent = atlas.Agent(ScriptedModel(in_two_steps), memory=memory, run=tmp_path / "run")
+        with agent:
+            episode = agent.episode(goal="refund A1")
+            with pytest.raises(ConfigError, match="has not begun"):
+                episode.succeed()
+            with episode:
+                two_step_loop(episode.client)
+            assert episode.result is not None and episode.result.score is None and not len(memory.demonstrations)
+            for value, kept in ((1.0, 1), (0.0, 0), (1.0, 1)):
+                episode.score(value)
+                (stored,) = Run(tmp_path / "run").results()
+                assert stored == episode.result and (stored.score, stored.success) == (value, value == 1.0)
+                assert len(memory.demonstrations.all()) == kept, (
+                    "what a corrected score no longer deserves is withdrawn"
+                )
+            with pytest.raises(ConfigError, match="finite number"):
+                episode.score(float("nan"))
+            with pytest.raises(KeyError), agent.episode(goal="refund A2") as broken:
+                raise KeyError("mine")
+            with pytest.raises(ConfigError, match="no result that could be scored"):
+                broken.succeed()
+    with pytest.raises(ConfigError, match=f"agent is closed: score {episode.id} before"):
+        episode.fail()
+
+
 def test_an_exception_of_the_users_code_is_recorded_without_secrets_and_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: DemonstrationStore
 ) -> None:

@@ -52,9 +52,10 @@ def log(path: str, item_id: str | None, count: int | None, as_json: bool) -> Non
 
     from atlas.tables import console, plain
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("version", "when", "who", "what", "why"):
-        table.add_column(name, justify="right" if name == "version" else "left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("version", justify="right", no_wrap=True)
+    for name in ("when", "who", "what", "why"):
+        table.add_column(name, overflow="fold")
     for version, counts in found:
         table.add_row(
             f"v{version.number}",

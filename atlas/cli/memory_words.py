@@ -23,6 +23,9 @@ WORDS = {"trial": "on trial"}
 NOTHING = 0.995
 """An effect on reward may be from -1 to 1: an interval from beyond minus this to beyond this says nothing."""
 
+GOAL = 120
+"""Characters of a goal that a row of ``ls`` shows: some agents are handed a whole document. JSON has it all."""
+
 
 def evidence(database: Database) -> dict[str, Evidence]:
     """What the trials in the memory say of each entry that has some."""
@@ -121,22 +124,24 @@ def statuses(items: Sequence[Item]) -> str:
 
 
 def demonstrations(out: Console, rows: Sequence[tuple[Item, Demonstration]]) -> None:
-    """A table of demonstrations."""
+    """A table of demonstrations, for 80 columns whatever their goals and models are."""
     from rich import box
     from rich.table import Table
 
     from atlas.tables import money, plain
 
     out.print(plain(f"{counted(len(rows), 'demonstration').capitalize()}: {statuses([i for i, _ in rows])}", "bold"))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("id", "status", "goal", "by", "steps", "seen", "score", "cost"):
-        table.add_column(name, justify="right" if name in ("steps", "seen", "score", "cost") else "left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("id", "status", "goal", "by"):
+        table.add_column(name, overflow="fold")
+    for name in ("steps", "seen", "score", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
     for item, demo in rows:
         by = f"{demo.source.actor} {demo.source.model}".strip()
         table.add_row(
-            item.id,
+            item.id[:8],
             plain(WORDS.get(item.status, item.status), STYLES[item.status]),
-            plain(demo.goal),
+            plain(shorten(demo.goal, GOAL)),
             plain(by),
             str(len(demo.steps)),
             f"{demo.seen:,}",

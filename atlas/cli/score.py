@@ -9,6 +9,7 @@ import click
 from atlas.cli.number import Number
 from atlas.errors import ConfigError, StoreError
 from atlas.records import Episode
+from atlas.traces.events import Named
 from atlas.traces.late import rescored
 from atlas.traces.reader import Run, StoredEpisode, find_run
 from atlas.traces.writer import RunWriter
@@ -33,9 +34,11 @@ def command(
     embedder: str | None,
     as_json: bool,
 ) -> None:
-    """Score EPISODE (an id, or the beginning of one) of RUN with VALUE. The last score counts."""
+    """Score EPISODE of RUN with VALUE: its id, the beginning of that, or the name that its client gave it, of several
+    the newest. The last score counts."""
     found = find_run(run)
-    stored = _only(found.episodes(among=lambda id: id.startswith(episode)), episode, found.place.path)
+    named = _named(found, episode)
+    stored = _only(found.episodes(among=lambda id: id == named or id.startswith(episode)), episode, named, found)
     if stored.result is None:
         raise StoreError(f"episode {stored.id} has not ended: score it where it runs, or when it has")
     late = rescored(stored.result, value, at_least=success_score)
@@ -73,10 +76,20 @@ def _follow(
         return said.withdrawn
 
 
-def _only(episodes: list[StoredEpisode], beginning: str, run: str) -> StoredEpisode:
-    found = [stored for stored in episodes if stored.id.startswith(beginning)]
-    exact = [stored for stored in found if stored.id == beginning]
-    if len(exact or found) != 1:
-        many = f"{len(found)} episodes begin" if found else "no episode begins"
-        raise ConfigError(f"{many} with {beginning!r} in {run}: see 'atlas traces show {run}'")
-    return (exact or found)[0]
+def _named(run: Run, name: str) -> str:
+    """The id of the newest episode of that name; empty where none has it."""
+    ids = [event.episode for event in run.events() if isinstance(event, Named) and event.name == name]
+    return ids[-1] if ids else ""
+
+
+def _only(episodes: list[StoredEpisode], given: str, named: str, run: Run) -> StoredEpisode:
+    """The one of that id, else of that name, else the only one whose id begins so."""
+    begin = [stored for stored in episodes if stored.id.startswith(given)]
+    for exact in (given, named):
+        for stored in episodes:
+            if stored.id == exact:
+                return stored
+    if len(begin) != 1:
+        many = f"{len(begin)} episodes begin" if begin else "no episode is named so, or begins"
+        raise ConfigError(f"{many} with {given!r} in {run.path}: see 'atlas traces show {run.path}'")
+    return begin[0]

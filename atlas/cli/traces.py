@@ -189,6 +189,7 @@ def _show_episode(episode: StoredEpisode, *, prompts: bool, as_json: bool) -> No
         json.dumps(
             {
                 "id": episode.id,
+                "name": episode.name,
                 "arm": episode.arm,
                 "task": episode.task.model_dump(exclude={"instructions"}),
                 "result": episode.result.model_dump(mode="json", exclude={"task"}) if episode.result else None,

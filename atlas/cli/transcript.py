@@ -29,6 +29,8 @@ def print_episode(out: Console, episode: StoredEpisode, *, prompts: bool = False
     goal, task = episode.task.goal, shorten(episode.task.id, GOAL)
     out.print(plain(goal if len(goal) <= GOAL else shorten(goal, GOAL), "bold"))
     out.print(plain(f"episode {episode.id} · arm {episode.arm} · task {task} · seed {episode.seed}", "dim"))
+    if episode.name:
+        out.print(plain(f"its client called it {episode.name}", "dim"))
     if result and result.plan:
         out.print(plain(f"plan: {result.plan}", "dim"))
     for by in episode.resumed:

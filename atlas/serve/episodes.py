@@ -276,6 +276,8 @@ class Episodes:
         episode = self.agent.episode(goal, task=task, keeps_steps=self.agent.memory is not None)
         episode.__enter__()
         opened = self._enter(episode, name, "" if name else arrival.key)
+        if name and (self._kept is not None or self.moving is not None):
+            self._returning.named(episode.id, name)
         if self._kept is not None:
             self._kept.talks.begun(episode.id, name, time.time())
         if self.moving is not None:

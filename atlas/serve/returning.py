@@ -11,7 +11,7 @@ from atlas.errors import AtlasError
 from atlas.records import Stop, Task
 from atlas.serve.kept import Kept
 from atlas.serve.kept_talks import Left
-from atlas.traces.events import Resumed, Tells
+from atlas.traces.events import Named, Resumed, Tells
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.wrap import Agent, WrappedEpisode
 
@@ -104,6 +104,11 @@ class Returning:
         """Write into the trace that an episode goes on, and how it was found."""
         if isinstance(self._agent.recorder, Tells):
             self._agent.recorder.tell(Resumed(time=time.time(), arm=self._agent.arm, episode=id, by=by))
+
+    def named(self, id: str, name: str) -> None:
+        """Write into the trace what a client calls an episode, so that it is found by that when this server is gone."""
+        if isinstance(self._agent.recorder, Tells):
+            self._agent.recorder.tell(Named(time=time.time(), arm=self._agent.arm, episode=id, name=name))
 
     def _all(self) -> dict[str, StoredEpisode]:
         assert self._agent.folder is not None

@@ -1,5 +1,5 @@
-"""What a trace tells besides episodes: that supervision changed, what was learned, and that an episode went on after
-its process was stopped. Lines of their own; older readers pass over them."""
+"""What a trace tells besides episodes: that supervision changed, what was learned, what an episode was named, and that
+one went on after its process was stopped. Lines of their own; older readers pass over them."""
 
 from __future__ import annotations
 
@@ -59,9 +59,19 @@ class Resumed(Record):
     """How it was found again: by its conversation, which begins as it did, or by the name that its calls gave."""
 
 
-Event = Supervised | Learned | Resumed
+class Named(Record):
+    """A client gave an episode a name: it may be scored by it later."""
 
-KINDS: dict[str, type[Event]] = {"supervised": Supervised, "learned": Learned, "resumed": Resumed}
+    time: float
+    """Unix time."""
+    arm: str
+    episode: str
+    name: str
+
+
+Event = Supervised | Learned | Resumed | Named
+
+KINDS: dict[str, type[Event]] = {"supervised": Supervised, "learned": Learned, "resumed": Resumed, "named": Named}
 """By the type of their lines."""
 
 

@@ -27,7 +27,7 @@ STEP = re.compile(rb'\{"type":"step","episode":"([^"\\]+)"')
 """How the writer begins a step's line: enough to know whose it is without parsing it."""
 TEXT = re.compile(rb'\{"type":"text","hash":"([0-9a-f]+)"')
 END = re.compile(rb'\{"type":"end","id":"([^"\\]+)"')
-EVENT = re.compile(rb'\{"type":"(supervised|learned|resumed)"')
+EVENT = re.compile(rb'\{"type":"(supervised|learned|resumed|named)"')
 PRUNED = re.compile(rb'\{"type":"pruned"')
 
 

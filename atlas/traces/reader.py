@@ -43,6 +43,8 @@ class StoredEpisode:
     """Whether any step was shown demonstrations, or entries of pamphlets, which are learned from them."""
     retried: bool = False
     """Whether it ended with an error and was played again to a result: it is an earlier attempt, and counts in none."""
+    name: str = ""
+    """What its client called it; empty where it has no name."""
     resumed: list[str] = field(default_factory=list)
     """How it was found again, each time that its process was stopped and another went on with it."""
     _trace: Log | None = field(default=None, repr=False)
@@ -242,7 +244,7 @@ class Run:
 
     def events(self) -> list[Event]:
         """What the trace tells besides episodes, in the order it happened: changes of supervision, what was learned,
-        episodes that went on elsewhere."""
+        names of episodes, and those that went on elsewhere."""
         found: list[Event] = []
         for number, line in self._told():
             kind = EVENT.match(line)
@@ -302,6 +304,8 @@ class Run:
                 self._take_start(start_of(event), found, texts)
             case "resumed" if event["episode"] in found:
                 found[event["episode"]].resumed.append(str(event["by"]))
+            case "named" if event["episode"] in found:
+                found[event["episode"]].name = str(event["name"])
             case "end":
                 self._take_end(result_of(event), found, texts)
 

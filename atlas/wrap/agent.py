@@ -26,6 +26,7 @@ from atlas.protocols import Embedder, Model, Policy, Recorder
 from atlas.records import INTERRUPTED, Episode, Step, Stop, Task, Usage, content_hash
 from atlas.traces.events import Event, Learned, Supervised, Tells
 from atlas.traces.folder import FolderRun
+from atlas.traces.late import rescored
 from atlas.traces.place import Place
 from atlas.traces.writer import RunWriter
 from atlas.trust import Trust
@@ -248,7 +249,14 @@ class Agent:
             keeps_steps=keeps_steps,
         )
         return WrappedEpisode(
-            book, self.policy, self.actions, self.background, ending=self._ending, ended=self._ended, closed=closed
+            book,
+            self.policy,
+            self.actions,
+            self.background,
+            ending=self._ending,
+            ended=self._ended,
+            late=self._late,
+            closed=closed,
         )
 
     @property
@@ -323,6 +331,13 @@ class Agent:
         else:
             episode = self._afterwards.scored(episode)
         self._ended(episode, steps)
+
+    def _late(self, episode: Episode, steps: Sequence[Step], score: float) -> Episode:
+        if self._closed:
+            raise ConfigError(f"this agent is closed: score {episode.id} before, or by 'atlas score RUN EPISODE VALUE'")
+        found = rescored(episode, score, at_least=self.success_score)
+        self.scored(found, steps)
+        return found
 
     def flush(self) -> None:
         """Wait until what is learned in the background is learned."""

@@ -69,13 +69,15 @@ class WrappedEpisode:
         *,
         ending: Callable[[str, Stop, float | None], object] = lambda episode, stop, score: None,
         ended: Callable[[Episode, Sequence[Step]], object] = lambda episode, steps: None,
+        late: Callable[[Episode, Sequence[Step], float], Episode] = lambda episode, steps, score: episode,
         closed: Callable[[], None] = lambda: None,
     ) -> None:
         """
         book: of this episode, not opened.
         ending: called with its id, why it ends and where it stands, before its end is recorded.
         ended: called with the record and the steps, once the block has ended: what is learned is learned there.
-        closed: called after that, whatever happened.
+        late: called with a score that comes after that; returns the record that has it.
+        closed: called once the block has ended, whatever happened.
         """
         self.book = book
         self.result: Episode | None = None
@@ -85,6 +87,7 @@ class WrappedEpisode:
         self._background = background
         self._ending = ending
         self._ended = ended
+        self._late = late
         self._closed = closed
         self._alone = speaks_alone(policy)
         self._steps = Steps(actions, book)
@@ -152,15 +155,19 @@ class WrappedEpisode:
         return tuple(self.book.steps)
 
     def score(self, value: float) -> None:
-        """Say how it went; the last word counts. 1 is full success (the agent's ``success_score`` may be less)."""
-        if not self._open:
-            over = "is over" if self._entered else "has not begun"
-            raise ConfigError(f"episode {self.id} {over}: score it inside its with block")
+        """Say how it went, in the block or after it; the last word counts. 1 is full success (the agent's
+        ``success_score`` may be less)."""
         if not finite(value):
             raise ConfigError(
                 f"a score is a finite number, not {shown(value)}: leave the episode unscored where there is none"
             )
-        self._score = float(value)
+        if self._open:
+            self._score = float(value)
+        elif self.result is not None:
+            self.result = self._late(self.result, self.steps, float(value))
+        else:
+            over = "is over, and its end was not recorded" if self._entered else "has not begun"
+            raise ConfigError(f"episode {self.id} {over}: score it inside its with block, or after that")
 
     def succeed(self) -> None:
         """A score of 1."""
