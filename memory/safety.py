@@ -25,6 +25,7 @@ from atlas.memory.demonstration import Demonstration
 from atlas.memory.safety_readings import leet, readings
 from atlas.memory.safety_rules import HIDDEN, RULES, SECRET, WHY, Rule
 from atlas.memory.safety_screen import Screen
+from atlas.memory.safety_told import untold
 from atlas.record import Record
 from atlas.redact import scrub
 
@@ -58,17 +59,28 @@ class Finding(NamedTuple):
     """One clause for the reason that is kept with a quarantined item."""
 
 
-def _rules(reading: str, profile: Profile) -> tuple[Rule, ...]:
-    """Those that may find something: looking for what they need first is most of what makes this quick."""
-    if not reading.isascii():
-        return _ALL[profile]
-    return _TONGUED[profile] if any(map(reading.__contains__, _STEMS)) else _PLAIN[profile]
-
-
 _ALL = {profile: tuple(rule for rule in RULES if rule.lenient or profile == "text") for profile in PROFILES}
-_TONGUED = {profile: tuple(rule for rule in _ALL[profile] if not rule.foreign) for profile in PROFILES}
-_PLAIN = {profile: tuple(rule for rule in _TONGUED[profile] if not rule.tongue) for profile in PROFILES}
-_STEMS = tuple({text for rule in RULES if rule.tongue for text in rule.needs if text.isascii()})
+
+
+@cache
+def _by_needs(profile: Profile, plain: bool) -> dict[str, list[int]]:
+    """The rules, by place, that need a text, which is empty for those that always have to be run; where ``plain``,
+    those that may find something in ASCII."""
+    found: dict[str, list[int]] = {"": []}
+    for place, rule in enumerate(_ALL[profile]):
+        for need in (rule.needs or {""}) if not (plain and rule.foreign) else ():
+            if not plain or need.isascii():
+                found.setdefault(need, []).append(place)
+    return found
+
+
+def _rules(reading: str, spelt: str, profile: Profile) -> list[Rule]:
+    """Those that may find something: looking for what they need first is most of what makes this quick."""
+    places = _by_needs(profile, reading.isascii())
+    able = {place for need in filter(reading.__contains__, places) for place in places[need]}
+    if spelt:
+        able.update(place for place, rule in enumerate(_ALL[profile]) if rule.leet is not None)
+    return [_ALL[profile][place] for place in sorted(able)]
 
 
 @cache
@@ -97,12 +109,10 @@ def _look(text: str, profile: Profile) -> tuple[Finding, ...]:
     unseen = hidden(text)
     if len(smuggled(text)) > _FLAG or (profile == "text" and (unseen or _OVERRIDES.search(text))):
         found[HIDDEN] = Finding(HIDDEN, _excerpt(unseen), WHY[HIDDEN])
-    for how, reading in readings(text):
+    for how, reading in readings(untold(text) if profile == "data" else text):
         spelt = leet(reading)
-        for rule in _rules(reading, profile):
+        for rule in _rules(reading, spelt, profile):
             if rule.kind in found:
-                continue
-            if rule.needs and not any(map(reading.__contains__, rule.needs)):
                 continue
             match = rule.pattern.search(reading)
             if match is None and rule.leet is not None and spelt:
@@ -116,7 +126,7 @@ def _look(text: str, profile: Profile) -> tuple[Finding, ...]:
 def found_by(text: str, profile: Profile) -> frozenset[int]:
     """The rules of :data:`RULES`, by place, that find something in ``text``: for who measures them."""
     found = set()
-    for _, reading in readings(text):
+    for _, reading in readings(untold(text) if profile == "data" else text):
         spelt = leet(reading)
         for place, rule in enumerate(RULES):
             if rule.lenient or profile == "text":

@@ -19,10 +19,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from atlas.memory import safety_calls, safety_carried, safety_reader
+from atlas.memory.safety_needs import needs_of
 from atlas.memory.safety_tongues import patterns
 
 OVERRIDE = "override"
 ROLE = "role"
+READER = "reader"
 TOOL = "tool"
 REVEAL = "reveal"
 EXFILTRATION = "exfiltration"
@@ -36,6 +39,7 @@ HIDDEN = "hidden"
 WHY = {
     OVERRIDE: "it tells the reader to drop its instructions or to be someone else",
     ROLE: "it imitates a turn of a chat, or a token of a chat template",
+    READER: "it gives orders to the model that reads it",
     TOOL: "it imitates a tool call",
     REVEAL: "it asks for prompts, keys or other secrets",
     EXFILTRATION: "it has data sent somewhere",
@@ -57,12 +61,11 @@ class Rule:
     pattern: re.Pattern[str]
     lenient: bool
     leet: re.Pattern[str] | None
-    needs: tuple[str, ...] = ()
-    """Texts of which one stands in whatever it finds: looking for these first is quick. None where nobody knows."""
+    needs: frozenset[str] = frozenset()
+    """Texts of which one stands in whatever ``pattern`` finds: looking for these first is quick. None where nobody
+    knows."""
     foreign: bool = False
     """Whether it finds nothing in ASCII, which it is then not run on."""
-    tongue: bool = False
-    """Whether it is one of :mod:`atlas.memory.safety_tongues`: what they need is looked for together."""
 
 
 _ALL = r"(?:all |any |every |each )?(?:of )?(?:(?:the|your|my|these|those|its|our) )?"
@@ -86,7 +89,8 @@ _OVERRIDE = (
     rf"(?:{_EARLIER} |safety |system |own )*{_ORDERS}",
     rf"\b{_DROP} (?:absolutely )?(?:all|everything|anything|what(?:ever)?) "
     r"(?:(?:that )?(?:was|you were|you ve been|you have been|i|we|they) (?:\w+ )?(?:told|said|given|taught|before|"
-    r"above)|(?:written |said |stated )?(?:above|before|previous(?:ly)?|prior|so far|until now))",
+    r"above)|(?:written |said |stated )?(?:above|before|previous(?:ly)?|prior|so far|until now)"
+    r"\b(?![\x20-]{1,2}(?!and|then|but|or|in|on|from|for|to|with|as|you|now|just|only|instead|please)[a-z]))",
     rf"\b{_DROP} (?:all|the) (?:rules|instructions|guidelines|constraints|restrictions|safety)\b(?! (?:i|we) )",
     rf"\b{_ORDERS} (?:above|before|so far|given|you (?:were|have been) given)? ?(?:are|is|have been|has been) "
     rf"(?:now )?"
@@ -147,8 +151,9 @@ _OVERRIDE = (
     r"\b(?:sicherheitsrichtlinien|r[èe]gles de s[ée]curit[ée]|reglas de seguridad|linee guida di "
     r"sicurezza)\W(?:\w+\W+){0,4}(?:nicht|pas|no|non)\b",
     r"\bignor(?:iere|ieren sie|iert|a|e|ar|ez|er|ate|i)\W(?:\w+\W+){0,5}(?:anweisung|instruccion|instruç|"
-    r"instrução|instruction|"
-    r"istruzion|consigne|regel|regole|reglas|regras|règles|regles|vorgaben|directives|indicazion)",
+    r"instrução|istruzion|consigne|regel|regole|reglas|regras|règles|regles|vorgaben|indicazion)",
+    # of words that are English as well, with an article that is not
+    r"\bignor(?:e|er|ez)\W(?:\w+\W+){0,2}(?:[ltmsv]es|toutes?|ces|cette|vos|l)\W(?:\w+\W+){0,3}(?:instruction|directives)",
     r"\b(?:vergiss|vergessen sie|missachte|olvida|olvide|oublie[zr]?|dimentica(?:te)?|esqueça|esqueca|"
     r"desconsidere|negeer|vergeet|glöm|zignoruj|zapomnij|pomiń|lupakan|abaikan|bỏ qua|unut|yoksay|göz ardı "
     r"et)\W(?:\w+\W+){0,5}(?:anweisung|instruc|"
@@ -321,90 +326,34 @@ _TOOL_STRICT = (
     r"\b(?:send_?email|send_?message|http_?(?:get|post|request)|fetch_?url|run_?shell|exec(?:ute)?_?code|"
     r"delete_?file|transfer_?(?:funds|money)|web_?search|browse)\s*\(",
 )
-_SLOT = (
-    r"(?:[{<\[$]|%7b|%3c|(?<![a-z0-9+/=]{10})=(?=[)\"'>&]|$)"
-    r"|[?&](?:q|d|note|msg|data|body|payload|secret|answer|prompt|history|memory|goal)="
-    r"|=(?:your|user|the|my|goal|task|data|secret|token|key|prompt|password|answer|reply|history|memory|conversation"
-    r"|observation|content|context|cookie|session|message)(?=[)\"'>&_\s-]|$))"
-)
-"""Where an address has room for what a reader knows: a placeholder, a value that is missing or named, a parameter for a
-text. A picture whose address is all there carries nothing, and every second page has some."""
-_EXFILTRATION = (
-    rf"!\[[^\]]{{0,200}}\]\(\s*(?:https?:|//)[^\s)]{{0,300}}?{_SLOT}[^)]*\)",
-    # but for a picture that is all there
-    r"!\[[^\]]{0,200}\]\(\s*data:(?!image/(?:png|jpe?g|gif|webp|svg\+xml);base64,)[^)]*\)",
-    # what somebody does, or what was done, is told and not asked for
-    r"\b(?:(?:send|post|upload|forward|transmit|exfiltrate|leak|deliver)(?!s\b|t?ed\b)(?:ing)?|be (?:sent|posted|"
-    r"uploaded|forwarded|transmitted|exfiltrated|leaked|delivered)) (?:\w+ ){0,8}"
-    r"(?:to|at|via|into) (?:this |the |an? |my |our )?(?:\w+ ){0,3}(?:https?://|www\.|webhook|pastebin)",
-    r"\b(?:send|forward|e ?mail|mail|report|copy|leak|exfiltrate) (?:me |us )?(?:all |every |any |each )?"
-    r"(?:it|them|what|everything|your|(?:of )?(?:the|this|these) (?:answer|conversation|memory|observations?|prompt"
-    r"|results?|table|keys?|data|episode|file|contents?)) (?:\w+ ){0,6}to (?:\w+ ){0,3}[\w.+-]{1,64}@[\w-]",
-    r"https?://[^\s)\"']{0,200}(?:\{\{?|\$\{|<|%7b|\[)(?:\w+ ){0,3}(?:secret|key|token|data|prompt|password|answer"
-    r"|history|memory|conversation|observation|content)",
-)
-_EXFILTRATION_MORE = (
-    # a picture from elsewhere with such an address: by reference, and in HTML
-    r"!\[[^\]]{0,200}\](?:\[[^\]]{0,100}\])?[^\[!]{0,500}\[[^\]]{1,100}\]:\s{0,5}<?(?:https?:)?//"
-    rf"[^\s>]{{1,300}}?{_SLOT}",
-    r"<\s{0,5}(?:img|image|source|video|audio|iframe|embed|link|object)\b[^<>]{0,300}?\b(?:src|srcset|href|data|poster)"
-    rf"\s{{0,5}}=\s{{0,5}}[\"']?(?:https?:)?//[^\s\"'<>]{{1,300}}?{_SLOT}",
-)
-_PICTURE = r"!\[[^\]]{0,200}\]\(\s*(?:https?:|//|data:)[^)]*\)"
-_EXFILTRATION_STRICT = (
-    _PICTURE,
-    r"\b(?:send|post|upload|forward|transmit|e ?mail|mail|deliver|report)(?:ing)? (?:\w+ ){0,8}to (?:\w+ ){0,3}"
-    r"[\w.+-]{1,64}@[\w-]",
-)
-_COMMAND = (
-    r"!!(?:python|ruby|java|perl|php)\b",
-    r"\brm -[rf]{1,2}\b|\bsudo\s+[a-z]|\bchmod\s+(?:-\w+\s+)?(?:[+0-7]|[ugoa]{1,3}[+=-])|\bmkfs\b|\bdd if=|:\(\)\s*\{",
-    r"\b(?:curl|wget|nc|ncat|scp|ssh|telnet|invoke-webrequest|iwr|iex|certutil|bitsadmin|mshta|rundll32|regsvr32)\s+"
-    r"(?:-{1,2}[a-z]|[\"']?(?:https?:|[\w-]{1,63}\.[\w.-]|[\w.-]{1,63}@|\$)|\()",
-    r"\b(?:powershell|pwsh|cmd|bash|sh|zsh|python3?|perl|node|ruby)(?:\.exe)?\s+(?:-{1,2}\w|/c\b)",
-    r"\|\s*(?:ba|z|da)?sh\b|\$\([^)]{2,}\)",
-    # a name alone as what is run carries nothing: eval(expression), subprocess.run(command, check=True)
-    r"\b(?:(?:os\.(?:system|popen)|subprocess\.\w{2,20}|__import__|eval|exec|shell_exec)\s*\((?!\s*[a-z_]\w{0,30}\s*[,)]|\s*\))"
-    r"|(?:child_process|runtime\.getruntime)\s*[.(])",
-    r"^[\x20\t]*```\s*(?:bash|sh|shell|zsh|powershell|python|py|javascript|js|console)\b",
-    # to be run, and not told of: at the beginning of a line, or after what asks for it
-    r"(?:^\W{0,5}|\b(?:run|runs|execut\w{1,4}|issue|submit|use|try|send|type|enter|do|call|first|then|now|next|always|please|"
-    r"must|should|need to|have to|to)\W{1,5}(?:\w{1,20}\W{1,3}){0,4})"
-    r"(?:drop\s+(?:table|database|schema)|truncate\s+table|delete\s+from|insert\s+into|update\s+\w+\s+set|grant\s+all|"
-    r"alter\s+(?:table|user)|load_file\s*\(|xp_cmdshell)|\binto\s+outfile\b",
-    r"(?:;|'|\")\s*(?:--|/\*).{0,20}$|\bor\s+['\"]?1['\"]?\s*=\s*['\"]?1",
-    r"<\s*(?:script|iframe|svg|object|embed)\b|\bjavascript\s*:|\bon(?:error|load|click)\s*=",
-    # what is installed from elsewhere than where it is usual
-    r"\b(?:pip|pip3|npm|yarn|pnpm|gem|cargo|brew|uv)\s+(?:\w+\s+)?(?:install|i|add|exec|tap)\b[^\n]{0,120}?"
-    r"(?:\bgit\+|://|--(?:extra-)?index-url|--registry|--source\b|--find-links|\s-[if]\s)|\bnpx\s+-",
-    r"\bgit\s+(?:push\s+(?:-|https?:|\w+@|--force)|clone\s|config\s|remote\s+(?:add|set-url))|/etc/(?:passwd|shadow|cron|hosts)\b|\.ssh/|~/\.\w+",
-)
-_ADDRESS = (
-    r"\b(?:https?|ftp|wss?|file|hxxps?)\s*(?::|\[:\])\s*/\s*/",
-    # but for a picture that is all there
-    r"\bdata:(?!image/(?:png|jpe?g|gif|webp);base64,)[a-z]+/[a-z0-9.+-]+[;,]",
-    r"\bwww\s*[.\[]",
-    r"\b[\w-]{1,63}(?:\s?\[?\.\]?\s?|\s?\[dot\]\s?|\s?\(dot\)\s?)(?:com|net|org|io|xyz|ru|cn|info|biz|top|link|site|"
-    r"online|club|dev|app|gg|ly|onion|example|invalid|zip|click)\b(?!\()",
-    r"[\w.+-]{1,64}\s?(?:@|\[at\]|\(at\))\s?[\w-]{1,63}\s?(?:\.|\[dot\]|\(dot\))\s?[a-z]{2,}",
-    # of a network that is not this machine's own or its neighbours'
-    r"(?<![\d.])(?!127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|0\.0\.0\.0|255\.)"
-    r"(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?::\d+)?(?![\d.])",
-    r"\[[^\]]{0,100}\]\(\s{0,20}[^)\s]{1,300}\)|^[\x20\t>]{0,6}\[[^\]]{1,40}\]:\s*\S+",
-)
-
-_LEET_KINDS = (OVERRIDE, REVEAL, MEMORY)
+_LEET_KINDS = (OVERRIDE, REVEAL, MEMORY, READER)
 
 
-def _rules(kind: str, patterns: tuple[str, ...], *, lenient: bool, needs: tuple[str, ...] = ()) -> list[Rule]:
+def _rules(kind: str, patterns: tuple[str, ...], *, lenient: bool) -> list[Rule]:
     return [
-        Rule(kind, _compiled(p), lenient, _compiled(p, leet=True) if kind in _LEET_KINDS else None, needs, _foreign(p))
+        Rule(
+            kind,
+            each := _compiled(p),
+            lenient,
+            _compiled(p, leet=True) if kind in _LEET_KINDS else None,
+            _needs(each),
+            _foreign(p),
+        )
         for p in patterns
     ]
 
 
+def _calls() -> list[Rule]:
+    made = ((one, re.compile(one, re.MULTILINE)) for one in safety_calls.patterns())
+    return [Rule(READER, each, True, None, _needs(each), _foreign(one)) for one, each in made]
+
+
+def _needs(pattern: re.Pattern[str]) -> frozenset[str]:
+    return needs_of(pattern) or frozenset()
+
+
 def _tongues() -> list[Rule]:
-    return [Rule(OVERRIDE, re.compile(one), True, None, needs, _foreign(one), True) for one, needs in patterns()]
+    return [Rule(OVERRIDE, each := re.compile(one), True, None, _needs(each), _foreign(one)) for one in patterns()]
 
 
 def _foreign(pattern: str) -> bool:
@@ -423,8 +372,10 @@ def _compiled(pattern: str, *, leet: bool = False) -> re.Pattern[str]:
 
 RULES: tuple[Rule, ...] = (
     *_rules(OVERRIDE, _OVERRIDE, lenient=True),
-    *_rules(OVERRIDE, _ASKED, lenient=True, needs=("assistant", "agent", "bot", "model", "llm", " ai ")),
+    *_rules(OVERRIDE, _ASKED, lenient=True),
     *_tongues(),
+    *_rules(READER, safety_reader.PATTERNS, lenient=True),
+    *_calls(),
     *_rules(REVEAL, _REVEAL, lenient=True),
     *_rules(REVEAL, _REVEAL_MORE, lenient=True),
     *_rules(REVEAL, _REVEAL_STRICT, lenient=False),
@@ -432,16 +383,17 @@ RULES: tuple[Rule, ...] = (
     *_rules(MEMORY, _MEMORY_STRICT, lenient=False),
     *_rules(AUTHORITY, _AUTHORITY, lenient=False),
     *_rules(ROLE, _ROLE, lenient=True),
-    *_rules(ROLE, _ROLE_MARKS, lenient=True, needs=("[[", "<")),
+    *_rules(ROLE, _ROLE_MARKS, lenient=True),
     *_rules(ROLE, _ROLE_MORE, lenient=True),
+    *_rules(ROLE, safety_reader.ENDED, lenient=True),
     *_rules(ROLE, _ROLE_STRICT, lenient=False),
     *_rules(TOOL, _TOOL, lenient=True),
-    *_rules(TOOL, _TOOL_NEXT, lenient=True, needs=("next",)),
+    *_rules(TOOL, _TOOL_NEXT, lenient=True),
     *_rules(TOOL, _TOOL_MORE, lenient=True),
     *_rules(TOOL, _TOOL_STRICT, lenient=False),
-    *_rules(EXFILTRATION, _EXFILTRATION, lenient=True),
-    *_rules(EXFILTRATION, _EXFILTRATION_MORE, lenient=True, needs=("![", "<")),
-    *_rules(EXFILTRATION, _EXFILTRATION_STRICT, lenient=False),
-    *_rules(COMMAND, _COMMAND, lenient=False),
-    *_rules(ADDRESS, _ADDRESS, lenient=False),
+    *_rules(EXFILTRATION, safety_carried.EXFILTRATION, lenient=True),
+    *_rules(EXFILTRATION, safety_carried.EXFILTRATION_MORE, lenient=True),
+    *_rules(EXFILTRATION, safety_carried.EXFILTRATION_STRICT, lenient=False),
+    *_rules(COMMAND, safety_carried.COMMAND, lenient=False),
+    *_rules(ADDRESS, safety_carried.ADDRESS, lenient=False),
 )

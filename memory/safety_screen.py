@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from atlas.memory.safety_needs import needs_of
 from atlas.memory.safety_readings import BROKEN, read_once
 from atlas.memory.safety_rules import Rule
 
@@ -27,14 +26,14 @@ class Screen:
     """For the rules of one profile."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules: list[tuple[re.Pattern[str], frozenset[str]]] = [
-            (rule.pattern, _ANY if (needs := needs_of(rule.pattern)) is None else needs)
-            for rule in rules
-            if not rule.foreign  # finds nothing in ASCII, and other texts are looked at
-        ]
-        every = frozenset[str]().union(*(needs for _, needs in self._rules))
-        self._words = [need for need in every if need.isascii() and need.split() == [need]]
-        self._more = [need for need in every if need.isascii() and need.split() != [need]]
+        self._patterns: dict[str, list[re.Pattern[str]]] = {}
+        """By what they need: which is in every text where nothing can be said of a pattern."""
+        for rule in rules:
+            # A foreign one finds nothing in ASCII, and other texts are looked at.
+            for need in (rule.needs or _ANY) if not rule.foreign else ():
+                self._patterns.setdefault(need, []).append(rule.pattern)
+        self._words = [need for need in self._patterns if need.isascii() and need.split() == [need]]
+        self._more = [need for need in self._patterns if need.isascii() and need.split() != [need]]
         self._known: dict[str, None] = {}
         """Texts that need no look: the same observations stand in demonstration after demonstration."""
         self._plain: set[str] = set()
@@ -53,11 +52,10 @@ class Screen:
         readings = [reading or "" for reading in found]
         whole = "\n".join(readings)
         there = self._there(whole, words if once else self._new_words(whole))
-        holding = {need: [i for i, reading in enumerate(readings) if need in reading] for need in there}
-        for pattern, needs in self._rules if there else ():
-            if not needs.isdisjoint(there):
-                for need in needs & there:
-                    suspicious.update(i for i in holding[need] if pattern.search(readings[i]))
+        for need in there:
+            holding = [i for i, reading in enumerate(readings) if need in reading]
+            for pattern in self._patterns[need]:
+                suspicious.update(i for i in holding if pattern.search(readings[i]))
         known.update((text, None) for i, text in enumerate(texts) if i not in suspicious and len(text) <= _SHORT)
         if len(known) > _MOST:
             self._known = {}

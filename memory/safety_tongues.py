@@ -66,17 +66,16 @@ JOINED: tuple[tuple[str, str], ...] = (
 _GAP = r"\W(?:\w{1,30}\W{1,3}){0,5}"
 
 
-def patterns() -> list[tuple[str, tuple[str, ...]]]:
-    """A pattern for each, for readings in lower case, and texts of which one stands in whatever it finds."""
+def patterns() -> list[str]:
+    """A pattern for each, for readings in lower case."""
     made = [
-        (rf"\b(?:{verbs})\w{{0,8}}{_GAP}(?:{nouns})|\b(?:{nouns})\w{{0,12}}{_GAP}(?:{verbs})", verbs)
+        rf"\b(?:{verbs})\w{{0,8}}{_GAP}(?:{nouns})|\b(?:{nouns})\w{{0,12}}{_GAP}(?:{verbs})"
         for verbs, nouns in TONGUES.values()
     ]
     made += [
-        (rf"(?:{verbs})[^.!?\n]{{0,40}}(?:{nouns})|(?:{nouns})[^.!?\n]{{0,40}}(?:{verbs})", verbs)
-        for verbs, nouns in JOINED
+        rf"(?:{verbs})[^.!?\n]{{0,40}}(?:{nouns})|(?:{nouns})[^.!?\n]{{0,40}}(?:{verbs})" for verbs, nouns in JOINED
     ]
-    return [(_as_read(one), tuple(_as_read(verb) for verb in verbs.split("|"))) for one, verbs in made]
+    return [_as_read(one) for one in made]
 
 
 def _as_read(text: str) -> str:

@@ -249,6 +249,7 @@ MADE = {
     "evaluators/answer.py:items": "a choice between two constants",
     "memory/safety_rules.py:_compiled": "rules of this package, tested above",
     "memory/safety_rules.py:_tongues": "rules of this package, tested above",
+    "memory/safety_rules.py:_calls": "rules of this package, tested above",
 }
 """Functions that put a pattern together while they run, and why what is in it is bounded."""
 
