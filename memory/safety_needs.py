@@ -18,7 +18,9 @@ except ImportError:  # pragma: no cover - a Python that has it elsewhere: nothin
 
 _MOST = 24
 """Texts in place of one: more are no quicker to look for than the pattern."""
-_EVERYWHERE = frozenset("all and any are for from has have not one the that this was what will with you your".split())
+_EVERYWHERE = frozenset(
+    "all and any are for from has have not one open see take task the that this was what will with you your".split()
+)
 """Words that stand in every other text: better none of these."""
 Needs = frozenset[str]
 
@@ -73,6 +75,6 @@ def _either(ways: Sequence[Needs | None]) -> Needs | None:
     return least if len(least) <= _MOST else None
 
 
-def _worth(needs: Needs) -> tuple[bool, int, int]:
-    """Long words are rare, and few are quick to look for."""
-    return needs.isdisjoint(_EVERYWHERE), min(4, *map(len, needs)), -len(needs)
+def _worth(needs: Needs) -> tuple[bool, bool, int, int]:
+    """Long words are rare, and few are quick to look for; a letter or two stand everywhere."""
+    return min(map(len, needs)) > 2, needs.isdisjoint(_EVERYWHERE), min(4, *map(len, needs)), -len(needs)

@@ -81,7 +81,7 @@ CALLED = (
     rf"[\"'](?:speaker|role|author|from|sender)[\"']\s{{0,3}}:\s{{0,3}}[\"'](?:system|developer|assistant|"
     rf"operator)[\"'][^{{}}]{{0,40}}[\"']\s{{0,3}}:\s{{0,3}}"
     rf"[\"']{_SOON}{_DO} {_ON}",
-    r"\buser:\s[^\n]{1,200}\sassistant:",
+    rf"\buser:\s{{1,3}}{_SOON}{_DO} {_ON}[^\n]{{0,200}}\sassistant:",
     rf"\b(?:operator|admin(?:istrator)?|system|developer|owner) override\s{{0,2}}[:,\u2014-]\s{{0,3}}{_SOON}{_DO}\b",
 )
 """Texts that call the reader."""

@@ -205,6 +205,7 @@ def _spellings(text: str) -> Iterator[tuple[str, str]]:
             yield "upside down", turned[::-1]
     if _SPACED.search(plain):
         yield "spaced letters", _SPACED.sub(_joined, plain)
+        yield "spaced letters", _SPACED.sub(_after_an_article, plain)
     if "-\n" in plain:
         yield "hyphens at ends of lines", _WRAPPED.sub("", plain)
     if not _GAME.isdisjoint(_WORD.findall(plain)):
@@ -217,9 +218,13 @@ def _spellings(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _joined(match: re.Match[str]) -> str:
-    """Single letters as words; also without the first of them, which may have been an article."""
-    word = _GAPS.sub("", match[0])
-    return f"{word} {word[1:]}"
+    """Single letters as words."""
+    return _GAPS.sub("", match[0])
+
+
+def _after_an_article(match: re.Match[str]) -> str:
+    """Without the first of them, which may have been a word."""
+    return _joined(match)[1:]
 
 
 def leet(reading: str) -> str:

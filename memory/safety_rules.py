@@ -78,13 +78,16 @@ _ORDERS = (
     r"constraints?|restrictions?|messages?|context|programming|training|policy|policies|safeguards?|task|goal|advice)"
 )
 _DROP = (
-    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|ing)|bypass(?:ing)?|discard|neglect|dismiss|skip"
+    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overrid(?:e|ing)|bypass(?:ing)?|discard|neglect|dismiss|"
+    r"skip"
     r"|cancel|erase|delete|suspend|drop|abandon|supersede|(?:do not|don t|dont|never|stop) "
     r"(?:follow(?:ing)?|obey(?:ing)?|listen(?:ing)? to|adher(?:e|ing) to|comply(?:ing)? with))"
 )
 
 _OVERRIDE = (
     rf"\b{_DROP} {_ALL}(?:{_EARLIER} )+(?:{_EARLIER} |and |or |system |user )*{_ORDERS}",
+    rf"\b{_DROP} {_ALL}(?:developer|system|operator) (?:and |or )(?:all |any |the )?(?:developer|system|user|"
+    rf"operator) {_ORDERS}",
     rf"\b{_DROP} (?:all |any |every )?(?:of )?(?:your|the system|my system|the developer|the user s?|the teacher s?) "
     rf"(?:{_EARLIER} |safety |system |own )*{_ORDERS}",
     rf"\b{_DROP} (?:absolutely )?(?:all|everything|anything|what(?:ever)?) "
@@ -101,14 +104,18 @@ _OVERRIDE = (
     r"(?:instructions?|directives?|prompt|orders)\s*[:=>-]",
     r"\byou are (?:now|no longer|from now on|actually|really) (?:going to be |to act as )?(?:in |an? |the |my |"
     r"bound |called )*"
-    r"(?:\w+ ){0,2}(?:dan|developer mode|debug mode|god mode|jail ?broken|unrestricted|unfiltered|uncensored|assistant"
+    r"(?:\w+ ){0,2}(?:dan|developer mode|debug mode|god mode|jail ?broken|unrestricted|unfiltered|uncensored|"
+    r"assistant"
     r"|language model|ai|chat ?bot|hacker|attacker|admin(?:istrator)?|root|by (?:any|your)|an? agent that)\b",
-    r"\b(?:act|behave|respond|answer|pretend|roleplay|role play) (?:as|like|to be|that you are|as if you (?:are|were)) "
+    r"\b(?:act|behave|respond|answer|pretend|roleplay|role play) (?:as|like|to be|that you are|as if you (?:are|"
+    r"were)) "
     r"(?:if )?(?:an? |the |my )?(?:\w+ ){0,2}(?:dan|admin(?:istrator)?|root|developer|unrestricted|unfiltered|"
     r"evil|hacker|attacker|system|jail ?broken|different (?:ai|assistant|agent))\b",
-    r"\b(?:enter|enable|activate|switch to|turn on) (?:developer|debug|god|dan|admin|maintenance|jailbreak|sudo) mode",
+    r"\b(?:enter|enable|activate|switch to|turn on) (?:developer|debug|god|dan|admin|maintenance|jailbreak|sudo) "
+    r"mode",
     r"\b(?:do|follow|obey|execute|perform) (?:exactly )?(?:only )?(?:the following|what (?:i|this) (?:say|note|"
-    r"message)|these (?:new )?(?:instructions|steps|orders)) (?:instead|and nothing else|without (?:question|asking))",
+    r"message)|these (?:new )?(?:instructions|steps|orders)) (?:instead|and nothing else|without (?:question|"
+    r"asking))",
     r"\binstead of (?:the|your) (?:task|goal|original|given|assigned) ?(?:task|goal|instructions)?,? "
     r"(?:you (?:must|should|will|shall)|do|please|go|put|take|send|call|submit|write|say)",
     r"\b(?:end|stop|start|begin) of (?:system |user |the )?(?:prompt|instructions|conversation|context|examples|"
@@ -153,7 +160,8 @@ _OVERRIDE = (
     r"\bignor(?:iere|ieren sie|iert|a|e|ar|ez|er|ate|i)\W(?:\w+\W+){0,5}(?:anweisung|instruccion|instruç|"
     r"instrução|istruzion|consigne|regel|regole|reglas|regras|règles|regles|vorgaben|indicazion)",
     # of words that are English as well, with an article that is not
-    r"\bignor(?:e|er|ez)\W(?:\w+\W+){0,2}(?:[ltmsv]es|toutes?|ces|cette|vos|l)\W(?:\w+\W+){0,3}(?:instruction|directives)",
+    r"\bignor(?:e|er|ez)\W(?:\w+\W+){0,2}(?:[ltmsv]es|toutes?|ces|cette|vos|l)\W(?:\w+\W+){0,3}(?:instruction|"
+    r"directives)",
     r"\b(?:vergiss|vergessen sie|missachte|olvida|olvide|oublie[zr]?|dimentica(?:te)?|esqueça|esqueca|"
     r"desconsidere|negeer|vergeet|glöm|zignoruj|zapomnij|pomiń|lupakan|abaikan|bỏ qua|unut|yoksay|göz ardı "
     r"et)\W(?:\w+\W+){0,5}(?:anweisung|instruc|"
@@ -173,11 +181,14 @@ _OVERRIDE = (
 )
 _ASKED = (
     # a polite request is one too, where it is made of whoever reads with a machine
-    r"\b(?:would|could|can|may|might|will|should) (?:the|any|this|our|that|an) (?:\w+ ){0,2}(?:assistant|agent|ai|bot|"
+    r"\b(?:would|could|can|may|might|will|should) (?:the|any|this|our|that|an) (?:\w+ ){0,2}(?:assistant|agent|ai|"
+    r"bot|"
     r"chat ?bot|model|llm) (?:kindly|please|also|be so kind|now|first)\b",
-    r"\b(?:kindly|please) (?:have|let|ask|tell|make|get) (?:the|any|this|your|our) (?:\w+ ){0,2}(?:assistant|agent|ai|"
+    r"\b(?:kindly|please) (?:have|let|ask|tell|make|get) (?:the|any|this|your|our) (?:\w+ ){0,2}(?:assistant|agent|"
+    r"ai|"
     r"bot|chat ?bot|model|llm)\b",
-    r"\b(?:the|any|every|each|all|this) (?:ai |helpful |automated |reading |serving )?(?:assistants?|ai agents?|llms?|"
+    r"\b(?:the|any|every|each|all|this) (?:ai |helpful |automated |reading |serving )?(?:assistants?|ai agents?|"
+    r"llms?|"
     r"chat ?bots?|language models?) (?:is|are|must|should|shall|has|have|needs?) (?:kindly |also |then |now |first )?"
     r"(?:asked|required|requested|expected|obliged|instructed|advised|supposed|to)\b",
 )
@@ -208,13 +219,15 @@ _REVEAL_MORE = (
     r"\b(?:révèle|montre|affiche|donne|répète)\w*\W(?:\w+\W+){0,4}(?:instructions|invite|prompt) (?:du )?syst[èe]me",
     r"\b(?:revel[ae]|muestra|dime|repite)\w*\W(?:\w+\W+){0,4}(?:instrucciones|prompt) (?:del )?sistema",
     r"\b(?:rivel[ae]|mostra|dimmi|ripeti)\w*\W(?:\w+\W+){0,4}(?:istruzioni|prompt) (?:di |del )?sistema",
-    r"\b(?:am ende jeder|à la fin de (?:toute|chaque)|al final de (?:cualquier|cada)|alla fine di (?:ogni|qualsiasi)) "
+    r"\b(?:am ende jeder|à la fin de (?:toute|chaque)|al final de (?:cualquier|cada)|alla fine di (?:ogni|"
+    r"qualsiasi)) "
     r"(?:antwort|réponse|respuesta|risposta)",
 )
 _REVEAL_STRICT = (
     r"\b(?:reveal|print|show|output|repeat|leak|disclose|send|tell|share|dump|give|write|return|include|expose|"
     r"paste|reply|respond|append|exfiltrate|read|collect|find(?! my)|submit|type(?!,? and\b|\s*=)) (?:\w+ ){0,5}"
-    r"(?:api ?keys?|access tokens?|secret keys?|passwords?|credentials?|private keys?|environment variables?|env vars?|"
+    r"(?:api ?keys?|access tokens?|secret keys?|passwords?|credentials?|private keys?|environment variables?|env "
+    r"vars?|"
     r"system prompt|session cookies?|\benv file|id rsa)\b",
 )
 _MEMORY = (
@@ -237,7 +250,8 @@ _MEMORY = (
 _MEMORY_STRICT = (
     r"\b(?:(?:please |always |you must |must )remember that|remember (?:this|the following|forever|permanently))\b",
     r"\b(?:this|the following) (?:rule|note|entry|instruction|lesson|fact|message) (?:must|should|has to|is to) "
-    r"(?:always |never )?(?:be )?(?:saved|stored|kept|remembered|removed|deleted|deactivated|quarantined|shown|obeyed)",
+    r"(?:always |never )?(?:be )?(?:saved|stored|kept|remembered|removed|deleted|deactivated|quarantined|shown|"
+    r"obeyed)",
     r"\b(?:never|do not|don t) (?:delete|remove|forget|question|quarantine|override|withhold|change|edit) this\b",
     r"\b(?:merge|promote|admit|pin|approve) (?:this|the following|entry|me)\b",
 )
@@ -245,7 +259,8 @@ _AUTHORITY = (
     r"\b(?:i am|this is|i m|message from|notice from|on behalf of|speaking as|authori[sz]ed by|approved by|"
     r"as(?! (?:an? )?(?:\w+ )?\w+ (?:i|we|you|they|he|she) (?:can|could|may|see|saw|had?|have|get|am|are|was)\b)) "
     r"(?:your |the |an? |an official |official )*(?:\w+ )?(?:system |security |platform |site |database |network )?"
-    r"(?:administrators?|sysadmin|developers?|creators?|operators?|owners?|openai|anthropic|google deepmind|supervisor|"
+    r"(?:administrators?|sysadmin|developers?|creators?|operators?|owners?|openai|anthropic|google deepmind|"
+    r"supervisor|"
     r"security team|support team|it department|ceo|police|root user)\b",
     r"\b(?:urgent|emergency|critical|mandatory|official)(?:ly)? ?(?:!|:|security |system )+(?:\w+ )?(?:notice|"
     r"update|alert|message|action|override|instruction|request|you|must|do|immediately)",
@@ -257,7 +272,8 @@ _AUTHORITY = (
     r"\b(?:takes?|has|have) (?:precedence|priority) over (?:all |any |every |the |your |other )+",
     r"\byou (?:must|have to|are required to|are obliged to|shall) (?:immediately|now|unconditionally|strictly) "
     r"?(?:obey|comply|do|follow|send|call|run|execute|stop|go|submit)",
-    r"\b(?:important|urgent) (?:message|notice|information|note) (?:from|for|to) (?:me|you|your|the user|the owner)\b",
+    r"\b(?:important|urgent) (?:message|notice|information|note) (?:from|for|to) (?:me|you|your|the user|the "
+    r"owner)\b",
     r"\b(?:trust|believe|obey) (?:only )?(?:me|this note|this message|this entry)\b",
 )
 _ROLE = (
@@ -304,13 +320,15 @@ _TOOL = (
     r"[\"'](?:name|function|tool)[\"']\s*:\s*[\"'][\w.-]+[\"']\s*,\s*[\"'](?:arguments|args|input|"
     r"tool_input)[\"']\s*:(?!\s*\{\s*\})",
     # much that has a name has parameters; of a tool it is one of several words
-    r"[\"'](?:(?:function|tool)[\"']\s*:\s*[\"'][\w.-]+|name[\"']\s*:\s*[\"'](?:[a-z0-9]++[_.-])+[\w.-]*+)[\"']\s*,\s*"
+    r"[\"'](?:(?:function|tool)[\"']\s*:\s*[\"'][\w.-]+|"
+    r"name[\"']\s*:\s*[\"'](?:[a-z0-9]++[_.-])+[\w.-]*+)[\"']\s*,\s*"
     r"[\"']parameters[\"']\s*:(?!\s*\{\s*\})",
     r"\b(?:to=)?functions\.\w+\s*\(|\bto\s*=\s*functions\.",
 )
 _TOOL_NEXT = (
     # what comes next is said by what was read
-    r"\bnext (?:tool |function )?(?:call|action|step|command|move) (?:has|have|needs?|is|ought|must|should|shall|will)"
+    r"\bnext (?:tool |function )?(?:call|action|step|command|move) (?:has|have|needs?|is|ought|must|should|shall|"
+    r"will)"
     r"(?: to)? be\b",
     r"[\"'](?:next (?:required|mandatory|forced)|(?:required|mandatory|forced) next) (?:actions?|calls?|steps?|"
     r"commands?)[\"']\s{0,5}:",
