@@ -26,6 +26,7 @@ from atlas.memory import Memory
 from atlas.records import Ask, Completion, Episode
 from atlas.testing import ScriptedModel
 from atlas.traces import Run
+from atlas.traces.check import check
 from atlas.traces.events import Learned
 from atlas.traces.late import rescored
 from atlas.traces.rewards import rewards
@@ -192,6 +193,21 @@ def test_what_a_killed_process_left_is_done_by_the_next(tmp_path: Path) -> None:
     assert all(result.after for result in Run(tmp_path / "run").results())
     with Memory(tmp_path / "memory.sqlite", "hash") as memory:
         assert len(memory.entries.all()) == 1 and len(memory) == 2
+
+
+def test_lessons_that_come_to_nothing_are_worth_a_look(tmp_path: Path) -> None:
+    said = []
+    for name, replies in (("bad", "Sure!"), ("good", WRITTEN)):
+        with agent(ScriptedModel(says(replies), name="big"), tmp_path / name) as served:
+            for number in range(5):
+                serve(served, number)
+                served.flush()
+                said.append([f.said for f in check(Run(tmp_path / name)).findings if f.kind == "lessons"])
+    assert not any(said[:3]), "too few to say"
+    (last,) = said[4]
+    assert last.startswith("5 of the last 5 lessons came to nothing and cost $0.00")
+    assert "the reply holds no list of entries" in last
+    assert not any(said[5:])
 
 
 def test_nonsense_of_the_teacher_is_paid_told_and_kept_out(tmp_path: Path) -> None:

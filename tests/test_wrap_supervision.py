@@ -97,7 +97,10 @@ def test_with_a_memory_the_student_learns_from_it_and_acts_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, log.name)
-    with Memory(":memory:", "hash") as memory, agent(taught, run=tmp_path / "run", memory=memory) as served:
+    with (
+        Memory(":memory:", "hash") as memory,
+        agent(taught, run=tmp_path / "run", memory=memory, distil=False) as served,
+    ):
         played = serve(served, 40)
     assert played.startswith("uuuuuuuTTTTS") and "s" not in played and played.endswith("U" * 10)
     told = Run(tmp_path / "run").events()

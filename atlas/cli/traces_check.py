@@ -21,7 +21,8 @@ def command(run: str, as_json: bool) -> int:
 
     Exit code 0 where all is fine, 1 where there is something to look at: the success of a wrapped agent has dropped,
     recent episodes ended with errors, none of them has a score, audits found the student agreeing on something wrong,
-    or the trace has lost steps or holds a packed segment that is damaged. All of the trace is read, packed or not.
+    lessons are paid and come to nothing, or the trace has lost steps or holds a packed segment that is damaged. All of
+    the trace is read, packed or not.
     """
     from atlas.traces.check import check
 

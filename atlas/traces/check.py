@@ -1,17 +1,20 @@
 """Whether a run needs somebody's eye: success that has dropped, errors, episodes that nobody scores, audits that say
-the student agrees on something wrong, steps that the trace has lost. From the trace alone."""
+the student agrees on something wrong, lessons that are paid and come to nothing, steps that the trace has lost. From
+the trace alone."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from atlas.records import INTERRUPTED, Episode, Record, Stop
+from atlas.memory.distil import DISTILLER
+from atlas.records import INTERRUPTED, Episode, Record, Stop, total
 from atlas.standing import TAUGHT, TRIED, Standing
 from atlas.stats import Interval, wilson
 from atlas.traces.account import arm_rows, lost_steps
 from atlas.traces.audit import audit_rows
-from atlas.traces.events import Supervised
+from atlas.traces.events import Learned, Supervised
 from atlas.traces.reader import Run, StoredEpisode
 from atlas.traces.summary import recheck
 
@@ -21,6 +24,8 @@ ERRORS = 0.05
 """An arm has errors worth a look where surely more than this share of its recent episodes ended with one."""
 AUDITS = 0.5
 """Audits are worth a look where surely more than this share of them found another action, in an episode that failed."""
+LESSONS = 0.5
+"""Distilling is worth a look where surely more than this share of the newest lessons came to nothing."""
 SHOWN = 5
 """Episodes that are named for each finding."""
 EXPECTED = 0.5
@@ -31,7 +36,7 @@ class Finding(Record):
     """Something to look at."""
 
     kind: str
-    """``success``, ``errors``, ``unscored``, ``audits``, ``lost`` or ``damaged``."""
+    """``success``, ``errors``, ``unscored``, ``audits``, ``lessons``, ``lost`` or ``damaged``."""
     arm: str
     """Empty for what is of the run as a whole."""
     said: str
@@ -72,7 +77,8 @@ def check(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Checked:
         stored = run.episodes()
         recheck(run, stored)
     ended = [e.result for e in stored if e.result is not None and not e.retried and e.result.stop not in INTERRUPTED]
-    told = [event for event in run.events() if isinstance(event, Supervised)]
+    events = run.events()
+    told = [event for event in events if isinstance(event, Supervised)]
     # Steps are read where the teacher was asked about some on which it did not act, and of no others: they are many.
     looked = (e for e in stored if e.result is not None and e.result.asked_steps > e.result.teacher_steps)
     audits = {row.arm: row for row in audit_rows(looked)}
@@ -101,6 +107,7 @@ def check(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Checked:
             )
             seen = dict.fromkeys(d.episode for d in reversed(audit.differences))
             findings.append(Finding(kind="audits", arm=row.arm, said=said, episodes=tuple(seen)[:SHOWN]))
+        findings += _lessons([e for e in events if isinstance(e, Learned) and e.arm == row.arm], row.arm)
         arms.append(
             ArmCheck(
                 arm=row.arm,
@@ -115,6 +122,26 @@ def check(run: Run, stored: Sequence[StoredEpisode] | None = None) -> Checked:
         findings.append(Finding(kind="lost", arm="", said=lost.said(), episodes=lost.episodes[::-1][:SHOWN]))
     findings += [Finding(kind="damaged", arm="", said=f"{said}: restore it from a copy") for said in damaged]
     return Checked(run=run.name, ok=not findings, arms=tuple(arms), findings=tuple(findings))
+
+
+def _lessons(learned: Sequence[Learned], arm: str) -> list[Finding]:
+    """What is to be said of distilling, which nobody waits for: that it comes to nothing, though it is paid."""
+    asked = [
+        e
+        for e in learned
+        if any(spend.actor == DISTILLER for spend in e.spend) or e.missing.startswith(f"the {DISTILLER}")
+    ][-RECENT:]
+    lost = [e for e in asked if e.missing]
+    if not lost or wilson(len(lost), len(asked)).low <= LESSONS:
+        return []
+    (why, _), *_ = Counter(e.missing for e in lost).most_common(1)
+    paid = total(spend for e in lost for spend in e.spend).dollars
+    cost = "" if not paid else f" and cost ${paid:,.4f}"
+    said = (
+        f"{len(lost)} of the last {len(asked)} lessons came to nothing{cost} (for the most part: {why}): have another "
+        "model distil, or none (distil=)"
+    )
+    return [Finding(kind="lessons", arm=arm, said=said, episodes=tuple(e.episode for e in reversed(lost))[:SHOWN])]
 
 
 def _served(run: Run) -> bool:
