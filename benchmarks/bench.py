@@ -21,6 +21,7 @@ from atlas.benchmarks.arms import all_played, build
 from atlas.benchmarks.fanned import Fanned, Makes, check_fanned, fanned
 from atlas.benchmarks.frozen import check_given, check_unfrozen
 from atlas.benchmarks.growing import After, Growing, Learner, begin
+from atlas.benchmarks.heard import unless_cancelled
 from atlas.benchmarks.library import Library, distilled
 from atlas.benchmarks.options import BenchOptions
 from atlas.benchmarks.sending import check_sending, sending
@@ -197,12 +198,12 @@ class Bench:
             raise ConfigError("there are no demonstrations to recall: give --demos N to collect some, or --memory FILE")
         for arm in self.arms:
             if arm.count is not None and arm.count > len(demos):
-                log.warning(
-                    "%s shows %d demonstrations: the others were not won, or known before", arm.name, len(demos)
-                )
+                said = "%s shows %d demonstrations: the others were not won, or known before"
+                log.warning(said, arm.name, len(demos))
         doing = f"reading {len(demos)} demonstrations"
         self.seen(doing, self._episodes)
-        demos.warm(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
+        told = unless_cancelled(lambda done, of: self.seen(f"{doing}: {done:,} of {of:,} texts", self._episodes))
+        demos.warm(told)
 
     async def _distil(self, memory: Memory) -> Library:
         """What the demonstrations teach by the rules of the suite, in the same memory."""

@@ -74,6 +74,21 @@ async def test_every_arm_plays_every_task_and_pairs_with_the_cascade(tmp_path: P
     assert spent(episodes).tokens == sum(row.usage.tokens for row in rows.values())
 
 
+def test_ctrl_c_is_heard_between_the_texts_of_demonstrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atlas.memory.texts._BATCH", 8)
+    read: list[str] = []
+
+    def seen(doing: str, episodes: object) -> None:
+        if doing.endswith(" texts"):
+            read.append(doing)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(replace(bench(tmp_path / "run"), seen=seen).run())
+    assert len(read) == 1, "the rest is read when the run goes on"
+    assert {e.arm for e in asyncio.run(bench(tmp_path / "run").run())} == {COLLECT, "icd", "cascade"}
+
+
 async def test_random_routing_takes_the_share_of_the_cascade_wherever_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
