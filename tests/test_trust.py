@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import atlas
 from atlas.asking import Account, Desk
 from atlas.benchmarks.alfworld.suite import Alfworld
 from atlas.benchmarks.alfworld.teacher import ScriptedExpert
@@ -240,6 +241,17 @@ async def test_the_command_line_shows_an_audit(audited_run: Path, capsys: pytest
 # --- arms of a run ----------------------------------------------------------------------------------------------------
 
 CAST = Cast(student=Nearest(), teacher=ScriptedExpert())
+
+
+def test_a_run_without_audits_says_how_it_gets_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with atlas.Agent(ScriptedModel(["hi"]), run=tmp_path / "served") as agent, agent.episode(goal="g") as episode:
+        episode.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+    main(["trust", "audit", str(tmp_path / "served")])
+    assert "have its agent ask about more (audit=0.1)" in capsys.readouterr().out
+    with RunWriter(tmp_path / "played"):
+        pass
+    main(["trust", "audit", str(tmp_path / "played")])
+    assert "atlas bench ... --audit 0.02" in capsys.readouterr().out
 
 
 def test_arms_with_a_threshold() -> None:

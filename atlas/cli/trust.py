@@ -114,7 +114,8 @@ def show(file: Path, as_json: bool) -> None:
 def audit(run: str, differences: int, as_json: bool) -> None:
     """Show how often the student of a cascade acted where the teacher would have acted otherwise.
 
-    Audits are made while a RUN is played: atlas bench alfworld --arms cascade --audit 0.02
+    Audits are made while a RUN is played: an agent asks about 0.02 of the student's steps, a bench with
+    --arms cascade --audit 0.02.
     """
     from atlas.traces.audit import audit_rows
     from atlas.traces.reader import find_run
@@ -125,9 +126,9 @@ def audit(run: str, differences: int, as_json: bool) -> None:
         click.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
         return
     if not any(row.audited for row in rows):
-        click.echo(
-            f"no step of {opened.name} was audited: play it with 'atlas bench ... --audit 0.02', or Cascade(audit=0.02)"
-        )
+        served = opened.settings.get("kind") == "wrapped"
+        more = "have its agent ask about more (audit=0.1)" if served else "play it with 'atlas bench ... --audit 0.02'"
+        click.echo(f"no step of {opened.name} was audited: {more}")
         return
     _print_audit(rows, differences)
 

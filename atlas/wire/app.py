@@ -150,7 +150,11 @@ class Wire:
                 await self._models(arrival, found["name"], answer)
                 return
             if not found or found["name"] or what not in (*_APIS, _COUNT):
-                raise Refused(404, f"there is no {scope['method']} {scope['path'][:200]}: see the guide on serving")
+                raise Refused(
+                    404,
+                    f"there is no {scope['method']} {scope['path'][:200]}: only Chat Completions, Responses and "
+                    "Messages are answered here, ask for the rest (embeddings, say) by a client of your own",
+                )
             if scope["method"] != "POST":
                 raise Refused(405, f"{what} takes POST, not {scope['method']}")
             body = await _body(receive, headers, self._largest)
