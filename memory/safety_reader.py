@@ -152,9 +152,9 @@ OVER = (
     r"(?: aside| behind| and\b|,)",
     rf"\b(?:set|put|lay|leave) (?:aside )(?:all |any |every )?(?:of )?(?:your|the user s) (?:\w+ )?(?:{_TASKS}|"
     rf"instructions?|guidelines?|request|orders?|rules)\b",
-    r"\b(?:ignore|disregard|forget|skip|abandon|drop) (?:the |this )?(?:goal|query|page|above|user)\b(?: "
-    r"\w+){0,4}[,.;]? (?:and |then |"
-    r"instead )+(?:only |just |simply )?(?:write|say|reply|answer|output|print|type|tell|go|open|press|repeat|"
+    r"\b(?:ignore|disregard|forget|skip|abandon|drop) (?:the |this )?(?:goal|query|page|above|user)\b "
+    r"(?:\w+ ){0,4}(?:and |then |instead ){1,3}"
+    r"(?:only |just |simply )?(?:write|say|reply|answer|output|print|type|tell|go|open|press|repeat|"
     r"return)\b",
     r"(?:\b(?:write|say|reply|answer|output|print|type|tell|go|open|press|repeat)\b[^.\n]{0,60}) and (?:then "
     r")?(?:skip|ignore|forget|drop|"
@@ -208,7 +208,7 @@ OVER = (
 
 ENDED = (
     # the record says that it ends here, and somebody goes on
-    r"[=\x23*~_-]{2,}\s{0,3}(?:end|close|finish) (?:of )?(?:the )?(?:\w+ )?(?:output|results?|document|context|"
+    r"[=\x23*~_-]{2}\s{0,3}(?:end|close|finish) (?:of )?(?:the )?(?:\w+ )?(?:output|results?|document|context|"
     r"observation|data|input|"
     r"content|page|record|response|examples)\b[^\n]{0,40}\n\s{0,20}[\"'*>\x23-]{0,6}\s{0,3}(?:user|human|system|"
     r"assistant|new|now|task|goal|"
